@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+#
+# `make demo` and `make test` do everything on a fresh Debian 12; `make help` lists the rest.
+# CC, CFLAGS, LDFLAGS and DESTDIR from the user are added to ours. V=1 shows the commands, DEV=1 makes
+# warnings errors, VARIANT=asan|tsan|debug builds into a folder of its own.
+
+VARIANT ?= release
+B := build$(if $(filter-out release,$(VARIANT)),/$(VARIANT))
+O := $(B)/obj
+PREFIX ?= /usr/local
+Q := $(if $(V),,@)
+PYTHON := /usr/bin/python3
+
+PROGRAMS := till till-api till-worker till-scheduler till-dashboard
+LIBRARIES := hiredis jansson libcurl libpq libsodium openssl
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
+    -Wmissing-prototypes -Wold-style-definition -Wformat=2 -Wundef -Wcast-qual -Wcast-align \
+    -Wwrite-strings -Wpointer-arith -Wvla -Wdouble-promotion -Wnull-dereference -Wswitch-enum \
+    -Wimplicit-fallthrough
+HARDENING := -fstack-protector-strong -fstack-clash-protection -fPIE -fno-common \
+    -fno-strict-overflow $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
+FORTIFY := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+OPTIMISE_release := -O2 -g $(FORTIFY)
+OPTIMISE_debug := -Og -g3
+OPTIMISE_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+OPTIMISE_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+
+COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -I. $(WARNINGS) $(if $(DEV),-Werror) $(HARDENING) \
+    $(OPTIMISE_$(VARIANT)) $(CPPFLAGS) $(CFLAGS) -MMD -MP -pthread
+LINK := $(CC) $(OPTIMISE_$(VARIANT)) -pie -pthread -Wl,-z,relro,-z,now -Wl,-z,noexecstack \
+    -Wl,--as-needed $(CFLAGS) $(LDFLAGS)
+INCLUDES = $(shell pkg-config --cflags $(LIBRARIES))
+
+objects = $(patsubst %.c,$(O)/%.o,$(1))
+COMMON := $(call objects,$(wildcard common/*.c)) $(O)/sql_files.o
+API := $(call objects,$(filter-out api/main.c,$(wildcard api/*.c)))
+WORKER := $(call objects,$(filter-out worker/main.c,$(wildcard worker/*.c)))
+SCHEDULER := $(call objects,$(filter-out scheduler/main.c,$(wildcard scheduler/*.c)))
+
+LIBS_COMMON := -lpq -lhiredis -ljansson -lsodium
+LIBS_API := -lcivetweb -ljwt
+LIBS_WORKER := -lcurl -lesmtp -lssl -lcrypto
+
+.PHONY: all
+all: $(PROGRAMS:%=$(B)/%) ## build the programs into build/
+
+$(B)/till: $(call objects,$(wildcard cli/*.c)) $(B)/libcommon.a
+	$(call link,$(LIBS_COMMON))
+$(B)/till-api: $(O)/api/main.o $(B)/libapi.a $(B)/libcommon.a
+	$(call link,$(LIBS_API) $(LIBS_COMMON))
+$(B)/till-worker: $(O)/worker/main.o $(B)/libworker.a $(B)/libcommon.a
+	$(call link,$(LIBS_WORKER) $(LIBS_COMMON))
+$(B)/till-scheduler: $(O)/scheduler/main.o $(B)/libscheduler.a $(B)/libcommon.a
+	$(call link,$(LIBS_COMMON))
+$(B)/till-dashboard: $(call objects,$(wildcard api/dashboard/*.c)) $(O)/dashboard_files.o \
+    $(B)/libapi.a $(B)/libcommon.a
+	$(call link,$(LIBS_API) $(LIBS_COMMON))
+
+define link
+	$(if $(V),,@echo "  LINK  $@")
+	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(1)
+endef
+
+define archive
+	$(Q)rm -f $@
+	$(Q)ar rcs $@ $^
+endef
+
+$(B)/libcommon.a: $(COMMON)
+	$(archive)
+$(B)/libapi.a: $(API)
+	$(archive)
+$(B)/libworker.a: $(WORKER)
+	$(archive)
+$(B)/libscheduler.a: $(SCHEDULER)
+	$(archive)
+
+$(O)/%.o: %.c Makefile
+	$(if $(V),,@echo "  CC    $<")
+	$(Q)mkdir -p $(@D)
+	$(Q)$(COMPILE) $(INCLUDES) -c -o $@ $<
+
+# Files that stand inside the programs: migrations and the dashboard's pages.
+SQL_FILES := $(sort $(wildcard sql/*.sql))
+DASHBOARD_FILES := $(sort $(wildcard api/dashboard/static/*))
+$(O)/sql_files.c: $(SQL_FILES) common/embed.sh
+	$(Q)mkdir -p $(@D)
+	$(Q)sh common/embed.sh sql_files $(SQL_FILES) > $@
+$(O)/dashboard_files.c: $(DASHBOARD_FILES) common/embed.sh
+	$(Q)mkdir -p $(@D)
+	$(Q)sh common/embed.sh dashboard_files $(DASHBOARD_FILES) > $@
+$(O)/%_files.o: $(O)/%_files.c
+	$(Q)$(COMPILE) -c -o $@ $<
+
+# ---- tests ----
+
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+STORE_TESTS := $(patsubst tests/integration/%.c,$(B)/tests/integration/%,$(wildcard tests/integration/test_*.c))
+# Criterion's macros do not survive -Wconversion with gcc.
+TEST_COMPILE := $(filter-out -Wconversion -Wsign-conversion -Wpedantic,$(COMPILE))
+
+$(B)/tests/%: tests/%.c $(B)/libapi.a $(B)/libworker.a $(B)/libscheduler.a $(B)/libcommon.a
+	$(if $(V),,@echo "  TEST  $<")
+	$(Q)mkdir -p $(@D)
+	$(Q)$(TEST_COMPILE) $(INCLUDES) -pie $(LDFLAGS) -o $@ $< $(filter %.a,$^) \
+	    $(LIBS_API) $(LIBS_WORKER) $(LIBS_COMMON) -lcriterion
+
+.PHONY: tests
+tests: all $(UNIT_TESTS) $(STORE_TESTS)
+
+.PHONY: deps
+deps: ## install the Debian packages that building, running and testing need
+	$(Q)sh etc/install-packages.sh
+
+.PHONY: test
+test: ## install what is missing, build, and pass every test
+	$(Q)sh etc/install-packages.sh
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)BUILD=$(B) $(PYTHON) tests/run.py
+
+.PHONY: check
+check: $(UNIT_TESTS) ## the unit tests alone: no servers, seconds
+	$(Q)BUILD=$(B) $(PYTHON) tests/run.py unit
+
+.PHONY: demo
+demo: ## the whole system on this machine: one real checkout, then keeps running until Ctrl-C
+	$(Q)sh etc/install-packages.sh run
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(PYTHON) tests/demo.py
+
+.PHONY: asan
+asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(Q)$(MAKE) --no-print-directory VARIANT=asan tests
+	$(Q)BUILD=build/asan $(PYTHON) tests/run.py
+
+.PHONY: tsan
+tsan: ## the programs under ThreadSanitizer, driven by the integration and fault tests
+	$(Q)$(MAKE) --no-print-directory VARIANT=tsan all
+	$(Q)BUILD=build/tsan $(PYTHON) tests/run.py programs
+
+.PHONY: lint
+lint: ## formatting, static analysis, and the rules of the house
+	$(Q)sh etc/install-packages.sh lint
+	$(Q)$(MAKE) --no-print-directory DEV=1 VARIANT=lint OPTIMISE_lint="$(OPTIMISE_release)" tests
+	$(Q)sh tests/lint.sh
+
+.PHONY: format
+format: ## format the C files in place
+	$(Q)git ls-files '*.c' '*.h' | xargs clang-format -i
+
+# ---- installing ----
+
+.PHONY: install
+install: all ## install programs, sample settings and units below $(DESTDIR)$(PREFIX)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/till $(DESTDIR)$(PREFIX)/share/till
+	install -m 755 $(PROGRAMS:%=$(B)/%) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 etc/till.env $(DESTDIR)$(PREFIX)/share/till/till.env
+	install -m 644 README.md CHANGELOG.md common/PROTOCOL.md $(DESTDIR)$(PREFIX)/share/doc/till
+
+.PHONY: uninstall
+uninstall: ## remove what install put there
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%)
+	rm -rf $(DESTDIR)$(PREFIX)/share/till $(DESTDIR)$(PREFIX)/share/doc/till
+
+.PHONY: clean
+clean: ## remove what was built (var/ of the demo stays)
+	rm -rf build
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

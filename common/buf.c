@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Bounded buffers; see buf.h. Grows by doubling from 256 bytes to its ceiling.
+ */
+#include "common/buf.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/mem.h"
+
+enum { BUF_FIRST_SIZE = 256 };
+
+void buf_init(struct buf *b, size_t max)
+{
+    *b = (struct buf){.max = max, .size = BUF_FIRST_SIZE};
+    b->data = mem_alloc(b->size);
+}
+
+void buf_release(struct buf *b)
+{
+    mem_free(b->data);
+    *b = (struct buf){0};
+}
+
+void buf_clear(struct buf *b)
+{
+    b->len = 0;
+    b->overflow = false;
+    b->data[0] = '\0';
+}
+
+/* Makes room for `extra` more bytes; false, and sticky, when the ceiling forbids it. */
+static bool reserve(struct buf *b, size_t extra)
+{
+    if (b->overflow || extra > b->max || b->len > b->max - extra) {
+        b->overflow = true;
+        return false;
+    }
+    if (b->len + extra + 1 > b->size) {
+        while (b->len + extra + 1 > b->size)
+            b->size *= 2;
+        b->data = mem_resize(b->data, b->size);
+    }
+    return true;
+}
+
+void buf_add(struct buf *b, const void *data, size_t len)
+{
+    if (!reserve(b, len))
+        return;
+    memcpy(b->data + b->len, data, len);
+    b->len += len;
+    b->data[b->len] = '\0';
+}
+
+void buf_add_str(struct buf *b, const char *s)
+{
+    buf_add(b, s, strlen(s));
+}
+
+void buf_add_char(struct buf *b, char c)
+{
+    buf_add(b, &c, 1);
+}
+
+void buf_addf(struct buf *b, const char *format, ...)
+{
+    va_list args;
+    int len;
+
+    va_start(args, format);
+    len = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (len < 0 || !reserve(b, (size_t)len)) {
+        b->overflow = true;
+        return;
+    }
+    va_start(args, format);
+    (void)vsnprintf(b->data + b->len, (size_t)len + 1, format, args);
+    va_end(args);
+    b->len += (size_t)len;
+}
+
+/* Length of the well-formed UTF-8 sequence at s (Unicode 15, table 3-7), or 0. */
+static size_t utf8_length(const unsigned char *s)
+{
+    unsigned char low = 0x80;
+    unsigned char high = 0xbf;
+    size_t tail;
+
+    if (s[0] < 0x80)
+        return 1;
+    if (s[0] >= 0xc2 && s[0] <= 0xdf)
+        tail = 1;
+    else if ((s[0] & 0xf0) == 0xe0)
+        tail = 2;
+    else if (s[0] >= 0xf0 && s[0] <= 0xf4)
+        tail = 3;
+    else
+        return 0;
+    if (s[0] == 0xe0)
+        low = 0xa0; /* shorter forms exist */
+    if (s[0] == 0xed)
+        high = 0x9f; /* surrogates */
+    if (s[0] == 0xf0)
+        low = 0x90;
+    if (s[0] == 0xf4)
+        high = 0x8f;
+    if (s[1] < low || s[1] > high)
+        return 0;
+    for (size_t i = 2; i <= tail; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    return tail + 1;
+}
+
+static void add_json_char(struct buf *b, unsigned char c)
+{
+    switch (c) {
+    case '"':
+        buf_add_str(b, "\\\"");
+        break;
+    case '\\':
+        buf_add_str(b, "\\\\");
+        break;
+    case '\n':
+        buf_add_str(b, "\\n");
+        break;
+    case '\r':
+        buf_add_str(b, "\\r");
+        break;
+    case '\t':
+        buf_add_str(b, "\\t");
+        break;
+    default:
+        if (c < 0x20 || c == 0x7f)
+            buf_addf(b, "\\u%04x", c);
+        else
+            buf_add_char(b, (char)c);
+    }
+}
+
+void buf_add_json(struct buf *b, const char *s)
+{
+    const unsigned char *p = (const unsigned char *)s;
+
+    buf_add_char(b, '"');
+    while (*p) {
+        size_t len = utf8_length(p);
+
+        if (len == 1)
+            add_json_char(b, *p);
+        else if (len > 1)
+            buf_add(b, p, len);
+        else
+            buf_add_str(b, "\\ufffd");
+        p += len ? len : 1;
+    }
+    buf_add_char(b, '"');
+}
+
+char *buf_take(struct buf *b)
+{
+    char *text = b->data;
+
+    buf_init(b, b->max);
+    return text;
+}
+
+bool text_format(char *out, size_t size, const char *format, ...)
+{
+    va_list args;
+    int len;
+
+    va_start(args, format);
+    len = vsnprintf(out, size, format, args);
+    va_end(args);
+    return len >= 0 && (size_t)len < size;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A growing byte buffer with a ceiling. What would pass the ceiling is dropped and `overflow` stays
+ * set, so that many adds need one check at the end. `data` is always NUL-terminated.
+ *
+ *   AUTO_VALUE(buf_release) struct buf b;
+ *   buf_init(&b, 64 * 1024);
+ *   buf_addf(&b, "%d items", n);
+ *   if (b.overflow) ...
+ */
+#ifndef COMMON_BUF_H
+#define COMMON_BUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct buf {
+    char *data;   /* owned; NUL-terminated; never NULL after buf_init() */
+    size_t len;   /* bytes, without the NUL */
+    size_t size;  /* bytes allocated */
+    size_t max;   /* ceiling of len */
+    bool overflow;
+};
+
+void buf_init(struct buf *b, size_t max);
+void buf_release(struct buf *b);
+void buf_clear(struct buf *b);
+
+void buf_add(struct buf *b, const void *data, size_t len);
+void buf_add_str(struct buf *b, const char *s);
+void buf_add_char(struct buf *b, char c);
+void buf_addf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Adds `s` as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
+void buf_add_json(struct buf *b, const char *s);
+
+/* Gives the text to the caller, who frees it with mem_free(); the buffer is empty and usable. */
+char *buf_take(struct buf *b);
+
+/* snprintf() into a fixed array that says whether all of it fitted. */
+bool text_format(char *out, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4), warn_unused_result));
+
+#endif

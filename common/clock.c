@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The two clocks and RFC 3339; see clock.h.
+ */
+#include "common/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct {
+    bool fixed;
+    int64_t wall_us;
+    int64_t mono_us;
+} test_clock;
+
+static int64_t read_clock(clockid_t id)
+{
+    struct timespec ts;
+
+    clock_gettime(id, &ts);
+    return (int64_t)ts.tv_sec * US_PER_S + ts.tv_nsec / 1000;
+}
+
+int64_t clock_wall_us(void)
+{
+    return test_clock.fixed ? test_clock.wall_us : read_clock(CLOCK_REALTIME);
+}
+
+int64_t clock_mono_us(void)
+{
+    return test_clock.fixed ? test_clock.mono_us : read_clock(CLOCK_MONOTONIC);
+}
+
+struct timespec clock_timespec(int64_t us)
+{
+    if (us < 0)
+        us = 0;
+    return (struct timespec){.tv_sec = us / US_PER_S, .tv_nsec = us % US_PER_S * 1000};
+}
+
+void clock_format(int64_t wall_us, char out[CLOCK_TEXT_SIZE])
+{
+    int64_t fraction = wall_us % US_PER_S;
+    time_t seconds = (time_t)(wall_us / US_PER_S);
+    struct tm tm;
+    size_t len;
+
+    if (fraction < 0) {
+        fraction += US_PER_S;
+        seconds--;
+    }
+    gmtime_r(&seconds, &tm);
+    len = strftime(out, CLOCK_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+    (void)snprintf(out + len, CLOCK_TEXT_SIZE - len, ".%06dZ", (int)fraction);
+}
+
+/* Reads exactly `digits` digits and moves on; -1 when they are not there. */
+static int take_number(const char **p, int digits)
+{
+    int value = 0;
+
+    for (int i = 0; i < digits; i++, (*p)++) {
+        if (**p < '0' || **p > '9')
+            return -1;
+        value = value * 10 + (**p - '0');
+    }
+    return value;
+}
+
+static bool take_char(const char **p, const char *accepted)
+{
+    if (!**p || !strchr(accepted, **p))
+        return false;
+    (*p)++;
+    return true;
+}
+
+static int64_t take_fraction(const char **p)
+{
+    int64_t us = 0;
+    int64_t unit = US_PER_S / 10;
+
+    for (; **p >= '0' && **p <= '9'; (*p)++, unit /= 10)
+        us += (**p - '0') * unit;
+    return us;
+}
+
+static bool take_offset(const char **p, int *ret_seconds)
+{
+    int sign;
+    int hours;
+    int minutes;
+
+    if (take_char(p, "Zz")) {
+        *ret_seconds = 0;
+        return true;
+    }
+    sign = **p == '-' ? -1 : 1;
+    if (!take_char(p, "+-"))
+        return false;
+    hours = take_number(p, 2);
+    if (hours < 0 || hours > 23 || !take_char(p, ":"))
+        return false;
+    minutes = take_number(p, 2);
+    if (minutes < 0 || minutes > 59)
+        return false;
+    *ret_seconds = sign * (hours * 3600 + minutes * 60);
+    return true;
+}
+
+bool clock_parse(const char *text, int64_t *ret_wall_us)
+{
+    const char *p = text;
+    struct tm tm = {0};
+    struct tm check;
+    int64_t fraction = 0;
+    int offset;
+    time_t seconds;
+
+    tm.tm_year = take_number(&p, 4) - 1900;
+    if (!take_char(&p, "-"))
+        return false;
+    tm.tm_mon = take_number(&p, 2) - 1;
+    if (!take_char(&p, "-"))
+        return false;
+    tm.tm_mday = take_number(&p, 2);
+    if (!take_char(&p, "Tt "))
+        return false;
+    tm.tm_hour = take_number(&p, 2);
+    if (!take_char(&p, ":"))
+        return false;
+    tm.tm_min = take_number(&p, 2);
+    if (!take_char(&p, ":"))
+        return false;
+    tm.tm_sec = take_number(&p, 2);
+    if (take_char(&p, "."))
+        fraction = take_fraction(&p);
+    if (!take_offset(&p, &offset) || *p || tm.tm_sec < 0 || tm.tm_min < 0 || tm.tm_hour < 0)
+        return false;
+    check = tm;
+    seconds = timegm(&check);
+    /* timegm() normalises: a date that changed was not one (30 February, 25:00). */
+    if (check.tm_mon != tm.tm_mon || check.tm_mday != tm.tm_mday || check.tm_hour != tm.tm_hour ||
+        check.tm_min != tm.tm_min || check.tm_sec != tm.tm_sec)
+        return false;
+    *ret_wall_us = ((int64_t)seconds - offset) * US_PER_S + fraction;
+    return true;
+}
+
+void clock_fix(int64_t wall_us, int64_t mono_us)
+{
+    test_clock.fixed = true;
+    test_clock.wall_us = wall_us;
+    test_clock.mono_us = mono_us;
+}
+
+void clock_real(void)
+{
+    test_clock.fixed = false;
+}

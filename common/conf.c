@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table of settings and where their values come from; see conf.h. Adding a setting is one row
+ * here, one member in struct conf, and its paragraph in etc/till.env (a check compares them).
+ */
+#include "common/conf.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/auto.h"
+#include "common/buf.h"
+#include "common/mem.h"
+#include "common/text.h"
+
+extern char **environ;
+
+#define ALL (PROGRAM_API | PROGRAM_WORKER | PROGRAM_SCHEDULER | PROGRAM_DASHBOARD | PROGRAM_CLI)
+#define DAEMONS (ALL & ~PROGRAM_CLI)
+
+enum setting_type { SETTING_TEXT, SETTING_INT };
+
+struct setting {
+    const char *key;
+    const char *flag; /* without "--"; NULL: may not be given on a command line */
+    enum setting_type type;
+    size_t offset;        /* of the member in struct conf */
+    const char *fallback; /* NULL: the programs in `users` cannot start without it */
+    int64_t min;
+    int64_t max;
+    bool secret;   /* also read from KEY_FILE; never printed; wiped */
+    unsigned users; /* programs that read it */
+    const char *help;
+};
+
+#define TEXT(member) SETTING_TEXT, offsetof(struct conf, member)
+#define INT(member) SETTING_INT, offsetof(struct conf, member)
+
+/* Sorted by key. */
+static const struct setting settings[] = {
+    {"DATABASE_URL", "database-url", TEXT(database_url), NULL, 0, 0, true, ALL,
+     "PostgreSQL, as libpq reads it: postgresql://user:password@host:port/database"},
+    {"GATEWAY_SECRET_KEY", NULL, TEXT(gateway_secret_key), NULL, 0, 0, true, PROGRAM_WORKER,
+     "secret key of the payment gateway (sk_...)"},
+    {"GATEWAY_URL", "gateway-url", TEXT(gateway_url), "https://api.stripe.com", 0, 0, false,
+     PROGRAM_WORKER, "payment gateway that speaks Stripe's API"},
+    {"JWT_SECRET", NULL, TEXT(jwt_secret), NULL, 0, 0, true, PROGRAM_API,
+     "key of the access and refresh tokens, 32 bytes or more"},
+    {"LOG_FORMAT", "log-format", TEXT(log_format), "json", 0, 0, false, ALL,
+     "json (one object a line) or text"},
+    {"LOG_LEVEL", "log-level", TEXT(log_level), "info", 0, 0, false, ALL,
+     "debug, info, warn or error"},
+    {"MAIL_FROM", "mail-from", TEXT(mail_from), "Till shop <shop@localhost>", 0, 0, false,
+     PROGRAM_WORKER, "sender of the shop's mail"},
+    {"REDIS_URL", "redis-url", TEXT(redis_url), "redis://127.0.0.1:6379/0", 0, 0, true, ALL,
+     "redis://[user:password@]host:port/db or unix://path[?db=n]"},
+    {"SMTP_URL", "smtp-url", TEXT(smtp_url), "smtp://127.0.0.1:25", 0, 0, true, PROGRAM_WORKER,
+     "mail server: smtp[s]://[user:password@]host:port; smtps requires STARTTLS"},
+    {"TILL_API_LISTEN", "api-listen", TEXT(api_listen), "127.0.0.1:8000", 0, 0, false, PROGRAM_API,
+     "address and port of the REST API; port 0 takes a free one"},
+    {"TILL_API_THREADS", "api-threads", INT(api_threads), "16", 1, 512, false, PROGRAM_API,
+     "request threads, each with its own database connection"},
+    {"TILL_DASHBOARD_AUTH", NULL, TEXT(dashboard_auth), "", 0, 0, true, PROGRAM_DASHBOARD,
+     "user:password of the dashboard; needed to listen on anything but loopback"},
+    {"TILL_DASHBOARD_LISTEN", "dashboard-listen", TEXT(dashboard_listen), "127.0.0.1:5555", 0, 0,
+     false, PROGRAM_DASHBOARD, "address and port of the dashboard; port 0 takes a free one"},
+    {"TILL_DASHBOARD_THREADS", "dashboard-threads", INT(dashboard_threads), "4", 1, 64, false,
+     PROGRAM_DASHBOARD, "request threads of the dashboard"},
+    {"TILL_HEAL_SECONDS", "heal-seconds", INT(heal_seconds), "5", 1, 3600, false,
+     PROGRAM_SCHEDULER, "how often lost jobs are looked for, and how old they are then at least"},
+    {"TILL_LEASE_SECONDS", "lease-seconds", INT(lease_seconds), "30", 2, 3600, false,
+     PROGRAM_WORKER | PROGRAM_SCHEDULER | PROGRAM_DASHBOARD | PROGRAM_CLI,
+     "a worker silent for this long has lost its jobs to others"},
+    {"TILL_QUEUES", "queues", TEXT(queues), "payments,mail,default", 0, 0, false,
+     PROGRAM_WORKER, "queues to work on, comma separated, most urgent first"},
+    {"TILL_RETRY_BASE_MS", "retry-base-ms", INT(retry_base_ms), "2000", 1, 3600000, false,
+     PROGRAM_WORKER, "wait before the second attempt; doubles from there, with jitter"},
+    {"TILL_RETRY_MAX_SECONDS", "retry-max-seconds", INT(retry_max_seconds), "3600", 1, 86400,
+     false, PROGRAM_WORKER, "longest wait between two attempts"},
+    {"TILL_SHUTDOWN_SECONDS", "timeout", INT(shutdown_seconds), "25", 0, 3600, false, DAEMONS,
+     "time to finish what has begun after TERM; what is left then goes to others"},
+    {"TILL_WORKER_CONCURRENCY", "concurrency", INT(worker_concurrency), "8", 1, 256, false,
+     PROGRAM_WORKER, "jobs at the same time in each worker process"},
+    {"TILL_WORKER_PREFETCH", "prefetch", INT(worker_prefetch), "2", 0, 1024, false,
+     PROGRAM_WORKER, "jobs a process holds ready beyond its free slots"},
+    {"TILL_WORKER_PROCESSES", "processes", INT(worker_processes), "2", 1, 256, false,
+     PROGRAM_WORKER, "worker processes"},
+};
+
+/* One source of values: the name it has in error texts, and key=value pairs. */
+struct source {
+    const char *name;
+    struct {
+        char *key;
+        char *value;
+    } *pairs;
+    size_t count;
+};
+
+static void source_add(struct source *source, const char *key, size_t key_len, const char *value)
+{
+    source->pairs = mem_resize(source->pairs, (source->count + 1) * sizeof source->pairs[0]);
+    source->pairs[source->count].key = mem_dup_n(key, key_len);
+    source->pairs[source->count].value = mem_dup(value);
+    source->count++;
+}
+
+static void source_release(struct source *source)
+{
+    for (size_t i = 0; i < source->count; i++) {
+        mem_free(source->pairs[i].key);
+        mem_wipe_free(source->pairs[i].value);
+    }
+    mem_free(source->pairs);
+    *source = (struct source){0};
+}
+
+static const char *source_find(const struct source *source, const char *key)
+{
+    for (size_t i = source->count; i-- > 0;) /* the last of several wins, as in a shell */
+        if (strcmp(source->pairs[i].key, key) == 0)
+            return source->pairs[i].value;
+    return NULL;
+}
+
+static const struct setting *find_by_flag(enum program program, const char *flag, size_t len)
+{
+    for (size_t i = 0; i < COUNT_OF(settings); i++)
+        if (settings[i].flag && (settings[i].users & (unsigned)program) && strlen(settings[i].flag) == len &&
+            strncmp(settings[i].flag, flag, len) == 0)
+            return &settings[i];
+    return NULL;
+}
+
+static bool is_known_key(const char *key)
+{
+    for (size_t i = 0; i < COUNT_OF(settings); i++) {
+        size_t len = strlen(settings[i].key);
+
+        if (strncmp(settings[i].key, key, len) != 0)
+            continue;
+        if (!key[len] || (settings[i].secret && strcmp(key + len, "_FILE") == 0))
+            return true;
+    }
+    return false;
+}
+
+/* ---- flags ---- */
+
+/* Takes a setting's flag at argv[i]. Returns how many words it used, 0 when it is none. */
+static int take_flag(struct source *flags, enum program program, int i, int argc, char **argv,
+                     struct err *e)
+{
+    const char *name = argv[i] + 2;
+    const char *equals = strchr(name, '=');
+    const struct setting *setting =
+        find_by_flag(program, name, equals ? (size_t)(equals - name) : strlen(name));
+
+    if (!setting)
+        return 0;
+    if (equals) {
+        source_add(flags, setting->key, strlen(setting->key), equals + 1);
+        return 1;
+    }
+    if (i + 1 >= argc) {
+        (void)err_set(e, ERR_INVALID, "flag \"--%s\" needs a value", name);
+        return 1;
+    }
+    source_add(flags, setting->key, strlen(setting->key), argv[i + 1]);
+    return 2;
+}
+
+/* Splits argv into settings and the rest, which moves to its front. "--" ends the settings. */
+static enum err_code read_flags(struct source *flags, enum program program,
+                                struct conf_request *request, const char **ret_file, int argc,
+                                char **argv, struct err *e)
+{
+    int kept = 1;
+
+    for (int i = 1; i < argc;) {
+        int used;
+
+        if (strcmp(argv[i], "--") == 0) {
+            while (i < argc)
+                argv[kept++] = argv[i++];
+            break;
+        }
+        if (strcmp(argv[i], "--check") == 0) {
+            request->check = true;
+            i++;
+        } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            request->help = true;
+            i++;
+        } else if (strcmp(argv[i], "--version") == 0) {
+            request->version = true;
+            i++;
+        } else if (strcmp(argv[i], "--config") == 0 || text_starts(argv[i], "--config=")) {
+            const char *value = argv[i][8] ? argv[i] + 9 : argv[i + 1];
+
+            if (!value)
+                return err_set(e, ERR_INVALID, "flag \"--config\" needs a file name");
+            *ret_file = value;
+            i += argv[i][8] ? 1 : 2;
+        } else if (text_starts(argv[i], "--") &&
+                   (used = take_flag(flags, program, i, argc, argv, e)) > 0) {
+            if (e->code)
+                return e->code;
+            i += used;
+        } else {
+            argv[kept++] = argv[i++];
+        }
+    }
+    argv[kept] = NULL;
+    request->argc = kept;
+    request->argv = argv;
+    return ERR_OK;
+}
+
+/* ---- environment ---- */
+
+static enum err_code read_environment(struct source *env, struct err *e)
+{
+    for (char **p = environ; *p; p++) {
+        const char *equals = strchr(*p, '=');
+        size_t len = equals ? (size_t)(equals - *p) : 0;
+        char key[64];
+
+        if (!equals || len >= sizeof key)
+            continue;
+        memcpy(key, *p, len);
+        key[len] = '\0';
+        if (is_known_key(key))
+            source_add(env, key, len, equals + 1);
+        else if (text_starts(key, "TILL_"))
+            return err_set(e, ERR_INVALID, "unknown setting \"%s\" in the environment", key);
+    }
+    return ERR_OK;
+}
+
+/* ---- file ---- */
+
+static char *trim(char *text)
+{
+    char *end;
+
+    text += strspn(text, " \t\r\n");
+    end = text + strlen(text);
+    while (end > text && strchr(" \t\r\n", end[-1]))
+        *--end = '\0';
+    return text;
+}
+
+static void unquote(char *value)
+{
+    size_t len = strlen(value);
+
+    if (len >= 2 && (*value == '"' || *value == '\'') && value[len - 1] == *value) {
+        memmove(value, value + 1, len - 2);
+        value[len - 2] = '\0';
+    }
+}
+
+static enum err_code read_file_line(struct source *file, char *line, int number, struct err *e)
+{
+    char *text = trim(line);
+    char *equals;
+
+    if (!*text || *text == '#' || *text == ';')
+        return ERR_OK;
+    equals = strchr(text, '=');
+    if (!equals)
+        return err_set(e, ERR_INVALID, "%s line %d: expected NAME=value", file->name, number);
+    *equals = '\0';
+    text = trim(text);
+    if (!is_known_key(text))
+        return err_set(e, ERR_INVALID, "%s line %d: unknown setting \"%s\"", file->name, number,
+                       text);
+    equals = trim(equals + 1);
+    unquote(equals);
+    source_add(file, text, strlen(text), equals);
+    return ERR_OK;
+}
+
+static enum err_code read_config_file(struct source *file, struct err *e)
+{
+    FILE *in = fopen(file->name, "re");
+    char line[4096];
+    enum err_code rc = ERR_OK;
+
+    if (!in)
+        return err_set(e, ERR_INVALID, "cannot read the settings file \"%s\": %s", file->name,
+                       strerror(errno));
+    for (int number = 1; !rc && fgets(line, sizeof line, in); number++) {
+        if (!strchr(line, '\n') && !feof(in))
+            rc = err_set(e, ERR_INVALID, "%s line %d: longer than %zu bytes", file->name, number,
+                         sizeof line - 2);
+        else
+            rc = read_file_line(file, line, number, e);
+    }
+    explicit_bzero(line, sizeof line);
+    (void)fclose(in);
+    return rc;
+}
+
+/* ---- values ---- */
+
+static enum err_code read_secret_file(const char *key, const char *path, char **ret_value,
+                                      struct err *e)
+{
+    FILE *in = fopen(path, "re");
+    char text[4096];
+    size_t len;
+
+    if (!in)
+        return err_set(e, ERR_INVALID, "%s_FILE: cannot read \"%s\": %s", key, path,
+                       strerror(errno));
+    len = fread(text, 1, sizeof text - 1, in);
+    text[len] = '\0';
+    (void)fclose(in);
+    *ret_value = mem_dup(trim(text));
+    explicit_bzero(text, sizeof text);
+    return ERR_OK;
+}
+
+/* Finds the value of a setting in the sources, best first. NULL when none has it. */
+static enum err_code find_value(const struct setting *setting, const struct source *sources,
+                                size_t count, char **ret_value, const char **ret_source,
+                                struct err *e)
+{
+    char file_key[64];
+
+    (void)snprintf(file_key, sizeof file_key, "%s_FILE", setting->key);
+    for (size_t i = 0; i < count; i++) {
+        const char *value = source_find(&sources[i], setting->key);
+        const char *path = setting->secret ? source_find(&sources[i], file_key) : NULL;
+
+        *ret_source = sources[i].name;
+        if (value) {
+            *ret_value = mem_dup(value);
+            return ERR_OK;
+        }
+        if (path)
+            return read_secret_file(setting->key, path, ret_value, e);
+    }
+    *ret_source = "default";
+    *ret_value = mem_dup(setting->fallback);
+    return ERR_OK;
+}
+
+static enum err_code set_value(struct conf *conf, const struct setting *setting, char *take_value,
+                               const char *source, struct err *e)
+{
+    void *member = (char *)conf + setting->offset;
+    enum err_code rc = ERR_OK;
+
+    if (setting->type == SETTING_TEXT) {
+        *(char **)member = take_value;
+        return ERR_OK;
+    }
+    if (!text_to_int(take_value, setting->min, setting->max, (int64_t *)member))
+        rc = err_set(e, ERR_INVALID,
+                     "%s=\"%.40s\" (%s) is not a whole number from %" PRId64 " to %" PRId64,
+                     setting->key, take_value, source, setting->min, setting->max);
+    mem_free(take_value);
+    return rc;
+}
+
+static bool is_placeholder(const char *secret)
+{
+    static const char *const known[] = {"changeme", "change-me", "secret", "password", "xxx"};
+
+    for (size_t i = 0; i < COUNT_OF(known); i++)
+        if (strcasecmp(secret, known[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Rules that a type and a range cannot say. */
+static enum err_code check_values(const struct conf *conf, enum program program, struct err *e)
+{
+    enum log_level level;
+
+    if (!log_level_parse(conf->log_level, &level))
+        return err_set(e, ERR_INVALID, "LOG_LEVEL=\"%.20s\" is not debug, info, warn or error",
+                       conf->log_level);
+    if (strcmp(conf->log_format, "json") != 0 && strcmp(conf->log_format, "text") != 0)
+        return err_set(e, ERR_INVALID, "LOG_FORMAT=\"%.20s\" is not json or text",
+                       conf->log_format);
+    if (program == PROGRAM_API && (strlen(conf->jwt_secret) < 32 || is_placeholder(conf->jwt_secret)))
+        return err_set(e, ERR_INVALID,
+                       "JWT_SECRET is shorter than 32 bytes: make one with \"openssl rand -hex 32\"");
+    if (program == PROGRAM_WORKER && is_placeholder(conf->gateway_secret_key))
+        return err_set(e, ERR_INVALID, "GATEWAY_SECRET_KEY is a placeholder");
+    if (program == PROGRAM_DASHBOARD && *conf->dashboard_auth && !strchr(conf->dashboard_auth, ':'))
+        return err_set(e, ERR_INVALID, "TILL_DASHBOARD_AUTH is not of the form user:password");
+    return ERR_OK;
+}
+
+static enum err_code apply(struct conf *conf, enum program program, const struct source *sources,
+                           size_t count, struct err *e)
+{
+    for (size_t i = 0; i < COUNT_OF(settings); i++) {
+        const struct setting *setting = &settings[i];
+        char *value = NULL;
+        const char *source = NULL;
+        enum err_code rc;
+
+        if (!(setting->users & (unsigned)program))
+            continue;
+        rc = find_value(setting, sources, count, &value, &source, e);
+        if (rc)
+            return rc;
+        /* A command may need no server at all; what it needs, it asks for when it gets there. */
+        if (program != PROGRAM_CLI && (!value || (!*value && !setting->fallback))) {
+            mem_free(value);
+            return err_set(e, ERR_INVALID,
+                           "setting %s is missing: %s; set it in the environment%s or with --config",
+                           setting->key, setting->help, setting->secret ? ", by _FILE" : "");
+        }
+        rc = set_value(conf, setting, value, source, e);
+        if (rc)
+            return rc;
+    }
+    return check_values(conf, program, e);
+}
+
+enum err_code conf_load(struct conf *conf, enum program program, int argc, char **argv,
+                        struct conf_request *ret_request, struct err *e)
+{
+    struct source sources[3] = {{.name = "flag"}, {.name = "environment"}, {0}};
+    struct err own = {0};
+    enum err_code rc;
+
+    *conf = (struct conf){0};
+    *ret_request = (struct conf_request){0};
+    rc = read_flags(&sources[0], program, ret_request, &sources[2].name, argc, argv, &own);
+    if (!rc && !ret_request->help && !ret_request->version) {
+        rc = read_environment(&sources[1], &own);
+        if (!rc && sources[2].name)
+            rc = read_config_file(&sources[2], &own);
+        if (!rc)
+            rc = apply(conf, program, sources, COUNT_OF(sources), &own);
+    }
+    for (size_t i = 0; i < COUNT_OF(sources); i++)
+        source_release(&sources[i]);
+    if (rc)
+        (void)err_set(e, rc, "%s", own.text);
+    return rc;
+}
+
+void conf_release(struct conf *conf)
+{
+    for (size_t i = 0; i < COUNT_OF(settings); i++)
+        if (settings[i].type == SETTING_TEXT)
+            mem_wipe_free(*(char **)((char *)conf + settings[i].offset));
+    *conf = (struct conf){0};
+}
+
+void conf_print_help(enum program program, FILE *out)
+{
+    (void)fprintf(out, "Settings (flag over environment over --config FILE over default):\n\n");
+    for (size_t i = 0; i < COUNT_OF(settings); i++) {
+        const struct setting *s = &settings[i];
+
+        if (!(s->users & (unsigned)program))
+            continue;
+        (void)fprintf(out, "  %-24s %s%-22s %s\n", s->key, s->flag ? "--" : "  ",
+                      s->flag ? s->flag : "", s->help);
+        if (s->fallback && *s->fallback)
+            (void)fprintf(out, "  %-24s   %-22s default: %s\n", "", "", s->fallback);
+        if (s->secret)
+            (void)fprintf(out, "  %-24s   %-22s or %s_FILE: a file that holds it\n", "", "", s->key);
+    }
+    (void)fprintf(out, "\n  --config FILE   settings as NAME=value lines\n"
+                       "  --check         validate the settings and exit\n"
+                       "  --help, --version\n");
+}
+
+void conf_print_sample(FILE *out)
+{
+    for (size_t i = 0; i < COUNT_OF(settings); i++)
+        (void)fprintf(out, "%s=%s\n", settings[i].key,
+                      settings[i].fallback ? settings[i].fallback : "");
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Every setting of every program, from one table in conf.c. A value is taken from the first that
+ * has it: flag, environment, file (--config, in systemd's EnvironmentFile form), default. A secret
+ * may also come from a file named by NAME_FILE, and never from a flag.
+ *
+ * The struct is filled once at the start and is read-only afterwards; its strings belong to it.
+ */
+#ifndef COMMON_CONF_H
+#define COMMON_CONF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/err.h"
+#include "common/log.h"
+
+/* A program asks only for the settings it uses; the others may be absent. */
+enum program {
+    PROGRAM_API = 1 << 0,
+    PROGRAM_WORKER = 1 << 1,
+    PROGRAM_SCHEDULER = 1 << 2,
+    PROGRAM_DASHBOARD = 1 << 3,
+    PROGRAM_CLI = 1 << 4,
+};
+
+struct conf {
+    char *database_url;
+    char *redis_url;
+    char *smtp_url;
+    char *mail_from;
+    char *gateway_url;
+    char *gateway_secret_key;
+    char *jwt_secret;
+    char *log_level;
+    char *log_format;
+    char *api_listen;
+    char *dashboard_listen;
+    char *dashboard_auth;
+    char *queues;
+    int64_t api_threads;
+    int64_t dashboard_threads;
+    int64_t worker_processes;
+    int64_t worker_concurrency;
+    int64_t worker_prefetch;
+    int64_t lease_seconds;
+    int64_t shutdown_seconds;
+    int64_t heal_seconds;
+    int64_t retry_base_ms;
+    int64_t retry_max_seconds;
+};
+
+/* What the command line asked for besides settings. */
+struct conf_request {
+    bool check; /* --check: validate and exit */
+    bool help;  /* --help */
+    bool version;
+    int argc; /* what is left after the settings, argv[0] included; borrowed from argv */
+    char **argv;
+};
+
+/* Reads flags, environment and file. Unknown TILL_* names, bad values and missing settings are
+ * ERR_INVALID with a text that names the setting and its source. */
+enum err_code conf_load(struct conf *conf, enum program program, int argc, char **argv,
+                        struct conf_request *ret_request, struct err *e) MUST_CHECK;
+
+void conf_release(struct conf *conf); /* wipes secrets */
+
+/* The table of the settings that `program` reads, for --help. */
+void conf_print_help(enum program program, FILE *out);
+
+/* Every setting in the form of the sample file etc/till.env, so that a check can compare them. */
+void conf_print_sample(FILE *out);
+
+#endif

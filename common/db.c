@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The PostgreSQL driver; see db.h. libpq's blocking calls have no client-side time limit, so
+ * statements are sent and awaited by poll() with a deadline; whoever misses it loses the connection,
+ * because nobody knows what is still on its way. Not for sharing between threads.
+ */
+#include "common/db.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libpq-fe.h>
+#include <sodium.h>
+
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/mem.h"
+#include "common/text.h"
+
+enum {
+    DB_PREPARED_MAX = 256, /* slots of the table of prepared statements */
+    DB_PARAMS_MAX = 32,
+    DB_BACKOFF_FIRST_MS = 50,
+    DB_BACKOFF_MAX_MS = 2000,
+};
+
+struct db {
+    PGconn *conn; /* NULL when not connected */
+    char *url;
+    char *application;
+    const struct db_stmt *prepared[DB_PREPARED_MAX]; /* open addressing, by address */
+    char constraint[64];
+    char sqlstate[6];
+    int backoff_ms;
+    int64_t retry_at_us; /* monotonic; no attempt to connect before */
+};
+
+static PGresult *raw(const struct db_result *rows)
+{
+    return (PGresult *)(uintptr_t)rows;
+}
+
+struct db *db_open(const char *url, const char *application)
+{
+    struct db *db = mem_alloc(sizeof *db);
+
+    db->url = mem_dup(url);
+    db->application = mem_dup(application);
+    return db;
+}
+
+void db_disconnect(struct db *db)
+{
+    if (db->conn)
+        PQfinish(db->conn);
+    db->conn = NULL;
+    memset(db->prepared, 0, sizeof db->prepared);
+}
+
+void db_close(struct db *db)
+{
+    if (!db)
+        return;
+    db_disconnect(db);
+    mem_wipe_free(db->url);
+    mem_free(db->application);
+    mem_free(db);
+}
+
+bool db_is_connected(const struct db *db)
+{
+    return db->conn && PQstatus(db->conn) == CONNECTION_OK;
+}
+
+int db_socket(const struct db *db)
+{
+    return db->conn ? PQsocket(db->conn) : -1;
+}
+
+static void note_failed_connect(struct db *db)
+{
+    db->backoff_ms = db->backoff_ms ? db->backoff_ms * 2 : DB_BACKOFF_FIRST_MS;
+    if (db->backoff_ms > DB_BACKOFF_MAX_MS)
+        db->backoff_ms = DB_BACKOFF_MAX_MS;
+    /* Half of it at random, so that a restarted server does not meet everybody at once. */
+    db->retry_at_us =
+        clock_mono_us() +
+        (db->backoff_ms / 2 + (int64_t)randombytes_uniform((uint32_t)db->backoff_ms / 2 + 1)) *
+            US_PER_MS;
+}
+
+static void ignore_notice(void *unused, const char *message)
+{
+    (void)unused;
+    (void)message; /* libpq would print it to stderr, between our JSON lines */
+}
+
+enum err_code db_connect(struct db *db, struct err *e)
+{
+    /* The URL comes first, so that it may override what is before it and not what is after. */
+    const char *const keys[] = {"dbname",          "application_name",   "connect_timeout",
+                                "keepalives_idle", "keepalives_interval", "keepalives_count",
+                                "tcp_user_timeout", "client_encoding",    "options",
+                                NULL};
+    const char *const values[] = {
+        db->url, db->application, "5", "10", "5", "3", "10000", "UTF8",
+        "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s "
+        "-c timezone=UTC -c datestyle=ISO",
+        NULL};
+
+    if (db_is_connected(db))
+        return ERR_OK;
+    db_disconnect(db);
+    if (!db->url || !*db->url)
+        return err_set(e, ERR_INVALID, "setting DATABASE_URL is missing");
+    if (clock_mono_us() < db->retry_at_us)
+        return err_set(e, ERR_UNAVAILABLE, "the database is not reachable");
+    db->conn = PQconnectdbParams(keys, values, 1);
+    if (!db->conn)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    if (PQstatus(db->conn) != CONNECTION_OK) {
+        enum err_code rc = err_set_detail(e, ERR_UNAVAILABLE, PQerrorMessage(db->conn),
+                                          "the database is not reachable");
+
+        db_disconnect(db);
+        note_failed_connect(db);
+        return rc;
+    }
+    PQsetnonblocking(db->conn, 1);
+    (void)PQsetNoticeProcessor(db->conn, ignore_notice, NULL);
+    db->backoff_ms = 0;
+    db->retry_at_us = 0;
+    return ERR_OK;
+}
+
+/* The one place that maps an SQLSTATE to what happens next (PostgreSQL manual, appendix A). */
+static enum err_code code_of_sqlstate(const char *state)
+{
+    static const struct {
+        const char *prefix;
+        enum err_code code;
+    } classes[] = {
+        {"23505", ERR_CONFLICT},    /* unique_violation */
+        {"23P01", ERR_CONFLICT},    /* exclusion_violation */
+        {"23", ERR_INVALID},        /* other integrity constraints */
+        {"22", ERR_INVALID},        /* data exception */
+        {"40", ERR_UNAVAILABLE},    /* serialization failure, deadlock */
+        {"55P03", ERR_UNAVAILABLE}, /* lock_not_available */
+        {"57014", ERR_TIMEOUT},     /* query_canceled: statement_timeout */
+        {"57P", ERR_UNAVAILABLE},   /* shutdown, crash, cannot_connect_now */
+        {"08", ERR_UNAVAILABLE},    /* connection */
+        {"53", ERR_UNAVAILABLE},    /* resources: connections, disk, memory */
+        {"25006", ERR_UNAVAILABLE}, /* read-only: a demoted primary */
+        {"25P", ERR_UNAVAILABLE},   /* idle in transaction timeout and its kin */
+    };
+
+    for (size_t i = 0; i < COUNT_OF(classes); i++)
+        if (text_starts(state, classes[i].prefix))
+            return classes[i].code;
+    return ERR_INTERNAL;
+}
+
+static enum err_code lost(struct db *db, struct err *e)
+{
+    enum err_code rc = err_set_detail(e, ERR_UNAVAILABLE, PQerrorMessage(db->conn),
+                                      "the connection to the database was lost");
+
+    db_disconnect(db);
+    return rc;
+}
+
+static enum err_code fail(struct db *db, const PGresult *result, const char *what, struct err *e)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *constraint = PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME);
+    enum err_code code;
+
+    if (!state || PQstatus(db->conn) != CONNECTION_OK)
+        return lost(db, e);
+    code = code_of_sqlstate(state);
+    (void)snprintf(db->sqlstate, sizeof db->sqlstate, "%s", state);
+    (void)snprintf(db->constraint, sizeof db->constraint, "%s", constraint ? constraint : "");
+    (void)err_set_detail(e, code, PQresultErrorMessage(result), "the database refused \"%s\"",
+                         what);
+    /* 57P01..03 end the session; a demoted primary must be left for the new one. */
+    if (text_starts(state, "57P") || strcmp(state, "25006") == 0)
+        db_disconnect(db);
+    return code;
+}
+
+/* Sends what is buffered and reads until the next result is complete. */
+static enum err_code await(struct db *db, int64_t deadline_us, struct err *e)
+{
+    for (;;) {
+        int unsent = PQflush(db->conn);
+        struct pollfd pfd = {.fd = PQsocket(db->conn), .events = POLLIN};
+        int64_t left_us = deadline_us - clock_mono_us();
+
+        if (unsent < 0)
+            return lost(db, e);
+        if (!unsent && !PQisBusy(db->conn))
+            return ERR_OK;
+        if (unsent)
+            pfd.events |= POLLOUT;
+        if (left_us <= 0) {
+            db_disconnect(db);
+            return err_set(e, ERR_TIMEOUT, "the database did not answer within %d s",
+                           DB_DEADLINE_S);
+        }
+        if (poll(&pfd, 1, (int)(left_us / US_PER_MS) + 1) < 0 && errno != EINTR)
+            return lost(db, e);
+        if ((pfd.revents & ~POLLOUT) && !PQconsumeInput(db->conn))
+            return lost(db, e);
+    }
+}
+
+/* Takes all results of what was sent; the first bad one, or else the last, is returned. */
+static enum err_code collect(struct db *db, const char *what, PGresult **ret_result, struct err *e)
+{
+    int64_t deadline_us = clock_mono_us() + DB_DEADLINE_S * US_PER_S;
+    PGresult *kept = NULL;
+
+    for (;;) {
+        enum err_code rc = await(db, deadline_us, e);
+        PGresult *next;
+        bool bad;
+
+        if (rc) {
+            PQclear(kept);
+            return rc;
+        }
+        next = PQgetResult(db->conn);
+        if (!next)
+            break;
+        bad = kept && PQresultStatus(kept) == PGRES_FATAL_ERROR;
+        PQclear(bad ? next : kept);
+        kept = bad ? kept : next;
+    }
+    if (!kept)
+        return lost(db, e);
+    if (PQresultStatus(kept) == PGRES_FATAL_ERROR) {
+        enum err_code rc = fail(db, kept, what, e);
+
+        PQclear(kept);
+        return rc;
+    }
+    *ret_result = kept;
+    return ERR_OK;
+}
+
+/* The slot of a statement, or the free one where it belongs. */
+static const struct db_stmt **find_slot(struct db *db, const struct db_stmt *stmt)
+{
+    size_t at = ((uintptr_t)stmt / sizeof *stmt) % DB_PREPARED_MAX;
+
+    for (size_t i = 0; i < DB_PREPARED_MAX; i++, at = (at + 1) % DB_PREPARED_MAX)
+        if (!db->prepared[at] || db->prepared[at] == stmt)
+            return &db->prepared[at];
+    abort(); /* more statements than slots: our own mistake */
+}
+
+static enum err_code prepare(struct db *db, const struct db_stmt *stmt, struct err *e)
+{
+    const struct db_stmt **slot = find_slot(db, stmt);
+    PGresult *result = NULL;
+    enum err_code rc;
+
+    if (*slot == stmt)
+        return ERR_OK;
+    if (!PQsendPrepare(db->conn, stmt->name, stmt->sql, 0, NULL))
+        return lost(db, e);
+    rc = collect(db, stmt->name, &result, e);
+    if (rc)
+        return rc;
+    PQclear(result);
+    *slot = stmt;
+    return ERR_OK;
+}
+
+static bool send_prepared(struct db *db, const struct db_stmt *stmt, struct db_args args)
+{
+    const char *values[DB_PARAMS_MAX];
+    int lengths[DB_PARAMS_MAX] = {0};
+    int formats[DB_PARAMS_MAX] = {0};
+    char numbers[DB_PARAMS_MAX][24];
+
+    if (args.count != (size_t)stmt->params || args.count > DB_PARAMS_MAX)
+        abort(); /* our own mistake */
+    for (size_t i = 0; i < args.count; i++) {
+        const struct db_param *param = &args.params[i];
+
+        values[i] = param->text;
+        if (param->type == DB_PARAM_INT) {
+            (void)snprintf(numbers[i], sizeof numbers[i], "%" PRId64, param->num);
+            values[i] = numbers[i];
+        } else if (param->type == DB_PARAM_BYTES) {
+            lengths[i] = (int)param->len;
+            formats[i] = 1;
+        }
+    }
+    return PQsendQueryPrepared(db->conn, stmt->name, stmt->params, values, lengths, formats, 0) ==
+           1;
+}
+
+static enum err_code run(struct db *db, const struct db_stmt *stmt, struct db_args args,
+                         PGresult **ret_result, struct err *e)
+{
+    enum err_code rc = ERR_OK;
+
+    db->constraint[0] = '\0';
+    db->sqlstate[0] = '\0';
+    /* Within a transaction a lost connection must surface; a new one would not know of it. */
+    if (!db_in_transaction(db))
+        rc = db_connect(db, e);
+    if (!rc)
+        rc = prepare(db, stmt, e);
+    if (rc)
+        return rc;
+    if (!send_prepared(db, stmt, args))
+        return lost(db, e);
+    return collect(db, stmt->name, ret_result, e);
+}
+
+enum err_code db_query(struct db *db, const struct db_stmt *stmt, struct db_args args,
+                       struct db_result **ret_rows, struct err *e)
+{
+    PGresult *result = NULL;
+    enum err_code rc = run(db, stmt, args, &result, e);
+
+    if (!rc)
+        *ret_rows = (struct db_result *)result;
+    return rc;
+}
+
+enum err_code db_exec(struct db *db, const struct db_stmt *stmt, struct db_args args,
+                      int64_t *ret_rows, struct err *e)
+{
+    PGresult *result = NULL;
+    enum err_code rc = run(db, stmt, args, &result, e);
+    int64_t touched = 0;
+
+    if (rc)
+        return rc;
+    if (*PQcmdTuples(result))
+        (void)text_to_int(PQcmdTuples(result), 0, INT64_MAX, &touched);
+    if (ret_rows)
+        *ret_rows = touched;
+    PQclear(result);
+    return ERR_OK;
+}
+
+/* One simple-protocol command; `ret_tag` (at least 32 bytes, may be NULL) gets its command tag. */
+static enum err_code run_simple(struct db *db, const char *sql, const char *what, char *ret_tag,
+                                struct err *e)
+{
+    PGresult *result = NULL;
+    enum err_code rc;
+
+    if (!PQsendQuery(db->conn, sql))
+        return lost(db, e);
+    rc = collect(db, what, &result, e);
+    if (rc)
+        return rc;
+    if (ret_tag)
+        (void)snprintf(ret_tag, 32, "%s", PQcmdStatus(result));
+    PQclear(result);
+    return ERR_OK;
+}
+
+enum err_code db_run_script(struct db *db, const char *sql, struct err *e)
+{
+    enum err_code rc = db_in_transaction(db) ? ERR_OK : db_connect(db, e);
+
+    return rc ? rc : run_simple(db, sql, "script", NULL, e);
+}
+
+const char *db_constraint(const struct db *db)
+{
+    return db->constraint;
+}
+
+const char *db_sqlstate(const struct db *db)
+{
+    return db->sqlstate;
+}
+
+bool db_in_transaction(const struct db *db)
+{
+    PGTransactionStatusType status = db->conn ? PQtransactionStatus(db->conn) : PQTRANS_IDLE;
+
+    return status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
+}
+
+enum err_code db_begin(struct db *db, struct db_tx *tx, struct err *e)
+{
+    enum err_code rc = db_connect(db, e);
+
+    if (!rc)
+        rc = run_simple(db, "BEGIN", "begin", NULL, e);
+    if (!rc)
+        tx->db = db;
+    return rc;
+}
+
+enum err_code db_commit(struct db_tx *tx, struct err *e)
+{
+    struct db *db = tx->db;
+    char tag[32];
+    enum err_code rc;
+
+    tx->db = NULL;
+    if (!db_in_transaction(db))
+        return err_set(e, ERR_UNAVAILABLE, "the connection to the database was lost");
+    rc = run_simple(db, "COMMIT", "commit", tag, e);
+    /* COMMIT of a failed transaction succeeds, with the tag ROLLBACK. */
+    if (!rc && strcmp(tag, "COMMIT") != 0)
+        rc = err_set(e, ERR_INTERNAL, "the transaction had failed before its commit");
+    return rc;
+}
+
+void db_rollback(struct db_tx *tx)
+{
+    struct db *db = TAKE(tx->db);
+
+    if (db && db_in_transaction(db) && run_simple(db, "ROLLBACK", "rollback", NULL, NULL))
+        db_disconnect(db);
+}
+
+void db_tx_release(struct db_tx *tx)
+{
+    db_rollback(tx);
+}
+
+static bool take_notification(struct db *db)
+{
+    PGnotify *notify;
+    bool any = false;
+
+    while ((notify = PQnotifies(db->conn)) != NULL) {
+        any = true;
+        PQfreemem(notify);
+    }
+    return any;
+}
+
+enum err_code db_wait_notify(struct db *db, int other_fd, int64_t timeout_us, bool *ret_notified,
+                             struct err *e)
+{
+    struct pollfd fds[2] = {{.fd = db_socket(db), .events = POLLIN},
+                            {.fd = other_fd, .events = POLLIN}};
+    int ready;
+
+    *ret_notified = db->conn && take_notification(db);
+    if (*ret_notified || timeout_us <= 0)
+        return ERR_OK;
+    ready = poll(fds, 2, (int)((timeout_us + US_PER_MS - 1) / US_PER_MS));
+    if (ready > 0 && fds[0].revents) {
+        if (!PQconsumeInput(db->conn))
+            return lost(db, e);
+        *ret_notified = take_notification(db);
+    }
+    return ERR_OK;
+}
+
+void db_result_free(struct db_result *rows)
+{
+    PQclear(raw(rows));
+}
+
+int db_rows(const struct db_result *rows)
+{
+    return PQntuples(raw(rows));
+}
+
+const char *db_text(const struct db_result *rows, int row, int col)
+{
+    return PQgetvalue(raw(rows), row, col);
+}
+
+bool db_is_null(const struct db_result *rows, int row, int col)
+{
+    return PQgetisnull(raw(rows), row, col) == 1;
+}
+
+int64_t db_int(const struct db_result *rows, int row, int col)
+{
+    int64_t value = 0;
+
+    (void)text_to_int(db_text(rows, row, col), INT64_MIN, INT64_MAX, &value);
+    return value;
+}
+
+bool db_bool(const struct db_result *rows, int row, int col)
+{
+    return *db_text(rows, row, col) == 't';
+}
+
+void db_array_add(struct buf *array, const char *element)
+{
+    buf_add_str(array, array->len ? ",\"" : "{\"");
+    for (; *element; element++) {
+        if (*element == '"' || *element == '\\')
+            buf_add_char(array, '\\');
+        buf_add_char(array, *element);
+    }
+    buf_add_char(array, '"');
+}
+
+void db_array_end(struct buf *array)
+{
+    buf_add_str(array, array->len ? "}" : "{}");
+}

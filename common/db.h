@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * PostgreSQL, one connection a thread. Statements are constants of the store files, prepared on
+ * first use, always with parameters, never spliced. A connection that is lost is replaced at the
+ * next use outside a transaction; the statement that met the loss fails with ERR_UNAVAILABLE, since
+ * only the caller knows whether it may run again. Every call ends within DB_DEADLINE_S, even if the
+ * server is frozen.
+ *
+ *   static const struct db_stmt FIND = {"order_find", "SELECT id FROM orders WHERE id = $1", 1};
+ *   AUTO(db_result_free) struct db_result *rows = NULL;
+ *   rc = db_query(db, &FIND, DB_ARGS(DB_INT(id)), &rows, e);
+ *
+ * Transactions are closed by scope: what is not committed is rolled back.
+ *
+ *   AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
+ *   rc = db_begin(db, &tx, e);
+ *   ...
+ *   return db_commit(&tx, e);
+ */
+#ifndef COMMON_DB_H
+#define COMMON_DB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/auto.h"
+#include "common/err.h"
+
+enum { DB_DEADLINE_S = 15 };
+
+struct db;
+struct db_result;
+
+struct db_stmt {
+    const char *name; /* unique in the tree; the name of the prepared statement */
+    const char *sql;
+    int params;
+};
+
+struct db_param {
+    enum { DB_PARAM_TEXT, DB_PARAM_INT, DB_PARAM_BYTES } type;
+    const char *text; /* NULL is SQL's NULL */
+    int64_t num;
+    size_t len;
+};
+
+struct db_args {
+    const struct db_param *params;
+    size_t count;
+};
+
+#define DB_TEXT(s) ((struct db_param){.type = DB_PARAM_TEXT, .text = (s)})
+#define DB_INT(n) ((struct db_param){.type = DB_PARAM_INT, .num = (int64_t)(n)})
+#define DB_BOOL(b) DB_TEXT((b) ? "t" : "f")
+#define DB_NULL DB_TEXT(NULL)
+/* Any bytes, for bytea. */
+#define DB_BYTES(p, n) ((struct db_param){.type = DB_PARAM_BYTES, .text = (p), .len = (n)})
+
+#define DB_ARGS(...)                                                                               \
+    ((struct db_args){(const struct db_param[]){__VA_ARGS__},                                      \
+                      sizeof((const struct db_param[]){__VA_ARGS__}) / sizeof(struct db_param)})
+#define DB_NO_ARGS ((struct db_args){NULL, 0})
+
+/* Does not connect yet: the first use does. `application` is shown in pg_stat_activity. */
+struct db *db_open(const char *url, const char *application);
+void db_close(struct db *db);
+AUTO_DEFINE(struct db *, db_close);
+
+/* Connects when not connected. Waits at most 5 s; after a failure it refuses at once for a moment,
+ * so that callers in a loop do not hammer the server. */
+enum err_code db_connect(struct db *db, struct err *e) MUST_CHECK;
+bool db_is_connected(const struct db *db);
+void db_disconnect(struct db *db);
+int db_socket(const struct db *db); /* -1 when not connected */
+
+/* Runs a statement; db_exec() is for those whose rows nobody wants and gives the number of rows
+ * that it touched (ret_rows may be NULL). */
+enum err_code db_query(struct db *db, const struct db_stmt *stmt, struct db_args args,
+                       struct db_result **ret_rows, struct err *e) MUST_CHECK;
+enum err_code db_exec(struct db *db, const struct db_stmt *stmt, struct db_args args,
+                      int64_t *ret_rows, struct err *e) MUST_CHECK;
+
+/* Several statements at once, without parameters: migrations and LISTEN only. */
+enum err_code db_run_script(struct db *db, const char *sql, struct err *e) MUST_CHECK;
+
+/* Name of the constraint that the last failed statement broke, or "". */
+const char *db_constraint(const struct db *db);
+/* SQLSTATE of the last failed statement, or "". */
+const char *db_sqlstate(const struct db *db);
+
+struct db_tx {
+    struct db *db; /* NULL when no transaction is open */
+};
+
+enum err_code db_begin(struct db *db, struct db_tx *tx, struct err *e) MUST_CHECK;
+/* ERR_UNAVAILABLE here means that the outcome is unknown: re-run what is safe to re-run. */
+enum err_code db_commit(struct db_tx *tx, struct err *e) MUST_CHECK;
+void db_rollback(struct db_tx *tx);
+void db_tx_release(struct db_tx *tx);
+bool db_in_transaction(const struct db *db);
+
+/* Waits until the server has notified this session (LISTEN) or something else is readable on
+ * `other_fd` (-1: none), or the time is over. True when a notification came. */
+enum err_code db_wait_notify(struct db *db, int other_fd, int64_t timeout_us, bool *ret_notified,
+                             struct err *e) MUST_CHECK;
+
+void db_result_free(struct db_result *rows);
+AUTO_DEFINE(struct db_result *, db_result_free);
+int db_rows(const struct db_result *rows);
+/* Column values; the text is borrowed from the result, "" for NULL. */
+const char *db_text(const struct db_result *rows, int row, int col);
+bool db_is_null(const struct db_result *rows, int row, int col);
+int64_t db_int(const struct db_result *rows, int row, int col); /* 0 for NULL */
+bool db_bool(const struct db_result *rows, int row, int col);
+
+/* Builds array parameters for unnest($1::uuid[]): "{a,b}" with each element quoted. */
+struct buf;
+void db_array_add(struct buf *array, const char *element);
+void db_array_end(struct buf *array);
+
+#endif

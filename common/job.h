@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a job is, and the decisions about it that need no server: which states it may take and when
+ * it is tried again. Its life is drawn in worker/README.md.
+ */
+#ifndef COMMON_JOB_H
+#define COMMON_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/uuid.h"
+
+/* Celery's names, which users know. The same states and moves stand in sql/0003_jobs.sql. */
+#define JOB_STATES(X)                                                                              \
+    X(PENDING) /* waits: for a worker, or for its time */                                          \
+    X(STARTED) /* a worker has it */                                                               \
+    X(RETRY)   /* failed, waits for its next attempt */                                            \
+    X(SUCCESS)                                                                                     \
+    X(FAILURE) /* dead: attempts used up, or not worth retrying */                                 \
+    X(REVOKED) /* cancelled */
+
+enum job_state {
+#define X(name) JOB_##name,
+    JOB_STATES(X)
+#undef X
+};
+
+enum { JOB_STATE_COUNT = JOB_REVOKED + 1 };
+
+enum job_priority { JOB_PRIORITY_HIGH, JOB_PRIORITY_NORMAL, JOB_PRIORITY_LOW };
+enum { JOB_PRIORITY_COUNT = 3 };
+
+enum {
+    JOB_NAME_MAX = 200,           /* of a task or a queue, bytes */
+    JOB_ARGS_MAX = 256 * 1024,    /* JSON text of args or kwargs, bytes */
+    JOB_DEFAULT_ATTEMPTS = 10,
+};
+
+#define JOB_DEFAULT_QUEUE "default"
+
+/* A job as a worker holds it. All texts are owned; job_release() frees them. */
+struct job {
+    struct uuid id;
+    char *task;
+    char *queue;
+    enum job_priority priority;
+    int attempt; /* 1 is the first; the fence of everything this attempt writes */
+    int max_attempts;
+    char *args;   /* JSON array */
+    char *kwargs; /* JSON object */
+    int64_t created_us;
+};
+
+void job_release(struct job *job);
+
+const char *job_state_name(enum job_state state);
+bool job_state_parse(const char *name, enum job_state *ret_state);
+bool job_is_final(enum job_state state);
+bool job_may_become(enum job_state from, enum job_state to);
+
+/* Wait before the next attempt, in microseconds: base * 2^(attempt - 1), at most `max`, of which
+ * the upper half is random, so that jobs that failed together do not return together. `attempt` is
+ * the one that failed, 1 the first; `random` is any 32 bits. ("Equal jitter", AWS Architecture
+ * Blog, Exponential Backoff And Jitter.) */
+int64_t job_backoff_us(int attempt, int64_t base_us, int64_t max_us, uint32_t random);
+
+#endif

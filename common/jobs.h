@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table of jobs: putting them in and looking one up. What workers do to them stands in
+ * jobs_run.h, what time does in jobs_heal.h, what people look at in jobs_view.h.
+ *
+ * Enqueueing a durable job is two steps. First jobs_insert() in the transaction of the data that
+ * the job belongs to; then, after the commit, queue_push() its id. If the second never happens
+ * (crash, no Redis) the scheduler does it: an inserted job is never lost.
+ */
+#ifndef COMMON_JOBS_H
+#define COMMON_JOBS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/db.h"
+#include "common/err.h"
+#include "common/job.h"
+
+struct job_new {
+    struct uuid id;   /* empty text: one is made */
+    const char *task;
+    const char *queue;         /* NULL: as the task declares, else JOB_DEFAULT_QUEUE */
+    enum job_priority priority; /* zero is high: set it */
+    const char *args;          /* JSON array; NULL: [] */
+    const char *kwargs;        /* JSON object; NULL: {} */
+    int max_attempts;          /* 0: as the task declares, else JOB_DEFAULT_ATTEMPTS */
+    int64_t scheduled_us;      /* wall time before which it does not run; 0: now */
+};
+
+/* Where a job that is ready has to be pushed. */
+struct job_ready {
+    struct uuid id;
+    char queue[JOB_NAME_MAX + 1];
+    enum job_priority priority;
+    bool is_ready; /* false: scheduled for later, nothing to push */
+};
+
+/* Inserts in the caller's transaction (or alone). ERR_INVALID for a bad name or JSON, ERR_CONFLICT
+ * when the id exists. */
+enum err_code jobs_insert(struct db *db, const struct job_new *new_job, struct job_ready *ret_ready,
+                          struct err *e) MUST_CHECK;
+
+/* Declares what the workers can run (upsert into `tasks`). */
+enum err_code jobs_declare_task(struct db *db, const char *name, const char *queue,
+                                int max_attempts, bool fast, struct err *e) MUST_CHECK;
+
+#endif

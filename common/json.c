@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Bounded, strict JSON; see json.h. jansson's own depth limit is 2048; ours is checked on the text
+ * before it parses, so hostile nesting costs one pass and no allocation.
+ */
+#include "common/json.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+static bool is_too_deep(const char *text, size_t len)
+{
+    bool in_string = false;
+    int depth = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+
+        if (in_string) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '[' || c == '{') {
+            if (++depth > JSON_DEPTH_MAX)
+                return true;
+        } else if (c == ']' || c == '}') {
+            depth--;
+        }
+    }
+    return false;
+}
+
+enum err_code json_read(const char *text, size_t len, size_t max, json_t **ret_value, struct err *e)
+{
+    json_error_t error;
+    json_t *value;
+
+    if (len > max)
+        return err_set(e, ERR_INVALID, "JSON of %zu bytes exceeds the limit of %zu", len, max);
+    if (is_too_deep(text, len))
+        return err_set(e, ERR_INVALID, "JSON is nested deeper than %d levels", JSON_DEPTH_MAX);
+    value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (!value)
+        return err_set(e, ERR_INVALID, "%s: line %d column %d (char %d)", error.text, error.line,
+                       error.column, error.position);
+    *ret_value = value;
+    return ERR_OK;
+}
+
+char *json_write(const json_t *value)
+{
+    return json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+}
+
+const char *json_member_text(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}

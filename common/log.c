@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Structured logs; see log.h. Level and format are set once before threads start; the context is
+ * thread-local, so there is no lock. A failing write never reaches the caller (a full disk must
+ * not stop jobs); it is counted.
+ */
+#include "common/log.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/auto.h"
+#include "common/buf.h"
+#include "common/clock.h"
+
+enum { LOG_LINE_MAX = 16 * 1024 };
+
+static struct {
+    const char *program;
+    enum log_level level;
+    bool json;
+} settings = {.program = "till", .level = LOG_INFO, .json = true};
+
+static _Thread_local struct {
+    const char *key;
+    char value[64];
+} context[LOG_CONTEXT_MAX];
+
+static atomic_uint_fast64_t dropped;
+
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+void log_init(const char *program, enum log_level level, bool json)
+{
+    settings.program = program;
+    settings.level = level;
+    settings.json = json;
+}
+
+bool log_level_parse(const char *name, enum log_level *ret_level)
+{
+    for (int i = LOG_DEBUG; i <= LOG_ERROR; i++) {
+        if (strcmp(name, level_names[i]) == 0) {
+            *ret_level = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+void log_context_set(const char *key, const char *value)
+{
+    int free_slot = -1;
+
+    for (int i = 0; i < LOG_CONTEXT_MAX; i++) {
+        if (context[i].key && strcmp(context[i].key, key) == 0) {
+            free_slot = i;
+            break;
+        }
+        if (!context[i].key && free_slot < 0)
+            free_slot = i;
+    }
+    if (free_slot < 0)
+        return;
+    context[free_slot].key = value ? key : NULL;
+    if (value)
+        (void)snprintf(context[free_slot].value, sizeof context[0].value, "%s", value);
+}
+
+void log_context_clear(void)
+{
+    memset(context, 0, sizeof context);
+}
+
+uint64_t log_dropped(void)
+{
+    return atomic_load(&dropped);
+}
+
+static void add_key(struct buf *line, const char *key)
+{
+    if (settings.json) {
+        buf_add_char(line, ',');
+        buf_add_json(line, key);
+        buf_add_char(line, ':');
+    } else {
+        buf_addf(line, " %s=", key);
+    }
+}
+
+static void add_string(struct buf *line, const char *key, const char *value)
+{
+    add_key(line, key);
+    buf_add_json(line, value);
+}
+
+static void add_field(struct buf *line, const struct log_field *field)
+{
+    switch (field->type) {
+    case LOG_FIELD_STR:
+        if (field->str)
+            add_string(line, field->key, field->str);
+        break;
+    case LOG_FIELD_INT:
+        add_key(line, field->key);
+        buf_addf(line, "%" PRId64, field->num);
+        break;
+    case LOG_FIELD_BOOL:
+        add_key(line, field->key);
+        buf_add_str(line, field->num ? "true" : "false");
+        break;
+    }
+}
+
+static void add_head(struct buf *line, enum log_level level, const char *event)
+{
+    char now[CLOCK_TEXT_SIZE];
+
+    clock_format(clock_wall_us(), now);
+    if (settings.json)
+        buf_addf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\",\"program\":\"%s\",\"pid\":%d",
+                 now, level_names[level], event, settings.program, (int)getpid());
+    else
+        buf_addf(line, "%s %-5s %s[%d] %s", now, level_names[level], settings.program,
+                 (int)getpid(), event);
+}
+
+void log_write(enum log_level level, const char *event, ...)
+{
+    AUTO_VALUE(buf_release) struct buf line;
+    const struct log_field *field;
+    va_list args;
+
+    if (level < settings.level)
+        return;
+    buf_init(&line, LOG_LINE_MAX);
+    add_head(&line, level, event);
+    for (int i = 0; i < LOG_CONTEXT_MAX; i++)
+        if (context[i].key)
+            add_string(&line, context[i].key, context[i].value);
+    va_start(args, event);
+    while ((field = va_arg(args, const struct log_field *)) != NULL)
+        add_field(&line, field);
+    va_end(args);
+    if (line.overflow) { /* keep the line parsable and say what happened */
+        buf_clear(&line);
+        add_head(&line, level, event);
+        add_string(&line, "log", "fields too long");
+    }
+    line.max = LOG_LINE_MAX + 4;
+    buf_add_str(&line, settings.json ? "}\n" : "\n");
+    if (write(STDERR_FILENO, line.data, line.len) != (ssize_t)line.len)
+        atomic_fetch_add(&dropped, 1);
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Redis as the transport of jobs: every key and every command of Till stands in queue.c, and
+ * PROTOCOL.md tells the same to producers in other languages.
+ *
+ * A queue is three streams, one a priority: till:{QUEUE}:high, :normal, :low; the group of the
+ * workers is "till". A durable job is an entry {job: UUID}; a fast one is {task, args, kwargs, id}.
+ * An entry leaves the stream when it is acknowledged, so XLEN counts waiting and running ones.
+ */
+#ifndef COMMON_QUEUE_H
+#define COMMON_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/job.h"
+#include "common/redis.h"
+
+enum {
+    QUEUE_ENTRY_SIZE = 48,  /* of a stream entry id, "1732212345678-0" */
+    QUEUE_PAYLOAD_MAX = 512 * 1024,
+};
+
+/* One stream of one queue. */
+struct queue_stream {
+    char queue[JOB_NAME_MAX + 1];
+    enum job_priority priority;
+    char key[JOB_NAME_MAX + 24];
+};
+
+struct queue_stream queue_stream_of(const char *queue, enum job_priority priority);
+const char *queue_priority_name(enum job_priority priority);
+
+/* Puts the ids of durable jobs into the stream in one round trip. Does not say which were added
+ * when it fails: a second push is harmless, since a duplicate dies at the claim. */
+enum err_code queue_push(struct redis *redis, const struct queue_stream *stream,
+                         const struct uuid *ids, size_t count, struct err *e) MUST_CHECK;
+
+/* Puts a fast job into the stream, without a row. */
+enum err_code queue_push_fast(struct redis *redis, const struct queue_stream *stream,
+                              const struct uuid *id, const char *task, const char *args,
+                              const char *kwargs, struct err *e) MUST_CHECK;
+
+/* ---- workers ---- */
+
+/* What one stream entry says. Owned; queue_delivery_release() frees it. */
+struct queue_delivery {
+    size_t stream; /* index into the streams that were read */
+    char entry[QUEUE_ENTRY_SIZE];
+    bool taken_over; /* it came from a worker that is gone */
+    enum { DELIVERY_DURABLE, DELIVERY_FAST, DELIVERY_UNDECODABLE } kind;
+    struct uuid id; /* of the job; for FAST and UNDECODABLE made from the entry when not given */
+    char *task;     /* FAST */
+    char *args;     /* FAST, JSON */
+    char *kwargs;   /* FAST, JSON */
+    char *payload;  /* UNDECODABLE: the fields as a JSON object, escaped */
+    char *reason;   /* UNDECODABLE */
+};
+
+struct queue_deliveries {
+    struct queue_delivery *items; /* owned */
+    size_t count;
+};
+
+void queue_delivery_release(struct queue_delivery *delivery);
+void queue_deliveries_release(struct queue_deliveries *deliveries);
+
+/* Makes the group of each stream, at its beginning; one that exists is left as it is. */
+enum err_code queue_create_groups(struct redis *redis, const struct queue_stream *streams,
+                                  size_t count, struct err *e) MUST_CHECK;
+
+/* Reads at most `max` new entries from each stream, waiting up to `block_ms` for the first (0: not
+ * at all). Nothing there is ERR_OK with count 0. On NOGROUP (the data is gone) it makes the groups
+ * anew and answers count 0. */
+enum err_code queue_read(struct redis *redis, const struct queue_stream *streams, size_t count,
+                         const char *consumer, int max, int block_ms,
+                         struct queue_deliveries *ret_deliveries, struct err *e) MUST_CHECK;
+
+/* What a former process of the same consumer name left unacknowledged, up to `max` of one stream,
+ * after entry `cursor` ("0" first, then the last one got). */
+enum err_code queue_read_own(struct redis *redis, const struct queue_stream *streams, size_t stream,
+                             const char *consumer, int max, const char *cursor,
+                             struct queue_deliveries *ret_deliveries, struct err *e) MUST_CHECK;
+
+/* Takes over at most `max` entries of one stream that nobody has renewed for `lease_ms`. `cursor`
+ * ("0-0" first, QUEUE_ENTRY_SIZE bytes) is moved on and is "0-0" again at the end. */
+enum err_code queue_take_over(struct redis *redis, const struct queue_stream *streams,
+                              size_t stream, const char *consumer, int max, int64_t lease_ms,
+                              char *cursor, struct queue_deliveries *ret_deliveries,
+                              struct err *e) MUST_CHECK;
+
+/* One entry that is held or done: its stream and id. */
+struct queue_entry {
+    size_t stream;
+    char entry[QUEUE_ENTRY_SIZE];
+};
+
+/* Renews the lease of held entries (XCLAIM JUSTID: idle time back to 0). */
+enum err_code queue_renew(struct redis *redis, const struct queue_stream *streams,
+                          const char *consumer, const struct queue_entry *entries, size_t count,
+                          struct err *e) MUST_CHECK;
+
+/* Acknowledges and deletes, together. Entries that are gone already do no harm. */
+enum err_code queue_ack(struct redis *redis, const struct queue_stream *streams,
+                        const struct queue_entry *entries, size_t count, struct err *e) MUST_CHECK;
+
+/* ---- names and heartbeats of worker processes ---- */
+
+enum { QUEUE_WORKER_NAME_SIZE = 96 };
+
+/* Takes the first free name "host:N" for the holder of `token`, or the one that this token holds
+ * already. The name is held for `lease_ms` from its last heartbeat. */
+enum err_code queue_worker_register(struct redis *redis, const char *host, const char *token,
+                                    int64_t lease_ms, char ret_name[QUEUE_WORKER_NAME_SIZE],
+                                    struct err *e) MUST_CHECK;
+
+/* Holds the name and publishes `report`, a JSON object. ERR_CONFLICT: the name is another's now. */
+enum err_code queue_worker_heartbeat(struct redis *redis, const char *name, const char *token,
+                                     int64_t lease_ms, const char *report, struct err *e)
+    MUST_CHECK;
+
+/* Gives the name back at a clean end. */
+enum err_code queue_worker_leave(struct redis *redis, const char *name, const char *token,
+                                 struct err *e) MUST_CHECK;
+
+struct queue_worker {
+    char name[QUEUE_WORKER_NAME_SIZE];
+    bool is_alive;   /* its lease has not run out */
+    char *report;    /* JSON object of its last heartbeat; owned; NULL when it has expired */
+};
+
+struct queue_workers {
+    struct queue_worker *items; /* owned */
+    size_t count;
+};
+
+void queue_workers_release(struct queue_workers *workers);
+
+/* All workers seen within the last day, sorted by name. */
+enum err_code queue_list_workers(struct redis *redis, struct queue_workers *ret_workers,
+                                 struct err *e) MUST_CHECK;
+
+/* ---- figures ---- */
+
+struct queue_depth {
+    int64_t waiting;         /* entries that no worker has got */
+    int64_t pending;         /* delivered, not acknowledged */
+    int64_t oldest_us;       /* wall time (Redis') of the oldest waiting entry; 0: none */
+};
+
+enum err_code queue_measure(struct redis *redis, const struct queue_stream *stream,
+                            struct queue_depth *ret_depth, struct err *e) MUST_CHECK;
+
+/* Redis' own wall time, so that its entry ids can be compared with PostgreSQL's times. */
+enum err_code queue_server_time(struct redis *redis, int64_t *ret_wall_us, struct err *e)
+    MUST_CHECK;
+
+/* Pings. */
+enum err_code queue_ping(struct redis *redis, struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The list of all store files; see statements.h.
+ */
+#include "common/statements.h"
+
+#define STORES(X)                                                                                  \
+    X(jobs)
+
+#define X(store) extern const struct db_statements db_statements_##store;
+STORES(X)
+#undef X
+
+const struct db_statements *const db_all_statements[] = {
+#define X(store) &db_statements_##store,
+    STORES(X)
+#undef X
+};
+
+const size_t db_all_statements_count = COUNT_OF(db_all_statements);

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Pure checks of text; see text.h.
+ */
+#include "common/text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool text_to_int(const char *text, int64_t min, int64_t max, int64_t *ret_value)
+{
+    const char *digits = text + (*text == '-');
+    char *end;
+    long long value;
+
+    if (*digits < '0' || *digits > '9')
+        return false;
+    errno = 0;
+    value = strtoll(text, &end, 10);
+    if (errno || *end || value < min || value > max)
+        return false;
+    *ret_value = value;
+    return true;
+}
+
+bool text_starts(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+bool text_is_utf8(const char *text, size_t len)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    size_t i = 0;
+
+    while (i < len) {
+        size_t tail = p[i] < 0x80 ? 0 : (p[i] & 0xe0) == 0xc0 ? 1 : (p[i] & 0xf0) == 0xe0 ? 2 : 3;
+        unsigned value = p[i];
+
+        if (p[i] == 0 || (p[i] & 0xc0) == 0x80 || p[i] > 0xf4 || tail >= len - i)
+            return false;
+        value &= tail == 0 ? 0x7fu : tail == 1 ? 0x1fu : tail == 2 ? 0x0fu : 0x07u;
+        for (size_t k = 1; k <= tail; k++) {
+            if ((p[i + k] & 0xc0) != 0x80)
+                return false;
+            value = value << 6 | (p[i + k] & 0x3fu);
+        }
+        if ((tail == 1 && value < 0x80) || (tail == 2 && value < 0x800) ||
+            (tail == 3 && (value < 0x10000 || value > 0x10ffff)) ||
+            (value >= 0xd800 && value <= 0xdfff))
+            return false;
+        i += tail + 1;
+    }
+    return true;
+}
+
+size_t text_count_chars(const char *text)
+{
+    size_t count = 0;
+
+    for (; *text; text++)
+        count += ((unsigned char)*text & 0xc0) != 0x80;
+    return count;
+}
+
+static bool luhn_holds(const char *digits, size_t count)
+{
+    unsigned sum = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        unsigned d = (unsigned)(digits[count - 1 - i] - '0');
+
+        if (i % 2 == 1)
+            d = d > 4 ? d * 2 - 9 : d * 2;
+        sum += d;
+    }
+    return sum % 10 == 0;
+}
+
+/* The first digits that card networks issue; other 13..19 digit numbers (ids, times) pass. */
+static bool is_issued_prefix(const char *digits, size_t count)
+{
+    switch (digits[0]) {
+    case '2': /* Mastercard 2221-2720 */
+        return count == 16 && digits[1] >= '2' && digits[1] <= '7';
+    case '3': /* American Express, Diners, JCB */
+        return digits[1] == '0' || (digits[1] >= '4' && digits[1] <= '9');
+    case '4': /* Visa */
+    case '5': /* Mastercard, Maestro */
+    case '6': /* Discover, Maestro, UnionPay */
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool text_has_card_number(const char *text, size_t len)
+{
+    for (size_t start = 0; start < len; start++) {
+        char digits[19];
+        size_t count = 0;
+
+        if (text[start] < '0' || text[start] > '9' ||
+            (start > 0 && text[start - 1] >= '0' && text[start - 1] <= '9'))
+            continue;
+        for (size_t i = start; i < len && count < sizeof digits; i++) {
+            if (text[i] >= '0' && text[i] <= '9')
+                digits[count++] = text[i];
+            else if ((text[i] != ' ' && text[i] != '-') || i + 1 >= len || text[i + 1] < '0' ||
+                     text[i + 1] > '9')
+                break;
+            /* A number may be glued to further groups: every length that ends a group counts. */
+            if (count >= 13 && (i + 1 == len || text[i + 1] < '0' || text[i + 1] > '9') &&
+                is_issued_prefix(digits, count) && luhn_holds(digits, count))
+                return true;
+        }
+    }
+    return false;
+}
+
+bool text_is_name(const char *text)
+{
+    size_t len = strlen(text);
+
+    if (len == 0 || len > 200)
+        return false;
+    return strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == len;
+}

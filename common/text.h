@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Small decisions about text from outside: numbers, names, control characters.
+ */
+#ifndef COMMON_TEXT_H
+#define COMMON_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The whole text is a decimal integer within [min, max]; no sign but '-', no blanks. */
+bool text_to_int(const char *text, int64_t min, int64_t max, int64_t *ret_value);
+
+bool text_starts(const char *text, const char *prefix);
+
+/* Whether the text is well-formed UTF-8 without NUL (by its length) and fits `max` characters. */
+bool text_is_utf8(const char *text, size_t len);
+size_t text_count_chars(const char *text);
+
+/* 13 to 19 digits, single spaces or hyphens between them allowed, that pass the Luhn check (ISO/IEC
+ * 7812-1) and begin as card numbers do: what must never reach our logs, tables, streams or mail. */
+bool text_has_card_number(const char *text, size_t len);
+
+/* What Till accepts as the name of a task or a queue: letters, digits, '_', '.', '-', at most 200. */
+bool text_is_name(const char *text);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * UUID versions 4, 7 and 8; see uuid.h. Needs sodium_init() (program_start() calls it).
+ */
+#include "common/uuid.h"
+
+#include <ctype.h>
+#include <stddef.h>
+
+#include <sodium.h>
+
+#include "common/clock.h"
+
+static struct uuid format(unsigned char bytes[16], unsigned version)
+{
+    static const char hex[] = "0123456789abcdef";
+    struct uuid id;
+    char *out = id.text;
+
+    bytes[6] = (unsigned char)((bytes[6] & 0x0f) | (version << 4));
+    bytes[8] = (unsigned char)((bytes[8] & 0x3f) | 0x80);
+    for (int i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *out++ = '-';
+        *out++ = hex[bytes[i] >> 4];
+        *out++ = hex[bytes[i] & 15];
+    }
+    *out = '\0';
+    return id;
+}
+
+struct uuid uuid_v4(void)
+{
+    unsigned char bytes[16];
+
+    randombytes_buf(bytes, sizeof bytes);
+    return format(bytes, 4);
+}
+
+struct uuid uuid_v7(void)
+{
+    unsigned char bytes[16];
+    int64_t us = clock_wall_us();
+    uint64_t ms = (uint64_t)(us / US_PER_MS);
+    /* RFC 9562, 6.2 method 3: the fraction of the millisecond, so that ids sort within it. */
+    uint64_t fraction = (uint64_t)(us % US_PER_MS) * 4096 / 1000;
+
+    randombytes_buf(bytes, sizeof bytes);
+    for (int i = 5; i >= 0; i--, ms >>= 8)
+        bytes[i] = (unsigned char)ms;
+    bytes[6] = (unsigned char)(fraction >> 8);
+    bytes[7] = (unsigned char)fraction;
+    return format(bytes, 7);
+}
+
+struct uuid uuid_from_bytes(const void *data, uint64_t len)
+{
+    unsigned char bytes[16];
+
+    crypto_generichash(bytes, sizeof bytes, data, len, NULL, 0);
+    return format(bytes, 8);
+}
+
+bool uuid_parse(const char *text, struct uuid *ret_id)
+{
+    struct uuid id;
+
+    for (int i = 0; i < 36; i++) {
+        bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+        unsigned char c = (unsigned char)text[i];
+
+        if (hyphen ? c != '-' : !isxdigit(c))
+            return false;
+        id.text[i] = (char)tolower(c);
+    }
+    if (text[36])
+        return false;
+    id.text[36] = '\0';
+    *ret_id = id;
+    return true;
+}

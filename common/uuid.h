@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * UUIDs as text (RFC 9562): version 7 for ids that sort by time, version 4 for keys that nobody may
+ * guess. Random bits come from libsodium.
+ */
+#ifndef COMMON_UUID_H
+#define COMMON_UUID_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct uuid {
+    char text[37]; /* lower case, with hyphens */
+};
+
+struct uuid uuid_v7(void);
+struct uuid uuid_v4(void);
+
+/* Accepts upper and lower case, with hyphens in their places only; gives lower case. */
+bool uuid_parse(const char *text, struct uuid *ret_id);
+
+/* A version 8 UUID made from any bytes: the same bytes give the same id. */
+struct uuid uuid_from_bytes(const void *data, uint64_t len);
+
+#endif

@@ -1,0 +1,45 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Installs the Debian packages that are missing: install-packages.sh [run|test|lint]. Without an
+# argument all that `make test` needs. Uses sudo when it is not run by root.
+set -eu
+
+run='gcc make pkg-config libcivetweb-dev libhiredis-dev libpq-dev libcurl4-openssl-dev libjansson-dev
+ libesmtp-dev libjwt-dev libsodium-dev libssl-dev redis-server postgresql-15 python3 python3-aiosmtpd'
+test="libcriterion-dev python3-pytest python3-pytest-xdist python3-psycopg2 python3-redis
+ python3-requests procps chromium"
+lint='clang-format clang-tidy cppcheck'
+
+case ${1:-test} in
+run) wanted=$run ;;
+test) wanted="$run $test" ;;
+lint) wanted="$run $test $lint" ;;
+*) echo "install-packages.sh: unknown set \"$1\"" >&2; exit 2 ;;
+esac
+# A Node.js that is there already, from wherever, will do.
+if [ "${1:-test}" != run ]; then
+    command -v node >/dev/null || wanted="$wanted nodejs"
+    command -v npm >/dev/null || wanted="$wanted npm"
+fi
+
+missing=
+for package in $wanted; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$status" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || {
+        echo "these Debian packages are missing; install them as root:$missing" >&2
+        exit 1
+    }
+    as_root=sudo
+fi
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -qq
+# The servers that the packages would start are not ours: Till starts private ones.
+$as_root env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $missing >/dev/null
