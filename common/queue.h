@@ -23,6 +23,8 @@ enum {
     QUEUE_PAYLOAD_MAX = 512 * 1024,
 };
 
+#define QUEUE_GROUP "till"
+
 /* One stream of one queue. */
 struct queue_stream {
     char queue[JOB_NAME_MAX + 1];
@@ -50,13 +52,19 @@ struct queue_delivery {
     size_t stream; /* index into the streams that were read */
     char entry[QUEUE_ENTRY_SIZE];
     bool taken_over; /* it came from a worker that is gone */
-    enum { DELIVERY_DURABLE, DELIVERY_FAST, DELIVERY_UNDECODABLE } kind;
+    enum {
+        DELIVERY_DURABLE,
+        DELIVERY_FAST,
+        DELIVERY_UNDECODABLE,
+        DELIVERY_GONE, /* deleted while it was pending: acknowledge, nothing else is known */
+    } kind;
     struct uuid id; /* of the job; for FAST and UNDECODABLE made from the entry when not given */
     char *task;     /* FAST */
     char *args;     /* FAST, JSON */
     char *kwargs;   /* FAST, JSON */
-    char *payload;  /* UNDECODABLE: the fields as a JSON object, escaped */
-    char *reason;   /* UNDECODABLE */
+    char *payload;  /* UNDECODABLE: the fields, byte for byte, as netstrings */
+    size_t payload_len;
+    char *reason; /* UNDECODABLE */
 };
 
 struct queue_deliveries {

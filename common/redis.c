@@ -5,6 +5,7 @@
  */
 #include "common/redis.h"
 
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -59,6 +60,12 @@ void redis_add_bytes(struct redis_args *args, const void *data, size_t len)
 void redis_add(struct redis_args *args, const char *word)
 {
     redis_add_bytes(args, word, strlen(word));
+}
+
+void redis_add_number(struct redis_args *args, int64_t number, char out[24])
+{
+    (void)snprintf(out, 24, "%" PRId64, number);
+    redis_add(args, out);
 }
 
 void redis_args_release(struct redis_args *args)
@@ -207,21 +214,15 @@ bool redis_is_connected(const struct redis *redis)
     return redis->context && !redis->context->err;
 }
 
-uint64_t redis_generation(const struct redis *redis)
-{
-    return redis->generation;
-}
+uint64_t redis_generation(const struct redis *redis) { return redis->generation; }
 
-const char *redis_error_word(const struct redis *redis)
-{
-    return redis->error_word;
-}
+const char *redis_error_word(const struct redis *redis) { return redis->error_word; }
 
 static enum err_code lost(struct redis *redis, struct err *e)
 {
-    enum err_code rc = err_set_detail(e, ERR_UNAVAILABLE,
-                                      redis->context ? redis->context->errstr : NULL,
-                                      "the connection to Redis was lost");
+    enum err_code rc =
+        err_set_detail(e, ERR_UNAVAILABLE, redis->context ? redis->context->errstr : NULL,
+                       "the connection to Redis was lost");
 
     redis_disconnect(redis);
     return rc;
@@ -230,7 +231,7 @@ static enum err_code lost(struct redis *redis, struct err *e)
 static enum err_code refused(struct redis *redis, const redisReply *reply, struct err *e)
 {
     /* States that pass: starting, failed over, out of memory or disk, group gone with the data. */
-    static const char *const passing[] = {"LOADING",  "READONLY",   "OOM",       "MISCONF",
+    static const char *const passing[] = {"LOADING",  "READONLY",   "OOM",        "MISCONF",
                                           "NOGROUP",  "NOREPLICAS", "MASTERDOWN", "BUSY",
                                           "TRYAGAIN", "UNBLOCKED",  "CLUSTERDOWN"};
     size_t len = strcspn(reply->str, " ");
@@ -287,10 +288,9 @@ static void note_failed_connect(struct redis *redis)
     if (redis->backoff_ms > REDIS_BACKOFF_MAX_MS)
         redis->backoff_ms = REDIS_BACKOFF_MAX_MS;
     redis->retry_at_us =
-        clock_mono_us() +
-        (redis->backoff_ms / 2 +
-         (int64_t)randombytes_uniform((uint32_t)redis->backoff_ms / 2 + 1)) *
-            US_PER_MS;
+        clock_mono_us() + (redis->backoff_ms / 2 +
+                           (int64_t)randombytes_uniform((uint32_t)redis->backoff_ms / 2 + 1)) *
+                              US_PER_MS;
 }
 
 static void tune_socket(struct redis *redis)
@@ -320,9 +320,8 @@ enum err_code redis_connect(struct redis *redis, struct err *e)
         return err_set(e, ERR_INVALID, "REDIS_URL is missing or not understood");
     if (clock_mono_us() < redis->retry_at_us)
         return err_set(e, ERR_UNAVAILABLE, "Redis is not reachable");
-    redis->context = address->path
-                         ? redisConnectUnixWithTimeout(address->path, timeout)
-                         : redisConnectWithTimeout(address->host, address->port, timeout);
+    redis->context = address->path ? redisConnectUnixWithTimeout(address->path, timeout)
+                                   : redisConnectWithTimeout(address->host, address->port, timeout);
     if (!redis->context)
         return err_set(e, ERR_NOMEM, "out of memory");
     if (redis->context->err) {
@@ -380,10 +379,37 @@ enum err_code redis_take(struct redis *redis, redisReply **ret_reply, struct err
     return rc;
 }
 
-enum err_code redis_call(struct redis *redis, const struct redis_args *args,
-                         redisReply **ret_reply, struct err *e)
+enum err_code redis_call(struct redis *redis, const struct redis_args *args, redisReply **ret_reply,
+                         struct err *e)
 {
     enum err_code rc = redis_append(redis, args, e);
 
     return rc ? rc : redis_take(redis, ret_reply, e);
+}
+
+enum err_code redis_take_all(struct redis *redis, size_t count, struct err *e)
+{
+    enum err_code first = ERR_OK;
+
+    for (size_t i = 0; i < count; i++) {
+        enum err_code rc = redis_take(redis, NULL, e);
+
+        if (rc && !first)
+            first = rc;
+        if (!redis_is_connected(redis))
+            return first;
+    }
+    return first;
+}
+
+bool redis_is_array(const redisReply *reply) { return reply && reply->type == REDIS_REPLY_ARRAY; }
+
+bool redis_is_text(const redisReply *reply)
+{
+    return reply && (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS);
+}
+
+enum err_code redis_bad_reply(const char *command, struct err *e)
+{
+    return err_set(e, ERR_PROTOCOL, "Redis answered %s with an unexpected shape", command);
 }

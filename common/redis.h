@@ -35,6 +35,8 @@ struct redis_args {
 
 void redis_add(struct redis_args *args, const char *word);
 void redis_add_bytes(struct redis_args *args, const void *data, size_t len);
+/* `out` holds the text and must live as long as the arguments. */
+void redis_add_number(struct redis_args *args, int64_t number, char out[24]);
 void redis_args_release(struct redis_args *args);
 
 static inline void freeReplyObject_auto(redisReply **p)
@@ -62,6 +64,15 @@ enum err_code redis_call(struct redis *redis, const struct redis_args *args,
 enum err_code redis_append(struct redis *redis, const struct redis_args *args, struct err *e)
     MUST_CHECK;
 enum err_code redis_take(struct redis *redis, redisReply **ret_reply, struct err *e) MUST_CHECK;
+
+/* Takes `count` answers whose contents nobody wants. Goes on after one that is an error, so that the
+ * connection stays in step, and returns the first of them. */
+enum err_code redis_take_all(struct redis *redis, size_t count, struct err *e) MUST_CHECK;
+
+/* Checks of an answer's nodes; NULL is neither. */
+bool redis_is_array(const redisReply *reply);
+bool redis_is_text(const redisReply *reply);
+enum err_code redis_bad_reply(const char *command, struct err *e);
 
 /* "NOGROUP", "OOM", "READONLY", ... of the last error answer, or "". */
 const char *redis_error_word(const struct redis *redis);

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The pure part of a payment; see payment.h. Opens nothing.
+ */
+#include "common/payment.h"
+
+#include <string.h>
+
+#include "common/auto.h"
+
+static const char *const names[] = {
+#define X(name, text) text,
+    PAYMENT_STATES(X)
+#undef X
+};
+
+#define TO(state) (1u << PAYMENT_##state)
+
+static const unsigned legal_moves[PAYMENT_STATE_COUNT] = {
+    [PAYMENT_PENDING] = TO(PROCESSING) | TO(FAILED),
+    [PAYMENT_PROCESSING] = TO(SUCCEEDED) | TO(FAILED) | TO(UNKNOWN),
+    [PAYMENT_UNKNOWN] = TO(SUCCEEDED) | TO(FAILED),
+    [PAYMENT_SUCCEEDED] = TO(REFUNDED),
+};
+
+const char *payment_state_name(enum payment_state state) { return names[state]; }
+
+bool payment_state_parse(const char *name, enum payment_state *ret_state)
+{
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *ret_state = (enum payment_state)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool payment_may_become(enum payment_state from, enum payment_state to)
+{
+    return (legal_moves[from] & (1u << to)) != 0;
+}
+
+/* An answer that carries a payment intent: its status decides. */
+static enum gateway_outcome judge_intent(const struct gateway_answer *answer)
+{
+    if (!answer->is_readable)
+        return GATEWAY_RETRY; /* garbage after the charge may hide a success */
+    if (strcmp(answer->intent_status, "succeeded") == 0)
+        return answer->matches ? GATEWAY_SUCCEEDED : GATEWAY_REFUSED;
+    if (strcmp(answer->intent_status, "processing") == 0)
+        return GATEWAY_RETRY;
+    /* requires_action: nobody is there to authenticate; canceled and the rest: not charged. */
+    return GATEWAY_DECLINED;
+}
+
+enum gateway_outcome payment_judge(const struct gateway_answer *answer)
+{
+    if (!answer->arrived)
+        return GATEWAY_RETRY;
+    if (answer->status >= 200 && answer->status < 300)
+        return judge_intent(answer);
+    if (answer->status == 402)
+        return GATEWAY_DECLINED;
+    if (answer->status == 409 || answer->status == 429 || answer->status >= 500 ||
+        answer->should_retry)
+        return GATEWAY_RETRY;
+    if (answer->status == 400 && strcmp(answer->error_type, "card_error") == 0)
+        return GATEWAY_DECLINED;
+    return GATEWAY_REFUSED; /* 3xx, 400, 401, 403, 404, 422: the same request stays wrong */
+}

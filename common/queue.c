@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Streams as the transport of jobs: producing, holding, acknowledging; see queue.h for the shapes
+ * and PROTOCOL.md for producers. Reading is in queue_read.c, figures in queue_figures.c, what a
+ * worker process says of itself in queue_workers.c; no other file knows a key or a command.
+ *
+ * The braces in a key are Redis Cluster's hash tag: all streams of a queue share a slot.
+ */
+#include "common/queue.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const priority_names[] = {"high", "normal", "low"};
+
+const char *queue_priority_name(enum job_priority priority) { return priority_names[priority]; }
+
+struct queue_stream queue_stream_of(const char *queue, enum job_priority priority)
+{
+    struct queue_stream stream = {.priority = priority};
+
+    (void)snprintf(stream.queue, sizeof stream.queue, "%s", queue);
+    (void)snprintf(stream.key, sizeof stream.key, "till:{%s}:%s", stream.queue,
+                   priority_names[priority]);
+    return stream;
+}
+
+enum err_code queue_push(struct redis *redis, const struct queue_stream *stream,
+                         const struct uuid *ids, size_t count, struct err *e)
+{
+    for (size_t i = 0; i < count; i++) {
+        AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+        enum err_code rc;
+
+        redis_add(&args, "XADD");
+        redis_add(&args, stream->key);
+        redis_add(&args, "*");
+        redis_add(&args, "job");
+        redis_add(&args, ids[i].text);
+        rc = redis_append(redis, &args, e);
+        if (rc)
+            return rc;
+    }
+    return redis_take_all(redis, count, e);
+}
+
+enum err_code queue_push_fast(struct redis *redis, const struct queue_stream *stream,
+                              const struct uuid *id, const char *task, const char *args_json,
+                              const char *kwargs_json, struct err *e)
+{
+    const char *const words[] = {"XADD",    stream->key, "*",         "task", task,    "args",
+                                 args_json, "kwargs",    kwargs_json, "id",   id->text};
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        redis_add(&args, words[i]);
+    return redis_call(redis, &args, NULL, e);
+}
+
+/* Adds the ids of those entries that belong to `stream`; how many. */
+static size_t add_entries(struct redis_args *args, const struct queue_entry *entries, size_t count,
+                          size_t stream)
+{
+    size_t added = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (entries[i].stream != stream)
+            continue;
+        redis_add(args, entries[i].entry);
+        added++;
+    }
+    return added;
+}
+
+static size_t highest_stream(const struct queue_entry *entries, size_t count)
+{
+    size_t highest = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (entries[i].stream > highest)
+            highest = entries[i].stream;
+    return highest;
+}
+
+enum err_code queue_renew(struct redis *redis, const struct queue_stream *streams,
+                          const char *consumer, const struct queue_entry *entries, size_t count,
+                          struct err *e)
+{
+    size_t sent = 0;
+
+    for (size_t s = 0; count > 0 && s <= highest_stream(entries, count); s++) {
+        AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+        enum err_code rc;
+
+        redis_add(&args, "XCLAIM");
+        redis_add(&args, streams[s].key);
+        redis_add(&args, QUEUE_GROUP);
+        redis_add(&args, consumer);
+        redis_add(&args, "0");
+        if (add_entries(&args, entries, count, s) == 0)
+            continue;
+        redis_add(&args, "JUSTID");
+        rc = redis_append(redis, &args, e);
+        if (rc)
+            return rc;
+        sent++;
+    }
+    return redis_take_all(redis, sent, e);
+}
+
+static enum err_code append_word(struct redis *redis, const char *word, struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+
+    redis_add(&args, word);
+    return redis_append(redis, &args, e);
+}
+
+/* One MULTI a stream, so that no entry can stay behind acknowledged but not deleted. */
+static enum err_code append_ack(struct redis *redis, const struct queue_stream *stream,
+                                size_t index, const struct queue_entry *entries, size_t count,
+                                struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args ack = {0};
+    AUTO_VALUE(redis_args_release) struct redis_args del = {0};
+    enum err_code rc;
+
+    redis_add(&ack, "XACK");
+    redis_add(&ack, stream->key);
+    redis_add(&ack, QUEUE_GROUP);
+    (void)add_entries(&ack, entries, count, index);
+    redis_add(&del, "XDEL");
+    redis_add(&del, stream->key);
+    (void)add_entries(&del, entries, count, index);
+    rc = append_word(redis, "MULTI", e);
+    if (!rc)
+        rc = redis_append(redis, &ack, e);
+    if (!rc)
+        rc = redis_append(redis, &del, e);
+    return rc ? rc : append_word(redis, "EXEC", e);
+}
+
+enum err_code queue_ack(struct redis *redis, const struct queue_stream *streams,
+                        const struct queue_entry *entries, size_t count, struct err *e)
+{
+    size_t sent = 0;
+
+    for (size_t s = 0; count > 0 && s <= highest_stream(entries, count); s++) {
+        bool any = false;
+        enum err_code rc;
+
+        for (size_t i = 0; i < count && !any; i++)
+            any = entries[i].stream == s;
+        if (!any)
+            continue;
+        rc = append_ack(redis, &streams[s], s, entries, count, e);
+        if (rc)
+            return rc;
+        sent += 4;
+    }
+    return redis_take_all(redis, sent, e);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How deep and how old a stream is; see queue.h. Reads only.
+ */
+#include "common/queue.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/text.h"
+
+/* The value of a key in a flat [key, value, ...] answer, or NULL. */
+static const redisReply *flat_value(const redisReply *flat, const char *key)
+{
+    for (size_t i = 0; redis_is_array(flat) && i + 1 < flat->elements; i += 2)
+        if (redis_is_text(flat->element[i]) && strcmp(flat->element[i]->str, key) == 0)
+            return flat->element[i + 1];
+    return NULL;
+}
+
+static int64_t entry_time_us(const char *entry)
+{
+    int64_t ms = 0;
+    size_t digits = strspn(entry, "0123456789");
+    char text[24];
+
+    if (digits == 0 || digits >= sizeof text)
+        return 0;
+    memcpy(text, entry, digits);
+    text[digits] = '\0';
+    (void)text_to_int(text, 0, INT64_MAX / US_PER_MS, &ms);
+    return ms * US_PER_MS;
+}
+
+static enum err_code read_length(struct redis *redis, const struct queue_stream *stream,
+                                 int64_t *ret_length, struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    AUTO(freeReplyObject) redisReply *reply = NULL;
+    enum err_code rc;
+
+    redis_add(&args, "XLEN");
+    redis_add(&args, stream->key);
+    rc = redis_call(redis, &args, &reply, e);
+    if (rc)
+        return rc;
+    if (reply->type != REDIS_REPLY_INTEGER)
+        return redis_bad_reply("XLEN", e);
+    *ret_length = reply->integer;
+    return ERR_OK;
+}
+
+/* Pending entries and the last delivered id of our group; a group that is not there has "0-0". */
+static enum err_code read_group(struct redis *redis, const struct queue_stream *stream,
+                                int64_t *ret_pending, char last[QUEUE_ENTRY_SIZE], struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    AUTO(freeReplyObject) redisReply *reply = NULL;
+    enum err_code rc;
+
+    *ret_pending = 0;
+    (void)snprintf(last, QUEUE_ENTRY_SIZE, "0-0");
+    redis_add(&args, "XINFO");
+    redis_add(&args, "GROUPS");
+    redis_add(&args, stream->key);
+    rc = redis_call(redis, &args, &reply, e);
+    if (rc)
+        return rc;
+    if (!redis_is_array(reply))
+        return redis_bad_reply("XINFO", e);
+    for (size_t i = 0; i < reply->elements; i++) {
+        const redisReply *name = flat_value(reply->element[i], "name");
+        const redisReply *pending = flat_value(reply->element[i], "pending");
+        const redisReply *delivered = flat_value(reply->element[i], "last-delivered-id");
+
+        if (!redis_is_text(name) || strcmp(name->str, QUEUE_GROUP) != 0)
+            continue;
+        if (!pending || pending->type != REDIS_REPLY_INTEGER || !redis_is_text(delivered))
+            return redis_bad_reply("XINFO", e);
+        *ret_pending = pending->integer;
+        (void)snprintf(last, QUEUE_ENTRY_SIZE, "%s", delivered->str);
+    }
+    return ERR_OK;
+}
+
+static enum err_code read_oldest(struct redis *redis, const struct queue_stream *stream,
+                                 const char *last, int64_t *ret_oldest_us, struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    AUTO(freeReplyObject) redisReply *reply = NULL;
+    char after[QUEUE_ENTRY_SIZE + 1];
+    enum err_code rc;
+
+    (void)snprintf(after, sizeof after, "(%s", last);
+    redis_add(&args, "XRANGE");
+    redis_add(&args, stream->key);
+    redis_add(&args, after);
+    redis_add(&args, "+");
+    redis_add(&args, "COUNT");
+    redis_add(&args, "1");
+    rc = redis_call(redis, &args, &reply, e);
+    if (rc)
+        return rc;
+    *ret_oldest_us = 0;
+    if (redis_is_array(reply) && reply->elements > 0 && redis_is_array(reply->element[0]) &&
+        reply->element[0]->elements > 0 && redis_is_text(reply->element[0]->element[0]))
+        *ret_oldest_us = entry_time_us(reply->element[0]->element[0]->str);
+    return ERR_OK;
+}
+
+enum err_code queue_measure(struct redis *redis, const struct queue_stream *stream,
+                            struct queue_depth *ret_depth, struct err *e)
+{
+    char last[QUEUE_ENTRY_SIZE];
+    struct queue_depth depth = {0};
+    int64_t length;
+    enum err_code rc = read_length(redis, stream, &length, e);
+
+    if (rc)
+        return rc;
+    if (length > 0) { /* XINFO of a key that is not there is an error */
+        rc = read_group(redis, stream, &depth.pending, last, e);
+        if (rc)
+            return rc;
+        rc = read_oldest(redis, stream, last, &depth.oldest_us, e);
+        if (rc)
+            return rc;
+    }
+    depth.waiting = length > depth.pending ? length - depth.pending : 0;
+    *ret_depth = depth;
+    return ERR_OK;
+}
+
+enum err_code queue_server_time(struct redis *redis, int64_t *ret_wall_us, struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    AUTO(freeReplyObject) redisReply *reply = NULL;
+    int64_t seconds;
+    int64_t us;
+    enum err_code rc;
+
+    redis_add(&args, "TIME");
+    rc = redis_call(redis, &args, &reply, e);
+    if (rc)
+        return rc;
+    if (!redis_is_array(reply) || reply->elements != 2 || !redis_is_text(reply->element[0]) ||
+        !redis_is_text(reply->element[1]) ||
+        !text_to_int(reply->element[0]->str, 0, INT64_MAX / US_PER_S, &seconds) ||
+        !text_to_int(reply->element[1]->str, 0, US_PER_S - 1, &us))
+        return redis_bad_reply("TIME", e);
+    *ret_wall_us = seconds * US_PER_S + us;
+    return ERR_OK;
+}
+
+enum err_code queue_ping(struct redis *redis, struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+
+    redis_add(&args, "PING");
+    return redis_call(redis, &args, NULL, e);
+}

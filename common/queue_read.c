@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Reading streams: new entries, one's own left ones, and those of workers that are gone; and what
+ * an entry says. Every node of an answer is checked for its type. See queue.h.
+ */
+#include "common/queue.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/buf.h"
+#include "common/mem.h"
+#include "common/text.h"
+
+void queue_delivery_release(struct queue_delivery *delivery)
+{
+    mem_free(delivery->task);
+    mem_free(delivery->args);
+    mem_free(delivery->kwargs);
+    mem_free(delivery->payload);
+    mem_free(delivery->reason);
+    *delivery = (struct queue_delivery){0};
+}
+
+void queue_deliveries_release(struct queue_deliveries *deliveries)
+{
+    for (size_t i = 0; i < deliveries->count; i++)
+        queue_delivery_release(&deliveries->items[i]);
+    mem_free(deliveries->items);
+    *deliveries = (struct queue_deliveries){0};
+}
+
+static const redisReply *find_field(const redisReply *fields, const char *name)
+{
+    for (size_t i = 0; i + 1 < fields->elements; i += 2)
+        if (redis_is_text(fields->element[i]) && strcmp(fields->element[i]->str, name) == 0)
+            return redis_is_text(fields->element[i + 1]) ? fields->element[i + 1] : NULL;
+    return NULL;
+}
+
+/* The value as owned text, or NULL when it is absent, too long or not UTF-8. */
+static char *field_text(const redisReply *fields, const char *name, size_t max)
+{
+    const redisReply *value = find_field(fields, name);
+
+    if (!value || (size_t)value->len > max || !text_is_utf8(value->str, (size_t)value->len))
+        return NULL;
+    return mem_dup_n(value->str, (size_t)value->len);
+}
+
+/* Keeps the fields byte for byte, as netstrings ("5:hello,"; D. J. Bernstein, 1997). */
+static void keep_payload(const redisReply *fields, struct queue_delivery *delivery)
+{
+    AUTO_VALUE(buf_release) struct buf payload;
+
+    buf_init(&payload, QUEUE_PAYLOAD_MAX);
+    for (size_t i = 0; i < fields->elements; i++) {
+        const redisReply *word = fields->element[i];
+
+        if (!redis_is_text(word))
+            continue;
+        buf_addf(&payload, "%zu:", (size_t)word->len);
+        buf_add(&payload, word->str, (size_t)word->len);
+        buf_add_char(&payload, ',');
+    }
+    delivery->payload_len = payload.len;
+    delivery->payload = buf_take(&payload);
+}
+
+static void mark_undecodable(const redisReply *fields, const char *key, const char *reason,
+                             struct queue_delivery *delivery)
+{
+    char origin[sizeof((struct queue_stream *)0)->key + QUEUE_ENTRY_SIZE + 1];
+
+    delivery->kind = DELIVERY_UNDECODABLE;
+    delivery->reason = mem_dup(reason);
+    keep_payload(fields, delivery);
+    /* The same entry, met again, gets the same id: its row is written once. */
+    (void)snprintf(origin, sizeof origin, "%s %s", key, delivery->entry);
+    delivery->id = uuid_from_bytes(origin, strlen(origin));
+}
+
+static void decode_fast(const redisReply *fields, const char *key, struct queue_delivery *delivery)
+{
+    const redisReply *id = find_field(fields, "id");
+    char origin[sizeof((struct queue_stream *)0)->key + QUEUE_ENTRY_SIZE + 1];
+
+    delivery->kind = DELIVERY_FAST;
+    delivery->task = field_text(fields, "task", JOB_NAME_MAX);
+    delivery->args =
+        find_field(fields, "args") ? field_text(fields, "args", JOB_ARGS_MAX) : mem_dup("[]");
+    delivery->kwargs =
+        find_field(fields, "kwargs") ? field_text(fields, "kwargs", JOB_ARGS_MAX) : mem_dup("{}");
+    if (!delivery->task || !text_is_name(delivery->task))
+        mark_undecodable(fields, key, "the entry's \"task\" is no name of a task", delivery);
+    else if (!delivery->args || !delivery->kwargs)
+        mark_undecodable(fields, key, "the entry's args or kwargs are too long or not UTF-8",
+                         delivery);
+    else if (id && !uuid_parse(id->str, &delivery->id))
+        mark_undecodable(fields, key, "the entry's \"id\" is no UUID", delivery);
+    else if (!id) {
+        (void)snprintf(origin, sizeof origin, "%s %s", key, delivery->entry);
+        delivery->id = uuid_from_bytes(origin, strlen(origin));
+    }
+}
+
+/* [id, [field, value, ...]]; the fields of an entry that was deleted meanwhile are nil. */
+static bool decode_entry(const redisReply *reply, const char *key, struct queue_delivery *delivery)
+{
+    const redisReply *fields;
+    const redisReply *job;
+
+    if (!redis_is_array(reply) || reply->elements != 2 || !redis_is_text(reply->element[0]) ||
+        !text_format(delivery->entry, sizeof delivery->entry, "%s", reply->element[0]->str))
+        return false;
+    fields = reply->element[1];
+    if (!redis_is_array(fields)) {
+        delivery->kind = DELIVERY_GONE;
+        return true;
+    }
+    job = find_field(fields, "job");
+    delivery->kind = DELIVERY_DURABLE;
+    if (job) {
+        if (!uuid_parse(job->str, &delivery->id))
+            mark_undecodable(fields, key, "the entry's \"job\" is no UUID", delivery);
+    } else if (find_field(fields, "task")) {
+        decode_fast(fields, key, delivery);
+    } else {
+        mark_undecodable(fields, key, "the entry has neither \"job\" nor \"task\"", delivery);
+    }
+    return true;
+}
+
+static enum err_code decode_entries(const redisReply *entries, size_t stream, const char *key,
+                                    bool taken_over, struct queue_deliveries *deliveries,
+                                    struct err *e)
+{
+    if (!redis_is_array(entries))
+        return redis_bad_reply("XREADGROUP", e);
+    deliveries->items = mem_resize(deliveries->items, (deliveries->count + entries->elements) *
+                                                          sizeof deliveries->items[0]);
+    for (size_t i = 0; i < entries->elements; i++) {
+        struct queue_delivery *delivery = &deliveries->items[deliveries->count];
+
+        /* XAUTOCLAIM of Redis 6.2 puts nil where an entry was deleted. */
+        if (entries->element[i] && entries->element[i]->type == REDIS_REPLY_NIL)
+            continue;
+        *delivery = (struct queue_delivery){.stream = stream, .taken_over = taken_over};
+        if (!decode_entry(entries->element[i], key, delivery))
+            return redis_bad_reply("XREADGROUP", e);
+        deliveries->count++;
+    }
+    return ERR_OK;
+}
+
+static enum err_code create_group(struct redis *redis, const struct queue_stream *stream,
+                                  struct err *e)
+{
+    /* From 0, never $: what was added before the group must be read, too. */
+    const char *const words[] = {"XGROUP", "CREATE", stream->key, GROUP, "0", "MKSTREAM"};
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    struct err own = {0};
+    enum err_code rc;
+
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        redis_add(&args, words[i]);
+    rc = redis_call(redis, &args, NULL, &own);
+    if (!rc || strcmp(redis_error_word(redis), "BUSYGROUP") == 0)
+        return ERR_OK;
+    return err_set_detail(e, rc, own.detail, "%s", own.text);
+}
+
+enum err_code queue_create_groups(struct redis *redis, const struct queue_stream *streams,
+                                  size_t count, struct err *e)
+{
+    for (size_t i = 0; i < count; i++) {
+        enum err_code rc = create_group(redis, &streams[i], e);
+
+        if (rc)
+            return rc;
+    }
+    return ERR_OK;
+}
+
+static size_t find_stream(const struct queue_stream *streams, size_t count, const char *key)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(streams[i].key, key) == 0)
+            return i;
+    return count;
+}
+
+/* [[key, [entry, ...]], ...] */
+static enum err_code decode_read(const redisReply *reply, const struct queue_stream *streams,
+                                 size_t count, bool taken_over,
+                                 struct queue_deliveries *ret_deliveries, struct err *e)
+{
+    AUTO_VALUE(queue_deliveries_release) struct queue_deliveries deliveries = {0};
+
+    if (reply->type == REDIS_REPLY_NIL) {
+        *ret_deliveries = deliveries;
+        return ERR_OK;
+    }
+    if (!redis_is_array(reply))
+        return redis_bad_reply("XREADGROUP", e);
+    for (size_t i = 0; i < reply->elements; i++) {
+        const redisReply *pair = reply->element[i];
+        size_t at;
+        enum err_code rc;
+
+        if (!redis_is_array(pair) || pair->elements != 2 || !redis_is_text(pair->element[0]))
+            return redis_bad_reply("XREADGROUP", e);
+        at = find_stream(streams, count, pair->element[0]->str);
+        if (at == count)
+            return redis_bad_reply("XREADGROUP", e);
+        rc = decode_entries(pair->element[1], at, streams[at].key, taken_over, &deliveries, e);
+        if (rc)
+            return rc;
+    }
+    *ret_deliveries = deliveries;
+    deliveries = (struct queue_deliveries){0};
+    return ERR_OK;
+}
+
+/* Runs a reading command; a missing group is made anew and counts as nothing read. */
+static enum err_code call_reading(struct redis *redis, const struct redis_args *args,
+                                  const struct queue_stream *streams, size_t count,
+                                  redisReply **ret_reply, struct err *e)
+{
+    struct err own = {0};
+    enum err_code rc = redis_call(redis, args, ret_reply, &own);
+
+    if (rc && strcmp(redis_error_word(redis), "NOGROUP") == 0)
+        return queue_create_groups(redis, streams, count, e);
+    if (rc)
+        return err_set_detail(e, rc, own.detail, "%s", own.text);
+    return ERR_OK;
+}
+
+enum err_code queue_read(struct redis *redis, const struct queue_stream *streams, size_t count,
+                         const char *consumer, int max, int block_ms,
+                         struct queue_deliveries *ret_deliveries, struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    AUTO(freeReplyObject) redisReply *reply = NULL;
+    char max_text[24];
+    char block_text[24];
+    enum err_code rc;
+
+    redis_add(&args, "XREADGROUP");
+    redis_add(&args, "GROUP");
+    redis_add(&args, QUEUE_GROUP);
+    redis_add(&args, consumer);
+    redis_add(&args, "COUNT");
+    redis_add_number(&args, max, max_text);
+    if (block_ms > 0) {
+        redis_add(&args, "BLOCK");
+        redis_add_number(&args, block_ms, block_text);
+    }
+    redis_add(&args, "STREAMS");
+    for (size_t i = 0; i < count; i++)
+        redis_add(&args, streams[i].key);
+    for (size_t i = 0; i < count; i++)
+        redis_add(&args, ">");
+    rc = call_reading(redis, &args, streams, count, &reply, e);
+    if (rc)
+        return rc;
+    if (!reply) {
+        *ret_deliveries = (struct queue_deliveries){0};
+        return ERR_OK;
+    }
+    return decode_read(reply, streams, count, false, ret_deliveries, e);
+}
+
+enum err_code queue_read_own(struct redis *redis, const struct queue_stream *streams, size_t stream,
+                             const char *consumer, int max, const char *cursor,
+                             struct queue_deliveries *ret_deliveries, struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    AUTO(freeReplyObject) redisReply *reply = NULL;
+    char max_text[24];
+    enum err_code rc;
+
+    redis_add(&args, "XREADGROUP");
+    redis_add(&args, "GROUP");
+    redis_add(&args, QUEUE_GROUP);
+    redis_add(&args, consumer);
+    redis_add(&args, "COUNT");
+    redis_add_number(&args, max, max_text);
+    redis_add(&args, "STREAMS");
+    redis_add(&args, streams[stream].key);
+    redis_add(&args, cursor);
+    rc = call_reading(redis, &args, &streams[stream], 1, &reply, e);
+    if (rc)
+        return rc;
+    if (!reply) {
+        *ret_deliveries = (struct queue_deliveries){0};
+        return ERR_OK;
+    }
+    rc = decode_read(reply, &streams[stream], 1, true, ret_deliveries, e);
+    for (size_t i = 0; !rc && i < ret_deliveries->count; i++)
+        ret_deliveries->items[i].stream = stream;
+    return rc;
+}
+
+enum err_code queue_take_over(struct redis *redis, const struct queue_stream *streams,
+                              size_t stream, const char *consumer, int max, int64_t lease_ms,
+                              char *cursor, struct queue_deliveries *ret_deliveries, struct err *e)
+{
+    AUTO_VALUE(queue_deliveries_release) struct queue_deliveries deliveries = {0};
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    AUTO(freeReplyObject) redisReply *reply = NULL;
+    char max_text[24];
+    char lease_text[24];
+    enum err_code rc;
+
+    redis_add(&args, "XAUTOCLAIM");
+    redis_add(&args, streams[stream].key);
+    redis_add(&args, QUEUE_GROUP);
+    redis_add(&args, consumer);
+    redis_add_number(&args, lease_ms, lease_text);
+    redis_add(&args, cursor);
+    redis_add(&args, "COUNT");
+    redis_add_number(&args, max, max_text);
+    rc = call_reading(redis, &args, &streams[stream], 1, &reply, e);
+    if (rc)
+        return rc;
+    if (!reply) {
+        (void)snprintf(cursor, QUEUE_ENTRY_SIZE, "0-0");
+        *ret_deliveries = (struct queue_deliveries){0};
+        return ERR_OK;
+    }
+    if (!redis_is_array(reply) || reply->elements < 2 || !redis_is_text(reply->element[0]) ||
+        !text_format(cursor, QUEUE_ENTRY_SIZE, "%s", reply->element[0]->str))
+        return redis_bad_reply("XAUTOCLAIM", e);
+    rc = decode_entries(reply->element[1], stream, streams[stream].key, true, &deliveries, e);
+    if (rc)
+        return rc;
+    *ret_deliveries = deliveries;
+    deliveries = (struct queue_deliveries){0};
+    return ERR_OK;
+}
