@@ -1,0 +1,144 @@
+"""Fixtures of all tests: servers once a run (or an xdist worker), a database of its own and an
+empty Redis for each test, and `stack`, the factory of whole systems."""
+
+import os
+
+import pytest
+
+from harness import folders, programs, redis
+from harness.gateway import Gateway
+from harness.mail import Mail
+from harness.postgres import Cluster
+from harness.processes import server_account
+from harness.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def run_folder():
+    """A short temporary folder; gone at the end, whatever happens."""
+    return folders.new_run_folder()
+
+
+@pytest.fixture(scope="session")
+def cluster(run_folder):
+    """The data folder that every PostgreSQL of this run starts from, with a migrated template."""
+    return Cluster(run_folder, programs.migrate)
+
+
+@pytest.fixture(scope="session")
+def postgres(cluster, run_folder):
+    """The PostgreSQL that tests share: never stop this one."""
+    server = cluster.new_server(run_folder, "pg")
+    yield server
+    server.stop("immediate")
+
+
+@pytest.fixture(scope="session")
+def redis_server(run_folder):
+    """The Redis that tests share, flushed before each: never stop this one."""
+    server = redis.new_server(run_folder, "redis")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(run_folder):
+    server = Gateway(folders.subfolder(run_folder, "gateway")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_mail(run_folder):
+    server = Mail(folders.subfolder(run_folder, "mail")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def gateway(shared_gateway):
+    """The gateway sandbox with an empty ledger and no faults."""
+    shared_gateway.reset()
+    return shared_gateway
+
+
+@pytest.fixture
+def mail(shared_mail):
+    """The mail sink, empty and without faults."""
+    shared_mail.reset()
+    return shared_mail
+
+
+counter = iter(range(1, 1 << 30))
+
+
+@pytest.fixture
+def test_folder(run_folder):
+    """A folder of this test."""
+    return folders.subfolder(run_folder, f"t{next(counter)}", mode=0o755)
+
+
+@pytest.fixture
+def database_url(postgres):
+    """URL of a migrated database of this test alone."""
+    name = f"test{next(counter)}"
+    yield postgres.new_database(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def empty_database_url(postgres):
+    """URL of a database of this test alone in which nothing is yet."""
+    name = f"empty{next(counter)}"
+    yield postgres.new_database(name, "template1")
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def stack(request, run_folder, test_folder, cluster, gateway, mail):
+    """Makes whole systems: stack(settings={…}, own_postgres=False, own_redis=False).
+
+    A test that stops, kills or fills a server asks for one of its own."""
+    made = []
+    ends = []
+
+    def make(settings=None, own_postgres=False, own_redis=False):
+        number = next(counter)
+        if own_postgres:
+            server = cluster.new_server(run_folder, f"pg{number}")
+            ends.append(lambda: server.stop("immediate"))
+        else:
+            server = request.getfixturevalue("postgres")
+        if own_redis:
+            redis_server = redis.new_server(run_folder, f"redis{number}", appendonly=True)
+            ends.append(redis_server.stop)
+        else:
+            redis_server = request.getfixturevalue("redis_server")
+            redis_server.flush()
+        database = f"stack{number}"
+        server.new_database(database)
+        if not own_postgres:
+            ends.append(lambda: server.drop_database(database))
+        one = Stack(test_folder, server, database, redis_server, gateway, mail, settings)
+        made.append(one)
+        request.node.stacks = made
+        return one
+
+    yield make
+    gateway.clear_faults()
+    gateway.release("drop")
+    for one in made:
+        one.end()
+    for end in ends:
+        end()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Shows the programs' last log lines beneath a failure."""
+    report = (yield).get_result()
+    if report.failed:
+        for one in getattr(item, "stacks", []):
+            for program in one.programs:
+                name = os.path.basename(program.log)
+                report.sections.append((f"{name} {program!r}", program.tail(40)))

@@ -1,0 +1,69 @@
+"""Temporary folders and free ports of one test run.
+
+A folder's name is short, since a unix socket's path may have 107 bytes only. Its owner holds a
+lock on it: what a killed run has left behind is known by its lock being free, and swept away.
+"""
+
+import atexit
+import fcntl
+import os
+import shutil
+import socket
+import tempfile
+
+PREFIX = "till-test-"
+
+
+def base_folder():
+    for folder in (os.environ.get("TMPDIR"), "/tmp"):
+        if folder and len(folder) <= 24 and os.access(folder, os.W_OK):
+            return folder
+    return "/tmp"
+
+
+def sweep(base):
+    for name in os.listdir(base):
+        folder = os.path.join(base, name)
+        if not name.startswith(PREFIX) or os.stat(folder).st_uid != os.geteuid():
+            continue
+        try:
+            with open(os.path.join(folder, "lock"), "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue  # in use, not complete yet, or swept by another run this moment
+
+
+def new_run_folder():
+    """A folder that is gone when this process ends."""
+    base = base_folder()
+    sweep(base)
+    folder = tempfile.mkdtemp(prefix=PREFIX, dir=base)
+    os.chmod(folder, 0o755)  # the servers' account has to pass through
+    lock = os.open(os.path.join(folder, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    owner = os.getpid()
+
+    def remove():
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return folder
+
+
+def subfolder(parent, name, account=None, mode=0o700):
+    """Makes parent/name, for `account` to write in."""
+    folder = os.path.join(parent, name)
+    os.mkdir(folder)
+    os.chmod(folder, mode)
+    if account:
+        os.chown(folder, account.pw_uid, account.pw_gid)
+    return folder
+
+
+def free_port():
+    """A port that was free just now. Programs that can take port 0 do not need this."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

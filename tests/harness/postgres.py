@@ -1,0 +1,171 @@
+"""A private PostgreSQL 15 on a unix socket.
+
+`Cluster` is a data folder prepared once in a test run (initdb, then one database with all
+migrations); each `Postgres` starts as a copy of it, and each test's database as a copy of the
+migrated one. Without fsync: a test may kill the server, not the machine.
+"""
+
+import glob
+import os
+import signal
+import subprocess
+from urllib.parse import quote
+
+import psycopg2
+
+from . import processes
+from .folders import subfolder
+from .wait import wait_for
+
+USER = "till"
+TEMPLATE = "till_template"
+SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "on",
+    "max_connections": "300",
+    "shared_buffers": "64MB",
+    "max_wal_size": "1GB",
+    "deadlock_timeout": "1s",
+    "log_min_messages": "warning",
+    "timezone": "UTC",
+}
+
+
+def program(name):
+    """PostgreSQL's programs are not in Debian's PATH."""
+    found = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"))
+    if not found:
+        raise RuntimeError(f"there is no {name} below /usr/lib/postgresql")
+    return found[-1]
+
+
+def url_of(sockets, database):
+    return f"postgresql://{USER}@{quote(sockets, safe='')}/{database}"
+
+
+def initdb(data, account=None):
+    """A new cluster whose only user may do everything, and comes by the unix socket alone."""
+    options = {}
+    if account:
+        options = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    subprocess.run(
+        [program("initdb"), "--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"]
+        + ["-U", USER, "-D", data],
+        check=True,
+        capture_output=True,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        **options,
+    )
+
+
+class Postgres:
+    def __init__(self, folder, cluster=None, settings=None, data=None):
+        """Starts from a copy of `cluster`, or else from `data`, which is made when missing."""
+        self.account = processes.server_account()
+        self.sockets = folder
+        self.data = data or os.path.join(folder, "data")
+        self.settings = {**SETTINGS, **(settings or {})}
+        self.log = os.path.join(folder, "postgres.log")
+        self.process = None
+        if cluster:
+            copy_as_owner(cluster.data, self.data)
+        elif not os.path.exists(self.data):
+            initdb(self.data, self.account)
+
+    def url(self, database="postgres"):
+        return url_of(self.sockets, database)
+
+    def connect(self, database="postgres"):
+        connection = psycopg2.connect(self.url(database))
+        connection.autocommit = True
+        return connection
+
+    def start(self):
+        command = [program("postgres"), "-D", self.data, "-k", self.sockets]
+        for name, value in self.settings.items():
+            command += ["-c", f"{name}={value}"]
+        with open(self.log, "ab") as log:
+            # QUIT is PostgreSQL's immediate shutdown, which takes its own children along.
+            self.process = processes.spawn(
+                command, signal.SIGQUIT, self.account, cwd="/", stdout=log, stderr=log
+            )
+        wait_for(self.answers, 30, self.log_text)
+        return self
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise RuntimeError(f"PostgreSQL ended:\n{self.log_text()}")
+        try:
+            self.connect().close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def log_text(self):
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return file.read()[-4000:]
+
+    def stop(self, mode="fast"):
+        """fast: ends sessions, then shuts down. immediate: as if it crashed. kill: SIGKILL to all."""
+        if self.process is None:
+            return
+        if mode == "kill":
+            processes.kill_tree(self.process)
+        elif self.process.poll() is None:
+            processes.send(self.process.pid, {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode])
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                processes.kill_tree(self.process)
+        self.process = None
+
+    def restart(self, mode="fast"):
+        self.stop(mode)
+        return self.start()
+
+    def run(self, sql):
+        """One statement outside any transaction, as CREATE DATABASE needs it."""
+        connection = self.connect()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+        finally:
+            connection.close()
+
+    def new_database(self, name, template=TEMPLATE):
+        self.drop_database(name)
+        self.run(f'CREATE DATABASE "{name}" TEMPLATE {template}')
+        return self.url(name)
+
+    def drop_database(self, name):
+        self.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def copy_as_owner(source, target):
+    """cp keeps the owner, which PostgreSQL insists on."""
+    subprocess.run(["cp", "-a", "--reflink=auto", source, target], check=True)
+
+
+class Cluster:
+    """The data folder that all servers of a run begin with."""
+
+    def __init__(self, folder, migrate):
+        """`migrate` is called with the URL of the empty template database."""
+        account = processes.server_account()
+        folder = subfolder(folder, "cluster", account, 0o755)
+        server = Postgres(folder)
+        server.start()
+        try:
+            server.new_database(TEMPLATE, "template1")
+            migrate(server.url(TEMPLATE))
+        finally:
+            server.stop()
+        self.data = server.data
+
+    def new_server(self, folder, name, settings=None):
+        """A running server in folder/name."""
+        where = subfolder(folder, name, processes.server_account(), 0o755)
+        return Postgres(where, self, settings).start()

@@ -1,0 +1,85 @@
+"""A private redis-server on a unix socket."""
+
+import os
+import signal
+import subprocess
+
+import redis
+
+from . import processes
+from .folders import subfolder
+from .wait import wait_for
+
+
+class Redis:
+    def __init__(self, folder, appendonly=False):
+        """`folder` belongs to the servers' account; the data stays in it between starts."""
+        self.account = processes.server_account()
+        self.folder = folder
+        self.socket = os.path.join(folder, "redis.sock")
+        self.appendonly = appendonly
+        self.log = os.path.join(folder, "redis.log")
+        self.process = None
+
+    def url(self, db=0):
+        return f"unix://{self.socket}" + (f"?db={db}" if db else "")
+
+    def client(self, db=0, **options):
+        return redis.Redis(unix_socket_path=self.socket, db=db, decode_responses=True, **options)
+
+    def start(self):
+        command = ["redis-server", "--port", "0", "--unixsocket", self.socket]
+        command += ["--unixsocketperm", "777", "--dir", self.folder, "--save", ""]
+        command += ["--appendonly", "yes" if self.appendonly else "no", "--logfile", self.log]
+        command += ["--maxmemory-policy", "noeviction", "--databases", "64"]
+        self.process = processes.spawn(
+            command,
+            signal.SIGKILL,
+            self.account,
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_for(self.answers, 30, self.log_text)
+        return self
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise RuntimeError(f"Redis ended:\n{self.log_text()}")
+        try:
+            with self.client() as client:
+                return client.ping()
+        except (redis.ConnectionError, redis.exceptions.BusyLoadingError):
+            return False
+
+    def log_text(self):
+        try:
+            with open(self.log, encoding="utf-8", errors="replace") as file:
+                return file.read()[-4000:]
+        except FileNotFoundError:
+            return "no log of Redis"
+
+    def stop(self, number=signal.SIGTERM):
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            processes.send(self.process.pid, signal.SIGCONT)
+            processes.send(self.process.pid, number)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                processes.kill_tree(self.process)
+        self.process = None
+
+    def kill(self):
+        self.stop(signal.SIGKILL)
+
+    def flush(self):
+        with self.client() as client:
+            client.flushall()
+
+
+def new_server(folder, name, appendonly=False):
+    """A running server in folder/name."""
+    where = subfolder(folder, name, processes.server_account(), 0o755)
+    return Redis(where, appendonly).start()

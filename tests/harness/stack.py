@@ -1,0 +1,222 @@
+"""The whole system of one test: database, Redis, gateway, mail, and as many of Till's programs as
+the test wants.
+
+    def test_x(stack):
+        shop = stack(settings={"TILL_LEASE_SECONDS": 5}).start().shop()
+
+What a test does not start does not run: Stack alone gives database, Redis, gateway and mail.
+"""
+
+import itertools
+import os
+import uuid
+
+import psycopg2.extras
+
+from . import books, programs
+from .gateway import SECRET_KEY, WEBHOOK_SECRET
+from .shop import Shop
+from .wait import wait_for
+
+# Short times, so that recovery is seen within a test; nothing else differs from a real setup.
+SETTINGS = {
+    "GATEWAY_SECRET_KEY": SECRET_KEY,
+    "JWT_SECRET": "a-key-that-only-the-tests-know-0123456789",
+    "MAIL_FROM": "Till shop <shop@till.example>",
+    "TILL_API_LISTEN": "127.0.0.1:0",
+    "TILL_DASHBOARD_LISTEN": "127.0.0.1:0",
+    "TILL_HEAL_SECONDS": 1,
+    "TILL_LEASE_SECONDS": 3,
+    "TILL_RETRY_BASE_MS": 50,
+    "TILL_RETRY_MAX_SECONDS": 2,
+    "TILL_WORKER_PROCESSES": 2,
+    "TILL_WORKER_CONCURRENCY": 4,
+}
+
+
+class Stack:
+    def __init__(self, folder, postgres, database, redis_server, gateway, mail, settings=None):
+        self.folder = folder
+        self.postgres = postgres
+        self.database = database
+        self.redis_server = redis_server
+        self.gateway = gateway
+        self.mail = mail
+        self.settings = {
+            **SETTINGS,
+            "DATABASE_URL": postgres.url(database),
+            "REDIS_URL": redis_server.url(),
+            "GATEWAY_URL": gateway.url,
+            "SMTP_URL": mail.url,
+            **(settings or {}),
+        }
+        self.programs = []
+        self.apis = []
+        self.numbers = itertools.count(1)
+        self.initial_stock = {}
+        self.connection = None
+        self.redis = redis_server.client()
+
+    # ---- programs ----
+
+    def program(self, name, ready, arguments=(), **settings):
+        log = os.path.join(self.folder, f"{name}-{next(self.numbers)}.log")
+        made = programs.Program(name, {**self.settings, **settings}, log, arguments, ready)
+        self.programs.append(made)
+        return made.start()
+
+    def start_api(self, **settings):
+        api = self.program("till-api", "listening", **settings)
+        self.apis.append(api)
+        return api
+
+    def start_worker(self, **settings):
+        return self.program("till-worker", "ready", **settings)
+
+    def start_scheduler(self, **settings):
+        return self.program("till-scheduler", "ready", **settings)
+
+    def start_dashboard(self, **settings):
+        return self.program("till-dashboard", "listening", **settings)
+
+    def start(self, apis=1, workers=1, schedulers=1, dashboards=0):
+        """Starts that many of each and returns the stack."""
+        for count, begin in (
+            (schedulers, self.start_scheduler),
+            (workers, self.start_worker),
+            (apis, self.start_api),
+            (dashboards, self.start_dashboard),
+        ):
+            for _ in range(count):
+                begin()
+        return self
+
+    def named(self, name):
+        """The running programs of this name."""
+        return [p for p in self.programs if p.name == name and p.is_running()]
+
+    @property
+    def worker(self):
+        return self.named("till-worker")[0]
+
+    @property
+    def scheduler(self):
+        return self.named("till-scheduler")[0]
+
+    @property
+    def api(self):
+        return self.named("till-api")[0]
+
+    @property
+    def dashboard(self):
+        return self.named("till-dashboard")[0]
+
+    def till(self, *arguments, **options):
+        """Runs the command line program: CompletedProcess."""
+        return programs.run("till", self.settings, *arguments, **options)
+
+    def shop(self):
+        """A customer who has not registered yet, at the first API that runs."""
+        return Shop(lambda: self.api.url)
+
+    # ---- data ----
+
+    def query(self, sql, *values):
+        """Rows as dictionaries. Connects anew after a loss; each statement commits by itself."""
+        if self.connection is None or self.connection.closed:
+            self.connection = self.postgres.connect(self.database)
+        factory = psycopg2.extras.RealDictCursor
+        try:
+            with self.connection.cursor(cursor_factory=factory) as cursor:
+                cursor.execute(sql, values or None)
+                return [dict(row) for row in cursor.fetchall()] if cursor.description else []
+        except psycopg2.OperationalError:
+            self.connection.close()
+            raise
+
+    def value(self, sql, *values):
+        """The first column of the first row, None without a row."""
+        rows = self.query(sql, *values)
+        return next(iter(rows[0].values())) if rows else None
+
+    def product(self, stock=1000, price="10.00", name=None):
+        """A new product's id; its first stock is remembered for the books."""
+        category = self.value("SELECT id FROM categories ORDER BY id LIMIT 1") or self.value(
+            "INSERT INTO categories (name) VALUES ('Things') RETURNING id"
+        )
+        product = self.value(
+            "INSERT INTO products (name, price, stock_quantity, category_id)"
+            " VALUES (%s, %s, %s, %s) RETURNING id",
+            name or f"Thing {next(self.numbers)}",
+            price,
+            stock,
+            category,
+        )
+        self.initial_stock[product] = stock
+        return product
+
+    def insert_job(self, task, args=(), **columns):
+        """A durable job as a producer in another language inserts it: one row, nothing in Redis."""
+        columns = {
+            "id": str(uuid.uuid4()),
+            "task": task,
+            "args": psycopg2.extras.Json(list(args)),
+            **columns,
+        }
+        names = ", ".join(columns)
+        marks = ", ".join(["%s"] * len(columns))
+        self.query(f"INSERT INTO jobs ({names}) VALUES ({marks})", *columns.values())
+        return columns["id"]
+
+    def enqueue(self, task, *args, **options):
+        """By `till enqueue`: the id of the job."""
+        import json
+
+        flags = [word for name, value in options.items() for word in (f"--{name}", value)]
+        done = self.till("enqueue", task, json.dumps(list(args)), "--json", *flags)
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        return answer.get("id") or answer["ids"][0]
+
+    def job(self, job_id):
+        rows = self.query("SELECT * FROM jobs WHERE id = %s", str(job_id))
+        return rows[0] if rows else None
+
+    def wait_job(self, job_id, *states, timeout=15):
+        """The row of a job once it is in one of `states` (SUCCESS without any)."""
+        states = states or ("SUCCESS",)
+
+        def look():
+            job = self.job(job_id)
+            return job if job and job["state"] in states else None
+
+        return wait_for(look, timeout, lambda: f"job never {states}: {self.job(job_id)}")
+
+    # ---- the end of a test ----
+
+    def wait_settled(self, timeout=30):
+        """Until no job and no payment is open and the streams are empty."""
+        wait_for(lambda: not books.unsettled(self), timeout, lambda: str(books.unsettled(self)))
+
+    def books(self, **allowed):
+        """Asserts that the books balance; see books.check()."""
+        books.check(self, **allowed)
+
+    def settle(self, timeout=30, **allowed):
+        self.wait_settled(timeout)
+        self.books(**allowed)
+
+    def logs(self):
+        """The log text of every program that ran."""
+        texts = {}
+        for program in self.programs:
+            with open(program.log, encoding="utf-8", errors="replace") as file:
+                texts[os.path.basename(program.log)] = file.read()
+        return texts
+
+    def end(self):
+        for program in self.programs:
+            program.end()
+        if self.connection:
+            self.connection.close()
+        self.redis.close()
