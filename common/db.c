@@ -35,6 +35,7 @@ struct db {
     const struct db_stmt *prepared[DB_PREPARED_MAX]; /* open addressing, by address */
     char constraint[64];
     char sqlstate[6];
+    int deadline_s;
     int backoff_ms;
     int64_t retry_at_us; /* monotonic; no attempt to connect before */
 };
@@ -50,7 +51,13 @@ struct db *db_open(const char *url, const char *application)
 
     db->url = mem_dup(url);
     db->application = mem_dup(application);
+    db->deadline_s = DB_DEADLINE_S;
     return db;
+}
+
+void db_set_deadline(struct db *db, int seconds)
+{
+    db->deadline_s = seconds;
 }
 
 void db_disconnect(struct db *db)
@@ -209,7 +216,7 @@ static enum err_code await(struct db *db, int64_t deadline_us, struct err *e)
         if (left_us <= 0) {
             db_disconnect(db);
             return err_set(e, ERR_TIMEOUT, "the database did not answer within %d s",
-                           DB_DEADLINE_S);
+                           db->deadline_s);
         }
         if (poll(&pfd, 1, (int)(left_us / US_PER_MS) + 1) < 0 && errno != EINTR)
             return lost(db, e);
@@ -221,7 +228,7 @@ static enum err_code await(struct db *db, int64_t deadline_us, struct err *e)
 /* Takes all results of what was sent; the first bad one, or else the last, is returned. */
 static enum err_code collect(struct db *db, const char *what, PGresult **ret_result, struct err *e)
 {
-    int64_t deadline_us = clock_mono_us() + DB_DEADLINE_S * US_PER_S;
+    int64_t deadline_us = clock_mono_us() + db->deadline_s * US_PER_S;
     PGresult *kept = NULL;
 
     for (;;) {

@@ -70,6 +70,8 @@ AUTO_DEFINE(struct db *, db_close);
 /* Connects when not connected. Waits at most 5 s; after a failure it refuses at once for a moment,
  * so that callers in a loop do not hammer the server. */
 enum err_code db_connect(struct db *db, struct err *e) MUST_CHECK;
+/* Another time limit of each statement than DB_DEADLINE_S. */
+void db_set_deadline(struct db *db, int seconds);
 bool db_is_connected(const struct db *db);
 void db_disconnect(struct db *db);
 int db_socket(const struct db *db); /* -1 when not connected */

@@ -114,7 +114,7 @@ enum err_code queue_measure(struct redis *redis, const struct queue_stream *stre
 {
     char last[QUEUE_ENTRY_SIZE];
     struct queue_depth depth = {0};
-    int64_t length;
+    int64_t length = 0;
     enum err_code rc = read_length(redis, stream, &length, e);
 
     if (rc)

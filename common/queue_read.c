@@ -157,7 +157,7 @@ static enum err_code create_group(struct redis *redis, const struct queue_stream
                                   struct err *e)
 {
     /* From 0, never $: what was added before the group must be read, too. */
-    const char *const words[] = {"XGROUP", "CREATE", stream->key, GROUP, "0", "MKSTREAM"};
+    const char *const words[] = {"XGROUP", "CREATE", stream->key, QUEUE_GROUP, "0", "MKSTREAM"};
     AUTO_VALUE(redis_args_release) struct redis_args args = {0};
     struct err own = {0};
     enum err_code rc;

@@ -5,7 +5,8 @@
 #include "common/statements.h"
 
 #define STORES(X)                                                                                  \
-    X(jobs)
+    X(jobs)                                                                                        \
+    X(migrate)
 
 #define X(store) extern const struct db_statements db_statements_##store;
 STORES(X)

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Lists of jobs and one job in full; see jobs_view.h.
+ *
+ * A list takes a window of one index in its order and lets the filters choose among these rows.
+ * Which index is decided here and not by the planner, whose statistics are wrong just when a queue
+ * has filled or drained within minutes: hence one statement for each source and order.
+ */
+#include "common/jobs_view.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/mem.h"
+#include "common/statements.h"
+
+#define WINDOW "20000"
+_Static_assert(JOBS_WINDOW == 20000, "WINDOW is JOBS_WINDOW as text");
+
+#define MICROSECONDS(column) "(extract(epoch FROM " column ") * 1000000)::bigint"
+#define PREVIEW(column)                                                                            \
+    "CASE WHEN pg_column_size(" column ") <= 4096 AND octet_length(" column                        \
+    "::text) <= 4096 THEN " column "::text END, coalesce(octet_length(" column "::text), 0)"
+_Static_assert(JOBS_PREVIEW_MAX == 4096, "PREVIEW has it as text");
+
+#define COMMON_COLUMNS                                                                             \
+    "id, task, queue, priority, state, attempt, max_attempts, worker, "                            \
+    MICROSECONDS("created_at") ", " MICROSECONDS("scheduled_at") ", "                              \
+    MICROSECONDS("enqueued_at") ", " MICROSECONDS("started_at") ", " MICROSECONDS("finished_at")   \
+    ", CASE WHEN state IN ('PENDING', 'RETRY', 'FAILURE') THEN (SELECT "                           \
+    MICROSECONDS("max(f.failed_at)") " FROM job_errors f WHERE f.job_id = j.id) END, "
+#define LIST_COLUMNS                                                                               \
+    COMMON_COLUMNS PREVIEW("args") ", " PREVIEW("kwargs") ", " PREVIEW("result") ", left(error, 4096)"
+
+/* $1 cursor, $2 and $3 first and last id, $4 task, $5 queue, $6 worker, $7 state, $8 text,
+ * $9 and $10 first and last time of creation, $11 limit, $12 offset. */
+#define IDS_DOWN "id < $1 AND id >= $2 AND id <= $3 ORDER BY id DESC LIMIT " WINDOW
+#define IDS_UP "id > $1 AND id >= $2 AND id <= $3 ORDER BY id LIMIT " WINDOW
+
+#define ALL "SELECT * FROM jobs WHERE "
+#define OF_TASK "SELECT * FROM jobs WHERE task = $4 AND "
+#define OF_STATE                                                                                   \
+    "SELECT * FROM jobs WHERE state = $7 AND state IN ('PENDING', 'RETRY', 'FAILURE', 'REVOKED') AND "
+/* As many as there are slots of workers: small. The inner order is that of the index. */
+#define STARTED                                                                                    \
+    "SELECT * FROM (SELECT * FROM jobs WHERE state = 'STARTED' ORDER BY worker LIMIT " WINDOW      \
+    ") s WHERE "
+
+#define LIST(name, source, ids, order)                                                             \
+    {                                                                                              \
+        "jobs_list_" name,                                                                         \
+            "SELECT " LIST_COLUMNS " FROM (" source ids ") j"                                      \
+            " WHERE ($4::text IS NULL OR task = $4) AND ($5::text IS NULL OR queue = $5)"          \
+            " AND ($6::text IS NULL OR worker = $6) AND ($7::job_state IS NULL OR state = $7)"     \
+            " AND ($8::text IS NULL OR strpos(id::text, $8) > 0)"                                  \
+            " AND ($9::timestamptz IS NULL OR created_at >= $9)"                                   \
+            " AND ($10::timestamptz IS NULL OR created_at <= $10)"                                 \
+            " ORDER BY " order " LIMIT $11 OFFSET $12",                                            \
+            12                                                                                     \
+    }
+#define SORTED(name, source)                                                                       \
+    {                                                                                              \
+        "jobs_sort_" name,                                                                         \
+            "SELECT " LIST_COLUMNS " FROM (" source IDS_DOWN ") j"                                 \
+            " WHERE ($4::text IS NULL OR task = $4) AND ($5::text IS NULL OR queue = $5)"          \
+            " AND ($6::text IS NULL OR worker = $6) AND ($7::job_state IS NULL OR state = $7)"     \
+            " AND ($8::text IS NULL OR strpos(id::text, $8) > 0)"                                  \
+            " AND ($9::timestamptz IS NULL OR created_at >= $9)"                                   \
+            " AND ($10::timestamptz IS NULL OR created_at <= $10)"                                 \
+            " ORDER BY CASE $13::int WHEN 2 THEN task WHEN 4 THEN state::text END,"                \
+            " CASE $13 WHEN 3 THEN task WHEN 5 THEN state::text END DESC,"                         \
+            " CASE $13 WHEN 6 THEN started_at END,"                                                \
+            " CASE $13 WHEN 7 THEN started_at END DESC NULLS LAST, id DESC LIMIT $11 OFFSET $12",  \
+            13                                                                                     \
+    }
+_Static_assert(JOBS_BY_NAME == 2 && JOBS_BY_STARTED_DOWN == 7, "SORTED has the orders as numbers");
+
+enum source { FROM_ALL, FROM_TASK, FROM_STATE, FROM_STARTED, SOURCE_COUNT };
+enum { DOWN = 0, UP = SOURCE_COUNT, SORT = 2 * SOURCE_COUNT, FIND = 3 * SOURCE_COUNT, FAILURES };
+
+static const struct db_stmt statements[] = {
+    [DOWN + FROM_ALL] = LIST("all", ALL, IDS_DOWN, "id DESC"),
+    [DOWN + FROM_TASK] = LIST("task", OF_TASK, IDS_DOWN, "id DESC"),
+    [DOWN + FROM_STATE] = LIST("state", OF_STATE, IDS_DOWN, "id DESC"),
+    [DOWN + FROM_STARTED] = LIST("started", STARTED, IDS_DOWN, "id DESC"),
+    [UP + FROM_ALL] = LIST("all_up", ALL, IDS_UP, "id"),
+    [UP + FROM_TASK] = LIST("task_up", OF_TASK, IDS_UP, "id"),
+    [UP + FROM_STATE] = LIST("state_up", OF_STATE, IDS_UP, "id"),
+    [UP + FROM_STARTED] = LIST("started_up", STARTED, IDS_UP, "id"),
+    [SORT + FROM_ALL] = SORTED("all", ALL),
+    [SORT + FROM_TASK] = SORTED("task", OF_TASK),
+    [SORT + FROM_STATE] = SORTED("state", OF_STATE),
+    [SORT + FROM_STARTED] = SORTED("started", STARTED),
+    [FIND] = {"jobs_find",
+              "SELECT " COMMON_COLUMNS
+              "args, octet_length(args::text), kwargs, octet_length(kwargs::text), result,"
+              " coalesce(octet_length(result::text), 0), error, delivery, encode(payload, 'escape')"
+              " FROM jobs j WHERE id = $1",
+              1},
+    [FAILURES] = {"jobs_failures",
+                  "SELECT attempt, worker, " MICROSECONDS("started_at") ", "
+                  MICROSECONDS("failed_at") ", error, detail FROM job_errors WHERE job_id = $1"
+                  " ORDER BY attempt DESC, failed_at DESC LIMIT 200",
+                  1},
+};
+_Static_assert(JOBS_FAILURES_MAX == 200, "jobs_failures has it as text");
+
+DB_STATEMENTS(jobs_view, statements);
+
+#define FIRST_ID "00000000-0000-0000-0000-000000000000"
+#define LAST_ID "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+bool jobs_id_range(const char *text, struct uuid *ret_from, struct uuid *ret_to)
+{
+    struct uuid from = {FIRST_ID};
+    struct uuid to = {LAST_ID};
+    size_t len = strlen(text);
+
+    if (len < 8 || len > 36)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+        unsigned char c = (unsigned char)text[i];
+
+        if (hyphen ? c != '-' : !isxdigit(c))
+            return false;
+        from.text[i] = to.text[i] = (char)tolower(c);
+    }
+    *ret_from = from;
+    *ret_to = to;
+    return true;
+}
+
+static const char *text_or_null(const struct db_result *rows, int row, int col)
+{
+    return db_is_null(rows, row, col) ? NULL : db_text(rows, row, col);
+}
+
+static int64_t latest(const struct job_view *job)
+{
+    const int64_t times[] = {job->created_us, job->enqueued_us, job->started_us, job->finished_us,
+                             job->failed_us};
+    int64_t last = 0;
+
+    for (size_t i = 0; i < COUNT_OF(times); i++)
+        if (times[i] > last)
+            last = times[i];
+    return last;
+}
+
+/* The columns of COMMON_COLUMNS and the seven that follow in lists and in a detail alike. */
+static void read_view(const struct db_result *rows, int row, struct job_view *ret_job)
+{
+    struct job_view job = {
+        .task = db_text(rows, row, 1),
+        .queue = db_text(rows, row, 2),
+        .priority = (enum job_priority)db_int(rows, row, 3),
+        .attempt = (int)db_int(rows, row, 5),
+        .max_attempts = (int)db_int(rows, row, 6),
+        .worker = text_or_null(rows, row, 7),
+        .created_us = db_int(rows, row, 8),
+        .scheduled_us = db_int(rows, row, 9),
+        .enqueued_us = db_int(rows, row, 10),
+        .started_us = db_int(rows, row, 11),
+        .finished_us = db_int(rows, row, 12),
+        .failed_us = db_int(rows, row, 13),
+        .args = text_or_null(rows, row, 14),
+        .args_bytes = db_int(rows, row, 15),
+        .kwargs = text_or_null(rows, row, 16),
+        .kwargs_bytes = db_int(rows, row, 17),
+        .result = text_or_null(rows, row, 18),
+        .result_bytes = db_int(rows, row, 19),
+        .error = text_or_null(rows, row, 20),
+    };
+
+    (void)uuid_parse(db_text(rows, row, 0), &job.id);
+    (void)job_state_parse(db_text(rows, row, 4), &job.state);
+    job.changed_us = latest(&job);
+    *ret_job = job;
+}
+
+/* A filter as the parameters of a statement. */
+struct query {
+    struct uuid cursor;
+    struct uuid from;
+    struct uuid to;
+    char text[37];
+    char created_from[CLOCK_TEXT_SIZE];
+    char created_to[CLOCK_TEXT_SIZE];
+    enum source source;
+};
+
+static const char *none_if_empty(const char *text)
+{
+    return text && *text ? text : NULL;
+}
+
+static enum source choose_source(const struct jobs_filter *filter)
+{
+    if (filter->state == JOB_STARTED)
+        return FROM_STARTED;
+    if (filter->state != JOBS_ANY_STATE && filter->state != JOB_SUCCESS)
+        return FROM_STATE;
+    return none_if_empty(filter->task) ? FROM_TASK : FROM_ALL;
+}
+
+/* Ids of version 7 begin with the milliseconds of their making, so a time bounds them. An hour is
+ * given away on either side, since the id is made before the row is, by another clock. */
+static void bound_by_time(const struct jobs_filter *filter, struct query *query)
+{
+    const int64_t slack_us = 3600 * US_PER_S;
+
+    if (filter->created_from_us > slack_us)
+        (void)snprintf(query->from.text, sizeof query->from.text, "%08x-%04x-0000-0000-000000000000",
+                       (unsigned)((filter->created_from_us - slack_us) / US_PER_MS >> 16),
+                       (unsigned)((filter->created_from_us - slack_us) / US_PER_MS & 0xffff));
+    if (filter->created_to_us)
+        (void)snprintf(query->to.text, sizeof query->to.text, "%08x-%04x-ffff-ffff-ffffffffffff",
+                       (unsigned)((filter->created_to_us + slack_us) / US_PER_MS >> 16),
+                       (unsigned)((filter->created_to_us + slack_us) / US_PER_MS & 0xffff));
+    if (filter->created_from_us)
+        clock_format(filter->created_from_us, query->created_from);
+    if (filter->created_to_us)
+        clock_format(filter->created_to_us, query->created_to);
+}
+
+static enum err_code plan(const struct jobs_filter *filter, struct query *ret_query, struct err *e)
+{
+    struct query query = {.from = {FIRST_ID}, .to = {LAST_ID}, .source = choose_source(filter)};
+    size_t len = filter->text ? strlen(filter->text) : 0;
+
+    if (len >= sizeof query.text)
+        return err_set(e, ERR_INVALID, "no id is longer than 36 characters");
+    for (size_t i = 0; i < len; i++)
+        query.text[i] = (char)tolower((unsigned char)filter->text[i]);
+    if (none_if_empty(filter->cursor) && !uuid_parse(filter->cursor, &query.cursor))
+        return err_set(e, ERR_INVALID, "the cursor is not an id");
+    if (!*query.cursor.text)
+        (void)snprintf(query.cursor.text, sizeof query.cursor.text, "%s",
+                       filter->order == JOBS_OLDEST_FIRST ? FIRST_ID : LAST_ID);
+    bound_by_time(filter, &query);
+    *ret_query = query;
+    return ERR_OK;
+}
+
+/* `window_end` asks for the last row of a full window instead of a page. */
+static enum err_code run(struct db *db, const struct jobs_filter *filter, const struct query *query,
+                         bool window_end, struct db_result **ret_rows, struct err *e)
+{
+    bool of_task = query->source == FROM_TASK;
+    bool of_state = query->source == FROM_STATE;
+    bool filters = !window_end;
+    bool sorted = filters && filter->order > JOBS_OLDEST_FIRST;
+    int base = sorted ? SORT : filter->order == JOBS_OLDEST_FIRST ? UP : DOWN;
+    const struct db_param params[] = {
+        DB_TEXT(query->cursor.text),
+        DB_TEXT(query->from.text),
+        DB_TEXT(query->to.text),
+        DB_TEXT(filters || of_task ? none_if_empty(filter->task) : NULL),
+        DB_TEXT(filters ? none_if_empty(filter->queue) : NULL),
+        DB_TEXT(filters ? none_if_empty(filter->worker) : NULL),
+        DB_TEXT(filter->state != JOBS_ANY_STATE && (filters || of_state)
+                    ? job_state_name((enum job_state)filter->state)
+                    : NULL),
+        DB_TEXT(filters ? none_if_empty(query->text) : NULL),
+        DB_TEXT(filters ? none_if_empty(query->created_from) : NULL),
+        DB_TEXT(filters ? none_if_empty(query->created_to) : NULL),
+        DB_INT(window_end ? 1 : filter->limit + 1),
+        DB_INT(window_end ? JOBS_WINDOW - 1 : filter->offset),
+        DB_INT(filter->order),
+    };
+
+    return db_query(db, &statements[base + (int)query->source],
+                    (struct db_args){params, sorted ? 13 : 12}, ret_rows, e);
+}
+
+static bool is_filtered(const struct jobs_filter *filter, const struct query *query)
+{
+    return none_if_empty(filter->queue) || none_if_empty(filter->worker) || *query->text ||
+           filter->created_from_us || filter->created_to_us || filter->state != JOBS_ANY_STATE ||
+           none_if_empty(filter->task);
+}
+
+static enum err_code fill_page(struct db *db, const struct jobs_filter *filter,
+                               const struct query *query, struct db_result **rows,
+                               struct jobs_page *ret_page, struct err *e)
+{
+    size_t got = (size_t)db_rows(*rows);
+    struct jobs_page page = {.count = got};
+    AUTO(db_result_free) struct db_result *end = NULL;
+
+    page.has_more = got > (size_t)filter->limit;
+    if (page.has_more)
+        page.count = (size_t)filter->limit;
+    if (!page.has_more && filter->order <= JOBS_OLDEST_FIRST && is_filtered(filter, query)) {
+        enum err_code rc = run(db, filter, query, true, &end, e);
+
+        if (rc)
+            return rc;
+        page.is_cut = db_rows(end) == 1;
+    }
+    page.items = mem_array(page.count + 1, sizeof page.items[0]);
+    for (size_t i = 0; i < page.count; i++)
+        read_view(*rows, (int)i, &page.items[i]);
+    if (page.is_cut) {
+        page.has_more = true;
+        (void)uuid_parse(db_text(end, 0, 0), &page.next);
+    } else if (page.has_more) {
+        page.next = page.items[page.count - 1].id;
+    }
+    page.rows = TAKE(*rows);
+    *ret_page = page;
+    return ERR_OK;
+}
+
+enum err_code jobs_list(struct db *db, const struct jobs_filter *filter, struct jobs_page *ret_page,
+                        struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct query query;
+    enum err_code rc = plan(filter, &query, e);
+
+    if (rc)
+        return rc;
+    if (filter->limit < 1 || filter->limit > JOBS_LIMIT_MAX || filter->offset < 0 ||
+        filter->offset >= JOBS_WINDOW)
+        return err_set(e, ERR_INVALID, "limit is 1 to %d, offset 0 to %d", JOBS_LIMIT_MAX,
+                       JOBS_WINDOW - 1);
+    /* The beginning of an id is a range of the index; only if nothing is there, look inside. */
+    if (*query.text) {
+        struct query ranged = query;
+
+        if (jobs_id_range(query.text, &ranged.from, &ranged.to)) {
+            rc = run(db, filter, &ranged, false, &rows, e);
+            if (rc)
+                return rc;
+            if (db_rows(rows) > 0)
+                return fill_page(db, filter, &ranged, &rows, ret_page, e);
+            db_result_free(TAKE(rows));
+        }
+    }
+    rc = run(db, filter, &query, false, &rows, e);
+    return rc ? rc : fill_page(db, filter, &query, &rows, ret_page, e);
+}
+
+void jobs_page_release(struct jobs_page *page)
+{
+    mem_free(page->items);
+    if (page->rows)
+        db_result_free(page->rows);
+    *page = (struct jobs_page){0};
+}
+
+static void read_failures(struct job_detail *detail)
+{
+    size_t count = (size_t)db_rows(detail->failure_rows);
+
+    detail->failures = mem_array(count + 1, sizeof detail->failures[0]);
+    detail->failure_count = count;
+    for (size_t i = 0; i < count; i++) { /* rows come newest first */
+        int row = (int)(count - 1 - i);
+        const struct db_result *rows = detail->failure_rows;
+
+        detail->failures[i] = (struct job_failure){.attempt = (int)db_int(rows, row, 0),
+                                                   .worker = text_or_null(rows, row, 1),
+                                                   .started_us = db_int(rows, row, 2),
+                                                   .failed_us = db_int(rows, row, 3),
+                                                   .error = db_text(rows, row, 4),
+                                                   .detail = text_or_null(rows, row, 5)};
+    }
+}
+
+enum err_code jobs_find(struct db *db, const struct uuid *id, struct job_detail *ret_detail,
+                        struct err *e)
+{
+    AUTO_VALUE(job_detail_release) struct job_detail detail = {0};
+    enum err_code rc =
+        db_query(db, &statements[FIND], DB_ARGS(DB_TEXT(id->text)), &detail.rows, e);
+
+    if (rc)
+        return rc;
+    if (db_rows(detail.rows) == 0)
+        return err_set(e, ERR_NOT_FOUND, "there is no job %s", id->text);
+    rc = db_query(db, &statements[FAILURES], DB_ARGS(DB_TEXT(id->text)), &detail.failure_rows, e);
+    if (rc)
+        return rc;
+    read_view(detail.rows, 0, &detail.job);
+    detail.job.delivery = text_or_null(detail.rows, 0, 21);
+    detail.job.payload = text_or_null(detail.rows, 0, 22);
+    read_failures(&detail);
+    *ret_detail = detail;
+    detail = (struct job_detail){0};
+    return ERR_OK;
+}
+
+void job_detail_release(struct job_detail *detail)
+{
+    mem_free(detail->failures);
+    if (detail->rows)
+        db_result_free(detail->rows);
+    if (detail->failure_rows)
+        db_result_free(detail->failure_rows);
+    *detail = (struct job_detail){0};
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Looking at jobs: lists for the dashboard and `till task list`, one job with its failed attempts.
+ * Reads only; changes nothing. Sums stand in jobs_figures.h, the JSON form in job_json.h.
+ *
+ * Lists are ordered by id, and ids of version 7 sort by time. Every list examines at most
+ * JOBS_WINDOW rows of one index, however rare the jobs that its filters let through: a page that
+ * could not be filled says so (`is_cut`) and its `next` goes on where this one stopped. So no
+ * filter costs more than some milliseconds, at any number of rows.
+ *
+ *   AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
+ *   rc = jobs_list(db, &(struct jobs_filter){.state = JOBS_ANY_STATE, .limit = 50}, &page, e);
+ */
+#ifndef COMMON_JOBS_VIEW_H
+#define COMMON_JOBS_VIEW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/db.h"
+#include "common/err.h"
+#include "common/job.h"
+
+enum {
+    JOBS_WINDOW = 20000,      /* rows that one list examines */
+    JOBS_LIMIT_MAX = 1000,    /* jobs on one page */
+    JOBS_PREVIEW_MAX = 4096,  /* bytes of args, kwargs, result and error in a list */
+    JOBS_ANY_STATE = -1,
+};
+
+/* By anything but the id only the window's jobs are put in order: the newest JOBS_WINDOW. */
+enum jobs_order {
+    JOBS_NEWEST_FIRST,
+    JOBS_OLDEST_FIRST,
+    JOBS_BY_NAME,
+    JOBS_BY_NAME_DOWN,
+    JOBS_BY_STATE,
+    JOBS_BY_STATE_DOWN,
+    JOBS_BY_STARTED,
+    JOBS_BY_STARTED_DOWN,
+};
+
+/* Texts are borrowed; NULL or empty lets every job through. */
+struct jobs_filter {
+    int state; /* enum job_state or JOBS_ANY_STATE */
+    const char *task;
+    const char *queue;
+    const char *worker;
+    const char *text; /* anywhere in the id; case does not matter */
+    int64_t created_from_us; /* 0: open; inclusive */
+    int64_t created_to_us;
+    enum jobs_order order;
+    const char *cursor; /* `next` of the page before; for the two orders by id */
+    int offset;         /* up to JOBS_WINDOW - 1 */
+    int limit;          /* 1 .. JOBS_LIMIT_MAX */
+};
+
+/* All texts are borrowed from the page or detail that holds the view. Times are wall time, 0: not
+ * yet. Text that is NULL is absent, or longer than a list shows: then its size tells. */
+struct job_view {
+    struct uuid id;
+    const char *task;
+    const char *queue;
+    enum job_priority priority;
+    enum job_state state;
+    int attempt;
+    int max_attempts;
+    const char *args;   /* JSON */
+    const char *kwargs; /* JSON */
+    const char *result; /* JSON */
+    const char *error;
+    const char *worker;
+    int64_t args_bytes; /* of the JSON texts, shown or not */
+    int64_t kwargs_bytes;
+    int64_t result_bytes;
+    int64_t created_us;
+    int64_t scheduled_us; /* not before */
+    int64_t enqueued_us;
+    int64_t started_us;
+    int64_t finished_us;
+    int64_t failed_us;  /* end of the last attempt that failed */
+    int64_t changed_us; /* the last of all these that has come to pass */
+    const char *delivery; /* stream entry; only in a detail */
+    const char *payload;  /* what could not be decoded, as printable ASCII; only in a detail */
+};
+
+struct jobs_page {
+    struct job_view *items; /* owned */
+    size_t count;
+    bool has_more;
+    bool is_cut;      /* JOBS_WINDOW ended before the page was full */
+    struct uuid next; /* cursor of the next page, when has_more */
+    struct db_result *rows; /* owned: the texts of the items */
+};
+
+enum err_code jobs_list(struct db *db, const struct jobs_filter *filter, struct jobs_page *ret_page,
+                        struct err *e) MUST_CHECK;
+void jobs_page_release(struct jobs_page *page);
+
+/* One attempt that did not end in success. */
+struct job_failure {
+    int attempt;
+    const char *worker; /* NULL: none */
+    int64_t started_us;
+    int64_t failed_us;
+    const char *error;
+    const char *detail; /* NULL: none */
+};
+
+struct job_detail {
+    struct job_view job;
+    struct job_failure *failures; /* owned; oldest first, at most JOBS_FAILURES_MAX, the last ones */
+    size_t failure_count;
+    struct db_result *rows;          /* owned */
+    struct db_result *failure_rows; /* owned */
+};
+
+enum { JOBS_FAILURES_MAX = 200 };
+
+/* ERR_NOT_FOUND when there is no such job. */
+enum err_code jobs_find(struct db *db, const struct uuid *id, struct job_detail *ret_detail,
+                        struct err *e) MUST_CHECK;
+void job_detail_release(struct job_detail *detail);
+
+/* The smallest and the largest id that begin with this text, when it is at least eight characters of
+ * an id's beginning. Pure. */
+bool jobs_id_range(const char *text, struct uuid *ret_from, struct uuid *ret_to);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Applying migrations; see migrate.h. An advisory lock of the session keeps others out; PostgreSQL
+ * drops it with the session, so a killed `till migrate` blocks nobody.
+ */
+#include "common/migrate.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "common/embed.h"
+#include "common/statements.h"
+#include "common/text.h"
+
+enum { FIND, RECORD, COUNT_APPLIED };
+enum { CHECKSUM_HEX = 65, MIGRATE_DEADLINE_S = 3600 };
+
+static const struct db_stmt statements[] = {
+    [FIND] = {"migrate_find", "SELECT checksum FROM schema_migrations WHERE name = $1", 1},
+    [RECORD] = {"migrate_record", "INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2)",
+                2},
+    [COUNT_APPLIED] = {"migrate_count", "SELECT count(*) FROM schema_migrations", 0},
+};
+
+DB_STATEMENTS(migrate, statements);
+
+/* "0001_shop.sql": four digits and an underscore. */
+static bool is_migration(const struct embedded_file *file)
+{
+    return strspn(file->name, "0123456789") == 4 && file->name[4] == '_';
+}
+
+static void checksum(const struct embedded_file *file, char out[CHECKSUM_HEX])
+{
+    unsigned char hash[32];
+
+    (void)crypto_generichash(hash, sizeof hash, (const unsigned char *)file->data,
+                             (unsigned long long)(file->end - file->data), NULL, 0);
+    (void)sodium_bin2hex(out, CHECKSUM_HEX, hash, sizeof hash);
+}
+
+static int64_t count_migrations(void)
+{
+    int64_t count = 0;
+
+    for (const struct embedded_file *file = sql_files; file->name; file++)
+        count += is_migration(file);
+    return count;
+}
+
+/* Whether a migration stands in the table already; one that was changed since is an error. */
+static enum err_code is_applied(struct db *db, const struct embedded_file *file, bool *ret_applied,
+                                struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    char sum[CHECKSUM_HEX];
+    enum err_code rc = db_query(db, &statements[FIND], DB_ARGS(DB_TEXT(file->name)), &rows, e);
+
+    if (rc)
+        return rc;
+    *ret_applied = db_rows(rows) > 0;
+    checksum(file, sum);
+    if (*ret_applied && strcmp(db_text(rows, 0, 0), sum) != 0)
+        return err_set(e, ERR_CONFLICT,
+                       "migration %s was applied in another version than this program's: the "
+                       "database belongs to another build",
+                       file->name);
+    return ERR_OK;
+}
+
+static enum err_code apply(struct db *db, const struct embedded_file *file, struct err *e)
+{
+    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
+    char sum[CHECKSUM_HEX];
+    enum err_code rc = db_begin(db, &tx, e);
+
+    if (!rc)
+        rc = db_run_script(db, file->data, e);
+    checksum(file, sum);
+    if (!rc)
+        rc = db_exec(db, &statements[RECORD], DB_ARGS(DB_TEXT(file->name), DB_TEXT(sum)), NULL, e);
+    return rc ? rc : db_commit(&tx, e);
+}
+
+static enum err_code count_applied(struct db *db, int64_t *ret_count, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[COUNT_APPLIED], DB_NO_ARGS, &rows, e);
+
+    if (!rc)
+        *ret_count = db_int(rows, 0, 0);
+    return rc;
+}
+
+static enum err_code apply_missing(struct db *db, migrate_progress *progress, void *context,
+                                   struct err *e)
+{
+    int64_t applied = 0;
+    enum err_code rc;
+
+    for (const struct embedded_file *file = sql_files; file->name; file++) {
+        bool done = false;
+
+        if (!is_migration(file))
+            continue;
+        rc = is_applied(db, file, &done, e);
+        if (!rc && !done)
+            rc = apply(db, file, e);
+        if (rc)
+            return rc;
+        if (!done && progress)
+            progress(file->name, context);
+    }
+    rc = count_applied(db, &applied, e);
+    if (!rc && applied > count_migrations())
+        rc = err_set(e, ERR_CONFLICT, "the database is newer than this program: install the newer");
+    return rc;
+}
+
+enum err_code migrate_up(struct db *db, migrate_progress *progress, void *context, struct err *e)
+{
+    /* The number is "till" in ASCII. */
+    enum err_code rc;
+
+    db_set_deadline(db, MIGRATE_DEADLINE_S);
+    rc = db_run_script(db,
+                       "SET statement_timeout = 0; SET lock_timeout = 0;"
+                       "SELECT pg_advisory_lock(1953066092);"
+                       "CREATE TABLE IF NOT EXISTS schema_migrations ("
+                       " name text PRIMARY KEY, checksum text NOT NULL,"
+                       " applied_at timestamptz NOT NULL DEFAULT now())",
+                       e);
+
+    if (!rc)
+        rc = apply_missing(db, progress, context, e);
+    db_disconnect(db); /* gives the lock back and the settings up */
+    db_set_deadline(db, DB_DEADLINE_S);
+    return rc;
+}
+
+enum err_code migrate_check(struct db *db, struct err *e)
+{
+    struct err own = {0};
+    int64_t applied = 0;
+    enum err_code rc = count_applied(db, &applied, &own);
+
+    if (rc && strcmp(db_sqlstate(db), "42P01") != 0) /* undefined_table: never migrated */
+        return err_set_detail(e, rc, own.detail, "%s", own.text);
+    if (applied < count_migrations())
+        return err_set(e, ERR_UNAVAILABLE,
+                       "the database lacks %lld migrations: run \"till migrate\"",
+                       (long long)(count_migrations() - applied));
+    return ERR_OK;
+}
+
+enum err_code migrate_seed(struct db *db, struct err *e)
+{
+    for (const struct embedded_file *file = sql_files; file->name; file++) {
+        AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
+        enum err_code rc;
+
+        if (strcmp(file->name, "demo.sql") != 0)
+            continue;
+        rc = db_begin(db, &tx, e);
+        if (!rc)
+            rc = db_run_script(db, file->data, e);
+        return rc ? rc : db_commit(&tx, e);
+    }
+    return err_set(e, ERR_INTERNAL, "this program was built without demo data");
+}
