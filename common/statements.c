@@ -6,6 +6,8 @@
 
 #define STORES(X)                                                                                  \
     X(jobs)                                                                                        \
+    X(jobs_heal)                                                                                   \
+    X(jobs_run)                                                                                    \
     X(migrate)
 
 #define X(store) extern const struct db_statements db_statements_##store;

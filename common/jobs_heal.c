@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Finding rows that time, a crash or a lost Redis has left behind; see jobs_heal.h. Rows that
+ * somebody else has locked are skipped: whoever holds them is dealing with them.
+ */
+#include "common/jobs_heal.h"
+
+#include <stdio.h>
+
+#include "common/clock.h"
+#include "common/mem.h"
+#include "common/statements.h"
+
+enum { TAKE_DUE, NEXT_DUE, WAITING_STREAMS, TAKE_LOST, BUSY_WORKERS, TAKE_ORPHANS, SERVER_TIME };
+
+static const struct db_stmt statements[] = {
+    [TAKE_DUE] = {"jobs_take_due",
+                  "UPDATE jobs SET enqueued_at = now() WHERE id = ANY (ARRAY("
+                  " SELECT id FROM jobs WHERE enqueued_at IS NULL AND state IN ('PENDING', 'RETRY')"
+                  " AND scheduled_at <= now() ORDER BY scheduled_at LIMIT $1"
+                  " FOR NO KEY UPDATE SKIP LOCKED)) RETURNING id, queue, priority",
+                  1},
+    [NEXT_DUE] = {"jobs_next_due",
+                  "SELECT greatest(0, (extract(epoch FROM min(scheduled_at) - clock_timestamp())"
+                  " * 1000000)::bigint) FROM jobs"
+                  " WHERE enqueued_at IS NULL AND state IN ('PENDING', 'RETRY')",
+                  0},
+    /* A loose index scan: one step for each queue and priority, however many rows wait. */
+    [WAITING_STREAMS] = {"jobs_waiting_streams",
+                         "WITH RECURSIVE streams AS ("
+                         " (SELECT queue, priority FROM jobs"
+                         "  WHERE enqueued_at IS NOT NULL AND state IN ('PENDING', 'RETRY')"
+                         "  ORDER BY queue, priority LIMIT 1)"
+                         " UNION ALL"
+                         " SELECT n.queue, n.priority FROM streams s, LATERAL ("
+                         "  SELECT queue, priority FROM jobs"
+                         "  WHERE enqueued_at IS NOT NULL AND state IN ('PENDING', 'RETRY')"
+                         "  AND (queue, priority) > (s.queue, s.priority)"
+                         "  ORDER BY queue, priority LIMIT 1) n"
+                         ") SELECT '', queue, priority FROM streams",
+                         0},
+    [TAKE_LOST] = {"jobs_take_lost",
+                   "UPDATE jobs SET enqueued_at = now() WHERE id = ANY (ARRAY("
+                   " SELECT id FROM jobs WHERE queue = $1 AND priority = $2"
+                   " AND enqueued_at IS NOT NULL AND state IN ('PENDING', 'RETRY')"
+                   " AND enqueued_at < to_timestamp($3::bigint / 1000000.0)"
+                   " ORDER BY enqueued_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED))"
+                   " RETURNING id, queue, priority",
+                   4},
+    [BUSY_WORKERS] = {"jobs_busy_workers",
+                      "SELECT DISTINCT worker FROM jobs WHERE state = 'STARTED'"
+                      " AND started_at < now() - $1::bigint * interval '1 microsecond'",
+                      1},
+    [TAKE_ORPHANS] =
+        {"jobs_take_orphans",
+         "WITH orphans AS ("
+         " SELECT id, attempt, max_attempts, worker, started_at FROM jobs"
+         " WHERE state = 'STARTED' AND worker = $1"
+         " AND started_at < now() - $2::bigint * interval '1 microsecond'"
+         " ORDER BY id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED"
+         "), kept AS ("
+         " INSERT INTO job_errors (job_id, attempt, worker, started_at, error)"
+         " SELECT id, attempt, worker, started_at,"
+         " 'the worker gave no sign of life during this attempt'"
+         " FROM orphans ON CONFLICT DO NOTHING"
+         "), taken AS ("
+         " UPDATE jobs j SET enqueued_at = now(),"
+         " error = 'the worker gave no sign of life during the last attempt',"
+         " state = CASE WHEN o.attempt < o.max_attempts THEN 'PENDING' ELSE 'FAILURE' "
+         "END::job_state,"
+         " finished_at = CASE WHEN o.attempt < o.max_attempts THEN NULL ELSE now() END"
+         " FROM orphans o WHERE j.id = o.id RETURNING j.id, j.queue, j.priority, j.state"
+         ") SELECT id, queue, priority FROM taken WHERE state = 'PENDING'",
+         3},
+    [SERVER_TIME] = {"jobs_server_time",
+                     "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", 0},
+};
+
+DB_STATEMENTS(jobs_heal, statements);
+
+void job_list_release(struct job_list *list)
+{
+    mem_free(list->items);
+    *list = (struct job_list){0};
+}
+
+void name_list_release(struct name_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        mem_free(list->items[i]);
+    mem_free(list->items);
+    *list = (struct name_list){0};
+}
+
+/* Runs a statement that gives (id, queue, priority). */
+static enum err_code take(struct db *db, const struct db_stmt *stmt, struct db_args args,
+                          struct job_list *ret_jobs, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct job_list list = {0};
+    enum err_code rc = db_query(db, stmt, args, &rows, e);
+
+    if (rc)
+        return rc;
+    list.count = (size_t)db_rows(rows);
+    list.items = mem_array(list.count, sizeof list.items[0]);
+    for (size_t i = 0; i < list.count; i++) {
+        struct job_ready *item = &list.items[i];
+
+        (void)snprintf(item->id.text, sizeof item->id.text, "%s", db_text(rows, (int)i, 0));
+        (void)snprintf(item->queue, sizeof item->queue, "%s", db_text(rows, (int)i, 1));
+        item->priority = (enum job_priority)db_int(rows, (int)i, 2);
+        item->is_ready = true;
+    }
+    *ret_jobs = list;
+    return ERR_OK;
+}
+
+enum err_code jobs_take_due(struct db *db, int max, struct job_list *ret_jobs, struct err *e)
+{
+    return take(db, &statements[TAKE_DUE], DB_ARGS(DB_INT(max)), ret_jobs, e);
+}
+
+enum err_code jobs_next_due(struct db *db, int64_t *ret_wait_us, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[NEXT_DUE], DB_NO_ARGS, &rows, e);
+
+    if (!rc)
+        *ret_wait_us = db_is_null(rows, 0, 0) ? -1 : db_int(rows, 0, 0);
+    return rc;
+}
+
+enum err_code jobs_list_waiting_streams(struct db *db, struct job_list *ret_streams, struct err *e)
+{
+    return take(db, &statements[WAITING_STREAMS], DB_NO_ARGS, ret_streams, e);
+}
+
+enum err_code jobs_take_lost(struct db *db, const char *queue, enum job_priority priority,
+                             int64_t before_us, int max, struct job_list *ret_jobs, struct err *e)
+{
+    return take(db, &statements[TAKE_LOST],
+                DB_ARGS(DB_TEXT(queue), DB_INT(priority), DB_INT(before_us), DB_INT(max)), ret_jobs,
+                e);
+}
+
+enum err_code jobs_list_busy_workers(struct db *db, int64_t age_us, struct name_list *ret_names,
+                                     struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct name_list list = {0};
+    enum err_code rc = db_query(db, &statements[BUSY_WORKERS], DB_ARGS(DB_INT(age_us)), &rows, e);
+
+    if (rc)
+        return rc;
+    list.count = (size_t)db_rows(rows);
+    list.items = mem_array(list.count, sizeof list.items[0]);
+    for (size_t i = 0; i < list.count; i++)
+        list.items[i] = mem_dup(db_text(rows, (int)i, 0));
+    *ret_names = list;
+    return ERR_OK;
+}
+
+enum err_code jobs_take_orphans(struct db *db, const char *worker, int64_t age_us, int max,
+                                struct job_list *ret_jobs, struct err *e)
+{
+    return take(db, &statements[TAKE_ORPHANS],
+                DB_ARGS(DB_TEXT(worker), DB_INT(age_us), DB_INT(max)), ret_jobs, e);
+}
+
+enum err_code jobs_server_time(struct db *db, int64_t *ret_wall_us, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[SERVER_TIME], DB_NO_ARGS, &rows, e);
+
+    if (!rc)
+        *ret_wall_us = db_int(rows, 0, 0);
+    return rc;
+}

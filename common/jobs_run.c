@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Claiming and settling rows of jobs; see jobs_run.h. The worker decides what happened; this file
+ * writes it, each write behind the fence `attempt = $n AND state = 'STARTED'`.
+ */
+#include "common/jobs_run.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/mem.h"
+#include "common/statements.h"
+
+enum { CLAIM, SUCCEED, FAIL, GIVE_BACK, BURY, ADOPT };
+enum { ARRAY_MAX = 4 * 1024 * 1024 };
+
+static const struct db_stmt statements[] = {
+    /* Three ways into a claim: the row waits; or it is STARTED by the very delivery that was taken
+     * over from a dead worker; or by this worker's own, in a claim whose answer was lost. Rows are
+     * locked in the order of their ids. An attempt that was cut off leaves its error, and a job
+     * without attempts left is FAILURE from here. The same job delivered twice in one batch is
+     * claimed once; a claim made again counts no second attempt. */
+    [CLAIM] =
+        {"jobs_claim",
+         "WITH given AS ("
+         " SELECT DISTINCT ON (id) id, entry, taken_over"
+         " FROM unnest($1::uuid[], $2::text[], $3::bool[]) AS g(id, entry, taken_over)"
+         " ORDER BY id, taken_over DESC"
+         "), held AS ("
+         " SELECT j.id, g.entry, j.state, j.attempt, j.max_attempts, j.worker, j.started_at,"
+         " j.state = 'STARTED' AND NOT g.taken_over AS again"
+         " FROM jobs j JOIN given g ON g.id = j.id"
+         " WHERE (j.state IN ('PENDING', 'RETRY') AND j.enqueued_at IS NOT NULL)"
+         " OR (j.state = 'STARTED' AND j.delivery = g.entry"
+         "     AND (g.taken_over OR ($5 AND j.worker = $4)))"
+         " ORDER BY j.id FOR NO KEY UPDATE OF j"
+         "), cut_off AS ("
+         " INSERT INTO job_errors (job_id, attempt, worker, started_at, error)"
+         " SELECT id, attempt, worker, started_at,"
+         " 'the worker died or lost its lease during this attempt'"
+         " FROM held WHERE state = 'STARTED' AND NOT again ON CONFLICT DO NOTHING"
+         "), decided AS ("
+         " SELECT *, again OR attempt < max_attempts AS runs FROM held"
+         ") UPDATE jobs j SET"
+         " state = CASE WHEN h.runs THEN 'STARTED' ELSE 'FAILURE' END::job_state,"
+         " attempt = h.attempt + (h.runs AND NOT h.again)::int,"
+         " worker = CASE WHEN h.runs THEN $4 ELSE j.worker END,"
+         " delivery = h.entry,"
+         " started_at = CASE WHEN h.runs THEN now() ELSE j.started_at END,"
+         " finished_at = CASE WHEN h.runs THEN NULL ELSE now() END,"
+         " error = CASE WHEN h.runs THEN j.error ELSE"
+         " coalesce(CASE WHEN h.state <> 'STARTED' THEN j.error END,"
+         " 'the worker died or lost its lease during the last attempt') END"
+         " FROM decided h WHERE j.id = h.id"
+         " RETURNING j.id, h.entry, j.state, j.task, j.queue, j.priority, j.attempt,"
+         " j.max_attempts, j.args, j.kwargs, (extract(epoch FROM j.created_at) * 1000000)::bigint",
+         5},
+    [SUCCEED] = {"jobs_succeed",
+                 "UPDATE jobs SET state = 'SUCCESS', finished_at = now(), result = $3::jsonb,"
+                 " error = NULL WHERE id = $1 AND attempt = $2 AND state = 'STARTED'",
+                 3},
+    [FAIL] = {"jobs_fail",
+              "WITH failed AS ("
+              " UPDATE jobs SET error = $4,"
+              " state = CASE WHEN $3::bigint < 0 THEN 'FAILURE' ELSE 'RETRY' END::job_state,"
+              " finished_at = CASE WHEN $3::bigint < 0 THEN now() END,"
+              " scheduled_at = CASE WHEN $3::bigint < 0 THEN scheduled_at"
+              "  ELSE now() + $3::bigint * interval '1 microsecond' END,"
+              " enqueued_at = CASE WHEN $3::bigint < 0 THEN enqueued_at END"
+              " WHERE id = $1 AND attempt = $2 AND state = 'STARTED'"
+              " RETURNING id, attempt, worker, started_at"
+              ") INSERT INTO job_errors (job_id, attempt, worker, started_at, error, detail)"
+              " SELECT id, attempt, worker, started_at, $4, $5 FROM failed",
+              5},
+    [GIVE_BACK] = {"jobs_give_back",
+                   "UPDATE jobs j SET state = 'PENDING', enqueued_at = now(),"
+                   " max_attempts = j.max_attempts + $3::int"
+                   " FROM unnest($1::uuid[], $2::int[]) AS g(id, attempt)"
+                   " WHERE j.id = g.id AND j.attempt = g.attempt AND j.state = 'STARTED'"
+                   " RETURNING j.id",
+                   3},
+    [BURY] = {"jobs_bury_undecodable",
+              "WITH buried AS ("
+              " INSERT INTO jobs (id, task, queue, priority, state, enqueued_at, finished_at,"
+              " worker, delivery, error, payload)"
+              " VALUES ($1, 'undecodable', $2, $3, 'FAILURE', now(), now(), $4, $5, $6, $7::bytea)"
+              " ON CONFLICT (id) DO NOTHING RETURNING id"
+              ") INSERT INTO job_errors (job_id, attempt, worker, error)"
+              " SELECT id, 0, $4, $6 FROM buried",
+              7},
+    [ADOPT] =
+        {"jobs_adopt_fast",
+         "WITH adopted AS ("
+         " INSERT INTO jobs (id, task, queue, priority, state, attempt, max_attempts, args, kwargs,"
+         " scheduled_at, enqueued_at, started_at, finished_at, worker, delivery, error)"
+         " VALUES ($1, $2, $3, $4,"
+         " CASE WHEN $8::bigint < 0 THEN 'FAILURE' ELSE 'RETRY' END::job_state, 1, $5,"
+         " $6::jsonb, $7::jsonb, now() + greatest($8::bigint, 0) * interval '1 microsecond',"
+         " CASE WHEN $8::bigint < 0 THEN now() END, now(),"
+         " CASE WHEN $8::bigint < 0 THEN now() END, $9, $10, $11)"
+         " ON CONFLICT (id) DO NOTHING RETURNING id, started_at"
+         ") INSERT INTO job_errors (job_id, attempt, worker, started_at, error, detail)"
+         " SELECT id, 1, $9, started_at, $11, $12 FROM adopted",
+         12},
+};
+
+DB_STATEMENTS(jobs_run, statements);
+
+/* ---- claiming ---- */
+
+static void fill_job(const struct db_result *rows, int row, const struct uuid *id, struct job *job)
+{
+    *job = (struct job){
+        .id = *id,
+        .task = mem_dup(db_text(rows, row, 3)),
+        .queue = mem_dup(db_text(rows, row, 4)),
+        .priority = (enum job_priority)db_int(rows, row, 5),
+        .attempt = (int)db_int(rows, row, 6),
+        .max_attempts = (int)db_int(rows, row, 7),
+        .args = mem_dup(db_text(rows, row, 8)),
+        .kwargs = mem_dup(db_text(rows, row, 9)),
+        .created_us = db_int(rows, row, 10),
+    };
+}
+
+static int find_claimed(const struct db_result *rows, const struct queue_delivery *delivery)
+{
+    for (int row = 0; row < db_rows(rows); row++)
+        if (strcmp(db_text(rows, row, 0), delivery->id.text) == 0 &&
+            strcmp(db_text(rows, row, 1), delivery->entry) == 0)
+            return row;
+    return -1;
+}
+
+enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_delivery *deliveries,
+                         size_t count, bool retried, struct claim *claims, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(buf_release) struct buf ids;
+    AUTO_VALUE(buf_release) struct buf entries;
+    AUTO_VALUE(buf_release) struct buf taken_over;
+    enum err_code rc;
+
+    buf_init(&ids, ARRAY_MAX);
+    buf_init(&entries, ARRAY_MAX);
+    buf_init(&taken_over, ARRAY_MAX);
+    for (size_t i = 0; i < count; i++) {
+        db_array_add(&ids, deliveries[i].id.text);
+        db_array_add(&entries, deliveries[i].entry);
+        db_array_add(&taken_over, deliveries[i].taken_over ? "t" : "f");
+    }
+    db_array_end(&ids);
+    db_array_end(&entries);
+    db_array_end(&taken_over);
+    rc = db_query(db, &statements[CLAIM],
+                  DB_ARGS(DB_TEXT(ids.data), DB_TEXT(entries.data), DB_TEXT(taken_over.data),
+                          DB_TEXT(worker), DB_BOOL(retried)),
+                  &rows, e);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < count; i++) {
+        int row = find_claimed(rows, &deliveries[i]);
+
+        claims[i] = (struct claim){.result = CLAIM_DROP};
+        if (row < 0)
+            continue;
+        if (strcmp(db_text(rows, row, 2), "STARTED") != 0) {
+            claims[i].result = CLAIM_DEAD;
+            continue;
+        }
+        claims[i].result = CLAIM_RUN;
+        fill_job(rows, row, &deliveries[i].id, &claims[i].job);
+    }
+    return ERR_OK;
+}
+
+/* ---- settling ---- */
+
+/* A fenced write that touched nothing: the attempt is not ours any more. */
+static enum err_code check_fence(enum err_code rc, int64_t touched, const struct attempt *attempt,
+                                 struct err *e)
+{
+    if (rc || touched > 0)
+        return rc;
+    return err_set(e, ERR_CONFLICT, "attempt %d of job %s was taken over or cancelled",
+                   attempt->number, attempt->id.text);
+}
+
+enum err_code jobs_succeed(struct db *db, const struct attempt *attempt, const char *result,
+                           struct err *e)
+{
+    int64_t touched = 0;
+    enum err_code rc = db_exec(
+        db, &statements[SUCCEED],
+        DB_ARGS(DB_TEXT(attempt->id.text), DB_INT(attempt->number), DB_TEXT(result)), &touched, e);
+
+    return check_fence(rc, touched, attempt, e);
+}
+
+enum err_code jobs_fail(struct db *db, const struct attempt *attempt, int64_t delay_us,
+                        const char *error, const char *detail, struct err *e)
+{
+    int64_t touched = 0;
+    enum err_code rc = db_exec(db, &statements[FAIL],
+                               DB_ARGS(DB_TEXT(attempt->id.text), DB_INT(attempt->number),
+                                       DB_INT(delay_us), DB_TEXT(error), DB_TEXT(detail)),
+                               &touched, e);
+
+    return check_fence(rc, touched, attempt, e);
+}
+
+enum err_code jobs_give_back(struct db *db, const struct attempt *attempts, size_t count,
+                             bool unstarted, bool *ret_released, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(buf_release) struct buf ids;
+    AUTO_VALUE(buf_release) struct buf numbers;
+    enum err_code rc;
+
+    buf_init(&ids, ARRAY_MAX);
+    buf_init(&numbers, ARRAY_MAX);
+    for (size_t i = 0; i < count; i++) {
+        char number[24];
+
+        (void)snprintf(number, sizeof number, "%d", attempts[i].number);
+        db_array_add(&ids, attempts[i].id.text);
+        db_array_add(&numbers, number);
+    }
+    db_array_end(&ids);
+    db_array_end(&numbers);
+    rc = db_query(db, &statements[GIVE_BACK],
+                  DB_ARGS(DB_TEXT(ids.data), DB_TEXT(numbers.data), DB_INT(unstarted ? 1 : 0)),
+                  &rows, e);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < count; i++) {
+        ret_released[i] = false;
+        for (int row = 0; row < db_rows(rows) && !ret_released[i]; row++)
+            ret_released[i] = strcmp(db_text(rows, row, 0), attempts[i].id.text) == 0;
+    }
+    return ERR_OK;
+}
+
+enum err_code jobs_bury_undecodable(struct db *db, const struct queue_delivery *delivery,
+                                    const struct queue_stream *stream, const char *worker,
+                                    struct err *e)
+{
+    return db_exec(db, &statements[BURY],
+                   DB_ARGS(DB_TEXT(delivery->id.text), DB_TEXT(stream->queue),
+                           DB_INT(stream->priority), DB_TEXT(worker), DB_TEXT(delivery->entry),
+                           DB_TEXT(delivery->reason),
+                           DB_BYTES(delivery->payload, delivery->payload_len)),
+                   NULL, e);
+}
+
+enum err_code jobs_adopt_fast(struct db *db, const struct queue_delivery *delivery,
+                              const struct queue_stream *stream, const char *worker,
+                              int max_attempts, int64_t delay_us, const char *error,
+                              const char *detail, struct err *e)
+{
+    return db_exec(db, &statements[ADOPT],
+                   DB_ARGS(DB_TEXT(delivery->id.text), DB_TEXT(delivery->task),
+                           DB_TEXT(stream->queue), DB_INT(stream->priority), DB_INT(max_attempts),
+                           DB_TEXT(delivery->args), DB_TEXT(delivery->kwargs), DB_INT(delay_us),
+                           DB_TEXT(worker), DB_TEXT(delivery->entry), DB_TEXT(error),
+                           DB_TEXT(detail)),
+                   NULL, e);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What workers do to the rows of jobs: claim, finish, give back. Every write behind a claim is
+ * fenced by the attempt number, so a worker that has been taken over changes nothing.
+ */
+#ifndef COMMON_JOBS_RUN_H
+#define COMMON_JOBS_RUN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/db.h"
+#include "common/err.h"
+#include "common/job.h"
+#include "common/queue.h"
+
+/* What became of one delivery at the claim. */
+enum claim_result {
+    CLAIM_DROP, /* finished, cancelled, held by another, or a duplicate: acknowledge and forget */
+    CLAIM_RUN,  /* ours: state STARTED, attempt counted */
+    CLAIM_DEAD, /* its attempts are used up (it killed its workers): now FAILURE; acknowledge */
+};
+
+struct claim {
+    enum claim_result result;
+    struct job job; /* filled for CLAIM_RUN; owned, job_release() */
+};
+
+/* Claims a batch in one statement. `claims` has one element for each delivery, in their order, and
+ * is written only on success. When it fails with ERR_UNAVAILABLE or ERR_TIMEOUT the claim may have
+ * been made: call again with `retried` true, which lets this worker claim what it claimed before
+ * by the same deliveries. */
+enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_delivery *deliveries,
+                         size_t count, bool retried, struct claim *claims, struct err *e)
+    MUST_CHECK;
+
+/* One attempt of one job: the fence. */
+struct attempt {
+    struct uuid id;
+    int number;
+};
+
+/* STARTED -> SUCCESS within the caller's transaction. ERR_CONFLICT: another has taken over; roll
+ * back. `result` is JSON or NULL. */
+enum err_code jobs_succeed(struct db *db, const struct attempt *attempt, const char *result,
+                           struct err *e) MUST_CHECK;
+
+/* STARTED -> RETRY after `delay_us`, or -> FAILURE when `delay_us` is negative; the error is kept
+ * with the attempt. ERR_CONFLICT as above. */
+enum err_code jobs_fail(struct db *db, const struct attempt *attempt, int64_t delay_us,
+                        const char *error, const char *detail, struct err *e) MUST_CHECK;
+
+/* STARTED -> PENDING for jobs that this worker gives back. What had not begun to run does not lose
+ * an attempt by it (`unstarted`). ret_released[i] tells which were still ours. */
+enum err_code jobs_give_back(struct db *db, const struct attempt *attempts, size_t count,
+                             bool unstarted, bool *ret_released, struct err *e) MUST_CHECK;
+
+/* A stream entry that is no job: a FAILURE row with the bytes kept. Doing it again is harmless. */
+enum err_code jobs_bury_undecodable(struct db *db, const struct queue_delivery *delivery,
+                                    const struct queue_stream *stream, const char *worker,
+                                    struct err *e) MUST_CHECK;
+
+/* A fast job that failed for the first time becomes a row: RETRY after `delay_us`, or FAILURE when
+ * negative. Doing it again is harmless. */
+enum err_code jobs_adopt_fast(struct db *db, const struct queue_delivery *delivery,
+                              const struct queue_stream *stream, const char *worker,
+                              int max_attempts, int64_t delay_us, const char *error,
+                              const char *detail, struct err *e) MUST_CHECK;
+
+#endif
