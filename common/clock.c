@@ -50,7 +50,10 @@ void clock_format(int64_t wall_us, char out[CLOCK_TEXT_SIZE])
         seconds--;
     }
     gmtime_r(&seconds, &tm);
-    len = strftime(out, CLOCK_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+    /* Not strftime's %Y, which gives year 33 two digits. */
+    (void)snprintf(out, CLOCK_TEXT_SIZE, "%04d", tm.tm_year + 1900);
+    len = strlen(out);
+    len += strftime(out + len, CLOCK_TEXT_SIZE - len, "-%m-%dT%H:%M:%S", &tm);
     (void)snprintf(out + len, CLOCK_TEXT_SIZE - len, ".%06dZ", (int)fraction);
 }
 
@@ -75,11 +78,14 @@ static bool take_char(const char **p, const char *accepted)
     return true;
 }
 
+/* Microseconds; what is finer is dropped. -1 when there is no digit. */
 static int64_t take_fraction(const char **p)
 {
     int64_t us = 0;
     int64_t unit = US_PER_S / 10;
 
+    if (**p < '0' || **p > '9')
+        return -1;
     for (; **p >= '0' && **p <= '9'; (*p)++, unit /= 10)
         us += (**p - '0') * unit;
     return us;
@@ -115,11 +121,12 @@ bool clock_parse(const char *text, int64_t *ret_wall_us)
     struct tm check;
     int64_t fraction = 0;
     int offset;
+    int year = take_number(&p, 4);
     time_t seconds;
 
-    tm.tm_year = take_number(&p, 4) - 1900;
-    if (!take_char(&p, "-"))
+    if (year < 0 || !take_char(&p, "-"))
         return false;
+    tm.tm_year = year - 1900;
     tm.tm_mon = take_number(&p, 2) - 1;
     if (!take_char(&p, "-"))
         return false;
@@ -135,7 +142,7 @@ bool clock_parse(const char *text, int64_t *ret_wall_us)
     tm.tm_sec = take_number(&p, 2);
     if (take_char(&p, "."))
         fraction = take_fraction(&p);
-    if (!take_offset(&p, &offset) || *p || tm.tm_sec < 0 || tm.tm_min < 0 || tm.tm_hour < 0)
+    if (fraction < 0 || !take_offset(&p, &offset) || *p || tm.tm_sec < 0 || tm.tm_min < 0 || tm.tm_hour < 0)
         return false;
     check = tm;
     seconds = timegm(&check);
