@@ -41,9 +41,9 @@ bool money_parse(const char *text, int64_t *ret_minor)
 
 void money_format(int64_t minor, char out[MONEY_TEXT_SIZE])
 {
-    int64_t size = minor < 0 ? -minor : minor;
+    uint64_t size = minor < 0 ? -(uint64_t)minor : (uint64_t)minor; /* INT64_MIN has no opposite */
 
-    (void)snprintf(out, MONEY_TEXT_SIZE, "%s%" PRId64 ".%02d", minor < 0 ? "-" : "", size / 100,
+    (void)snprintf(out, MONEY_TEXT_SIZE, "%s%" PRIu64 ".%02d", minor < 0 ? "-" : "", size / 100,
                    (int)(size % 100));
 }
 
