@@ -68,7 +68,7 @@ int64_t job_backoff_us(int attempt, int64_t base_us, int64_t max_us, uint32_t ra
     int64_t wait = base_us;
 
     for (int i = 1; i < attempt && wait < max_us; i++)
-        wait *= 2;
+        wait = wait > max_us / 2 ? max_us : wait * 2;
     if (wait > max_us)
         wait = max_us;
     return wait / 2 + (int64_t)(random % (uint64_t)(wait - wait / 2 + 1));
