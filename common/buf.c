@@ -143,6 +143,17 @@ static void add_json_char(struct buf *b, unsigned char c)
     }
 }
 
+/* U+0080 to U+009F, of which some start escape sequences in terminals, and the two separators that
+ * end a line for some readers of logs and of JavaScript. Returns 0 for all others. */
+static unsigned hidden_control(const unsigned char *s, size_t len)
+{
+    if (len == 2 && s[0] == 0xc2 && s[1] < 0xa0)
+        return s[1];
+    if (len == 3 && s[0] == 0xe2 && s[1] == 0x80 && (s[2] == 0xa8 || s[2] == 0xa9))
+        return 0x2000u | (s[2] & 0x3fu);
+    return 0;
+}
+
 void buf_add_json(struct buf *b, const char *s)
 {
     const unsigned char *p = (const unsigned char *)s;
@@ -150,9 +161,12 @@ void buf_add_json(struct buf *b, const char *s)
     buf_add_char(b, '"');
     while (*p) {
         size_t len = utf8_length(p);
+        unsigned control = hidden_control(p, len);
 
         if (len == 1)
             add_json_char(b, *p);
+        else if (control)
+            buf_addf(b, "\\u%04x", control);
         else if (len > 1)
             buf_add(b, p, len);
         else

@@ -31,7 +31,8 @@ void buf_add_str(struct buf *b, const char *s);
 void buf_add_char(struct buf *b, char c);
 void buf_addf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Adds `s` as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
+/* Adds `s` as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD, controls (C0,
+ * DEL, C1) and line separators are escaped. */
 void buf_add_json(struct buf *b, const char *s);
 
 /* Gives the text to the caller, who frees it with mem_free(); the buffer is empty and usable. */
