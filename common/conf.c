@@ -223,16 +223,14 @@ static enum err_code read_flags(struct source *flags, enum program program,
 
 static enum err_code read_environment(struct source *env, struct err *e)
 {
-    for (char **p = environ; *p; p++) {
+    for (char **p = environ; p && *p; p++) { /* NULL after clearenv() */
         const char *equals = strchr(*p, '=');
         size_t len = equals ? (size_t)(equals - *p) : 0;
         char key[64];
 
-        if (!equals || len >= sizeof key)
+        if (!equals)
             continue;
-        memcpy(key, *p, len);
-        key[len] = '\0';
-        if (is_known_key(key))
+        if (text_format(key, sizeof key, "%.*s", (int)len, *p) && is_known_key(key))
             source_add(env, key, len, equals + 1);
         else if (text_starts(key, "TILL_"))
             return err_set(e, ERR_INVALID, "unknown setting \"%s\" in the environment", key);
@@ -300,6 +298,9 @@ static enum err_code read_config_file(struct source *file, struct err *e)
         else
             rc = read_file_line(file, line, number, e);
     }
+    if (!rc && ferror(in)) /* a directory opens, but does not read */
+        rc = err_set(e, ERR_INVALID, "cannot read the settings file \"%s\": %s", file->name,
+                     strerror(errno));
     explicit_bzero(line, sizeof line);
     (void)fclose(in);
     return rc;
@@ -312,6 +313,7 @@ static enum err_code read_secret_file(const char *key, const char *path, char **
 {
     FILE *in = fopen(path, "re");
     char text[4096];
+    enum err_code rc = ERR_OK;
     size_t len;
 
     if (!in)
@@ -319,10 +321,18 @@ static enum err_code read_secret_file(const char *key, const char *path, char **
                        strerror(errno));
     len = fread(text, 1, sizeof text - 1, in);
     text[len] = '\0';
+    /* Half a secret is worse than none. */
+    if (ferror(in))
+        rc = err_set(e, ERR_INVALID, "%s_FILE: cannot read \"%s\": %s", key, path,
+                     strerror(errno));
+    else if (len == sizeof text - 1 || strlen(text) != len)
+        rc = err_set(e, ERR_INVALID, "%s_FILE: \"%s\" is no text of less than %zu bytes", key, path,
+                     sizeof text - 1);
+    else
+        *ret_value = mem_dup(trim(text));
     (void)fclose(in);
-    *ret_value = mem_dup(trim(text));
     explicit_bzero(text, sizeof text);
-    return ERR_OK;
+    return rc;
 }
 
 /* Finds the value of a setting in the sources, best first. NULL when none has it. */
