@@ -25,14 +25,29 @@ _Static_assert(JOBS_WINDOW == 20000, "WINDOW is JOBS_WINDOW as text");
     "::text) <= 4096 THEN " column "::text END, coalesce(octet_length(" column "::text), 0)"
 _Static_assert(JOBS_PREVIEW_MAX == 4096, "PREVIEW has it as text");
 
-#define COMMON_COLUMNS                                                                             \
-    "id, task, queue, priority, state, attempt, max_attempts, worker, "                            \
-    MICROSECONDS("created_at") ", " MICROSECONDS("scheduled_at") ", "                              \
-    MICROSECONDS("enqueued_at") ", " MICROSECONDS("started_at") ", " MICROSECONDS("finished_at")   \
-    ", CASE WHEN state IN ('PENDING', 'RETRY', 'FAILURE') THEN (SELECT "                           \
-    MICROSECONDS("max(f.failed_at)") " FROM job_errors f WHERE f.job_id = j.id) END, "
+#define COMMON_COLUMNS                                                                                                                                  \
+    "id, task, queue, priority, state, attempt, max_attempts, worker, " MICROSECONDS("created_at") ", " MICROSECONDS("scheduled_at") ", " MICROSECONDS( \
+        "enqueued_at") ", " MICROSECONDS("started_at") ", " MICROSECONDS("finished_at") ", CASE "                                                       \
+                                                                                        "WHEN "                                                         \
+                                                                                        "state "                                                        \
+                                                                                        "IN "                                                           \
+                                                                                        "('"                                                            \
+                                                                                        "PENDING'"                                                      \
+                                                                                        ", "                                                            \
+                                                                                        "'RETRY',"                                                      \
+                                                                                        " '"                                                            \
+                                                                                        "FAILURE'"                                                      \
+                                                                                        ") THEN "                                                       \
+                                                                                        "(SELECT"                                                       \
+                                                                                        " " MICROSECONDS(                                               \
+                                                                                            "max("                                                      \
+                                                                                            "f."                                                        \
+                                                                                            "fail"                                                      \
+                                                                                            "ed_"                                                       \
+                                                                                            "at)") " FROM job_errors f WHERE f.job_id = j.id) END, "
 #define LIST_COLUMNS                                                                               \
-    COMMON_COLUMNS PREVIEW("args") ", " PREVIEW("kwargs") ", " PREVIEW("result") ", left(error, 4096)"
+    COMMON_COLUMNS PREVIEW("args") ", " PREVIEW("kwargs") ", " PREVIEW(                            \
+        "result") ", left(error, 4096)"
 
 /* $1 cursor, $2 and $3 first and last id, $4 task, $5 queue, $6 worker, $7 state, $8 text,
  * $9 and $10 first and last time of creation, $11 limit, $12 offset. */
@@ -42,7 +57,8 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "PREVIEW has it as text");
 #define ALL "SELECT * FROM jobs WHERE "
 #define OF_TASK "SELECT * FROM jobs WHERE task = $4 AND "
 #define OF_STATE                                                                                   \
-    "SELECT * FROM jobs WHERE state = $7 AND state IN ('PENDING', 'RETRY', 'FAILURE', 'REVOKED') AND "
+    "SELECT * FROM jobs WHERE state = $7 AND state IN ('PENDING', 'RETRY', 'FAILURE', 'REVOKED') " \
+    "AND "
 /* As many as there are slots of workers: small. The inner order is that of the index. */
 #define STARTED                                                                                    \
     "SELECT * FROM (SELECT * FROM jobs WHERE state = 'STARTED' ORDER BY worker LIMIT " WINDOW      \
@@ -100,9 +116,9 @@ static const struct db_stmt statements[] = {
               " FROM jobs j WHERE id = $1",
               1},
     [FAILURES] = {"jobs_failures",
-                  "SELECT attempt, worker, " MICROSECONDS("started_at") ", "
-                  MICROSECONDS("failed_at") ", error, detail FROM job_errors WHERE job_id = $1"
-                  " ORDER BY attempt DESC, failed_at DESC LIMIT 200",
+                  "SELECT attempt, worker, " MICROSECONDS("started_at") ", " MICROSECONDS(
+                      "failed_at") ", error, detail FROM job_errors WHERE job_id = $1"
+                                   " ORDER BY attempt DESC, failed_at DESC LIMIT 200",
                   1},
 };
 _Static_assert(JOBS_FAILURES_MAX == 200, "jobs_failures has it as text");
@@ -192,10 +208,7 @@ struct query {
     enum source source;
 };
 
-static const char *none_if_empty(const char *text)
-{
-    return text && *text ? text : NULL;
-}
+static const char *none_if_empty(const char *text) { return text && *text ? text : NULL; }
 
 static enum source choose_source(const struct jobs_filter *filter)
 {
@@ -213,7 +226,8 @@ static void bound_by_time(const struct jobs_filter *filter, struct query *query)
     const int64_t slack_us = 3600 * US_PER_S;
 
     if (filter->created_from_us > slack_us)
-        (void)snprintf(query->from.text, sizeof query->from.text, "%08x-%04x-0000-0000-000000000000",
+        (void)snprintf(query->from.text, sizeof query->from.text,
+                       "%08x-%04x-0000-0000-000000000000",
                        (unsigned)((filter->created_from_us - slack_us) / US_PER_MS >> 16),
                        (unsigned)((filter->created_from_us - slack_us) / US_PER_MS & 0xffff));
     if (filter->created_to_us)
@@ -376,8 +390,7 @@ enum err_code jobs_find(struct db *db, const struct uuid *id, struct job_detail 
                         struct err *e)
 {
     AUTO_VALUE(job_detail_release) struct job_detail detail = {0};
-    enum err_code rc =
-        db_query(db, &statements[FIND], DB_ARGS(DB_TEXT(id->text)), &detail.rows, e);
+    enum err_code rc = db_query(db, &statements[FIND], DB_ARGS(DB_TEXT(id->text)), &detail.rows, e);
 
     if (rc)
         return rc;

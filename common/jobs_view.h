@@ -23,9 +23,9 @@
 #include "common/job.h"
 
 enum {
-    JOBS_WINDOW = 20000,      /* rows that one list examines */
-    JOBS_LIMIT_MAX = 1000,    /* jobs on one page */
-    JOBS_PREVIEW_MAX = 4096,  /* bytes of args, kwargs, result and error in a list */
+    JOBS_WINDOW = 20000,     /* rows that one list examines */
+    JOBS_LIMIT_MAX = 1000,   /* jobs on one page */
+    JOBS_PREVIEW_MAX = 4096, /* bytes of args, kwargs, result and error in a list */
     JOBS_ANY_STATE = -1,
 };
 
@@ -47,7 +47,7 @@ struct jobs_filter {
     const char *task;
     const char *queue;
     const char *worker;
-    const char *text; /* anywhere in the id; case does not matter */
+    const char *text;        /* anywhere in the id; case does not matter */
     int64_t created_from_us; /* 0: open; inclusive */
     int64_t created_to_us;
     enum jobs_order order;
@@ -79,8 +79,8 @@ struct job_view {
     int64_t enqueued_us;
     int64_t started_us;
     int64_t finished_us;
-    int64_t failed_us;  /* end of the last attempt that failed */
-    int64_t changed_us; /* the last of all these that has come to pass */
+    int64_t failed_us;    /* end of the last attempt that failed */
+    int64_t changed_us;   /* the last of all these that has come to pass */
     const char *delivery; /* stream entry; only in a detail */
     const char *payload;  /* what could not be decoded, as printable ASCII; only in a detail */
 };
@@ -89,8 +89,8 @@ struct jobs_page {
     struct job_view *items; /* owned */
     size_t count;
     bool has_more;
-    bool is_cut;      /* JOBS_WINDOW ended before the page was full */
-    struct uuid next; /* cursor of the next page, when has_more */
+    bool is_cut;            /* JOBS_WINDOW ended before the page was full */
+    struct uuid next;       /* cursor of the next page, when has_more */
     struct db_result *rows; /* owned: the texts of the items */
 };
 
@@ -110,9 +110,10 @@ struct job_failure {
 
 struct job_detail {
     struct job_view job;
-    struct job_failure *failures; /* owned; oldest first, at most JOBS_FAILURES_MAX, the last ones */
+    struct job_failure
+        *failures; /* owned; oldest first, at most JOBS_FAILURES_MAX, the last ones */
     size_t failure_count;
-    struct db_result *rows;          /* owned */
+    struct db_result *rows;         /* owned */
     struct db_result *failure_rows; /* owned */
 };
 
@@ -123,8 +124,8 @@ enum err_code jobs_find(struct db *db, const struct uuid *id, struct job_detail 
                         struct err *e) MUST_CHECK;
 void job_detail_release(struct job_detail *detail);
 
-/* The smallest and the largest id that begin with this text, when it is at least eight characters of
- * an id's beginning. Pure. */
+/* The smallest and the largest id that begin with this text, when it is at least eight characters
+ * of an id's beginning. Pure. */
 bool jobs_id_range(const char *text, struct uuid *ret_from, struct uuid *ret_to);
 
 #endif

@@ -6,8 +6,10 @@
 
 #define STORES(X)                                                                                  \
     X(jobs)                                                                                        \
+    X(jobs_figures)                                                                                \
     X(jobs_heal)                                                                                   \
     X(jobs_run)                                                                                    \
+    X(jobs_view)                                                                                   \
     X(migrate)
 
 #define X(store) extern const struct db_statements db_statements_##store;

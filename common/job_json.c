@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The JSON form of a job; see job_json.h. Owns nothing.
+ */
+#include "common/job_json.h"
+
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/mem.h"
+#include "common/queue.h"
+#include "common/redact.h"
+
+enum { VALUE_MAX = 1024 * 1024 };
+
+json_t *job_text_json(const char *text)
+{
+    AUTO(mem_free) char *shown = text ? redact_text(text) : NULL;
+
+    return shown ? json_string(shown) : json_null();
+}
+
+json_t *job_value_json(const char *text)
+{
+    AUTO(json_decref) json_t *value = NULL;
+
+    if (!text)
+        return json_null();
+    if (json_read(text, strlen(text), VALUE_MAX, &value, NULL))
+        return job_text_json(text);
+    return redact_json(value);
+}
+
+static json_t *time_json(int64_t us)
+{
+    char text[CLOCK_TEXT_SIZE];
+
+    if (!us)
+        return json_null();
+    clock_format(us, text);
+    return json_string(text);
+}
+
+bool job_runtime(const struct job_view *job, double *ret_seconds)
+{
+    if (!job->started_us || job->finished_us < job->started_us)
+        return false;
+    *ret_seconds = (double)(job->finished_us - job->started_us) / (double)US_PER_S;
+    return true;
+}
+
+json_t *job_json(const struct job_view *job)
+{
+    double runtime = 0;
+    bool has_runtime = job_runtime(job, &runtime);
+
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:s?,"
+        " s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "id", job->id.text, "task", job->task, "queue", job->queue, "priority",
+        queue_priority_name(job->priority), "state", job_state_name(job->state), "attempt",
+        job->attempt, "max_attempts", job->max_attempts, "args", job_value_json(job->args),
+        "kwargs", job_value_json(job->kwargs), "result", job_value_json(job->result), "error",
+        job_text_json(job->error), "args_bytes", (json_int_t)job->args_bytes, "kwargs_bytes",
+        (json_int_t)job->kwargs_bytes, "result_bytes", (json_int_t)job->result_bytes, "worker",
+        job->worker, "created_at", time_json(job->created_us), "scheduled_at",
+        time_json(job->scheduled_us), "enqueued_at", time_json(job->enqueued_us), "started_at",
+        time_json(job->started_us), "finished_at", time_json(job->finished_us), "failed_at",
+        time_json(job->failed_us), "changed_at", time_json(job->changed_us), "runtime",
+        has_runtime ? json_real(runtime) : json_null());
+}
+
+static json_t *failure_json(const struct job_failure *failure)
+{
+    return json_pack("{s:i, s:s, s:s?, s:o, s:o, s:o, s:o}", "attempt", failure->attempt, "outcome",
+                     "failed", "worker", failure->worker, "started_at",
+                     time_json(failure->started_us), "ended_at", time_json(failure->failed_us),
+                     "error", job_text_json(failure->error), "detail",
+                     job_text_json(failure->detail));
+}
+
+/* What the row itself says of its last attempt, unless that stands among the failures. */
+static json_t *last_attempt_json(const struct job_detail *detail)
+{
+    const struct job_view *job = &detail->job;
+    const char *outcome = job->state == JOB_STARTED   ? "running"
+                          : job->state == JOB_SUCCESS ? "succeeded"
+                          : job->state == JOB_REVOKED ? "revoked"
+                                                      : NULL;
+
+    if (!outcome || job->attempt == 0)
+        return NULL;
+    if (job->state == JOB_REVOKED && detail->failure_count > 0 &&
+        detail->failures[detail->failure_count - 1].attempt == job->attempt)
+        return NULL;
+    return json_pack("{s:i, s:s, s:s?, s:o, s:o, s:n, s:n}", "attempt", job->attempt, "outcome",
+                     outcome, "worker", job->worker, "started_at", time_json(job->started_us),
+                     "ended_at", time_json(job->finished_us), "error", "detail");
+}
+
+json_t *job_detail_json(const struct job_detail *detail)
+{
+    AUTO(json_decref) json_t *out = job_json(&detail->job);
+    json_t *attempts = json_array();
+    json_t *last = last_attempt_json(detail);
+
+    for (size_t i = 0; i < detail->failure_count; i++)
+        (void)json_array_append_new(attempts, failure_json(&detail->failures[i]));
+    if (last)
+        (void)json_array_append_new(attempts, last);
+    if (json_object_set_new(out, "attempts", attempts) < 0 ||
+        json_object_set_new(out, "delivery",
+                            detail->job.delivery ? json_string(detail->job.delivery)
+                                                 : json_null()) < 0 ||
+        json_object_set_new(out, "payload", job_text_json(detail->job.payload)) < 0)
+        return NULL;
+    return TAKE(out);
+}

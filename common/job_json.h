@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A job as JSON, for the dashboard and for `till task ... --json` alike. Secrets are redacted here,
+ * so that no caller can forget it. Times are RFC 3339 texts or null, runtime is in seconds.
+ */
+#ifndef COMMON_JOB_JSON_H
+#define COMMON_JOB_JSON_H
+
+#include "common/jobs_view.h"
+#include "common/json.h"
+
+/* Both give a new value, or NULL when out of memory. */
+json_t *job_json(const struct job_view *job);
+/* The same with `attempts`: each with its outcome, error and detail, oldest first. */
+json_t *job_detail_json(const struct job_detail *detail);
+
+/* JSON text of args, kwargs or a result as a redacted value; null for NULL. Text that is no JSON
+ * becomes a redacted string. */
+json_t *job_value_json(const char *text);
+/* A redacted string, or null for NULL. */
+json_t *job_text_json(const char *text);
+
+/* Seconds of the current or last attempt; false when it has not begun, or not ended. */
+bool job_runtime(const struct job_view *job, double *ret_seconds);
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sums over jobs; see jobs_figures.h. Each count walks one partial index in that index's own order
+ * and stops at a bound, so that neither a large table nor old statistics make it slow.
+ */
+#include "common/jobs_figures.h"
+
+#include <string.h>
+
+#include "common/mem.h"
+#include "common/statements.h"
+
+enum { COUNT, TOTAL, QUEUES, TASKS, WORKERS };
+
+#define BOUND "20001"
+_Static_assert(JOBS_COUNT_MAX == 20000, "BOUND is one more, as text");
+
+#define WAITING "enqueued_at IS NOT NULL AND state IN ('PENDING', 'RETRY')"
+#define DUE "enqueued_at IS NULL AND state IN ('PENDING', 'RETRY')"
+
+/* The distinct values of an index's first column, one probe each: a loose index scan. */
+#define DISTINCT_OF(name, column, condition)                                                       \
+    name "(v) AS ((SELECT " column " FROM jobs WHERE " condition " ORDER BY " column " LIMIT 1)"   \
+         " UNION ALL SELECT (SELECT " column " FROM jobs WHERE " condition " AND " column          \
+         " > v ORDER BY " column " LIMIT 1) FROM " name " WHERE v IS NOT NULL)"
+
+static const struct db_stmt statements[] = {
+    [COUNT] = {"jobs_count",
+               "SELECT s, (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = s AND state IN"
+               " ('PENDING', 'RETRY', 'FAILURE', 'REVOKED') ORDER BY id DESC LIMIT " BOUND ") x)"
+               " FROM unnest('{PENDING,RETRY,FAILURE,REVOKED}'::job_state[]) s UNION ALL"
+               " SELECT 'STARTED', count(*) FROM (SELECT 1 FROM jobs WHERE state = 'STARTED'"
+               " ORDER BY worker LIMIT " BOUND ") x",
+               0},
+    [TOTAL] = {"jobs_total",
+               "SELECT greatest(c.reltuples, 0)::bigint, x.total, x.success FROM pg_class c,"
+               " LATERAL (SELECT count(*) AS total, count(*) FILTER (WHERE state = 'SUCCESS') AS"
+               " success FROM (SELECT state FROM jobs WHERE c.reltuples < 100000 ORDER BY id DESC"
+               " LIMIT " BOUND ") y) x WHERE c.oid = 'jobs'::regclass",
+               0},
+    [QUEUES] =
+        {"jobs_queues",
+         "WITH RECURSIVE " DISTINCT_OF(
+             "ready", "queue",
+             WAITING) ", due AS (SELECT queue, count(*) AS n FROM (SELECT queue FROM jobs "
+                      "WHERE " DUE " ORDER BY scheduled_at LIMIT " BOUND ") x GROUP BY queue),"
+                      " started AS (SELECT queue, count(*) AS n FROM (SELECT queue FROM jobs"
+                      " WHERE state = 'STARTED' ORDER BY worker LIMIT " BOUND ") x GROUP BY queue),"
+                      " dead AS (SELECT queue, count(*) AS n FROM (SELECT queue FROM jobs"
+                      " WHERE state = 'FAILURE' ORDER BY finished_at DESC LIMIT " BOUND
+                      ") x GROUP BY queue),"
+                      " names AS (SELECT queue FROM tasks UNION SELECT v FROM ready WHERE v IS NOT "
+                      "NULL"
+                      " UNION SELECT queue FROM due UNION SELECT queue FROM started"
+                      " UNION SELECT queue FROM dead)"
+                      " SELECT queue, (SELECT count(*) FROM (SELECT 1 FROM jobs j WHERE j.queue = "
+                      "names.queue"
+                      " AND " WAITING " ORDER BY priority, enqueued_at LIMIT " BOUND ") x),"
+                      " due.n, started.n, dead.n, (SELECT (extract(epoch FROM min(first)) * "
+                      "1000000)::bigint"
+                      " FROM generate_series(0, 2) p, LATERAL (SELECT enqueued_at AS first FROM "
+                      "jobs j"
+                      " WHERE j.queue = names.queue AND priority = p AND " WAITING
+                      " ORDER BY enqueued_at LIMIT 1) y), (SELECT sum(n) FROM due), (SELECT sum(n) "
+                      "FROM dead)"
+                      " FROM names LEFT JOIN due USING (queue) LEFT JOIN started USING (queue)"
+                      " LEFT JOIN dead USING (queue) ORDER BY queue",
+         0},
+    [TASKS] = {"jobs_tasks",
+               "WITH RECURSIVE " DISTINCT_OF("seen", "task",
+                                             "true") " SELECT v FROM seen WHERE v IS NOT NULL "
+                                                     "UNION SELECT name FROM tasks ORDER BY 1",
+               0},
+    [WORKERS] = {"jobs_workers",
+                 "SELECT worker, count(*) FROM (SELECT worker FROM jobs WHERE state = 'STARTED'"
+                 " ORDER BY worker LIMIT " BOUND ") x GROUP BY worker ORDER BY worker",
+                 0},
+};
+
+DB_STATEMENTS(jobs_figures, statements);
+
+static struct jobs_sum bounded(int64_t count)
+{
+    bool is_exact = count <= JOBS_COUNT_MAX;
+
+    return (struct jobs_sum){is_exact ? count : JOBS_COUNT_MAX, is_exact};
+}
+
+/* Everything that is not counted is SUCCESS. */
+static void estimate_success(struct jobs_counts *counts, int64_t estimate)
+{
+    int64_t others = 0;
+
+    for (int i = 0; i < JOB_STATE_COUNT; i++)
+        if (i != JOB_SUCCESS)
+            others += counts->states[i].count;
+    if (estimate < others)
+        estimate = others;
+    counts->total = (struct jobs_sum){estimate, false};
+    counts->states[JOB_SUCCESS] = (struct jobs_sum){estimate - others, false};
+}
+
+enum err_code jobs_count(struct db *db, struct jobs_counts *ret_counts, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO(db_result_free) struct db_result *total = NULL;
+    struct jobs_counts counts = {0};
+    enum err_code rc = db_query(db, &statements[COUNT], DB_NO_ARGS, &rows, e);
+
+    if (!rc)
+        rc = db_query(db, &statements[TOTAL], DB_NO_ARGS, &total, e);
+    if (rc)
+        return rc;
+    for (int row = 0; row < db_rows(rows); row++) {
+        enum job_state state;
+
+        if (job_state_parse(db_text(rows, row, 0), &state))
+            counts.states[state] = bounded(db_int(rows, row, 1));
+    }
+    /* Nothing was walked when the estimate is large; a full walk knows more than the estimate. */
+    if (db_int(total, 0, 0) >= 100000 || db_int(total, 0, 1) > JOBS_COUNT_MAX) {
+        int64_t estimate = db_int(total, 0, 0);
+
+        estimate_success(&counts, estimate > JOBS_COUNT_MAX ? estimate : JOBS_COUNT_MAX);
+    } else {
+        counts.total = bounded(db_int(total, 0, 1));
+        counts.states[JOB_SUCCESS] = bounded(db_int(total, 0, 2));
+    }
+    *ret_counts = counts;
+    return ERR_OK;
+}
+
+enum err_code jobs_list_queues(struct db *db, struct jobs_queues *ret_queues, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct jobs_queues queues = {0};
+    enum err_code rc = db_query(db, &statements[QUEUES], DB_NO_ARGS, &rows, e);
+
+    if (rc)
+        return rc;
+    queues.count = (size_t)db_rows(rows);
+    queues.items = mem_array(queues.count, sizeof queues.items[0]);
+    for (size_t i = 0; i < queues.count; i++) {
+        int row = (int)i;
+
+        /* The walks over due and dead jobs go over all queues at once: cut for one, cut for all. */
+        queues.items[i] = (struct jobs_queue){
+            .name = db_text(rows, row, 0),
+            .waiting = bounded(db_int(rows, row, 1)),
+            .scheduled = {db_int(rows, row, 2), db_int(rows, row, 6) <= JOBS_COUNT_MAX},
+            .started = {db_int(rows, row, 3), true},
+            .dead = {db_int(rows, row, 4), db_int(rows, row, 7) <= JOBS_COUNT_MAX},
+            .oldest_us = db_int(rows, row, 5),
+        };
+    }
+    queues.rows = TAKE(rows);
+    *ret_queues = queues;
+    return ERR_OK;
+}
+
+void jobs_queues_release(struct jobs_queues *queues)
+{
+    mem_free(queues->items);
+    if (queues->rows)
+        db_result_free(queues->rows);
+    *queues = (struct jobs_queues){0};
+}
+
+enum err_code jobs_list_tasks(struct db *db, struct db_result **ret_rows, struct err *e)
+{
+    return db_query(db, &statements[TASKS], DB_NO_ARGS, ret_rows, e);
+}
+
+enum err_code jobs_list_workers(struct db *db, struct db_result **ret_rows, struct err *e)
+{
+    return db_query(db, &statements[WORKERS], DB_NO_ARGS, ret_rows, e);
+}
