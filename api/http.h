@@ -56,7 +56,7 @@ struct request {
     char id[HTTP_ID_SIZE]; /* X-Request-Id: the client's, when it is decent, else ours */
     struct route_match match;
     struct request_user user;
-    void *context;            /* of this thread, from thread_new */
+    void *context; /* of this thread, from thread_new */
     const struct server *server;
     const struct http_wire *wire; /* http.c's alone */
 };
@@ -106,8 +106,8 @@ void reply_clear(struct reply *reply); /* back to as it was after reply_init() *
 void reply_header(struct reply *reply, const char *name, const char *value);
 
 /* Takes the value (NULL is ERR_NOMEM); members keep their order. */
-enum err_code reply_json(struct reply *reply, int status, json_t *take_value, struct err *e)
-    MUST_CHECK;
+enum err_code reply_json(struct reply *reply, int status, json_t *take_value,
+                         struct err *e) MUST_CHECK;
 /* {"detail": text} */
 void reply_detail(struct reply *reply, int status, const char *text);
 void reply_bytes(struct reply *reply, int status, const char *type, const void *data, size_t len);
@@ -132,7 +132,7 @@ struct server_config {
     const struct route *routes;
     size_t routes_count;
     const struct header *headers; /* on every answer, whoever made it; ends with a NULL name */
-    void *data; /* for the hooks below */
+    void *data;                   /* for the hooks below */
     /* Context of a request thread, made and freed in that thread. */
     void *(*thread_new)(void *data);
     void (*thread_free)(void *context);

@@ -39,7 +39,7 @@ enum route_outcome {
 };
 
 struct route_match {
-    const struct route *route; /* on WRONG_METHOD and OPTIONS any route of the path */
+    const struct route *route;    /* on WRONG_METHOD and OPTIONS any route of the path */
     char allow[ROUTE_ALLOW_SIZE]; /* "GET, POST, HEAD, OPTIONS" */
     char params[ROUTE_PARAMS_MAX][ROUTE_PARAM_SIZE]; /* percent-decoded */
     size_t params_count;

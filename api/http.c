@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The server: threads, the way of one request through it, and its end. civetweb gives connections
+ * and parsed heads; begin_request() takes every one of them, so that nothing of civetweb's own
+ * (handlers by prefix, files, CORS, sockets) is ever reached.
+ */
+#include "api/http.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <poll.h>
+
+#include "api/http_wire.h"
+#include "api/sockets.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/text.h"
+#include "common/uuid.h"
+
+enum {
+    REQUEST_DEADLINE_S = 10,
+    STOP_NOTICE_MS = 250,  /* /readyz says 503 for so long before connections are refused */
+    STOP_QUIET_MS = 30,    /* no connection at all for so long: nothing is under way */
+    STOP_SILENT_MS = 1000, /* connections that send nothing get so long */
+    STOP_POLL_MS = 5,
+    WORKER_THREAD = 1, /* civetweb's thread_type of those that handle requests */
+};
+
+struct server {
+    const struct server_config *config;
+    struct mg_context *civetweb;
+    int listener; /* borrowed from civetweb */
+    atomic_bool stopping;
+    atomic_int connections; /* those that a thread has taken */
+    atomic_int requests;    /* between their head and the end of their answer */
+};
+
+static struct server *server_of(const struct mg_connection *conn)
+{
+    return mg_get_user_data(mg_get_context(conn));
+}
+
+bool server_is_stopping(const struct server *server) { return atomic_load(&server->stopping); }
+
+const char *request_header(const struct request *req, const char *name)
+{
+    return mg_get_header(req->wire->conn, name);
+}
+
+/* ---- answers that no handler made ---- */
+
+static void fail(const struct server *server, struct reply *reply, int status, const char *text)
+{
+    if (server->config->fail)
+        server->config->fail(reply, status, text);
+    else
+        reply_detail(reply, status, text);
+    if (status == 503)
+        reply_header(reply, "Retry-After", "1");
+}
+
+/* What a client may read of an error. Where a driver has spoken, the text is for the log. */
+static const char *text_for_client(enum err_code code, const struct err *e)
+{
+    if (code == ERR_NOT_FOUND)
+        return "Not found.";
+    if (http_status_of(code) == 503)
+        return "The service is not available at the moment.";
+    if (http_status_of(code) >= 500)
+        return "The request failed.";
+    return *e->text && !*e->detail ? e->text : "The request could not be carried out.";
+}
+
+static void fail_by_error(const struct request *req, struct reply *reply, enum err_code code,
+                          const struct err *e)
+{
+    int status = http_status_of(code);
+
+    if (status >= 500)
+        log_error("request_failed", L_STR("route", req->match.route->pattern), L_ERR(e));
+    else
+        log_debug("request_refused", L_STR("route", req->match.route->pattern), L_ERR(e));
+    reply_clear(reply);
+    fail(req->server, reply, status, text_for_client(code, e));
+}
+
+/* ---- one request ---- */
+
+static bool is_decent_id(const char *text)
+{
+    size_t len = text ? strlen(text) : 0;
+
+    return len > 0 && len < HTTP_ID_SIZE && text_is_name(text);
+}
+
+static void take_id(struct request *req, const char *given)
+{
+    struct uuid made;
+
+    if (!is_decent_id(given)) {
+        made = uuid_v7();
+        given = made.text;
+    }
+    (void)snprintf(req->id, sizeof req->id, "%s", given);
+}
+
+static void run_handler(struct request *req, struct reply *reply)
+{
+    bool may_repeat = strcmp(req->method, "GET") == 0 || strcmp(req->method, "HEAD") == 0;
+    struct err e = {0};
+    enum err_code rc = req->match.route->handler(req, reply, &e);
+
+    if (rc == ERR_UNAVAILABLE && may_repeat) {
+        err_clear(&e);
+        reply_clear(reply);
+        rc = req->match.route->handler(req, reply, &e);
+    }
+    if (rc)
+        fail_by_error(req, reply, rc, &e);
+}
+
+static void add_slash(const struct request *req, struct reply *reply)
+{
+    AUTO_VALUE(buf_release) struct buf location;
+
+    buf_init(&location, 16 * 1024);
+    buf_addf(&location, "%s/%s%s", req->path, *req->query ? "?" : "", req->query);
+    reply_redirect(reply, 301, location.data);
+}
+
+static void refuse_method(const struct request *req, struct reply *reply)
+{
+    char text[64];
+
+    if (!text_format(text, sizeof text, "Method \"%.24s\" not allowed.", req->method))
+        text[0] = '\0';
+    fail(req->server, reply, 405, text);
+}
+
+/* Routing, permission, the program's own rules, the handler: in this order. */
+static void dispatch(struct request *req, struct reply *reply)
+{
+    const struct server_config *config = req->server->config;
+    enum route_outcome outcome =
+        router_match(config->routes, config->routes_count, req->method, req->path, &req->match);
+    bool may_go;
+
+    if (outcome == ROUTE_NOT_FOUND) {
+        fail(req->server, reply, 404, "Not found.");
+        return;
+    }
+    if (outcome == ROUTE_ADD_SLASH) {
+        add_slash(req, reply);
+        return;
+    }
+    may_go = req->match.route->scope == 0 || config->authorise(req, reply);
+    if (may_go && outcome == ROUTE_FOUND)
+        may_go = !config->admit || config->admit(req, reply);
+    if (may_go && outcome == ROUTE_OPTIONS)
+        reply_bytes(reply, 200, "text/plain; charset=utf-8", "", 0);
+    else if (may_go && outcome == ROUTE_WRONG_METHOD)
+        refuse_method(req, reply);
+    else if (may_go)
+        run_handler(req, reply);
+    reply_header(reply, "Allow", req->match.allow);
+}
+
+/* Reads and judges the head and the body. False: the reply is the refusal. */
+static bool take_request(struct request *req, struct http_wire *wire, struct buf *body,
+                         struct reply *reply)
+{
+    const char *text = "";
+    int64_t length = 0;
+    int status = wire_check(wire, &length, &text);
+
+    if (!status)
+        status = wire_read_body(wire, length, req->deadline_us, body, &text);
+    if (status) {
+        wire->unread = true;
+        reply->close = true;
+        fail(req->server, reply, status, text);
+        return false;
+    }
+    req->body = body->data;
+    req->body_len = body->len;
+    return true;
+}
+
+static void log_request(const struct request *req, const struct reply *reply, int64_t start_us)
+{
+    const char *pattern = req->match.route ? req->match.route->pattern : "-";
+
+    log_info("request", L_STR("method", req->method), L_STR("route", pattern),
+             L_INT("status", reply->status), L_INT("ms", (clock_mono_us() - start_us) / US_PER_MS));
+}
+
+static int serve(struct server *server, struct mg_connection *conn)
+{
+    struct http_wire wire = {.conn = conn, .info = mg_get_request_info(conn), .is_ours = true};
+    int64_t start_us = clock_mono_us();
+    AUTO_VALUE(buf_release) struct buf body;
+    AUTO_VALUE(reply_release) struct reply reply;
+    struct request req = {
+        .method = wire.info->request_method,
+        .path = wire.info->request_uri,
+        .query = wire.info->query_string ? wire.info->query_string : "",
+        .body = "",
+        .deadline_us = start_us + REQUEST_DEADLINE_S * US_PER_S,
+        .context = mg_get_thread_pointer(conn),
+        .server = server,
+        .wire = &wire,
+    };
+
+    buf_init(&body, HTTP_BODY_MAX);
+    reply_init(&reply);
+    (void)snprintf(req.remote, sizeof req.remote, "%s", wire.info->remote_addr);
+    take_id(&req, mg_get_header(conn, "X-Request-Id"));
+    log_context_set("request_id", req.id);
+    if (take_request(&req, &wire, &body, &reply))
+        dispatch(&req, &reply);
+    wire_write(&wire, server->config, req.id, strcmp(req.method, "HEAD") == 0,
+               reply.close || server_is_stopping(server) || !wire_wants_keep_alive(&wire), &reply);
+    log_request(&req, &reply, start_us);
+    log_context_clear();
+    return reply.status;
+}
+
+/* ---- civetweb's callbacks ---- */
+
+static int begin_request(struct mg_connection *conn)
+{
+    struct server *server = server_of(conn);
+    int status;
+
+    atomic_fetch_add(&server->requests, 1);
+    status = serve(server, conn);
+    atomic_fetch_sub(&server->requests, 1);
+    return status;
+}
+
+/* What civetweb itself refuses, before begin_request(). */
+static int http_error(struct mg_connection *conn, int status, const char *message)
+{
+    struct server *server = server_of(conn);
+    struct http_wire wire = {.conn = conn, .info = mg_get_request_info(conn), .unread = true};
+    AUTO_VALUE(reply_release) struct reply reply;
+
+    (void)message;
+    reply_init(&reply);
+    fail(server, &reply, status, http_reason(status));
+    wire_write(&wire, server->config, NULL, false, true, &reply);
+    log_info("request", L_STR("method", "-"), L_STR("route", "-"), L_INT("status", status),
+             L_INT("ms", 0));
+    return 0;
+}
+
+static int init_connection(const struct mg_connection *conn, void **unused)
+{
+    (void)unused;
+    atomic_fetch_add(&server_of(conn)->connections, 1);
+    return 0;
+}
+
+static void connection_close(const struct mg_connection *conn)
+{
+    atomic_fetch_sub(&server_of(conn)->connections, 1);
+}
+
+static void *init_thread(const struct mg_context *civetweb, int type)
+{
+    const struct server *server = mg_get_user_data(civetweb);
+
+    if (type != WORKER_THREAD || !server->config->thread_new)
+        return NULL;
+    return server->config->thread_new(server->config->data);
+}
+
+static void exit_thread(const struct mg_context *civetweb, int type, void *context)
+{
+    const struct server *server = mg_get_user_data(civetweb);
+
+    if (type == WORKER_THREAD && context && server->config->thread_free)
+        server->config->thread_free(context);
+}
+
+static int log_message(const struct mg_connection *conn, const char *message)
+{
+    (void)conn;
+    log_debug("civetweb", L_STR("text", message));
+    return 1;
+}
+
+/* ---- start and stop ---- */
+
+enum err_code server_start(const struct server_config *config, struct server **ret_server,
+                           struct err *e)
+{
+    static const struct mg_callbacks callbacks = {
+        .begin_request = begin_request,
+        .http_error = http_error,
+        .init_connection = init_connection,
+        .connection_close = connection_close,
+        .init_thread = init_thread,
+        .exit_thread = exit_thread,
+        .log_message = log_message,
+    };
+    char threads[16];
+    char text[200] = "";
+    const char *options[] = {
+        "listening_ports",
+        config->listen,
+        "num_threads",
+        threads,
+        "connection_queue",
+        "256",
+        "listen_backlog",
+        "512",
+        "enable_keep_alive",
+        "yes",
+        /* A connection holds its thread, so an idle one must not hold it for long. */
+        "keep_alive_timeout_ms",
+        "500",
+        "request_timeout_ms",
+        "5000",
+        "tcp_nodelay",
+        "1",
+        "max_request_size",
+        "16384",
+        "enable_directory_listing",
+        "no",
+        "enable_auth_domain_check",
+        "no",
+        "access_control_allow_origin",
+        "",
+        "access_control_allow_methods",
+        "",
+        "access_control_allow_headers",
+        "",
+        NULL,
+    };
+    struct server *server = mem_alloc(sizeof *server);
+    struct mg_init_data init = {&callbacks, server, options};
+    struct mg_error_data error = {NULL, text, sizeof text};
+    struct mg_server_port port = {0};
+    char address[80];
+
+    (void)snprintf(threads, sizeof threads, "%d", config->threads);
+    server->config = config;
+    (void)mg_init_library(0);
+    server->civetweb = mg_start2(&init, &error);
+    if (!server->civetweb) {
+        mem_free(server);
+        return err_set_detail(e, ERR_UNAVAILABLE, text, "cannot listen on \"%s\"", config->listen);
+    }
+    (void)mg_get_server_ports(server->civetweb, 1, &port);
+    server->listener = socket_find_listener(port.port);
+    (void)snprintf(address, sizeof address, "%.*s:%d", (int)strcspn(config->listen, ":"),
+                   config->listen, port.port);
+    log_info("listening", L_STR("address", address));
+    *ret_server = server;
+    return ERR_OK;
+}
+
+/* Waits until nothing that was accepted is unanswered. A connection may be between the kernel, the
+ * queue of civetweb and a thread, so one look is not enough: it must stay quiet. */
+static void drain(const struct server *server, int64_t deadline_us)
+{
+    int64_t busy_us = clock_mono_us();
+
+    for (;;) {
+        int connections = atomic_load(&server->connections);
+        int64_t now_us = clock_mono_us();
+        int64_t quiet_us = (connections == 0 ? STOP_QUIET_MS : STOP_SILENT_MS) * US_PER_MS;
+
+        /* While every thread has a connection, more of them may wait in the queue. */
+        if (socket_has_waiting(server->listener) || atomic_load(&server->requests) > 0 ||
+            connections >= server->config->threads)
+            busy_us = now_us;
+        if (now_us >= deadline_us || now_us - busy_us >= quiet_us)
+            return;
+        (void)poll(NULL, 0, STOP_POLL_MS);
+    }
+}
+
+void server_stop(struct server *server, int64_t timeout_us)
+{
+    int64_t deadline_us = clock_mono_us() + timeout_us;
+
+    atomic_store(&server->stopping, true);
+    log_info("stopping", L_INT("requests", atomic_load(&server->requests)));
+    (void)poll(NULL, 0, STOP_NOTICE_MS);
+    socket_refuse_new(server->listener);
+    drain(server, deadline_us);
+    socket_wake_listener(server->listener);
+    mg_stop(server->civetweb);
+    (void)mg_exit_library();
+    mem_free(server);
+}
