@@ -44,14 +44,18 @@ bool payment_may_become(enum payment_state from, enum payment_state to)
 /* An answer that carries a payment intent: its status decides. */
 static enum gateway_outcome judge_intent(const struct gateway_answer *answer)
 {
+    /* requires_action and its kin: nobody is there to authenticate, and nothing was charged. */
+    static const char *const uncharged[] = {"requires_payment_method", "requires_confirmation",
+                                            "requires_action", "canceled"};
+
     if (!answer->is_readable)
         return GATEWAY_RETRY; /* garbage after the charge may hide a success */
     if (strcmp(answer->intent_status, "succeeded") == 0)
         return answer->matches ? GATEWAY_SUCCEEDED : GATEWAY_REFUSED;
-    if (strcmp(answer->intent_status, "processing") == 0)
-        return GATEWAY_RETRY;
-    /* requires_action: nobody is there to authenticate; canceled and the rest: not charged. */
-    return GATEWAY_DECLINED;
+    for (size_t i = 0; i < COUNT_OF(uncharged); i++)
+        if (strcmp(answer->intent_status, uncharged[i]) == 0)
+            return GATEWAY_DECLINED;
+    return GATEWAY_RETRY; /* processing, a hold (requires_capture), or one we have never heard of */
 }
 
 enum gateway_outcome payment_judge(const struct gateway_answer *answer)
