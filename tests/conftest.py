@@ -127,6 +127,7 @@ def stack(request, run_folder, test_folder, cluster, gateway, mail):
     yield make
     gateway.clear_faults()
     gateway.release("drop")
+    mail.reset()
     for one in made:
         one.end()
     for end in ends:

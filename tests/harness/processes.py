@@ -98,3 +98,12 @@ def kill_tree(process):
             lambda: not any(is_running(pid) for pid in family), 10, "killed processes still run"
         )
     return process.returncode
+
+
+def interrupt(process, timeout=60):
+    """What Ctrl-C would have done to a child that has a session of its own."""
+    send(process.pid, signal.SIGINT)
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        kill_tree(process)

@@ -1,0 +1,149 @@
+"""The command line program `till`."""
+
+import json
+import uuid
+
+import pytest
+
+
+def test_enqueue_prints_the_id_of_a_job_that_is_in_its_stream(stack):
+    one = stack()
+
+    done = one.till("enqueue", "till.tasks.noop", "[1]")
+
+    assert done.returncode == 0, done.stderr
+    job = one.job(done.stdout.strip())
+    assert (job["task"], job["args"], job["state"]) == ("till.tasks.noop", [1], "PENDING")
+    assert one.redis.xlen("till:{default}:normal") == 1
+
+
+def test_enqueue_takes_queue_priority_attempts_and_id(stack):
+    one = stack()
+    wanted = str(uuid.uuid4())
+
+    made = one.enqueue(
+        "any.task", queue="mail", priority="high", max_attempts=3, id=wanted, kwargs='{"a": 1}'
+    )
+
+    job = one.job(wanted)
+    assert made == wanted
+    assert (job["queue"], job["priority"], job["max_attempts"]) == ("mail", 0, 3)
+    assert job["kwargs"] == {"a": 1}
+    assert one.redis.xlen("till:{mail}:high") == 1
+
+
+def test_enqueue_many_at_once(stack):
+    one = stack()
+
+    ids = one.enqueue("till.tasks.noop", count=1200)
+
+    assert len(set(ids)) == 1200
+    assert one.value("SELECT count(*) FROM jobs") == 1200
+    assert one.redis.xlen("till:{default}:normal") == 1200
+
+
+def test_a_job_for_later_is_in_no_stream_yet(stack):
+    one = stack()
+
+    job = one.job(one.enqueue("till.tasks.noop", countdown=3600))
+
+    assert job["enqueued_at"] is None
+    assert 3500 < (job["scheduled_at"] - job["created_at"]).total_seconds() < 3700
+    assert one.redis.xlen("till:{default}:normal") == 0
+
+
+def test_enqueue_without_redis_still_accepts_the_job(stack):
+    one = stack()
+    one.settings["REDIS_URL"] = "unix:///nowhere/redis.sock"
+
+    done = one.till("enqueue", "till.tasks.noop")
+
+    assert done.returncode == 0, done.stderr
+    assert one.job(done.stdout.strip())["state"] == "PENDING"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["enqueue"],
+        ["enqueue", "till.tasks.noop", "[]", "extra"],
+        ["enqueue", "till.tasks.noop", "--count", "0"],
+        ["enqueue", "till.tasks.noop", "--priority", "urgent"],
+        ["enqueue", "till.tasks.noop", "--eta", "tomorrow"],
+        ["enqueue", "till.tasks.noop", "--eta", "2030-01-01T00:00:00Z", "--countdown", "1"],
+        ["enqueue", "till.tasks.noop", "--id", "42"],
+        ["nonsense"],
+        [],
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_adds_nothing(stack, words):
+    one = stack()
+
+    done = one.till(*words)
+
+    assert done.returncode == 2
+    assert done.stderr
+    assert one.value("SELECT count(*) FROM jobs") == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["bad task name"],
+        ["till.tasks.noop", "{}"],
+        ["till.tasks.noop", "[1"],
+        ["till.tasks.noop", "[]", "--kwargs", "[]"],
+        ["till.tasks.noop", "[]", "--queue", "a b"],
+    ],
+)
+def test_a_job_that_cannot_be_is_refused(stack, words):
+    one = stack()
+
+    done = one.till("enqueue", *words)
+
+    assert done.returncode in (1, 2)
+    assert done.stderr.startswith("till: ")
+    assert one.value("SELECT count(*) FROM jobs") == 0
+
+
+def test_a_user_is_created_with_a_password_from_stdin(stack):
+    one = stack()
+
+    done = one.till(
+        "user", "create", "--username", "rosa", "--email", "rosa@example.com", "--staff",
+        stdin="a-long-and-quiet-river\n",
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    row = one.query("SELECT username, email, is_staff, password_hash FROM users")[0]
+    assert (row["username"], row["email"], row["is_staff"]) == ("rosa", "rosa@example.com", True)
+    assert row["password_hash"].startswith("$argon2id$")
+    assert "river" not in row["password_hash"]
+
+
+def test_a_user_with_a_taken_name_or_a_weak_password_is_refused(stack):
+    one = stack()
+    words = ["user", "create", "--username", "rosa", "--email", "rosa@example.com"]
+
+    assert one.till(*words, stdin="12345678\n").returncode != 0
+    assert one.value("SELECT count(*) FROM users") == 0
+    assert one.till(*words, stdin="a-long-and-quiet-river\n").returncode == 0
+    assert one.till(*words, stdin="a-long-and-quiet-river\n").returncode == 1
+
+
+def test_settings_prints_a_file_that_every_program_accepts(stack, tmp_path):
+    one = stack()
+    file = tmp_path / "till.env"
+
+    done = one.till("settings")
+    file.write_text(done.stdout)
+
+    assert done.returncode == 0
+    assert "TILL_LEASE_SECONDS=30" in done.stdout
+    assert one.till("settings", "--config", str(file)).returncode == 0
+
+
+def test_json_output_is_json(stack):
+    done = stack().till("enqueue", "till.tasks.noop", "--count", "3", "--json")
+
+    assert [set(json.loads(line)) for line in done.stdout.splitlines()] == [{"id"}] * 3

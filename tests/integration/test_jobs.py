@@ -1,0 +1,326 @@
+"""The life of a job, on real servers with the real worker and scheduler."""
+
+import json
+import statistics
+import time
+
+import pytest
+
+from harness import processes
+from harness.wait import SLOWNESS, pause, wait_for
+
+
+def errors_of(one, job_id):
+    return one.query("SELECT * FROM job_errors WHERE job_id = %s ORDER BY attempt", job_id)
+
+
+def test_a_job_runs_and_tells_who_ran_it_and_when(stack):
+    one = stack()
+    one.start_worker()
+
+    job = one.wait_job(one.enqueue("till.tasks.noop"))
+
+    assert job["attempt"] == 1
+    assert job["worker"]
+    assert job["created_at"] <= job["started_at"] <= job["finished_at"]
+    one.settle()
+
+
+def test_a_thousand_jobs_are_each_run_once(stack):
+    one = stack()
+    one.enqueue("till.tasks.noop", count=1000)
+    one.start_worker()
+    one.start_worker()
+
+    one.wait_settled()
+
+    assert one.query("SELECT state, attempt, count(*) FROM jobs GROUP BY 1, 2") == [
+        {"state": "SUCCESS", "attempt": 1, "count": 1000}
+    ]
+
+
+def test_a_job_inserted_by_another_program_runs_without_any_xadd(stack):
+    one = stack()
+    one.start_worker()
+    one.start_scheduler()
+
+    job = one.wait_job(one.insert_job("till.tasks.noop"))
+
+    waited = (job["started_at"] - job["created_at"]).total_seconds()
+    assert waited < 1 * SLOWNESS, "the notification wakes the scheduler"
+
+
+def test_a_delayed_job_runs_at_its_time_and_not_before(stack):
+    one = stack()
+    one.start_worker()
+    one.start_scheduler()
+
+    job = one.wait_job(one.enqueue("till.tasks.noop", countdown=2))
+
+    late = (job["started_at"] - job["scheduled_at"]).total_seconds()
+    assert 0 <= late < 2 * SLOWNESS
+
+
+def test_a_failing_job_is_tried_again_with_growing_waits_and_dies_with_every_error_kept(stack):
+    one = stack({"TILL_RETRY_BASE_MS": 200})
+    one.start_worker()
+    one.start_scheduler()
+
+    made = one.enqueue("till.tasks.fail", "the reason", max_attempts=4)
+    job = one.wait_job(made, "FAILURE")
+
+    errors = errors_of(one, made)
+    assert job["attempt"] == 4
+    assert [error["attempt"] for error in errors] == [1, 2, 3, 4]
+    assert all("the reason" in error["error"] for error in errors)
+    assert "the reason" in job["error"]
+    waits = [
+        (later["started_at"] - earlier["failed_at"]).total_seconds()
+        for earlier, later in zip(errors, errors[1:])
+    ]
+    for attempt, wait in enumerate(waits):
+        assert wait >= 0.1 * 2**attempt, f"half of the backoff is certain: {waits}"
+    one.settle(dead=1)
+
+
+def test_a_task_that_no_worker_knows_fails_with_a_reason(stack):
+    one = stack()
+    one.start_worker()
+    one.start_scheduler()
+
+    job = one.wait_job(one.enqueue("nobody.knows.this", max_attempts=2), "FAILURE")
+
+    assert "nobody.knows.this" in job["error"]
+
+
+def test_a_job_delivered_five_times_runs_once(stack):
+    one = stack()
+    made = one.enqueue("till.tasks.noop")
+    for _ in range(4):
+        one.redis.xadd("till:{default}:normal", {"job": made})
+
+    one.start_worker()
+    one.wait_settled()
+
+    job = one.job(made)
+    assert (job["state"], job["attempt"]) == ("SUCCESS", 1)
+
+
+def test_a_delivery_of_a_job_that_does_not_exist_is_dropped(stack):
+    one = stack()
+    one.redis.xadd("till:{default}:normal", {"job": "0190f3c4-0000-7000-8000-000000000000"})
+
+    one.start_worker()
+    one.wait_settled()
+
+    assert one.value("SELECT count(*) FROM jobs") == 0
+
+
+def test_a_revoked_job_does_not_run(stack):
+    one = stack()
+    made = one.enqueue("till.tasks.noop")
+    one.query("UPDATE jobs SET state = 'REVOKED', finished_at = now() WHERE id = %s", made)
+
+    one.start_worker()
+    one.wait_settled()
+
+    assert one.job(made)["attempt"] == 0
+
+
+def test_entries_that_cannot_be_decoded_become_failures_with_their_bytes_and_stop_nobody(stack):
+    one = stack()
+    stream = "till:{default}:normal"
+    garbage = [
+        {"what": "no idea"},
+        {"job": "not-a-uuid"},
+        {"task": "till.tasks.noop", "args": "{not json"},
+        {"task": "bad name!", "args": "[]"},
+        {"task": "till.tasks.noop", "args": '{"not": "an array"}'},
+        {b"\xff\x00\xfe": b"\x00\x01\x02\xff"},
+    ]
+    for entry in garbage:
+        one.redis.xadd(stream, entry)
+    good = one.enqueue("till.tasks.noop")
+
+    one.start_worker()
+    one.wait_job(good)
+    one.wait_settled()
+
+    rows = one.query("SELECT * FROM jobs WHERE id <> %s ORDER BY id", good)
+    assert [row["state"] for row in rows] == ["FAILURE"] * len(garbage)
+    assert all(row["error"] and row["payload"] for row in rows)
+    kept = b"\n".join(bytes(row["payload"]) for row in rows)
+    for text in (b"no idea", b"not-a-uuid", b"{not json", b"bad name!"):
+        assert text in kept or text.replace(b"{", b"\\u007b") in kept
+
+
+def test_a_fast_job_leaves_no_row_when_it_succeeds(stack):
+    one = stack()
+    for number in range(200):
+        one.enqueue_fast("till.tasks.noop", number)
+
+    one.start_worker()
+    one.wait_settled()
+
+    assert one.value("SELECT count(*) FROM jobs") == 0
+
+
+def test_a_fast_job_that_fails_becomes_a_row_and_lives_like_any_other(stack):
+    one = stack()
+    one.start_worker()
+    one.start_scheduler()
+
+    one.enqueue_fast("till.tasks.fail", "fast and broken")
+    row = wait_for(
+        lambda: one.query("SELECT * FROM jobs WHERE state = 'FAILURE'"), 30, "never failed"
+    )[0]
+
+    assert (row["task"], row["args"]) == ("till.tasks.fail", ["fast and broken"])
+    assert row["attempt"] == row["max_attempts"]
+    assert len(errors_of(one, row["id"])) == row["attempt"]
+    one.settle(dead=1)
+
+
+def test_high_priority_goes_first(stack):
+    one = stack({"TILL_WORKER_PROCESSES": 1, "TILL_WORKER_CONCURRENCY": 1, "TILL_WORKER_PREFETCH": 0})
+    low = one.enqueue("till.tasks.noop", count=20, priority="low")
+    high = one.enqueue("till.tasks.noop", count=5, priority="high")
+
+    one.start_worker()
+    one.wait_settled()
+
+    order = [row["id"] for row in one.query("SELECT id FROM jobs ORDER BY started_at, finished_at")]
+    # One low job may be fetched together with the first high one.
+    assert set(high) <= set(order[: len(high) + 1])
+    assert set(low) >= set(order[len(high) + 1 :])
+
+
+def test_a_crashing_job_ends_in_failure_while_others_go_on(stack):
+    one = stack({"TILL_LEASE_SECONDS": 2})
+    worker = one.start_worker()
+    one.start_scheduler()
+    before = set(worker.family())
+
+    bad = one.enqueue("till.tasks.crash", 9, max_attempts=3)
+    others = one.enqueue("till.tasks.noop", count=300)
+    job = one.wait_job(bad, "FAILURE", timeout=40)
+    one.wait_settled(timeout=40)
+
+    assert job["attempt"] == 3
+    assert len(errors_of(one, bad)) == 3
+    states = one.query("SELECT DISTINCT state FROM jobs WHERE id::text = ANY(%s)", others)
+    assert states == [{"state": "SUCCESS"}]
+    assert worker.is_running(), "the supervisor stays"
+    wait_for(lambda: len(worker.family()) == len(before), 10, "crashed processes are replaced")
+    one.books(dead=1)
+
+
+def test_one_scheduler_leads_and_another_takes_over_when_it_is_killed(stack):
+    one = stack()
+    one.start_worker()
+    schedulers = [one.start_scheduler(), one.start_scheduler()]
+
+    def leaders():
+        return [s for s in schedulers if s.is_running() and s.find_log("leading")]
+
+    wait_for(leaders, 10, "nobody leads")
+    one.wait_job(one.enqueue("till.tasks.noop", countdown=1))
+    (leader,) = leaders()
+    leader.kill()
+
+    wait_for(leaders, 20, "nobody took over")
+    one.wait_job(one.enqueue("till.tasks.noop", countdown=1))
+
+
+def test_a_worker_that_starts_late_finds_what_waited(stack):
+    one = stack()
+    one.start_scheduler()
+    made = one.enqueue("till.tasks.noop", count=50)
+    pause(1.5)  # longer than a round of healing: which must not add them over and over
+    assert one.redis.xlen("till:{default}:normal") == len(made)
+
+    one.start_worker()
+    one.wait_settled()
+
+
+def test_a_stream_that_was_deleted_is_filled_again(stack):
+    one = stack()
+    made = one.enqueue("till.tasks.noop", count=20)
+    one.redis.delete("till:{default}:normal")
+
+    one.start_worker()
+    one.start_scheduler()
+    one.wait_settled()
+
+    assert one.value("SELECT count(*) FROM jobs WHERE state = 'SUCCESS'") == len(made)
+
+
+def test_an_idle_system_starts_a_job_within_milliseconds_and_stays_small(stack, capsys):
+    one = stack()
+    worker = one.start_worker()
+    waits = []
+    for _ in range(30):
+        job = one.wait_job(one.enqueue("till.tasks.noop"))
+        waits.append((job["started_at"] - job["created_at"]).total_seconds() * 1000)
+    sizes = [rss_kib(pid) for pid in worker.family()]
+
+    with capsys.disabled():
+        print(
+            f"\n  enqueue to start: median {statistics.median(waits):.1f} ms, max {max(waits):.1f} ms;"
+            f" idle worker: {', '.join(f'{size / 1024:.1f}' for size in sizes)} MiB a process"
+        )
+    assert statistics.median(waits) < 100 * SLOWNESS
+
+
+def rss_kib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+
+
+def test_a_worker_is_ready_soon_after_its_start(stack, capsys):
+    one = stack()
+    start = time.monotonic()
+    one.start_worker()
+    took = time.monotonic() - start
+
+    with capsys.disabled():
+        print(f"\n  worker ready after {took * 1000:.0f} ms")
+    assert took < 3 * SLOWNESS
+
+
+@pytest.mark.parametrize("name", ["till-api", "till-worker", "till-scheduler", "till-dashboard"])
+def test_term_ends_an_idle_program_with_exit_code_0_and_leaves_no_process(stack, name):
+    one = stack()
+    ready = "listening" if name in ("till-api", "till-dashboard") else "ready"
+    program = one.program(name, ready)
+    family = program.family()
+
+    program.term_and_wait(timeout=10)
+
+    assert not [pid for pid in family if processes.is_running(pid)]
+
+
+def test_worker_processes_do_not_outlive_a_killed_supervisor(stack):
+    one = stack()
+    worker = one.start_worker()
+    children = worker.family()[1:]
+    assert children
+
+    processes.send(worker.pid, 9)
+
+    wait_for(
+        lambda: not any(processes.is_running(pid) for pid in children), 10, "children live on"
+    )
+
+
+def test_log_lines_are_json_with_time_level_and_event(stack):
+    one = stack()
+    one.start(apis=1, workers=1, schedulers=1)
+    one.wait_job(one.enqueue("till.tasks.noop"))
+    for program in one.programs:
+        program.term_and_wait()
+
+    for name, text in one.logs().items():
+        for line in text.splitlines():
+            fields = json.loads(line)
+            assert {"time", "level", "event", "program", "pid"} <= set(fields), (name, line)

@@ -1,0 +1,92 @@
+"""`till migrate` and `till seed` on a real server."""
+
+import glob
+import os
+import signal
+import subprocess
+
+import psycopg2
+
+from harness import processes, programs
+
+FILES = sorted(os.path.basename(p) for p in glob.glob(os.path.join(programs.ROOT, "sql", "0*.sql")))
+
+
+def till(url, *arguments):
+    return programs.run("till", {"DATABASE_URL": url}, *arguments)
+
+
+def rows(url, sql):
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        found = cursor.fetchall()
+    connection.close()
+    return found
+
+
+def schema(url):
+    return rows(
+        url,
+        "SELECT table_name, column_name, data_type FROM information_schema.columns"
+        " WHERE table_schema = 'public' ORDER BY 1, 2",
+    )
+
+
+def test_migrating_an_empty_database_applies_every_file_in_order(empty_database_url):
+    done = till(empty_database_url, "migrate", "--json")
+
+    assert done.returncode == 0, done.stderr
+    applied = [line.split('"')[3] for line in done.stdout.splitlines()]
+    assert [os.path.splitext(name)[0] for name in applied] == [
+        os.path.splitext(name)[0] for name in FILES
+    ]
+    assert {"users", "orders", "payments", "jobs"} <= {row[0] for row in schema(empty_database_url)}
+
+
+def test_migrating_again_changes_nothing(empty_database_url):
+    till(empty_database_url, "migrate")
+    before = schema(empty_database_url)
+
+    done = till(empty_database_url, "migrate", "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert "applied" not in done.stdout
+    assert schema(empty_database_url) == before
+
+
+def test_four_migrations_at_once_all_succeed_and_apply_each_file_once(empty_database_url):
+    command = [programs.path_of("till"), "migrate", "--json"]
+    env = programs.environment({"DATABASE_URL": empty_database_url})
+
+    running = [
+        processes.spawn(command, signal.SIGKILL, env=env, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    outputs = [process.communicate(timeout=60)[0] for process in running]
+
+    assert [process.returncode for process in running] == [0] * 4
+    assert sum(text.count("applied") for text in outputs) == len(FILES)
+
+
+def test_a_program_refuses_a_database_that_is_not_migrated(empty_database_url):
+    done = till(empty_database_url, "seed")
+
+    assert done.returncode == 1
+    assert "migrate" in done.stderr
+
+
+def test_seed_loads_a_shop_of_a_thousand_products_and_a_hundred_users(database_url):
+    done = till(database_url, "seed")
+
+    assert done.returncode == 0, done.stderr
+    assert rows(database_url, "SELECT count(*) FROM products")[0][0] >= 1000
+    assert rows(database_url, "SELECT count(*) FROM users")[0][0] >= 100
+    assert till(database_url, "seed").returncode == 0, "a second time does no harm"
+
+
+def test_an_unreachable_database_is_told_with_exit_code_1():
+    done = till("postgresql://till@127.0.0.1:1/nothing", "migrate")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("till: ")

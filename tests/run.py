@@ -1,0 +1,216 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Runs the tests: run.py [all|unit|programs]. `make test`, `check`, `asan` and `tsan` call it.
+
+    unit      the Criterion programs that need no server
+    programs  what drives the real programs: integration, faults, browser
+    all       both, and the Criterion programs that need a database
+
+BUILD names the folder that the programs were built into. The last line says how many passed and
+failed; the exit code is 1 when any failed or none ran. A report of a sanitizer is a failure, even
+if the test that met it passed: Criterion does not notice leaks.
+"""
+
+import glob
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+
+TESTS = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(TESTS)
+BUILD = os.environ.setdefault("BUILD", "build")
+sys.path.insert(0, TESTS)
+
+from harness import folders, processes, programs, redis  # noqa: E402
+from harness.postgres import Cluster  # noqa: E402
+
+SLOWEST = 12
+
+
+class Results:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.failures = []
+        self.times = []
+
+    def add(self, name, outcome, seconds):
+        if outcome == "skipped":
+            self.skipped += 1
+            return
+        self.times.append((seconds, name))
+        if outcome == "passed":
+            self.passed += 1
+        else:
+            self.fail(name)
+
+    def fail(self, name):
+        self.failed += 1
+        self.failures.append(name)
+
+    def add_junit(self, path, label, prefix=""):
+        """Counts what a JUnit file tells. False when there is none to read."""
+        try:
+            root = ElementTree.parse(path).getroot()
+        except (OSError, ElementTree.ParseError):
+            return False
+        for case in root.iter("testcase"):
+            kinds = {child.tag for child in case}
+            bad = kinds & {"failure", "error"} or case.get("status") in ("FAILED", "ERRORED")
+            skipped = "skipped" in kinds or case.get("status") == "SKIPPED"
+            where = prefix or case.get("classname", "").replace(".", "/")
+            seconds = float(case.get("time") or 0)
+            outcome = "failed" if bad else "skipped" if skipped else "passed"
+            self.add(f"{label}{where}::{case.get('name')}", outcome, seconds)
+        return True
+
+    def line(self):
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+
+def sanitizer_environment(folder):
+    """Reports go to files: whoever only looks at exit codes would miss them."""
+    path = os.path.join(folder, "report")
+    return {
+        "ASAN_OPTIONS": f"log_path={path}:detect_leaks=1:detect_stack_use_after_return=1",
+        "UBSAN_OPTIONS": f"log_path={path}:print_stacktrace=1",
+        "TSAN_OPTIONS": f"log_path={path}:second_deadlock_stack=1",
+    }
+
+
+def criterion_programs(kind):
+    return sorted(
+        path
+        for path in glob.glob(os.path.join(ROOT, BUILD, "tests", kind, "test_*"))
+        if os.access(path, os.X_OK) and not path.endswith(".d")
+    )
+
+
+def run_criterion(path, folder, results, settings=None):
+    """One Criterion program; its output is shown when something in it fails."""
+    name = os.path.relpath(path, os.path.join(ROOT, BUILD, "tests"))
+    report = os.path.join(folder, name.replace("/", "-") + ".xml")
+    start = time.monotonic()
+    before = (results.passed, results.failed)
+    done = subprocess.run(
+        [path, f"--xml={report}"],
+        env={**os.environ, **(settings or {})},
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    counted = results.add_junit(report, "", name)
+    if done.returncode != 0 and results.failed == before[1]:
+        counted = False
+    if not counted:
+        results.fail(f"{name} (ended with {done.returncode})")
+    passed, failed = results.passed - before[0], results.failed - before[1]
+    print(f"  {name}: {passed} passed, {failed} failed ({time.monotonic() - start:.1f} s)", flush=True)
+    if failed:
+        print(done.stdout, flush=True)
+
+
+def run_unit(folder, results):
+    print("unit tests", flush=True)
+    for path in criterion_programs("unit"):
+        run_criterion(path, folder, results)
+
+
+def run_stores(folder, results):
+    """The Criterion programs that need a migrated database and a Redis."""
+    paths = criterion_programs("integration")
+    if not paths:
+        return
+    print("store tests", flush=True)
+    postgres = Cluster(folder, programs.migrate).new_server(folder, "pg")
+    redis_server = redis.new_server(folder, "redis")
+    try:
+        for number, path in enumerate(paths):
+            redis_server.flush()
+            url = postgres.new_database(f"stores{number}")
+            settings = {"DATABASE_URL": url, "REDIS_URL": redis_server.url()}
+            run_criterion(path, folder, results, settings)
+    finally:
+        redis_server.stop()
+        postgres.stop("immediate")
+
+
+def run_pytest(folder, results):
+    kinds = [kind for kind in ("faults", "integration", "browser", "sandbox") if has_tests(kind)]
+    if not kinds:
+        return
+    print("tests of the programs", flush=True)
+    report = os.path.join(folder, "pytest.xml")
+    command = [sys.executable, "-m", "pytest", "-n", "2", "-v", "--tb=short", f"--junitxml={report}"]
+    pytest = processes.spawn([*command, *kinds], signal.SIGINT, cwd=TESTS)
+    try:
+        code = pytest.wait()
+    except KeyboardInterrupt:
+        processes.interrupt(pytest)
+        raise
+    failed = results.failed
+    if not results.add_junit(report, "") or code not in (0, 1, 5):
+        results.fail(f"pytest (ended with {code})")
+    elif code == 1 and results.failed == failed:
+        results.fail("pytest (failed outside of any test)")
+
+
+def has_tests(kind):
+    return bool(glob.glob(os.path.join(TESTS, kind, "test_*.py")))
+
+
+def count_reports(folder, results):
+    """Each kind of sanitizer report once, with its text."""
+    seen = set()
+    for path in sorted(glob.glob(os.path.join(folder, "report*"))):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+        kind = re.search(r"SUMMARY: .*|.*runtime error: .*", text)
+        kind = kind[0] if kind else text[:200]
+        if text and kind not in seen:
+            seen.add(kind)
+            results.fail(f"sanitizer: {kind}")
+            print(text[:8000], flush=True)
+
+
+def main():
+    kind = sys.argv[1] if len(sys.argv) == 2 else "all"
+    if len(sys.argv) > 2 or kind not in ("all", "unit", "programs"):
+        print("usage: run.py [all|unit|programs]", file=sys.stderr)
+        return 2
+    start = time.monotonic()
+    results = Results()
+    folder = folders.new_run_folder()
+    reports = folders.subfolder(folder, "reports", mode=0o777)
+    os.environ.update(sanitizer_environment(reports))
+    if kind in ("all", "unit"):
+        run_unit(folder, results)
+    if kind == "all":
+        run_stores(folder, results)
+    if kind in ("all", "programs"):
+        run_pytest(folder, results)
+    count_reports(reports, results)
+    if results.times and kind != "unit":
+        print("slowest:")
+        for seconds, name in sorted(results.times, reverse=True)[:SLOWEST]:
+            print(f"  {seconds:6.1f} s  {name}")
+    for name in results.failures:
+        print(f"failed: {name}")
+    print(f"took {time.monotonic() - start:.0f} s")
+    print(results.line(), flush=True)
+    return 1 if results.failed or not results.passed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
