@@ -16,7 +16,6 @@
 #include <libpq-fe.h>
 #include <sodium.h>
 
-#include "common/buf.h"
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/text.h"
@@ -39,11 +38,6 @@ struct db {
     int backoff_ms;
     int64_t retry_at_us; /* monotonic; no attempt to connect before */
 };
-
-static PGresult *raw(const struct db_result *rows)
-{
-    return (PGresult *)(uintptr_t)rows;
-}
 
 struct db *db_open(const char *url, const char *application)
 {
@@ -471,53 +465,4 @@ enum err_code db_wait_notify(struct db *db, int other_fd, int64_t timeout_us, bo
         *ret_notified = take_notification(db);
     }
     return ERR_OK;
-}
-
-void db_result_free(struct db_result *rows)
-{
-    PQclear(raw(rows));
-}
-
-int db_rows(const struct db_result *rows)
-{
-    return PQntuples(raw(rows));
-}
-
-const char *db_text(const struct db_result *rows, int row, int col)
-{
-    return PQgetvalue(raw(rows), row, col);
-}
-
-bool db_is_null(const struct db_result *rows, int row, int col)
-{
-    return PQgetisnull(raw(rows), row, col) == 1;
-}
-
-int64_t db_int(const struct db_result *rows, int row, int col)
-{
-    int64_t value = 0;
-
-    (void)text_to_int(db_text(rows, row, col), INT64_MIN, INT64_MAX, &value);
-    return value;
-}
-
-bool db_bool(const struct db_result *rows, int row, int col)
-{
-    return *db_text(rows, row, col) == 't';
-}
-
-void db_array_add(struct buf *array, const char *element)
-{
-    buf_add_str(array, array->len ? ",\"" : "{\"");
-    for (; *element; element++) {
-        if (*element == '"' || *element == '\\')
-            buf_add_char(array, '\\');
-        buf_add_char(array, *element);
-    }
-    buf_add_char(array, '"');
-}
-
-void db_array_end(struct buf *array)
-{
-    buf_add_str(array, array->len ? "}" : "{}");
 }
