@@ -143,3 +143,8 @@ def pytest_runtest_makereport(item, call):
             for program in one.programs:
                 name = os.path.basename(program.log)
                 report.sections.append((f"{name} {program!r}", program.tail(40)))
+
+
+def pytest_collection_modifyitems(items):
+    """The longest first, so that no worker starts one when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -1,0 +1,56 @@
+"""Test runs beside each other, and test runs that are killed."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+from harness import processes
+from harness.wait import wait_for
+
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CHECKOUT = "integration/test_checkout.py::test_a_checkout_ends_with_a_paid_order_one_charge_and_a_mail"
+FLUSH = "faults/test_servers_fail.py::test_flushall_under_load_loses_nothing"
+
+
+def start_run(*tests):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    return processes.spawn(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", *tests],
+        cwd=TESTS,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_two_runs_at_once_do_not_disturb_each_other():
+    runs = [start_run(CHECKOUT, FLUSH), start_run(FLUSH, CHECKOUT)]
+
+    outputs = [run.communicate(timeout=240)[0] for run in runs]
+
+    for run, output in zip(runs, outputs):
+        assert run.returncode == 0, output
+        assert "2 passed" in output
+
+
+def test_a_killed_run_leaves_no_process_and_the_next_one_sweeps_its_folder():
+    run = start_run(FLUSH)
+
+    def children():
+        found = processes.descendants_of(run.pid)
+        names = {open(f"/proc/{pid}/comm").read().strip() for pid in found if processes.is_running(pid)}
+        return found if {"till-api", "till-worker", "redis-server"} <= names else None
+
+    family = wait_for(children, 60, "the run started no programs")
+    commands = [open(f"/proc/{pid}/cmdline").read() for pid in family]
+    folder = re.search(r"/[^\0=:]*/till-test-[a-z0-9_]+", "\0".join(commands))[0]
+    os.kill(run.pid, signal.SIGKILL)
+    run.communicate()
+
+    wait_for(lambda: not any(map(processes.is_running, family)), 15, "processes are left")
+    assert os.path.isdir(folder)
+    start_run("integration/test_migrate.py").communicate()
+    assert not os.path.exists(folder)
