@@ -64,32 +64,29 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "PREVIEW has it as text");
     "SELECT * FROM (SELECT * FROM jobs WHERE state = 'STARTED' ORDER BY worker LIMIT " WINDOW      \
     ") s WHERE "
 
+/* What is skipped by the offset is not made into columns: hence the subquery. */
+#define CHOSEN(source, ids, order)                                                                 \
+    "SELECT " LIST_COLUMNS " FROM (SELECT * FROM (" source ids ") w"                               \
+    " WHERE ($4::text IS NULL OR task = $4) AND ($5::text IS NULL OR queue = $5)"                  \
+    " AND ($6::text IS NULL OR worker = $6) AND ($7::job_state IS NULL OR state = $7)"             \
+    " AND ($8::text IS NULL OR strpos(id::text, $8) > 0)"                                          \
+    " AND ($9::timestamptz IS NULL OR created_at >= $9)"                                           \
+    " AND ($10::timestamptz IS NULL OR created_at <= $10)"                                         \
+    " ORDER BY " order " LIMIT $11 OFFSET $12) j ORDER BY " order
+
+#define BY_COLUMN                                                                                  \
+    "CASE $13::int WHEN 2 THEN task WHEN 4 THEN state::text END,"                                  \
+    " CASE $13 WHEN 3 THEN task WHEN 5 THEN state::text END DESC,"                                 \
+    " CASE $13 WHEN 6 THEN started_at END,"                                                        \
+    " CASE $13 WHEN 7 THEN started_at END DESC NULLS LAST, id DESC"
+
 #define LIST(name, source, ids, order)                                                             \
     {                                                                                              \
-        "jobs_list_" name,                                                                         \
-            "SELECT " LIST_COLUMNS " FROM (" source ids ") j"                                      \
-            " WHERE ($4::text IS NULL OR task = $4) AND ($5::text IS NULL OR queue = $5)"          \
-            " AND ($6::text IS NULL OR worker = $6) AND ($7::job_state IS NULL OR state = $7)"     \
-            " AND ($8::text IS NULL OR strpos(id::text, $8) > 0)"                                  \
-            " AND ($9::timestamptz IS NULL OR created_at >= $9)"                                   \
-            " AND ($10::timestamptz IS NULL OR created_at <= $10)"                                 \
-            " ORDER BY " order " LIMIT $11 OFFSET $12",                                            \
-            12                                                                                     \
+        "jobs_list_" name, CHOSEN(source, ids, order), 12                                          \
     }
 #define SORTED(name, source)                                                                       \
     {                                                                                              \
-        "jobs_sort_" name,                                                                         \
-            "SELECT " LIST_COLUMNS " FROM (" source IDS_DOWN ") j"                                 \
-            " WHERE ($4::text IS NULL OR task = $4) AND ($5::text IS NULL OR queue = $5)"          \
-            " AND ($6::text IS NULL OR worker = $6) AND ($7::job_state IS NULL OR state = $7)"     \
-            " AND ($8::text IS NULL OR strpos(id::text, $8) > 0)"                                  \
-            " AND ($9::timestamptz IS NULL OR created_at >= $9)"                                   \
-            " AND ($10::timestamptz IS NULL OR created_at <= $10)"                                 \
-            " ORDER BY CASE $13::int WHEN 2 THEN task WHEN 4 THEN state::text END,"                \
-            " CASE $13 WHEN 3 THEN task WHEN 5 THEN state::text END DESC,"                         \
-            " CASE $13 WHEN 6 THEN started_at END,"                                                \
-            " CASE $13 WHEN 7 THEN started_at END DESC NULLS LAST, id DESC LIMIT $11 OFFSET $12",  \
-            13                                                                                     \
+        "jobs_sort_" name, CHOSEN(source, IDS_DOWN, BY_COLUMN), 13                                 \
     }
 _Static_assert(JOBS_BY_NAME == 2 && JOBS_BY_STARTED_DOWN == 7, "SORTED has the orders as numbers");
 
