@@ -10,7 +10,8 @@
     X(jobs_heal)                                                                                   \
     X(jobs_run)                                                                                    \
     X(jobs_view)                                                                                   \
-    X(migrate)
+    X(migrate)                                                                                     \
+    X(users)
 
 #define X(store) extern const struct db_statements db_statements_##store;
 STORES(X)

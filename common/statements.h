@@ -21,6 +21,9 @@ struct db_statements {
     extern const struct db_statements db_statements_##store;                                       \
     const struct db_statements db_statements_##store = {#store, (table), COUNT_OF(table)}
 
+/* A timestamptz column as clock_format() writes it; sessions run in UTC. */
+#define SQL_TIME(column) "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+
 extern const struct db_statements *const db_all_statements[];
 extern const size_t db_all_statements_count;
 

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Statements on the table of users; see users.h. Hashes come in ready-made: no password ever gets
+ * here.
+ */
+#include "common/users.h"
+
+#include <string.h>
+
+#include "common/mem.h"
+#include "common/statements.h"
+
+#define COLUMNS                                                                                    \
+    "id, username, email, first_name, last_name, password_hash, is_active, is_staff, " SQL_TIME(   \
+        "created_at") ", " SQL_TIME("updated_at")
+
+enum { CREATE, FIND, FIND_BY_EMAIL, LIST, COUNT, TAKEN };
+
+static const struct db_stmt statements[] = {
+    [CREATE] = {"users_create",
+                "INSERT INTO users (username, email, first_name, last_name, password_hash,"
+                " is_staff) VALUES ($1, $2, coalesce($3, ''), coalesce($4, ''), $5, $6)"
+                " RETURNING id",
+                6},
+    [FIND] = {"users_find", "SELECT " COLUMNS " FROM users WHERE id = $1", 1},
+    [FIND_BY_EMAIL] = {"users_find_by_email",
+                       "SELECT " COLUMNS " FROM users WHERE lower(email) = lower($1)", 1},
+    [LIST] = {"users_list",
+              "SELECT " COLUMNS " FROM users WHERE $1::bigint = 0 OR id = $1::bigint"
+              " ORDER BY id LIMIT $2 OFFSET $3",
+              3},
+    [COUNT] = {"users_count", "SELECT count(*) FROM users WHERE $1::bigint = 0 OR id = $1::bigint",
+               1},
+    [TAKEN] = {"users_taken",
+               "SELECT EXISTS (SELECT FROM users WHERE username = $1),"
+               " EXISTS (SELECT FROM users WHERE lower(email) = lower($2))",
+               2},
+};
+
+DB_STATEMENTS(users, statements);
+
+void user_release(struct user *user)
+{
+    mem_free(user->username);
+    mem_free(user->email);
+    mem_free(user->first_name);
+    mem_free(user->last_name);
+    mem_wipe_free(user->password_hash);
+    mem_free(user->created_at);
+    mem_free(user->updated_at);
+    *user = (struct user){0};
+}
+
+void users_release(struct users *users)
+{
+    for (size_t i = 0; i < users->count; i++)
+        user_release(&users->items[i]);
+    mem_free(users->items);
+    *users = (struct users){0};
+}
+
+static void read_row(const struct db_result *rows, int row, struct user *user)
+{
+    *user = (struct user){
+        .id = db_int(rows, row, 0),
+        .username = mem_dup(db_text(rows, row, 1)),
+        .email = mem_dup(db_text(rows, row, 2)),
+        .first_name = mem_dup(db_text(rows, row, 3)),
+        .last_name = mem_dup(db_text(rows, row, 4)),
+        .password_hash = mem_dup(db_text(rows, row, 5)),
+        .is_active = db_bool(rows, row, 6),
+        .is_staff = db_bool(rows, row, 7),
+        .created_at = mem_dup(db_text(rows, row, 8)),
+        .updated_at = mem_dup(db_text(rows, row, 9)),
+    };
+}
+
+enum err_code users_create(struct db *db, const struct user_new *new_user, int64_t *ret_id,
+                           struct user_taken *ret_taken, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct err refused = {0};
+    enum err_code rc =
+        db_query(db, &statements[CREATE],
+                 DB_ARGS(DB_TEXT(new_user->username), DB_TEXT(new_user->email),
+                         DB_TEXT(new_user->first_name), DB_TEXT(new_user->last_name),
+                         DB_TEXT(new_user->password_hash), DB_BOOL(new_user->is_staff)),
+                 &rows, &refused);
+
+    if (rc == ERR_CONFLICT) {
+        bool email = strcmp(db_constraint(db), "users_email_key") == 0;
+
+        if (ret_taken)
+            *ret_taken = (struct user_taken){.username = !email, .email = email};
+        return err_set(e, ERR_CONFLICT, "a user with this %s already exists",
+                       email ? "email" : "username");
+    }
+    if (rc == ERR_INVALID)
+        return err_set_detail(e, rc, refused.detail, "the user's data is not valid");
+    if (rc)
+        return err_set_detail(e, rc, refused.detail, "%s", refused.text);
+    *ret_id = db_int(rows, 0, 0);
+    return ERR_OK;
+}
+
+static enum err_code find(struct db *db, const struct db_stmt *stmt, struct db_args args,
+                          struct user *ret_user, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, stmt, args, &rows, e);
+
+    if (rc)
+        return rc;
+    if (db_rows(rows) == 0)
+        return err_set(e, ERR_NOT_FOUND, "there is no such user");
+    read_row(rows, 0, ret_user);
+    return ERR_OK;
+}
+
+enum err_code users_find(struct db *db, int64_t id, struct user *ret_user, struct err *e)
+{
+    return find(db, &statements[FIND], DB_ARGS(DB_INT(id)), ret_user, e);
+}
+
+enum err_code users_find_by_email(struct db *db, const char *email, struct user *ret_user,
+                                  struct err *e)
+{
+    return find(db, &statements[FIND_BY_EMAIL], DB_ARGS(DB_TEXT(email)), ret_user, e);
+}
+
+enum err_code users_list(struct db *db, int64_t only_id, int64_t limit, int64_t offset,
+                         struct users *ret_users, int64_t *ret_total, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *total = NULL;
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[COUNT], DB_ARGS(DB_INT(only_id)), &total, e);
+
+    if (!rc)
+        rc = db_query(db, &statements[LIST],
+                      DB_ARGS(DB_INT(only_id), DB_INT(limit), DB_INT(offset)), &rows, e);
+    if (rc)
+        return rc;
+    ret_users->count = (size_t)db_rows(rows);
+    ret_users->items = mem_array(ret_users->count + 1, sizeof ret_users->items[0]);
+    for (size_t i = 0; i < ret_users->count; i++)
+        read_row(rows, (int)i, &ret_users->items[i]);
+    *ret_total = db_int(total, 0, 0);
+    return ERR_OK;
+}
+
+enum err_code users_look_taken(struct db *db, const char *username, const char *email,
+                               struct user_taken *ret_taken, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc =
+        db_query(db, &statements[TAKEN], DB_ARGS(DB_TEXT(username), DB_TEXT(email)), &rows, e);
+
+    if (!rc)
+        *ret_taken =
+            (struct user_taken){.username = db_bool(rows, 0, 0), .email = db_bool(rows, 0, 1)};
+    return rc;
+}

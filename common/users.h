@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table of users.
+ */
+#ifndef COMMON_USERS_H
+#define COMMON_USERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/db.h"
+#include "common/err.h"
+
+enum { USER_NAME_MAX = 150, USER_EMAIL_MAX = 254 }; /* characters */
+
+struct user_new {
+    const char *username;
+    const char *email;
+    const char *first_name;    /* NULL: "" */
+    const char *last_name;     /* NULL: "" */
+    const char *password_hash; /* of password_hash() */
+    bool is_staff;
+};
+
+/* All texts are owned; user_release() frees them. */
+struct user {
+    int64_t id;
+    char *username;
+    char *email;
+    char *first_name;
+    char *last_name;
+    char *password_hash;
+    bool is_active;
+    bool is_staff;
+    char *created_at; /* as clock_format() writes it */
+    char *updated_at;
+};
+
+struct users {
+    struct user *items; /* owned */
+    size_t count;
+};
+
+void user_release(struct user *user);
+void users_release(struct users *users);
+
+/* Which of the two is taken already; in letters' case a username counts, an e-mail does not. */
+struct user_taken {
+    bool username;
+    bool email;
+};
+
+/* ERR_CONFLICT with *ret_taken (may be NULL) when username or e-mail are taken; the text says
+ * which. ERR_INVALID when a value does not fit its column. */
+enum err_code users_create(struct db *db, const struct user_new *new_user, int64_t *ret_id,
+                           struct user_taken *ret_taken, struct err *e) MUST_CHECK;
+
+/* ERR_NOT_FOUND when there is none. */
+enum err_code users_find(struct db *db, int64_t id, struct user *ret_user,
+                         struct err *e) MUST_CHECK;
+enum err_code users_find_by_email(struct db *db, const char *email, struct user *ret_user,
+                                  struct err *e) MUST_CHECK;
+
+/* By id; `only_id` 0: all of them. *ret_total counts without limit and offset. */
+enum err_code users_list(struct db *db, int64_t only_id, int64_t limit, int64_t offset,
+                         struct users *ret_users, int64_t *ret_total, struct err *e) MUST_CHECK;
+
+/* Which names are taken, before anything is written. */
+enum err_code users_look_taken(struct db *db, const char *username, const char *email,
+                               struct user_taken *ret_taken, struct err *e) MUST_CHECK;
+
+#endif
