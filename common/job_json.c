@@ -31,7 +31,7 @@ json_t *job_value_json(const char *text)
     return redact_json(value);
 }
 
-static json_t *time_json(int64_t us)
+json_t *job_time_json(int64_t us)
 {
     char text[CLOCK_TEXT_SIZE];
 
@@ -63,20 +63,20 @@ json_t *job_json(const struct job_view *job)
         "kwargs", job_value_json(job->kwargs), "result", job_value_json(job->result), "error",
         job_text_json(job->error), "args_bytes", (json_int_t)job->args_bytes, "kwargs_bytes",
         (json_int_t)job->kwargs_bytes, "result_bytes", (json_int_t)job->result_bytes, "worker",
-        job->worker, "created_at", time_json(job->created_us), "scheduled_at",
-        time_json(job->scheduled_us), "enqueued_at", time_json(job->enqueued_us), "started_at",
-        time_json(job->started_us), "finished_at", time_json(job->finished_us), "failed_at",
-        time_json(job->failed_us), "changed_at", time_json(job->changed_us), "runtime",
-        has_runtime ? json_real(runtime) : json_null());
+        job->worker, "created_at", job_time_json(job->created_us), "scheduled_at",
+        job_time_json(job->scheduled_us), "enqueued_at", job_time_json(job->enqueued_us),
+        "started_at", job_time_json(job->started_us), "finished_at",
+        job_time_json(job->finished_us), "failed_at", job_time_json(job->failed_us), "changed_at",
+        job_time_json(job->changed_us), "runtime", has_runtime ? json_real(runtime) : json_null());
 }
 
 static json_t *failure_json(const struct job_failure *failure)
 {
     return json_pack("{s:i, s:s, s:s?, s:o, s:o, s:o, s:o}", "attempt", failure->attempt, "outcome",
                      "failed", "worker", failure->worker, "started_at",
-                     time_json(failure->started_us), "ended_at", time_json(failure->failed_us),
-                     "error", job_text_json(failure->error), "detail",
-                     job_text_json(failure->detail));
+                     job_time_json(failure->started_us), "ended_at",
+                     job_time_json(failure->failed_us), "error", job_text_json(failure->error),
+                     "detail", job_text_json(failure->detail));
 }
 
 /* What the row itself says of its last attempt, unless that stands among the failures. */
@@ -94,8 +94,8 @@ static json_t *last_attempt_json(const struct job_detail *detail)
         detail->failures[detail->failure_count - 1].attempt == job->attempt)
         return NULL;
     return json_pack("{s:i, s:s, s:s?, s:o, s:o, s:n, s:n}", "attempt", job->attempt, "outcome",
-                     outcome, "worker", job->worker, "started_at", time_json(job->started_us),
-                     "ended_at", time_json(job->finished_us), "error", "detail");
+                     outcome, "worker", job->worker, "started_at", job_time_json(job->started_us),
+                     "ended_at", job_time_json(job->finished_us), "error", "detail");
 }
 
 json_t *job_detail_json(const struct job_detail *detail)

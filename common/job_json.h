@@ -19,6 +19,8 @@ json_t *job_detail_json(const struct job_detail *detail);
 json_t *job_value_json(const char *text);
 /* A redacted string, or null for NULL. */
 json_t *job_text_json(const char *text);
+/* RFC 3339, or null for 0. */
+json_t *job_time_json(int64_t us);
 
 /* Seconds of the current or last attempt; false when it has not begun, or not ended. */
 bool job_runtime(const struct job_view *job, double *ret_seconds);

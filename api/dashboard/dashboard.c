@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The server of the dashboard: its threads, whom it lets in, its life until a signal. What it shows
+ * is read anew for every request, so nothing is lost or wrong after a restart of anything.
+ */
+#include "api/dashboard/dashboard.h"
+
+#include <signal.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/program.h"
+
+json_t *sum_json(struct jobs_sum sum)
+{
+    return json_pack("{s:I, s:b}", "count", (json_int_t)sum.count, "is_exact", sum.is_exact);
+}
+
+enum { REDIS_TIMEOUT_MS = 1500 };
+
+static void *new_thread(void *data)
+{
+    const struct dashboard *dashboard = data;
+    struct dashboard_thread *thread = mem_alloc(sizeof *thread);
+
+    thread->dashboard = dashboard;
+    thread->db = db_open(dashboard->conf->database_url, "till-dashboard");
+    thread->redis = redis_open(dashboard->conf->redis_url, "till-dashboard", REDIS_TIMEOUT_MS);
+    return thread;
+}
+
+static void free_thread(void *context)
+{
+    struct dashboard_thread *thread = context;
+
+    db_close(thread->db);
+    redis_close(thread->redis);
+    mem_free(thread);
+}
+
+static bool authorise(struct request *req, struct reply *reply)
+{
+    const struct auth *auth = &thread_of(req)->dashboard->auth;
+
+    if (!auth->is_required && !auth_is_local_host(request_header(req, "Host"))) {
+        reply_detail(reply, 403, "Without TILL_DASHBOARD_AUTH only localhost is served.");
+        return false;
+    }
+    if (auth_admits(auth, request_header(req, "Authorization")))
+        return true;
+    reply_detail(reply, 401, "Authentication credentials were not provided or are wrong.");
+    reply_header(reply, "WWW-Authenticate", "Basic realm=\"till\", charset=\"UTF-8\"");
+    return false;
+}
+
+int dashboard_serve(struct dashboard *dashboard)
+{
+    const struct conf *conf = dashboard->conf;
+    const struct server_config config = {
+        .listen = conf->dashboard_listen,
+        .threads = (int)conf->dashboard_threads,
+        .routes = dashboard_routes,
+        .routes_count = dashboard_routes_count,
+        .headers = dashboard_headers,
+        .data = dashboard,
+        .thread_new = new_thread,
+        .thread_free = free_thread,
+        .authorise = authorise,
+    };
+    struct server *server = NULL;
+    struct err e = {0};
+    int number;
+
+    if (server_start(&config, &server, &e)) {
+        log_error("start_failed", L_ERR(&e));
+        return EXIT_FAILED;
+    }
+    do {
+        number = program_wait(-1);
+    } while (number != SIGTERM && number != SIGINT && number != SIGQUIT);
+    server_stop(server, number == SIGQUIT ? 0 : conf->shutdown_seconds * US_PER_S);
+    return EXIT_DONE;
+}

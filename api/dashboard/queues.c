@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Queues: what stands in the streams (Redis) beside what is meant to (PostgreSQL). The two differ
+ * for a moment in healthy times, and for as long as Redis is away or has lost something.
+ */
+#include "api/dashboard/dashboard.h"
+#include "common/job_json.h"
+#include "common/json.h"
+#include "common/queue.h"
+
+/* The streams of a queue, one a priority, and their sums; false when Redis cannot tell. */
+static bool add_streams(struct redis *redis, const char *queue, json_t *out)
+{
+    AUTO(json_decref) json_t *streams = json_object();
+    struct queue_depth sum = {0};
+
+    for (int i = 0; i < JOB_PRIORITY_COUNT; i++) {
+        struct queue_stream stream = queue_stream_of(queue, (enum job_priority)i);
+        struct queue_depth depth = {0};
+
+        if (queue_measure(redis, &stream, &depth, NULL))
+            return false;
+        sum.waiting += depth.waiting;
+        sum.pending += depth.pending;
+        if (depth.oldest_us && (!sum.oldest_us || depth.oldest_us < sum.oldest_us))
+            sum.oldest_us = depth.oldest_us;
+        (void)json_object_set_new(streams, queue_priority_name((enum job_priority)i),
+                                  json_pack("{s:I, s:I, s:o}", "depth", (json_int_t)depth.waiting,
+                                            "pending", (json_int_t)depth.pending, "oldest_at",
+                                            job_time_json(depth.oldest_us)));
+    }
+    (void)json_object_set_new(out, "depth", json_integer(sum.waiting));
+    (void)json_object_set_new(out, "pending", json_integer(sum.pending));
+    (void)json_object_set_new(out, "stream_oldest_at", job_time_json(sum.oldest_us));
+    (void)json_object_set(out, "streams", streams);
+    return true;
+}
+
+static json_t *queue_json(const struct jobs_queue *queue)
+{
+    return json_pack("{s:s, s:n, s:n, s:n, s:n, s:o, s:o, s:o, s:o, s:o}", "name", queue->name,
+                     "depth", "pending", "stream_oldest_at", "streams", "waiting",
+                     sum_json(queue->waiting), "scheduled", sum_json(queue->scheduled), "started",
+                     sum_json(queue->started), "dead", sum_json(queue->dead), "oldest_at",
+                     job_time_json(queue->oldest_us));
+}
+
+enum err_code queues_gather(struct dashboard_thread *thread, json_t **ret_value, struct err *e)
+{
+    AUTO_VALUE(jobs_queues_release) struct jobs_queues found = {0};
+    bool has_redis = queue_ping(thread->redis, NULL) == ERR_OK;
+    json_t *queues;
+    enum err_code rc = jobs_list_queues(thread->db, &found, e);
+
+    if (rc)
+        return rc;
+    queues = json_array();
+    for (size_t i = 0; i < found.count; i++) {
+        json_t *queue = queue_json(&found.items[i]);
+
+        has_redis = has_redis && add_streams(thread->redis, found.items[i].name, queue);
+        (void)json_array_append_new(queues, queue);
+    }
+    *ret_value = json_pack("{s:b, s:o}", "redis", has_redis, "queues", queues);
+    return *ret_value ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory");
+}
+
+enum err_code queues_list(struct request *req, struct reply *reply, struct err *e)
+{
+    json_t *value = NULL;
+    enum err_code rc = queues_gather(thread_of(req), &value, e);
+
+    return rc ? rc : reply_json(reply, 200, value, e);
+}

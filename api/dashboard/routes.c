@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Every path of the dashboard, and the headers of every answer. A GET changes nothing.
+ */
+#include "api/dashboard/dashboard.h"
+#include "common/auto.h"
+
+const struct route dashboard_routes[] = {
+    /* Pages: one document, which its scripts fill. */
+    {"GET", "/", SCOPE_VIEWER, page_show},
+    {"GET", "/tasks", SCOPE_VIEWER, page_show},
+    {"GET", "/task/<uuid>", SCOPE_VIEWER, page_show},
+    {"GET", "/workers", SCOPE_VIEWER, page_show},
+    {"GET", "/worker/<name>", SCOPE_VIEWER, page_show},
+    {"GET", "/queues", SCOPE_VIEWER, page_show},
+    {"GET", "/static/<file>", SCOPE_VIEWER, asset_show},
+
+    /* What the pages read. */
+    {"GET", "/api/v1/summary", SCOPE_VIEWER, summary_show},
+    {"GET", "/api/v1/tasks", SCOPE_VIEWER, tasks_list},
+    {"GET", "/api/v1/tasks/<uuid>", SCOPE_VIEWER, task_show},
+    {"GET", "/api/v1/task-names", SCOPE_VIEWER, task_names_list},
+    {"GET", "/api/v1/workers", SCOPE_VIEWER, workers_list},
+    {"GET", "/api/v1/workers/<name>", SCOPE_VIEWER, worker_show},
+    {"GET", "/api/v1/queues", SCOPE_VIEWER, queues_list},
+
+    /* Flower's paths and shapes. */
+    {"GET", "/api/tasks", SCOPE_VIEWER, flower_tasks},
+    {"GET", "/api/task/info/<uuid>", SCOPE_VIEWER, flower_task_info},
+    {"GET", "/api/task/types", SCOPE_VIEWER, flower_task_types},
+    {"GET", "/api/workers", SCOPE_VIEWER, flower_workers},
+    {"GET", "/api/queues/length", SCOPE_VIEWER, flower_queues},
+    {"GET", "/healthcheck", SCOPE_PUBLIC, health_flower},
+
+    {"GET", "/healthz", SCOPE_PUBLIC, health_alive},
+    {"GET", "/readyz", SCOPE_PUBLIC, health_ready},
+};
+
+const size_t dashboard_routes_count = COUNT_OF(dashboard_routes);
+
+const struct header dashboard_headers[] = {
+    {"Cache-Control", "no-store"},
+    {"Content-Security-Policy",
+     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+     " connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"},
+    {"Cross-Origin-Opener-Policy", "same-origin"},
+    {"Cross-Origin-Resource-Policy", "same-origin"},
+    {"Referrer-Policy", "no-referrer"},
+    {"X-Content-Type-Options", "nosniff"},
+    {"X-Frame-Options", "DENY"},
+    {0},
+};

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tasks as the pages read them: lists with filters, the feed that keeps a list fresh, one task with
+ * its attempts, counts.
+ *
+ * The feed is the list itself, asked again with `since`: the fingerprints of the rows that the
+ * client holds. It gets the order of the ids as they are now, and the rows that it does not hold or
+ * that have changed. Nothing is remembered between two requests, so a client cannot miss a change,
+ * whatever was restarted, and one that is up to date costs a few bytes a row.
+ */
+#include <string.h>
+
+#include <sodium.h>
+
+#include "api/dashboard/dashboard.h"
+#include "common/job_json.h"
+#include "common/jobs_view.h"
+#include "common/mem.h"
+#include "common/text.h"
+
+enum {
+    LIMIT_DEFAULT = 50,
+    LIMIT_MAX = 200,
+    PRINT_BYTES = 6, /* of a row's fingerprint: 2^-48 that a change goes unseen */
+    PRINT_TEXT = 2 * PRINT_BYTES,
+};
+
+/* ---- filters ---- */
+
+/* The texts of a filter while it is in use. */
+struct params {
+    char *state;
+    char *task;
+    char *queue;
+    char *worker;
+    char *text;
+    char *cursor;
+    char *limit;
+    char *order;
+    char *since;
+};
+
+static void params_release(struct params *params)
+{
+    mem_free(params->state);
+    mem_free(params->task);
+    mem_free(params->queue);
+    mem_free(params->worker);
+    mem_free(params->text);
+    mem_free(params->cursor);
+    mem_free(params->limit);
+    mem_free(params->order);
+    mem_free(params->since);
+}
+
+static struct params take_params(const struct request *req)
+{
+    return (struct params){
+        .state = request_query(req, "state"),
+        .task = request_query(req, "task"),
+        .queue = request_query(req, "queue"),
+        .worker = request_query(req, "worker"),
+        .text = request_query(req, "text"),
+        .cursor = request_query(req, "cursor"),
+        .limit = request_query(req, "limit"),
+        .order = request_query(req, "order"),
+        .since = request_query(req, "since"),
+    };
+}
+
+static enum err_code filter_of(const struct params *params, struct jobs_filter *ret_filter,
+                               struct err *e)
+{
+    struct jobs_filter filter = {
+        .state = JOBS_ANY_STATE,
+        .task = params->task,
+        .queue = params->queue,
+        .worker = params->worker,
+        .text = params->text,
+        .cursor = params->cursor,
+        .limit = LIMIT_DEFAULT,
+    };
+    enum job_state state;
+    int64_t limit;
+
+    if (params->state && *params->state) {
+        if (!job_state_parse(params->state, &state))
+            return err_set(e, ERR_INVALID, "there is no state \"%.20s\"", params->state);
+        filter.state = (int)state;
+    }
+    if (params->limit) {
+        if (!text_to_int(params->limit, 1, LIMIT_MAX, &limit))
+            return err_set(e, ERR_INVALID, "limit is a number from 1 to %d", LIMIT_MAX);
+        filter.limit = (int)limit;
+    }
+    if (params->order && strcmp(params->order, "oldest") == 0)
+        filter.order = JOBS_OLDEST_FIRST;
+    else if (params->order && strcmp(params->order, "newest") != 0)
+        return err_set(e, ERR_INVALID, "order is newest or oldest");
+    *ret_filter = filter;
+    return ERR_OK;
+}
+
+/* ---- lists ---- */
+
+static void print_of(const json_t *job, char out[PRINT_TEXT + 1])
+{
+    AUTO(mem_free) char *text = json_write(job);
+    unsigned char hash[crypto_generichash_BYTES_MIN];
+
+    crypto_generichash(hash, sizeof hash, (const unsigned char *)text, text ? strlen(text) : 0,
+                       NULL, 0);
+    (void)sodium_bin2hex(out, PRINT_TEXT + 1, hash, PRINT_BYTES);
+}
+
+static bool holds(const char *since, const char *print)
+{
+    size_t len = strlen(since);
+
+    for (size_t i = 0; i + PRINT_TEXT <= len; i += PRINT_TEXT)
+        if (memcmp(since + i, print, PRINT_TEXT) == 0)
+            return true;
+    return false;
+}
+
+static enum err_code page_json(const struct jobs_page *page, const char *since, json_t **ret_value,
+                               struct err *e)
+{
+    AUTO(json_decref) json_t *tasks = json_array();
+    AUTO(json_decref) json_t *ids = json_array();
+    AUTO_VALUE(buf_release) struct buf prints;
+
+    buf_init(&prints, JOBS_LIMIT_MAX * PRINT_TEXT);
+    for (size_t i = 0; i < page->count; i++) {
+        AUTO(json_decref) json_t *job = job_json(&page->items[i]);
+        char print[PRINT_TEXT + 1];
+
+        if (!job)
+            return err_set(e, ERR_NOMEM, "a job does not fit into memory");
+        print_of(job, print);
+        buf_add_str(&prints, print);
+        (void)json_array_append_new(ids, json_string(page->items[i].id.text));
+        if (!since || !holds(since, print))
+            (void)json_array_append(tasks, job);
+    }
+    *ret_value =
+        json_pack("{s:O, s:O, s:s, s:s?, s:b}", "tasks", tasks, "ids", ids, "since", prints.data,
+                  "next", page->has_more ? page->next.text : NULL, "is_cut", page->is_cut);
+    return ERR_OK;
+}
+
+enum err_code tasks_list(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO_VALUE(params_release) struct params params = take_params(req);
+    AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
+    struct jobs_filter filter;
+    json_t *value = NULL;
+    enum err_code rc = filter_of(&params, &filter, e);
+
+    if (!rc)
+        rc = jobs_list(thread_of(req)->db, &filter, &page, e);
+    if (!rc)
+        rc = page_json(&page, params.since, &value, e);
+    return rc ? rc : reply_json(reply, 200, value, e);
+}
+
+/* ---- one task, names, counts ---- */
+
+enum err_code task_show(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO_VALUE(job_detail_release) struct job_detail detail = {0};
+    struct uuid id;
+    enum err_code rc;
+
+    if (!uuid_parse(request_param(req, 0), &id))
+        return err_set(e, ERR_NOT_FOUND, "there is no such task");
+    rc = jobs_find(thread_of(req)->db, &id, &detail, e);
+    return rc ? rc : reply_json(reply, 200, job_detail_json(&detail), e);
+}
+
+enum err_code task_names_list(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    json_t *names;
+    enum err_code rc = jobs_list_tasks(thread_of(req)->db, &rows, e);
+
+    if (rc)
+        return rc;
+    names = json_array();
+    for (int i = 0; i < db_rows(rows); i++)
+        (void)json_array_append_new(names, json_string(db_text(rows, i, 0)));
+    return reply_json(reply, 200, json_pack("{s:o}", "names", names), e);
+}
+
+enum err_code summary_show(struct request *req, struct reply *reply, struct err *e)
+{
+    struct jobs_counts counts;
+    json_t *states;
+    enum err_code rc = jobs_count(thread_of(req)->db, &counts, e);
+
+    if (rc)
+        return rc;
+    states = json_object();
+    for (int i = 0; i < JOB_STATE_COUNT; i++)
+        (void)json_object_set_new(states, job_state_name((enum job_state)i),
+                                  sum_json(counts.states[i]));
+    return reply_json(
+        reply, 200, json_pack("{s:o, s:o}", "states", states, "total", sum_json(counts.total)), e);
+}
