@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What tasks call; see task.h.
+ */
+#include "worker/task.h"
+
+#include "common/clock.h"
+
+const char *task_arg_text(const struct task_run *run, size_t index)
+{
+    return json_string_value(json_array_get(run->args, index));
+}
+
+bool task_arg_int(const struct task_run *run, size_t index, int64_t min, int64_t max,
+                  int64_t *ret_value)
+{
+    const json_t *arg = json_array_get(run->args, index);
+
+    if (!json_is_integer(arg) || json_integer_value(arg) < min || json_integer_value(arg) > max)
+        return false;
+    *ret_value = json_integer_value(arg);
+    return true;
+}
+
+enum err_code task_begin(struct task_run *run, struct err *e)
+{
+    return run->tx.db ? ERR_OK : db_begin(run->db, &run->tx, e);
+}
+
+enum err_code task_enqueue(struct task_run *run, const struct job_new *job, struct err *e)
+{
+    enum err_code rc;
+
+    if (run->follow_up_count == TASK_FOLLOW_UPS_MAX)
+        return err_set(e, ERR_INTERNAL, "a task adds at most %d jobs", TASK_FOLLOW_UPS_MAX);
+    rc = jobs_insert(run->db, job, &run->follow_ups[run->follow_up_count], e);
+    if (!rc)
+        run->follow_up_count++;
+    return rc;
+}
+
+int64_t task_time_left_us(const struct task_run *run)
+{
+    return run->deadline_us - clock_mono_us();
+}
+
+enum task_outcome task_outcome_of(const struct err *e)
+{
+    return err_is_transient(e->code) ? TASK_RETRY : TASK_FAIL;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tasks for trying, measuring and breaking a system: noop, sleep, fail, crash.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+#include "common/clock.h"
+#include "worker/task.h"
+
+static enum task_outcome run_noop(struct task_run *run, struct err *e)
+{
+    (void)run;
+    (void)e;
+    return TASK_DONE;
+}
+
+const struct task task_noop = {.name = "till.tasks.noop",
+                               .queue = "default",
+                               .fast = true,
+                               .max_attempts = 10,
+                               .soft_limit_s = 10,
+                               .hard_limit_s = 20,
+                               .run = run_noop};
+
+/* The only task that sleeps: it stands for work that takes long. */
+static enum task_outcome run_sleep(struct task_run *run, struct err *e)
+{
+    const json_t *arg = json_array_get(run->args, 0);
+    double seconds = json_number_value(arg);
+    int64_t until_us;
+
+    if (!json_is_number(arg) || seconds < 0 || seconds > 3600) {
+        (void)err_set(e, ERR_INVALID, "sleep takes a number of seconds from 0 to 3600");
+        return TASK_FAIL;
+    }
+    until_us = clock_mono_us() + (int64_t)(seconds * (double)US_PER_S);
+    if (until_us > run->deadline_us) {
+        (void)err_set(e, ERR_TIMEOUT, "the soft time limit is shorter than the sleep");
+        return TASK_FAIL;
+    }
+    for (struct timespec until = clock_timespec(until_us);
+         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR;)
+        ;
+    return TASK_DONE;
+}
+
+const struct task task_sleep = {.name = "till.tasks.sleep",
+                                .queue = "default",
+                                .max_attempts = 10,
+                                .soft_limit_s = 3600,
+                                .hard_limit_s = 3660,
+                                .run = run_sleep};
+
+static enum task_outcome run_fail(struct task_run *run, struct err *e)
+{
+    const char *message = task_arg_text(run, 0);
+
+    (void)err_set(e, ERR_UNAVAILABLE, "%.180s", message ? message : "failed as it was told to");
+    return TASK_RETRY;
+}
+
+const struct task task_fail = {.name = "till.tasks.fail",
+                               .queue = "default",
+                               .max_attempts = 5,
+                               .soft_limit_s = 10,
+                               .hard_limit_s = 20,
+                               .run = run_fail};
+
+/* Ends its own process, as a bug in a task would: [signal number]. */
+static enum task_outcome run_crash(struct task_run *run, struct err *e)
+{
+    int64_t number = SIGSEGV;
+
+    if (json_array_size(run->args) > 0 && !task_arg_int(run, 0, 1, SIGRTMAX, &number)) {
+        (void)err_set(e, ERR_INVALID, "crash takes the number of a signal");
+        return TASK_FAIL;
+    }
+    (void)signal((int)number, SIG_DFL);
+    (void)raise((int)number);
+    (void)err_set(e, ERR_INTERNAL, "survived signal %d", (int)number);
+    return TASK_FAIL;
+}
+
+const struct task task_crash = {.name = "till.tasks.crash",
+                                .queue = "default",
+                                .max_attempts = 3,
+                                .soft_limit_s = 10,
+                                .hard_limit_s = 20,
+                                .run = run_crash};

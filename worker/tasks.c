@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The list of all tasks; see tasks.h.
+ */
+#include "worker/tasks.h"
+
+#include <string.h>
+
+#include "common/auto.h"
+
+#define TASKS(X)                                                                                   \
+    X(process_payment)                                                                             \
+    X(refund_payment)                                                                              \
+    X(send_confirmation)                                                                           \
+    X(noop)                                                                                        \
+    X(sleep)                                                                                       \
+    X(fail)                                                                                        \
+    X(crash)
+
+#define X(name) extern const struct task task_##name;
+TASKS(X)
+#undef X
+
+const struct task *const tasks[] = {
+#define X(name) &task_##name,
+    TASKS(X)
+#undef X
+};
+
+const size_t tasks_count = COUNT_OF(tasks);
+
+const struct task *task_find(const char *name)
+{
+    for (size_t i = 0; i < tasks_count; i++)
+        if (strcmp(tasks[i]->name, name) == 0)
+            return tasks[i];
+    return NULL;
+}
