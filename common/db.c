@@ -34,6 +34,7 @@ struct db {
     const struct db_stmt *prepared[DB_PREPARED_MAX]; /* open addressing, by address */
     char constraint[64];
     char sqlstate[6];
+    bool tx_open; /* between db_begin() and the end of its transaction, with or without server */
     int deadline_s;
     int backoff_ms;
     int64_t retry_at_us; /* monotonic; no attempt to connect before */
@@ -307,16 +308,25 @@ static bool send_prepared(struct db *db, const struct db_stmt *stmt, struct db_a
            1;
 }
 
+/* Within a transaction a lost connection must surface: on a new one the rest of it would be committed
+ * without its beginning. */
+static enum err_code connect_outside_transaction(struct db *db, struct err *e)
+{
+    if (!db->tx_open)
+        return db_connect(db, e);
+    if (db_in_transaction(db))
+        return ERR_OK;
+    return err_set(e, ERR_UNAVAILABLE, "the connection to the database was lost");
+}
+
 static enum err_code run(struct db *db, const struct db_stmt *stmt, struct db_args args,
                          PGresult **ret_result, struct err *e)
 {
-    enum err_code rc = ERR_OK;
+    enum err_code rc;
 
     db->constraint[0] = '\0';
     db->sqlstate[0] = '\0';
-    /* Within a transaction a lost connection must surface; a new one would not know of it. */
-    if (!db_in_transaction(db))
-        rc = db_connect(db, e);
+    rc = connect_outside_transaction(db, e);
     if (!rc)
         rc = prepare(db, stmt, e);
     if (rc)
@@ -374,7 +384,7 @@ static enum err_code run_simple(struct db *db, const char *sql, const char *what
 
 enum err_code db_run_script(struct db *db, const char *sql, struct err *e)
 {
-    enum err_code rc = db_in_transaction(db) ? ERR_OK : db_connect(db, e);
+    enum err_code rc = connect_outside_transaction(db, e);
 
     return rc ? rc : run_simple(db, sql, "script", NULL, e);
 }
@@ -402,8 +412,10 @@ enum err_code db_begin(struct db *db, struct db_tx *tx, struct err *e)
 
     if (!rc)
         rc = run_simple(db, "BEGIN", "begin", NULL, e);
-    if (!rc)
+    if (!rc) {
         tx->db = db;
+        db->tx_open = true;
+    }
     return rc;
 }
 
@@ -414,6 +426,7 @@ enum err_code db_commit(struct db_tx *tx, struct err *e)
     enum err_code rc;
 
     tx->db = NULL;
+    db->tx_open = false;
     if (!db_in_transaction(db))
         return err_set(e, ERR_UNAVAILABLE, "the connection to the database was lost");
     rc = run_simple(db, "COMMIT", "commit", tag, e);
@@ -427,7 +440,10 @@ void db_rollback(struct db_tx *tx)
 {
     struct db *db = TAKE(tx->db);
 
-    if (db && db_in_transaction(db) && run_simple(db, "ROLLBACK", "rollback", NULL, NULL))
+    if (!db)
+        return;
+    db->tx_open = false;
+    if (db_in_transaction(db) && run_simple(db, "ROLLBACK", "rollback", NULL, NULL))
         db_disconnect(db);
 }
 
