@@ -39,6 +39,7 @@ struct redis {
     char *client_name;
     int timeout_ms;
     char error_word[32];
+    size_t unanswered; /* commands appended whose answers are not taken */
     int backoff_ms;
     int64_t retry_at_us;
     uint64_t generation;
@@ -197,6 +198,7 @@ void redis_disconnect(struct redis *redis)
     if (redis->context)
         redisFree(redis->context);
     redis->context = NULL;
+    redis->unanswered = 0;
 }
 
 void redis_close(struct redis *redis)
@@ -355,10 +357,11 @@ enum err_code redis_append(struct redis *redis, const struct redis_args *args, s
     if (redisAppendCommandArgv(redis->context, (int)args->count, args->words, args->lengths) !=
         REDIS_OK)
         return lost(redis, e);
+    redis->unanswered++;
     return ERR_OK;
 }
 
-enum err_code redis_take(struct redis *redis, redisReply **ret_reply, struct err *e)
+static enum err_code take_one(struct redis *redis, redisReply **ret_reply, struct err *e)
 {
     void *answer = NULL;
     redisReply *reply;
@@ -367,8 +370,11 @@ enum err_code redis_take(struct redis *redis, redisReply **ret_reply, struct err
     redis->error_word[0] = '\0';
     if (!redis->context)
         return err_set(e, ERR_UNAVAILABLE, "the connection to Redis was lost");
+    if (redis->unanswered == 0)
+        return err_set(e, ERR_INTERNAL, "no answer of Redis is due");
     if (redisGetReply(redis->context, &answer) != REDIS_OK || !answer)
         return lost(redis, e);
+    redis->unanswered--;
     reply = answer;
     if (reply->type == REDIS_REPLY_ERROR)
         rc = refused(redis, reply, e);
@@ -376,6 +382,30 @@ enum err_code redis_take(struct redis *redis, redisReply **ret_reply, struct err
         *ret_reply = reply;
     else
         freeReplyObject(reply);
+    return rc;
+}
+
+/* Reads and drops the answers that are still to come: the next command must get its own. */
+static void drop_answers(struct redis *redis)
+{
+    while (redis->unanswered > 0) {
+        void *answer = NULL;
+
+        if (redisGetReply(redis->context, &answer) != REDIS_OK || !answer) {
+            redis_disconnect(redis);
+            return;
+        }
+        freeReplyObject(answer);
+        redis->unanswered--;
+    }
+}
+
+enum err_code redis_take(struct redis *redis, redisReply **ret_reply, struct err *e)
+{
+    enum err_code rc = take_one(redis, ret_reply, e);
+
+    if (rc)
+        drop_answers(redis);
     return rc;
 }
 
@@ -392,7 +422,7 @@ enum err_code redis_take_all(struct redis *redis, size_t count, struct err *e)
     enum err_code first = ERR_OK;
 
     for (size_t i = 0; i < count; i++) {
-        enum err_code rc = redis_take(redis, NULL, e);
+        enum err_code rc = take_one(redis, NULL, e);
 
         if (rc && !first)
             first = rc;

@@ -60,7 +60,8 @@ uint64_t redis_generation(const struct redis *redis);
 enum err_code redis_call(struct redis *redis, const struct redis_args *args,
                          redisReply **ret_reply, struct err *e) MUST_CHECK;
 
-/* Pipeline: append any number, then take as many answers. After an error the rest is gone. */
+/* Pipeline: append any number, then take as many answers. After an error the rest of them is dropped,
+ * so that a caller may leave there and the next command still gets its own answer. */
 enum err_code redis_append(struct redis *redis, const struct redis_args *args, struct err *e)
     MUST_CHECK;
 enum err_code redis_take(struct redis *redis, redisReply **ret_reply, struct err *e) MUST_CHECK;
