@@ -7,6 +7,7 @@ interfaces are told in README.md. Needs nothing but the standard library.
 
 import argparse
 import errno
+import os
 import signal
 import sys
 import threading
@@ -71,9 +72,10 @@ def parse_arguments():
 
 def main():
     options = parse_arguments()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    # Blocked before the first thread starts, so that all inherit it and only sigwait() below sees
+    # them; a handler may run in the wrong thread and leave the main one asleep.
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     try:
         gateway = Gateway(options)
         server = gateway.listen(options.host, options.port)
@@ -87,10 +89,9 @@ def main():
     gateway.start()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"gateway sandbox listening on {gateway.base_url}", flush=True)
-    stop.wait()
-    server.shutdown()
-    server.server_close()
-    return 0
+    signal.sigwait(ends)
+    with gateway.ledger.lock:  # nobody is in the middle of writing the journal
+        os._exit(0)  # at once: threads may hang in a connection or in a hold
 
 
 if __name__ == "__main__":

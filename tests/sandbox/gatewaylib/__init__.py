@@ -1,1 +1,1 @@
-"""The parts of gateway.py, one duty a file. README.md one folder up tells what they are together."""
+"""The parts of gateway.py, one duty a file. README.md one folder up tells what they are."""

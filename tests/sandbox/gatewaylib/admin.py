@@ -185,7 +185,7 @@ def chosen_events(gateway, values):
                     raise BadRequest(f"no event '{event_id}'")
             return [known[event_id] for event_id in ids]
         if "payment_intent" not in values:
-            raise BadRequest("which event? give event, events, or payment_intent with or without type")
+            raise BadRequest("which event? give event, events, or payment_intent (and type)")
         intent_id = values["payment_intent"]
         intent = gateway.ledger["payment_intent"].get(intent_id)
         if intent is None:
@@ -193,13 +193,17 @@ def chosen_events(gateway, values):
         events = [
             event
             for event in known.values()
-            if intent_id in (event["data"]["object"]["id"], event["data"]["object"].get("payment_intent"))
+            if is_about(event["data"]["object"], intent_id)
             and values.get("type", event["type"]) == event["type"]
         ]
         if not events and "type" in values:
             events = [webhooks.record(Call(gateway, None, {}), values["type"], intent, 0)]
             gateway.ledger.commit()
         return events
+
+
+def is_about(subject, intent_id):
+    return intent_id in (subject["id"], subject.get("payment_intent"))
 
 
 def authenticate(gateway, values, intent_id):

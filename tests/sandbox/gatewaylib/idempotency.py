@@ -36,9 +36,8 @@ class Keys:
             self.running.add(key)
             return None
         if saved["path"] != path:
-            raise reused(
-                key, f"for the same endpoint they were first used for ('{path}' vs '{saved['path']}')"
-            )
+            paths = f"('{path}' vs '{saved['path']}')"
+            raise reused(key, f"for the same endpoint they were first used for {paths}")
         if saved["fingerprint"] != fingerprint(params):
             raise reused(key, "with the same parameters they were first used with")
         return saved

@@ -102,7 +102,8 @@ def show(ledger, thing, expand):
     shown = copy.deepcopy(thing)
     for path in expand:
         if path.count(".") > 3:
-            raise bad_parameter("You cannot expand more than 4 levels of a property.", param="expand")
+            message = "You cannot expand more than 4 levels of a property."
+            raise bad_parameter(message, param="expand")
         expand_one(ledger, shown, path.split("."), path)
     return shown
 

@@ -16,7 +16,6 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from . import admin, form, objects, spoil
-from .stripe_api import Answer
 
 MAX_BODY = 1 << 20
 LOGGED_HEADERS = (
@@ -226,10 +225,3 @@ class Server(socketserver.ThreadingTCPServer):
     def shutdown_request(self, request):
         """Without the shutdown() of the base class, which would spoil a deliberate reset."""
         self.close_request(request)
-
-    def handle_error(self, request, client_address):
-        """A fault in the sandbox itself has to be seen; a client that has gone has not."""
-        super().handle_error(request, client_address)
-
-
-__all__ = ["Answer", "RequestLog", "Server"]
