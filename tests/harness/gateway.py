@@ -16,9 +16,10 @@ WEBHOOK_SECRET = "whsec_till_harness"
 
 
 class Gateway:
-    def __init__(self, folder, port=0):
+    def __init__(self, folder, port=0, secret_key=SECRET_KEY):
         """The ledger is kept in `folder`, so it outlives a kill of the gateway."""
         self.folder = folder
+        self.secret_key = secret_key
         self.port = port
         self.process = None
         self.http = requests.Session()
@@ -26,7 +27,7 @@ class Gateway:
     def start(self):
         out = os.path.join(self.folder, "gateway.log")
         command = [sys.executable, os.path.join(SANDBOX, "gateway.py"), "--port", str(self.port)]
-        command += ["--secret-key", SECRET_KEY, "--webhook-secret", WEBHOOK_SECRET]
+        command += ["--secret-key", self.secret_key, "--webhook-secret", WEBHOOK_SECRET]
         command += ["--state", os.path.join(self.folder, "gateway.state")]
         with open(out, "wb") as log:
             self.process = processes.spawn(command, signal.SIGKILL, stdout=log, stderr=log)

@@ -44,8 +44,10 @@ class Message:
 
 
 class Mail:
-    def __init__(self, folder, port=0, control_port=0):
+    def __init__(self, folder, port=0, control_port=0, keep=None):
+        """`keep`: a folder in which each mail is also kept as a file."""
         self.folder = folder
+        self.keep = keep
         self.port = port
         self.control_port = control_port
         self.process = None
@@ -59,6 +61,7 @@ class Mail:
         out = os.path.join(self.folder, "mail.log")
         command = [sys.executable, os.path.join(SANDBOX, "mail_sink.py"), "--port", str(self.port)]
         command += ["--control-port", str(self.control_port)]
+        command += ["--dir", self.keep] if self.keep else []
         with open(out, "wb") as log:
             self.process = processes.spawn(command, signal.SIGKILL, stdout=log, stderr=log)
         self.port, self.control_port = wait_for(

@@ -62,11 +62,11 @@ def initdb(data, account=None):
 
 
 class Postgres:
-    def __init__(self, folder, cluster=None, settings=None, data=None):
-        """Starts from a copy of `cluster`, or else from `data`, which is made when missing."""
+    def __init__(self, folder, cluster=None, settings=None, sockets=None):
+        """The data in folder/data begins as a copy of `cluster`, or new when there is none yet."""
         self.account = processes.server_account()
-        self.sockets = folder
-        self.data = data or os.path.join(folder, "data")
+        self.sockets = sockets or folder
+        self.data = os.path.join(folder, "data")
         self.settings = {**SETTINGS, **(settings or {})}
         self.log = os.path.join(folder, "postgres.log")
         self.process = None
@@ -134,6 +134,14 @@ class Postgres:
                 cursor.execute(sql)
         finally:
             connection.close()
+
+    def has_database(self, name):
+        connection = self.connect()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+            found = cursor.fetchone()
+        connection.close()
+        return found is not None
 
     def new_database(self, name, template=TEMPLATE):
         self.drop_database(name)

@@ -179,20 +179,6 @@ def run(name, settings, *arguments, stdin=None, timeout=60):
 
 
 def migrate(url):
-    if not os.path.exists(path_of("till")):
-        return apply_files(url)
     done = run("till", {"DATABASE_URL": url}, "migrate")
     if done.returncode != 0:
         raise RuntimeError(f"till migrate failed:\n{done.stdout}{done.stderr}")
-
-
-def apply_files(url):
-    import glob
-    import psycopg2
-
-    connection = psycopg2.connect(url)
-    with connection, connection.cursor() as cursor:
-        for name in sorted(glob.glob(os.path.join(ROOT, "sql", "*.sql"))):
-            with open(name, encoding="utf-8") as file:
-                cursor.execute(file.read())
-    connection.close()

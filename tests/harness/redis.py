@@ -12,11 +12,11 @@ from .wait import wait_for
 
 
 class Redis:
-    def __init__(self, folder, appendonly=False):
+    def __init__(self, folder, appendonly=False, sockets=None):
         """`folder` belongs to the servers' account; the data stays in it between starts."""
         self.account = processes.server_account()
         self.folder = folder
-        self.socket = os.path.join(folder, "redis.sock")
+        self.socket = os.path.join(sockets or folder, "redis.sock")
         self.appendonly = appendonly
         self.log = os.path.join(folder, "redis.log")
         self.process = None
