@@ -51,25 +51,37 @@ class Results:
         self.failed += 1
         self.failures.append(name)
 
-    def add_junit(self, path, label, prefix=""):
-        """Counts what a JUnit file tells. False when there is none to read."""
+    def add_junit(self, path, program=None):
+        """Counts what a JUnit file tells, `program`'s or pytest's. False when it cannot be read."""
         try:
             root = ElementTree.parse(path).getroot()
         except (OSError, ElementTree.ParseError):
             return False
-        for case in root.iter("testcase"):
-            kinds = {child.tag for child in case}
-            bad = kinds & {"failure", "error"} or case.get("status") in ("FAILED", "ERRORED")
-            skipped = "skipped" in kinds or case.get("status") == "SKIPPED"
-            where = prefix or case.get("classname", "").replace(".", "/")
-            seconds = float(case.get("time") or 0)
-            outcome = "failed" if bad else "skipped" if skipped else "passed"
-            self.add(f"{label}{where}::{case.get('name')}", outcome, seconds)
+        for suite in root.iter("testsuite"):
+            for case in suite.iter("testcase"):
+                where = f"{program}::{suite.get('name')}" if program else file_of(case)
+                seconds = float(case.get("time") or 0)
+                self.add(f"{where}::{case.get('name')}", outcome_of(case), seconds)
         return True
 
     def line(self):
         skipped = f", {self.skipped} skipped" if self.skipped else ""
         return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+
+def file_of(case):
+    """pytest tells a test's module as integration.test_x; when collecting failed, in its name."""
+    return case.get("classname", "").replace(".", "/") + ".py"
+
+
+def outcome_of(case):
+    """Criterion tells it as an attribute, pytest as an element."""
+    kinds = {child.tag for child in case}
+    if kinds & {"failure", "error"} or case.get("status") in ("FAILED", "ERRORED"):
+        return "failed"
+    if "skipped" in kinds or case.get("status") == "SKIPPED":
+        return "skipped"
+    return "passed"
 
 
 def sanitizer_environment(folder):
@@ -107,7 +119,7 @@ def run_criterion(path, folder, results, settings=None):
         errors="replace",
         check=False,
     )
-    counted = results.add_junit(report, "", name)
+    counted = results.add_junit(report, name)
     if done.returncode != 0 and results.failed == before[1]:
         counted = False
     if not counted:
@@ -157,7 +169,7 @@ def run_pytest(folder, results):
         processes.interrupt(pytest)
         raise
     failed = results.failed
-    if not results.add_junit(report, "") or code not in (0, 1, 5):
+    if not results.add_junit(report) or code not in (0, 1, 5):
         results.fail(f"pytest (ended with {code})")
     elif code == 1 and results.failed == failed:
         results.fail("pytest (failed outside of any test)")
