@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Reading from the server, and the mark that says whether what is shown is fresh.
+ */
+import {setServerTime} from './format.js';
+
+const INTERVAL_MS = 2000;
+const TIMEOUT_MS = 8000;
+
+const button = document.getElementById('live');
+const text = document.getElementById('live-text');
+
+let paused = false;
+let loops = 0; /* counts the pages shown; only the loops of the last one go on */
+let wake = [];
+
+function mark(state, words) {
+  if (button.dataset.state === state && text.textContent === words) return;
+  button.dataset.state = state;
+  text.textContent = words;
+  button.title = state === 'paused' ? 'Click to go on' : 'Click to pause';
+}
+
+export class ApiError extends Error {
+  constructor(status, words) {
+    super(words);
+    this.status = status;
+  }
+}
+
+export async function get(path, parameters) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters ?? {})) if (value) query.set(name, value);
+  const url = query.size ? `${path}?${query}` : path;
+  const answer = await fetch(url, {
+    headers: {Accept: 'application/json'}, cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  setServerTime(answer.headers.get('Date'));
+  const body = await answer.json().catch(() => null);
+  if (!answer.ok) throw new ApiError(answer.status, body?.detail ?? `The server answered ${answer.status}.`);
+  return body;
+}
+
+/* Ends every loop of the page that was shown before. */
+export function leavePage() {
+  loops++;
+  wake.splice(0).forEach((go) => go());
+}
+
+/* Resolves after the interval, or when something has happened that makes waiting pointless. */
+function rest(milliseconds) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, milliseconds);
+    wake.push(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
+
+/* Calls `read` now and every two seconds until the page is left, but not while it is paused or
+ * hidden. `fail` gets the error of the first call; later ones only turn the mark red, and the last
+ * good state stays to be seen. */
+export async function follow(read, fail) {
+  const mine = loops;
+  let shown = false;
+  while (mine === loops) {
+    if ((!paused && !document.hidden) || !shown) {
+      try {
+        await read();
+        shown = true;
+        if (mine === loops && !paused) mark('live', 'Live');
+      } catch (error) {
+        if (mine !== loops) return;
+        if (error instanceof ApiError && error.status < 500) {
+          mark('lost', 'No data');
+          fail(error);
+          return;
+        }
+        mark('lost', 'Feed lost, retrying');
+        if (!shown) fail(error);
+      }
+    }
+    wake = [];
+    await rest(INTERVAL_MS);
+  }
+}
+
+function setPaused(value) {
+  paused = value;
+  if (paused) mark('paused', 'Paused');
+  else mark('wait', 'Connecting');
+  wake.splice(0).forEach((go) => go());
+}
+
+button.addEventListener('click', () => setPaused(!paused));
+document.addEventListener('visibilitychange', () => wake.splice(0).forEach((go) => go()));

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Queues: how deep, how old, how many dead.
+ */
+import {follow, get} from './api.js';
+import {cell, h, table} from './dom.js';
+import {age, count, sum} from './format.js';
+
+const COLUMNS = [
+  ['Queue'], ['In stream', 'number'], ['Delivered', 'number'], ['Oldest waits', 'number'],
+  ['Waiting', 'number'], ['Scheduled', 'number'], ['Running', 'number'], ['Dead', 'number'], ['By priority'],
+];
+
+const WITHOUT_REDIS = 'Redis does not answer: the streams cannot be read. Waiting, scheduled, running and dead come from PostgreSQL and are true; new tasks are delivered once Redis is back.';
+
+const tasks = (queue, state) => `/tasks?${new URLSearchParams({state, queue})}`;
+
+function linked(queue, name, state, value) {
+  return cell(name, 'number', value.count ? h('a', {href: tasks(queue, state), class: state === 'FAILURE' ? 'bad' : null}, sum(value)) : sum(value));
+}
+
+function priorities(streams) {
+  const used = Object.entries(streams ?? {}).filter(([, stream]) => stream.depth || stream.pending);
+  return used.map(([name, stream]) => `${name} ${count(stream.depth)}${stream.pending ? ` + ${count(stream.pending)}` : ''}`).join(' · ');
+}
+
+/* Since when the oldest one waits, wherever it does. */
+function oldest(queue) {
+  return [queue.stream_oldest_at, queue.oldest_at].filter(Boolean).sort()[0] ?? null;
+}
+
+function row(queue) {
+  return h('tr', {},
+    cell('Queue', 'name', h('a', {href: `/tasks?${new URLSearchParams({queue: queue.name})}`}, queue.name)),
+    cell('In stream', 'number', count(queue.depth)),
+    cell('Delivered', 'number', count(queue.pending)),
+    cell('Oldest waits', 'number', age(oldest(queue))),
+    linked(queue.name, 'Waiting', 'PENDING', queue.waiting),
+    linked(queue.name, 'Scheduled', 'PENDING', queue.scheduled),
+    linked(queue.name, 'Running', 'STARTED', queue.started),
+    linked(queue.name, 'Dead', 'FAILURE', queue.dead),
+    cell('By priority', 'dim', priorities(queue.streams)));
+}
+
+export function showQueues(root) {
+  const content = h('div', {});
+  let last = '';
+  root.append(h('h1', {}, 'Queues'), content);
+  follow(async () => {
+    const {redis, queues} = await get('/api/v1/queues');
+    const text = JSON.stringify([redis, queues]);
+    if (text === last) return;
+    last = text;
+    const box = table('Queues', COLUMNS, h('tbody', {}, queues.map(row)));
+    box.classList.add('cards');
+    content.replaceChildren(
+      ...(redis ? [] : [h('p', {class: 'notice warn', role: 'alert'}, WITHOUT_REDIS)]),
+      queues.length ? box : h('div', {class: 'empty'}, h('p', {}, 'There is no queue yet.'),
+        h('p', {}, 'A queue appears with its first task or worker: ', h('code', {}, 'till enqueue till.tasks.noop'))),
+      h('dl', {class: 'legend'},
+        h('dt', {}, 'In stream'), h('dd', {}, 'entries in Redis that no worker has got'),
+        h('dt', {}, 'Delivered'), h('dd', {}, 'handed to a worker, not yet acknowledged'),
+        h('dt', {}, 'Waiting'), h('dd', {}, 'ready, by PostgreSQL'),
+        h('dt', {}, 'Scheduled'), h('dd', {}, 'for later, retries among them'),
+        h('dt', {}, 'Dead'), h('dd', {}, 'failed for good')));
+  }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Workers: all of them with their sums, and one with what it is doing.
+ */
+import {follow, get} from './api.js';
+import {cell, h, table} from './dom.js';
+import {age, badge, bytes, count, time} from './format.js';
+
+const COLUMNS = [
+  ['Worker'], ['Status'], ['Active', 'number'], ['Processed', 'number'], ['Failed', 'number'],
+  ['Succeeded', 'number'], ['Retried', 'number'], ['Memory', 'number'], ['Queues'], ['Last beat'],
+];
+
+const WITHOUT_REDIS = 'Redis does not answer: heartbeats cannot be read. What is shown is what PostgreSQL knows of running tasks.';
+
+function status(worker) {
+  if (worker.is_alive === null) return h('span', {class: 'badge pending'}, 'UNKNOWN');
+  if (!worker.is_alive) return h('span', {class: 'badge failure'}, 'OFFLINE');
+  if (worker.state === 'quiet' || worker.state === 'stopping') return h('span', {class: 'badge retry'}, worker.state.toUpperCase());
+  return h('span', {class: 'badge success'}, 'ONLINE');
+}
+
+const link = (worker) => h('a', {href: `/worker/${encodeURIComponent(worker.name)}`}, worker.name);
+
+/* What it has begun: its own word, else PostgreSQL's. */
+const active = (worker) => (worker.is_alive ? worker.busy ?? worker.started_jobs : worker.started_jobs);
+
+function row(worker) {
+  return h('tr', {class: worker.is_alive === false ? 'off' : null},
+    cell('Worker', 'name', link(worker)),
+    cell('Status', '', status(worker)),
+    cell('Active', 'number', count(active(worker)), worker.concurrency ? h('span', {class: 'dim'}, ` / ${count(worker.concurrency)}`) : null),
+    cell('Processed', 'number', count(worker.processed)),
+    cell('Failed', 'number', count(worker.failed)),
+    cell('Succeeded', 'number', count(worker.succeeded)),
+    cell('Retried', 'number', count(worker.retried)),
+    cell('Memory', 'number', bytes(worker.rss_bytes)),
+    cell('Queues', '', (worker.queues ?? []).join(', ')),
+    cell('Last beat', 'nowrap', time(worker.beat_at)));
+}
+
+function total(workers, name) {
+  return workers.reduce((sum, worker) => sum + (worker[name] ?? 0), 0);
+}
+
+function card(label, text, href, kind) {
+  const inner = [h('span', {class: 'figure'}, text), h('span', {class: 'label'}, label)];
+  return href ? h('a', {class: `card ${kind ?? ''}`, href}, inner) : h('div', {class: `card ${kind ?? ''}`}, inner);
+}
+
+function cards(workers) {
+  const online = workers.filter((worker) => worker.is_alive).length;
+  const failed = total(workers, 'failed');
+  return h('div', {class: 'cards-row'},
+    card('Online', count(online), null, online ? 'good' : 'bad'),
+    card('Active', count(workers.reduce((sum, worker) => sum + (active(worker) ?? 0), 0)), '/tasks?state=STARTED'),
+    card('Processed', count(total(workers, 'processed')), '/tasks'),
+    card('Succeeded', count(total(workers, 'succeeded')), '/tasks?state=SUCCESS'),
+    card('Failed', count(failed), '/tasks?state=FAILURE', failed ? 'bad' : ''),
+    card('Retried', count(total(workers, 'retried')), '/tasks?state=RETRY'));
+}
+
+function totals(workers) {
+  const sum = (name) => count(total(workers, name));
+  return h('tfoot', {}, h('tr', {},
+    h('th', {scope: 'row'}, 'Total'), h('td', {}),
+    h('td', {class: 'number'}, count(workers.reduce((all, worker) => all + (active(worker) ?? 0), 0))),
+    h('td', {class: 'number'}, sum('processed')), h('td', {class: 'number'}, sum('failed')),
+    h('td', {class: 'number'}, sum('succeeded')), h('td', {class: 'number'}, sum('retried')),
+    h('td', {class: 'number'}, bytes(total(workers, 'rss_bytes'))), h('td', {}), h('td', {})));
+}
+
+export function showWorkers(root) {
+  const content = h('div', {});
+  let last = '';
+  root.append(h('h1', {}, 'Workers'), content);
+  follow(async () => {
+    const {redis, workers} = await get('/api/v1/workers');
+    const text = JSON.stringify([redis, workers]);
+    if (text === last) return;
+    last = text;
+    const box = table('Workers', COLUMNS, h('tbody', {}, workers.map(row)), workers.length > 1 ? totals(workers) : '');
+    box.classList.add('cards');
+    content.replaceChildren(
+      ...(redis ? [] : [h('p', {class: 'notice warn', role: 'alert'}, WITHOUT_REDIS)]),
+      cards(workers),
+      workers.length ? box : h('div', {class: 'empty'}, h('p', {}, 'No worker has reported within the last day.'),
+        h('p', {}, 'Start one: ', h('code', {}, 'till-worker'))));
+  }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
+}
+
+function field(label, ...children) {
+  return [h('dt', {}, label), h('dd', {}, ...children)];
+}
+
+function running(worker) {
+  const jobs = worker.jobs ?? [];
+  if (!jobs.length) return h('div', {class: 'empty'}, h('p', {}, 'It is running no task.'));
+  const box = table('Running tasks', [['Name'], ['UUID'], ['Started'], ['Running for', 'number']],
+    h('tbody', {}, jobs.map((job) => h('tr', {},
+      cell('Name', 'name', h('a', {href: `/task/${encodeURIComponent(job.id)}`}, job.task ?? '–')),
+      cell('UUID', 'code', job.id),
+      cell('Started', 'nowrap', time(job.started_at)),
+      cell('Running for', 'number', age(job.started_at))))));
+  box.classList.add('cards');
+  return box;
+}
+
+function draw(root, name, {redis, worker}) {
+  const tasks = `/tasks?${new URLSearchParams({worker: name})}`;
+  root.replaceChildren(
+    h('p', {class: 'crumb'}, h('a', {href: '/workers'}, 'Workers'), ' / ', name),
+    h('div', {class: 'title'}, h('h1', {}, name), worker ? status(worker) : badge('UNKNOWN')),
+    ...(redis ? [] : [h('p', {class: 'notice warn', role: 'alert'}, WITHOUT_REDIS)]),
+    worker ? h('div', {class: 'columns'},
+      h('section', {class: 'panel', 'aria-label': 'Process'}, h('h2', {}, 'Process'), h('dl', {class: 'fields'},
+        field('Host', worker.host ?? '–'), field('PID', worker.pid === undefined ? '–' : String(worker.pid)),
+        field('Version', worker.version ?? '–'), field('Up since', time(worker.started_at)),
+        field('Last beat', time(worker.beat_at)), field('Memory', bytes(worker.rss_bytes)),
+        field('Slots', worker.concurrency === undefined ? '–' : `${count(worker.busy)} of ${count(worker.concurrency)} busy`),
+        field('Queues', (worker.queues ?? []).join(', ') || '–'))),
+      h('section', {class: 'panel', 'aria-label': 'Sums'}, h('h2', {}, 'Since its start'), h('dl', {class: 'fields'},
+        field('Processed', count(worker.processed)), field('Succeeded', count(worker.succeeded)),
+        field('Failed', count(worker.failed)), field('Retried', count(worker.retried)),
+        field('Started, in PostgreSQL', count(worker.started_jobs))))) : '',
+    h('h2', {}, 'Running'), worker ? running(worker) : '',
+    h('p', {}, h('a', {href: tasks}, 'All tasks of this worker')));
+}
+
+export function showWorker(root, [name]) {
+  let last = '';
+  follow(async () => {
+    const answer = await get(`/api/v1/workers/${encodeURIComponent(name)}`);
+    const text = JSON.stringify(answer);
+    if (text !== last) draw(root, name, answer);
+    last = text;
+    document.title = `${name} · Till`;
+  }, (error) => root.replaceChildren(
+    h('h1', {}, error.status === 404 ? 'No such worker' : 'Worker'),
+    h('p', {class: 'notice bad', role: 'alert'}, error.status === 404 ? `${name} has not reported within the last day.` : error.message),
+    h('p', {}, h('a', {href: '/workers'}, 'To all workers'))));
+}
