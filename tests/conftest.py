@@ -9,7 +9,6 @@ from harness import folders, programs, redis
 from harness.gateway import Gateway
 from harness.mail import Mail
 from harness.postgres import Cluster
-from harness.processes import server_account
 from harness.stack import Stack
 
 

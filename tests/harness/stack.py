@@ -15,7 +15,7 @@ import uuid
 import psycopg2.extras
 
 from . import books, programs
-from .gateway import SECRET_KEY, WEBHOOK_SECRET
+from .gateway import SECRET_KEY
 from .shop import Shop
 from .wait import wait_for
 

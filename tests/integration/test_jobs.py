@@ -195,13 +195,14 @@ def test_high_priority_goes_first(stack):
     assert set(low) >= set(order[len(high) + 1 :])
 
 
-def test_a_crashing_job_ends_in_failure_while_others_go_on(stack):
+@pytest.mark.parametrize("number", [9, 11], ids=["SIGKILL", "SIGSEGV"])
+def test_a_crashing_job_ends_in_failure_while_others_go_on(stack, number):
     one = stack({"TILL_LEASE_SECONDS": 2})
     worker = one.start_worker()
     one.start_scheduler()
     before = set(worker.family())
 
-    bad = one.enqueue("till.tasks.crash", 9, max_attempts=3)
+    bad = one.enqueue("till.tasks.crash", number, max_attempts=3)
     others = one.enqueue("till.tasks.noop", count=300)
     job = one.wait_job(bad, "FAILURE", timeout=40)
     one.wait_settled(timeout=40)
