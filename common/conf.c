@@ -290,7 +290,7 @@ static enum err_code read_config_file(struct source *file, struct err *e)
 
     if (!in)
         return err_set(e, ERR_INVALID, "cannot read the settings file \"%s\": %s", file->name,
-                       strerror(errno));
+                       strerrordesc_np(errno));
     for (int number = 1; !rc && fgets(line, sizeof line, in); number++) {
         if (!strchr(line, '\n') && !feof(in))
             rc = err_set(e, ERR_INVALID, "%s line %d: longer than %zu bytes", file->name, number,
@@ -300,7 +300,7 @@ static enum err_code read_config_file(struct source *file, struct err *e)
     }
     if (!rc && ferror(in)) /* a directory opens, but does not read */
         rc = err_set(e, ERR_INVALID, "cannot read the settings file \"%s\": %s", file->name,
-                     strerror(errno));
+                     strerrordesc_np(errno));
     explicit_bzero(line, sizeof line);
     (void)fclose(in);
     return rc;
@@ -318,13 +318,13 @@ static enum err_code read_secret_file(const char *key, const char *path, char **
 
     if (!in)
         return err_set(e, ERR_INVALID, "%s_FILE: cannot read \"%s\": %s", key, path,
-                       strerror(errno));
+                       strerrordesc_np(errno));
     len = fread(text, 1, sizeof text - 1, in);
     text[len] = '\0';
     /* Half a secret is worse than none. */
     if (ferror(in))
         rc = err_set(e, ERR_INVALID, "%s_FILE: cannot read \"%s\": %s", key, path,
-                     strerror(errno));
+                     strerrordesc_np(errno));
     else if (len == sizeof text - 1 || strlen(text) != len)
         rc = err_set(e, ERR_INVALID, "%s_FILE: \"%s\" is no text of less than %zu bytes", key, path,
                      sizeof text - 1);

@@ -108,11 +108,11 @@ enum err_code db_connect(struct db *db, struct err *e)
                                 "keepalives_idle", "keepalives_interval", "keepalives_count",
                                 "tcp_user_timeout", "client_encoding",    "options",
                                 NULL};
-    const char *const values[] = {
-        db->url, db->application, "5", "10", "5", "3", "10000", "UTF8",
+    static const char options[] =
         "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s "
-        "-c timezone=UTC -c datestyle=ISO",
-        NULL};
+        "-c timezone=UTC -c datestyle=ISO";
+    const char *const values[] = {db->url, db->application, "5",    "10",    "5",
+                                  "3",     "10000",         "UTF8", options, NULL};
 
     if (db_is_connected(db))
         return ERR_OK;

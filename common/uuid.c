@@ -14,7 +14,7 @@
 static struct uuid format(unsigned char bytes[16], unsigned version)
 {
     static const char hex[] = "0123456789abcdef";
-    struct uuid id;
+    struct uuid id = {0};
     char *out = id.text;
 
     bytes[6] = (unsigned char)((bytes[6] & 0x0f) | (version << 4));
