@@ -33,11 +33,18 @@ static void start(void)
     (void)setenv("JWT_SECRET", "0123456789abcdef0123456789abcdef", 1);
 }
 
-static void finish(void)
+static void forget(void)
 {
     conf_release(&conf);
-    for (int i = 0; i < ARGS_MAX; i++)
+    for (int i = 0; i < ARGS_MAX; i++) {
         mem_free(args[i]);
+        args[i] = NULL;
+    }
+}
+
+static void finish(void)
+{
+    forget();
     for (int i = 0; i < path_count; i++)
         (void)unlink(paths[i]);
 }
@@ -50,6 +57,7 @@ static enum err_code load(enum program program, const char *const *flags)
     static char *argv[ARGS_MAX];
     int argc = 0;
 
+    forget();
     argv[argc++] = args[0] = mem_dup("till");
     for (; flags && flags[argc - 1]; argc++)
         argv[argc] = args[argc] = mem_dup(flags[argc - 1]);
@@ -137,7 +145,6 @@ Test(conf, requests)
     cr_assert(request.check);
     cr_assert_not(request.help);
     (void)clearenv();
-    conf_release(&conf);
     cr_assert_eq(load(PROGRAM_API, FLAGS("-h")), ERR_OK, "help needs no settings: %s", e.text);
     cr_assert(request.help);
     cr_assert_eq(load(PROGRAM_API, FLAGS("--version")), ERR_OK);
@@ -335,7 +342,6 @@ Test(conf, integers_that_are_none)
         (void)setenv("TILL_WORKER_CONCURRENCY", bad[i], 1);
         expect_refused(load(PROGRAM_WORKER, NULL), "TILL_WORKER_CONCURRENCY");
         cr_expect_not_null(strstr(e.text, "environment"), "names the source: %s", e.text);
-        conf_release(&conf);
     }
 }
 
@@ -372,7 +378,6 @@ Test(conf, the_command_line_may_lack_settings)
 Test(conf, log_settings)
 {
     expect_refused(load(PROGRAM_API, FLAGS("--log-level", "loud")), "LOG_LEVEL");
-    conf_release(&conf);
     expect_refused(load(PROGRAM_API, FLAGS("--log-format", "xml")), "LOG_FORMAT");
 }
 
@@ -380,10 +385,8 @@ Test(conf, weak_and_placeholder_secrets)
 {
     (void)setenv("JWT_SECRET", "0123456789abcdef0123456789abcde", 1);
     expect_refused(load(PROGRAM_API, NULL), "JWT_SECRET");
-    conf_release(&conf);
     (void)setenv("GATEWAY_SECRET_KEY", "ChangeMe", 1);
     expect_refused(load(PROGRAM_WORKER, NULL), "GATEWAY_SECRET_KEY");
-    conf_release(&conf);
     (void)setenv("TILL_DASHBOARD_AUTH", "nocolon", 1);
     expect_refused(load(PROGRAM_DASHBOARD, NULL), "TILL_DASHBOARD_AUTH");
 }
@@ -393,7 +396,6 @@ Test(conf, errors_never_show_a_secret)
     (void)setenv("JWT_SECRET", "hunter2", 1);
     expect_refused(load(PROGRAM_API, NULL), "JWT_SECRET");
     cr_assert_null(strstr(e.text, "hunter2"), "%s", e.text);
-    conf_release(&conf);
     (void)setenv("TILL_DASHBOARD_AUTH", "hunter2", 1);
     expect_refused(load(PROGRAM_DASHBOARD, NULL), "TILL_DASHBOARD_AUTH");
     cr_assert_null(strstr(e.text, "hunter2"), "%s", e.text);
