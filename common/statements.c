@@ -5,12 +5,17 @@
 #include "common/statements.h"
 
 #define STORES(X)                                                                                  \
+    X(idempotency)                                                                                 \
     X(jobs)                                                                                        \
     X(jobs_figures)                                                                                \
     X(jobs_heal)                                                                                   \
     X(jobs_run)                                                                                    \
     X(jobs_view)                                                                                   \
     X(migrate)                                                                                     \
+    X(orders)                                                                                      \
+    X(payments)                                                                                    \
+    X(products)                                                                                    \
+    X(sessions)                                                                                    \
     X(users)
 
 #define X(store) extern const struct db_statements db_statements_##store;

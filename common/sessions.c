@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Statements on the table refresh_tokens; see sessions.h.
+ */
+#include "common/sessions.h"
+
+#include <string.h>
+
+#include <sodium.h>
+
+#include "common/clock.h"
+#include "common/statements.h"
+
+enum { START, LOCK, USE, REVOKE };
+
+static const struct db_stmt statements[] = {
+    [START] = {"sessions_start",
+               "INSERT INTO refresh_tokens (jti_hash, family, user_id, expires_at)"
+               " VALUES ($1::bytea, $2, $3, $4)",
+               4},
+    [LOCK] = {"sessions_lock",
+              "SELECT t.family, t.user_id, t.used_at IS NOT NULL,"
+              " t.revoked_at IS NULL AND t.expires_at > now() AND u.is_active"
+              " FROM refresh_tokens t JOIN users u ON u.id = t.user_id"
+              " WHERE t.jti_hash = $1::bytea FOR UPDATE OF t",
+              1},
+    [USE] = {"sessions_use", "UPDATE refresh_tokens SET used_at = now() WHERE jti_hash = $1::bytea",
+             1},
+    [REVOKE] = {"sessions_revoke",
+                "UPDATE refresh_tokens SET revoked_at = now() WHERE revoked_at IS NULL AND family ="
+                " (SELECT family FROM refresh_tokens WHERE jti_hash = $1::bytea)",
+                1},
+};
+
+DB_STATEMENTS(sessions, statements);
+
+struct hash {
+    char bytes[crypto_hash_sha256_BYTES];
+};
+
+static struct hash hash_of(const struct uuid *jti)
+{
+    struct hash hash;
+
+    (void)crypto_hash_sha256((unsigned char *)hash.bytes, (const unsigned char *)jti->text,
+                             strlen(jti->text));
+    return hash;
+}
+
+static enum err_code insert(struct db *db, const char *family, int64_t user_id,
+                            const struct uuid *jti, int64_t expires_us, struct err *e)
+{
+    struct hash hash = hash_of(jti);
+    char expires[CLOCK_TEXT_SIZE];
+
+    clock_format(expires_us, expires);
+    return db_exec(db, &statements[START],
+                   DB_ARGS(DB_BYTES(hash.bytes, sizeof hash.bytes), DB_TEXT(family),
+                           DB_INT(user_id), DB_TEXT(expires)),
+                   NULL, e);
+}
+
+static enum err_code run_with_hash(struct db *db, const struct db_stmt *stmt,
+                                   const struct uuid *jti, struct err *e)
+{
+    struct hash hash = hash_of(jti);
+
+    return db_exec(db, stmt, DB_ARGS(DB_BYTES(hash.bytes, sizeof hash.bytes)), NULL, e);
+}
+
+enum err_code sessions_start(struct db *db, int64_t user_id, const struct uuid *jti,
+                             int64_t expires_us, struct err *e)
+{
+    struct uuid family = uuid_v4();
+
+    return insert(db, family.text, user_id, jti, expires_us, e);
+}
+
+enum err_code sessions_rotate(struct db *db, const struct uuid *jti, const struct uuid *next,
+                              int64_t next_expires_us, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
+    struct hash hash = hash_of(jti);
+    enum err_code rc = db_begin(db, &tx, e);
+
+    if (!rc)
+        rc = db_query(db, &statements[LOCK], DB_ARGS(DB_BYTES(hash.bytes, sizeof hash.bytes)),
+                      &rows, e);
+    if (rc)
+        return rc;
+    if (db_rows(rows) == 0 || !db_bool(rows, 0, 3))
+        return err_set(e, ERR_DENIED, "the session is over");
+    if (db_bool(rows, 0, 2)) {
+        rc = run_with_hash(db, &statements[REVOKE], jti, e);
+        if (!rc)
+            rc = db_commit(&tx, e);
+        return rc ? rc : err_set(e, ERR_DENIED, "the token was used before: the session is over");
+    }
+    rc = run_with_hash(db, &statements[USE], jti, e);
+    if (!rc)
+        rc = insert(db, db_text(rows, 0, 0), db_int(rows, 0, 1), next, next_expires_us, e);
+    return rc ? rc : db_commit(&tx, e);
+}
+
+enum err_code sessions_end(struct db *db, const struct uuid *jti, struct err *e)
+{
+    return run_with_hash(db, &statements[REVOKE], jti, e);
+}
