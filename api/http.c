@@ -93,7 +93,8 @@ static bool is_decent_id(const char *text)
 {
     size_t len = text ? strlen(text) : 0;
 
-    return len > 0 && len < HTTP_ID_SIZE && text_is_name(text);
+    /* It is logged and sent back, so it must not be what nobody may log. */
+    return len > 0 && len < HTTP_ID_SIZE && text_is_name(text) && !text_has_card_number(text, len);
 }
 
 static void take_id(struct request *req, const char *given)
@@ -225,6 +226,7 @@ static int serve(struct server *server, struct mg_connection *conn)
                reply.close || server_is_stopping(server) || !wire_wants_keep_alive(&wire), &reply);
     log_request(&req, &reply, start_us);
     log_context_clear();
+    json_decref(req.data);
     return reply.status;
 }
 

@@ -51,6 +51,7 @@ struct request {
     const char *query; /* raw; "" when there is none */
     const char *body;  /* whole, NUL-terminated; "" when there is none */
     size_t body_len;
+    json_t *data;        /* the body as a program's admit hook has parsed it; freed by http.c */
     int64_t deadline_us; /* monotonic: when the answer should be on its way */
     char remote[48];
     char id[HTTP_ID_SIZE]; /* X-Request-Id: the client's, when it is decent, else ours */
