@@ -15,10 +15,10 @@
 #include <stddef.h>
 
 struct buf {
-    char *data;   /* owned; NUL-terminated; never NULL after buf_init() */
-    size_t len;   /* bytes, without the NUL */
-    size_t size;  /* bytes allocated */
-    size_t max;   /* ceiling of len */
+    char *data;  /* owned; NUL-terminated; never NULL after buf_init() */
+    size_t len;  /* bytes, without the NUL */
+    size_t size; /* bytes allocated */
+    size_t max;  /* ceiling of len */
     bool overflow;
 };
 

@@ -142,7 +142,8 @@ bool clock_parse(const char *text, int64_t *ret_wall_us)
     tm.tm_sec = take_number(&p, 2);
     if (take_char(&p, "."))
         fraction = take_fraction(&p);
-    if (fraction < 0 || !take_offset(&p, &offset) || *p || tm.tm_sec < 0 || tm.tm_min < 0 || tm.tm_hour < 0)
+    if (fraction < 0 || !take_offset(&p, &offset) || *p || tm.tm_sec < 0 || tm.tm_min < 0 ||
+        tm.tm_hour < 0)
         return false;
     check = tm;
     seconds = timegm(&check);
@@ -161,7 +162,4 @@ void clock_fix(int64_t wall_us, int64_t mono_us)
     test_clock.mono_us = mono_us;
 }
 
-void clock_real(void)
-{
-    test_clock.fixed = false;
-}
+void clock_real(void) { test_clock.fixed = false; }

@@ -31,7 +31,7 @@ struct setting {
     const char *fallback; /* NULL: the programs in `users` cannot start without it */
     int64_t min;
     int64_t max;
-    bool secret;   /* also read from KEY_FILE; never printed; wiped */
+    bool secret;    /* also read from KEY_FILE; never printed; wiped */
     unsigned users; /* programs that read it */
     const char *help;
 };
@@ -69,23 +69,23 @@ static const struct setting settings[] = {
      false, PROGRAM_DASHBOARD, "address and port of the dashboard; port 0 takes a free one"},
     {"TILL_DASHBOARD_THREADS", "dashboard-threads", INT(dashboard_threads), "4", 1, 64, false,
      PROGRAM_DASHBOARD, "request threads of the dashboard"},
-    {"TILL_HEAL_SECONDS", "heal-seconds", INT(heal_seconds), "5", 1, 3600, false,
-     PROGRAM_SCHEDULER, "how often lost jobs are looked for, and how old they are then at least"},
+    {"TILL_HEAL_SECONDS", "heal-seconds", INT(heal_seconds), "5", 1, 3600, false, PROGRAM_SCHEDULER,
+     "how often lost jobs are looked for, and how old they are then at least"},
     {"TILL_LEASE_SECONDS", "lease-seconds", INT(lease_seconds), "30", 2, 3600, false,
      PROGRAM_WORKER | PROGRAM_SCHEDULER | PROGRAM_DASHBOARD | PROGRAM_CLI,
      "a worker silent for this long has lost its jobs to others"},
-    {"TILL_QUEUES", "queues", TEXT(queues), "payments,mail,default", 0, 0, false,
-     PROGRAM_WORKER, "queues to work on, comma separated, most urgent first"},
+    {"TILL_QUEUES", "queues", TEXT(queues), "payments,mail,default", 0, 0, false, PROGRAM_WORKER,
+     "queues to work on, comma separated, most urgent first"},
     {"TILL_RETRY_BASE_MS", "retry-base-ms", INT(retry_base_ms), "2000", 1, 3600000, false,
      PROGRAM_WORKER, "wait before the second attempt; doubles from there, with jitter"},
-    {"TILL_RETRY_MAX_SECONDS", "retry-max-seconds", INT(retry_max_seconds), "3600", 1, 86400,
-     false, PROGRAM_WORKER, "longest wait between two attempts"},
+    {"TILL_RETRY_MAX_SECONDS", "retry-max-seconds", INT(retry_max_seconds), "3600", 1, 86400, false,
+     PROGRAM_WORKER, "longest wait between two attempts"},
     {"TILL_SHUTDOWN_SECONDS", "timeout", INT(shutdown_seconds), "25", 0, 3600, false, DAEMONS,
      "time to finish what has begun after TERM; what is left then goes to others"},
     {"TILL_WORKER_CONCURRENCY", "concurrency", INT(worker_concurrency), "8", 1, 256, false,
      PROGRAM_WORKER, "jobs at the same time in each worker process"},
-    {"TILL_WORKER_PREFETCH", "prefetch", INT(worker_prefetch), "2", 0, 1024, false,
-     PROGRAM_WORKER, "jobs a process holds ready beyond its free slots"},
+    {"TILL_WORKER_PREFETCH", "prefetch", INT(worker_prefetch), "2", 0, 1024, false, PROGRAM_WORKER,
+     "jobs a process holds ready beyond its free slots"},
     {"TILL_WORKER_PROCESSES", "processes", INT(worker_processes), "2", 1, 256, false,
      PROGRAM_WORKER, "worker processes"},
 };
@@ -96,7 +96,7 @@ struct source {
     struct {
         char *key;
         char *value;
-    } *pairs;
+    } * pairs;
     size_t count;
 };
 
@@ -129,8 +129,8 @@ static const char *source_find(const struct source *source, const char *key)
 static const struct setting *find_by_flag(enum program program, const char *flag, size_t len)
 {
     for (size_t i = 0; i < COUNT_OF(settings); i++)
-        if (settings[i].flag && (settings[i].users & (unsigned)program) && strlen(settings[i].flag) == len &&
-            strncmp(settings[i].flag, flag, len) == 0)
+        if (settings[i].flag && (settings[i].users & (unsigned)program) &&
+            strlen(settings[i].flag) == len && strncmp(settings[i].flag, flag, len) == 0)
             return &settings[i];
     return NULL;
 }
@@ -399,9 +399,11 @@ static enum err_code check_values(const struct conf *conf, enum program program,
     if (strcmp(conf->log_format, "json") != 0 && strcmp(conf->log_format, "text") != 0)
         return err_set(e, ERR_INVALID, "LOG_FORMAT=\"%.20s\" is not json or text",
                        conf->log_format);
-    if (program == PROGRAM_API && (strlen(conf->jwt_secret) < 32 || is_placeholder(conf->jwt_secret)))
-        return err_set(e, ERR_INVALID,
-                       "JWT_SECRET is shorter than 32 bytes: make one with \"openssl rand -hex 32\"");
+    if (program == PROGRAM_API &&
+        (strlen(conf->jwt_secret) < 32 || is_placeholder(conf->jwt_secret)))
+        return err_set(
+            e, ERR_INVALID,
+            "JWT_SECRET is shorter than 32 bytes: make one with \"openssl rand -hex 32\"");
     if (program == PROGRAM_WORKER && is_placeholder(conf->gateway_secret_key))
         return err_set(e, ERR_INVALID, "GATEWAY_SECRET_KEY is a placeholder");
     if (program == PROGRAM_DASHBOARD && *conf->dashboard_auth && !strchr(conf->dashboard_auth, ':'))
@@ -426,9 +428,10 @@ static enum err_code apply(struct conf *conf, enum program program, const struct
         /* A command may need no server at all; what it needs, it asks for when it gets there. */
         if (program != PROGRAM_CLI && (!value || (!*value && !setting->fallback))) {
             mem_free(value);
-            return err_set(e, ERR_INVALID,
-                           "setting %s is missing: %s; set it in the environment%s or with --config",
-                           setting->key, setting->help, setting->secret ? ", by _FILE" : "");
+            return err_set(
+                e, ERR_INVALID,
+                "setting %s is missing: %s; set it in the environment%s or with --config",
+                setting->key, setting->help, setting->secret ? ", by _FILE" : "");
         }
         rc = set_value(conf, setting, value, source, e);
         if (rc)
@@ -482,7 +485,8 @@ void conf_print_help(enum program program, FILE *out)
         if (s->fallback && *s->fallback)
             (void)fprintf(out, "  %-24s   %-22s default: %s\n", "", "", s->fallback);
         if (s->secret)
-            (void)fprintf(out, "  %-24s   %-22s or %s_FILE: a file that holds it\n", "", "", s->key);
+            (void)fprintf(out, "  %-24s   %-22s or %s_FILE: a file that holds it\n", "", "",
+                          s->key);
     }
     (void)fprintf(out, "\n  --config FILE   settings as NAME=value lines\n"
                        "  --check         validate the settings and exit\n"

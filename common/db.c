@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The PostgreSQL driver; see db.h. libpq's blocking calls have no client-side time limit, so
- * statements are sent and awaited by poll() with a deadline; whoever misses it loses the connection,
- * because nobody knows what is still on its way. Not for sharing between threads.
+ * statements are sent and awaited by poll() with a deadline; whoever misses it loses the
+ * connection, because nobody knows what is still on its way. Not for sharing between threads.
  */
 #include "common/db.h"
 
@@ -50,10 +50,7 @@ struct db *db_open(const char *url, const char *application)
     return db;
 }
 
-void db_set_deadline(struct db *db, int seconds)
-{
-    db->deadline_s = seconds;
-}
+void db_set_deadline(struct db *db, int seconds) { db->deadline_s = seconds; }
 
 void db_disconnect(struct db *db)
 {
@@ -78,10 +75,7 @@ bool db_is_connected(const struct db *db)
     return db->conn && PQstatus(db->conn) == CONNECTION_OK;
 }
 
-int db_socket(const struct db *db)
-{
-    return db->conn ? PQsocket(db->conn) : -1;
-}
+int db_socket(const struct db *db) { return db->conn ? PQsocket(db->conn) : -1; }
 
 static void note_failed_connect(struct db *db)
 {
@@ -104,9 +98,15 @@ static void ignore_notice(void *unused, const char *message)
 enum err_code db_connect(struct db *db, struct err *e)
 {
     /* The URL comes first, so that it may override what is before it and not what is after. */
-    const char *const keys[] = {"dbname",          "application_name",   "connect_timeout",
-                                "keepalives_idle", "keepalives_interval", "keepalives_count",
-                                "tcp_user_timeout", "client_encoding",    "options",
+    const char *const keys[] = {"dbname",
+                                "application_name",
+                                "connect_timeout",
+                                "keepalives_idle",
+                                "keepalives_interval",
+                                "keepalives_count",
+                                "tcp_user_timeout",
+                                "client_encoding",
+                                "options",
                                 NULL};
     static const char options[] =
         "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s "
@@ -308,8 +308,8 @@ static bool send_prepared(struct db *db, const struct db_stmt *stmt, struct db_a
            1;
 }
 
-/* Within a transaction a lost connection must surface: on a new one the rest of it would be committed
- * without its beginning. */
+/* Within a transaction a lost connection must surface: on a new one the rest of it would be
+ * committed without its beginning. */
 static enum err_code connect_outside_transaction(struct db *db, struct err *e)
 {
     if (!db->tx_open)
@@ -389,15 +389,9 @@ enum err_code db_run_script(struct db *db, const char *sql, struct err *e)
     return rc ? rc : run_simple(db, sql, "script", NULL, e);
 }
 
-const char *db_constraint(const struct db *db)
-{
-    return db->constraint;
-}
+const char *db_constraint(const struct db *db) { return db->constraint; }
 
-const char *db_sqlstate(const struct db *db)
-{
-    return db->sqlstate;
-}
+const char *db_sqlstate(const struct db *db) { return db->sqlstate; }
 
 bool db_in_transaction(const struct db *db)
 {
@@ -447,10 +441,7 @@ void db_rollback(struct db_tx *tx)
         db_disconnect(db);
 }
 
-void db_tx_release(struct db_tx *tx)
-{
-    db_rollback(tx);
-}
+void db_tx_release(struct db_tx *tx) { db_rollback(tx); }
 
 static bool take_notification(struct db *db)
 {

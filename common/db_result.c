@@ -10,20 +10,11 @@
 #include "common/buf.h"
 #include "common/text.h"
 
-static PGresult *raw(const struct db_result *rows)
-{
-    return (PGresult *)(uintptr_t)rows;
-}
+static PGresult *raw(const struct db_result *rows) { return (PGresult *)(uintptr_t)rows; }
 
-void db_result_free(struct db_result *rows)
-{
-    PQclear(raw(rows));
-}
+void db_result_free(struct db_result *rows) { PQclear(raw(rows)); }
 
-int db_rows(const struct db_result *rows)
-{
-    return PQntuples(raw(rows));
-}
+int db_rows(const struct db_result *rows) { return PQntuples(raw(rows)); }
 
 const char *db_text(const struct db_result *rows, int row, int col)
 {
@@ -59,7 +50,4 @@ void db_array_add(struct buf *array, const char *element)
     buf_add_char(array, '"');
 }
 
-void db_array_end(struct buf *array)
-{
-    buf_add_str(array, array->len ? "}" : "{}");
-}
+void db_array_end(struct buf *array) { buf_add_str(array, array->len ? "}" : "{}"); }

@@ -65,7 +65,4 @@ const char *err_name(enum err_code code)
     return (size_t)code < COUNT_OF(names) ? names[code] : "unknown";
 }
 
-bool err_is_transient(enum err_code code)
-{
-    return code == ERR_UNAVAILABLE || code == ERR_TIMEOUT;
-}
+bool err_is_transient(enum err_code code) { return code == ERR_UNAVAILABLE || code == ERR_TIMEOUT; }

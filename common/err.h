@@ -26,7 +26,7 @@
     X(CONFLICT, "conflict")       /* exists already, or somebody else was first */                 \
     X(UNAVAILABLE, "unavailable") /* a server we need is away; worth retrying */                   \
     X(TIMEOUT, "timeout")         /* no answer in time; the outcome may be unknown */              \
-    X(PROTOCOL, "protocol")       /* the other side answered with something we do not understand */\
+    X(PROTOCOL, "protocol") /* the other side answered with something we do not understand */      \
     X(NOMEM, "nomem")                                                                              \
     X(INTERNAL, "internal") /* our own mistake */
 

@@ -37,10 +37,7 @@ void job_release(struct job *job)
     *job = (struct job){0};
 }
 
-const char *job_state_name(enum job_state state)
-{
-    return state_names[state];
-}
+const char *job_state_name(enum job_state state) { return state_names[state]; }
 
 bool job_state_parse(const char *name, enum job_state *ret_state)
 {

@@ -32,8 +32,8 @@ enum job_priority { JOB_PRIORITY_HIGH, JOB_PRIORITY_NORMAL, JOB_PRIORITY_LOW };
 enum { JOB_PRIORITY_COUNT = 3 };
 
 enum {
-    JOB_NAME_MAX = 200,           /* of a task or a queue, bytes */
-    JOB_ARGS_MAX = 256 * 1024,    /* JSON text of args or kwargs, bytes */
+    JOB_NAME_MAX = 200,        /* of a task or a queue, bytes */
+    JOB_ARGS_MAX = 256 * 1024, /* JSON text of args or kwargs, bytes */
     JOB_DEFAULT_ATTEMPTS = 10,
 };
 

@@ -90,7 +90,7 @@ enum err_code jobs_insert(struct db *db, const struct job_new *new_job, struct j
 enum err_code jobs_declare_task(struct db *db, const char *name, const char *queue,
                                 int max_attempts, bool fast, struct err *e)
 {
-    return db_exec(
-        db, &statements[DECLARE],
-        DB_ARGS(DB_TEXT(name), DB_TEXT(queue), DB_INT(max_attempts), DB_BOOL(fast)), NULL, e);
+    return db_exec(db, &statements[DECLARE],
+                   DB_ARGS(DB_TEXT(name), DB_TEXT(queue), DB_INT(max_attempts), DB_BOOL(fast)),
+                   NULL, e);
 }

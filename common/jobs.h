@@ -18,14 +18,14 @@
 #include "common/job.h"
 
 struct job_new {
-    struct uuid id;   /* empty text: one is made */
+    struct uuid id; /* empty text: one is made */
     const char *task;
-    const char *queue;         /* NULL: as the task declares, else JOB_DEFAULT_QUEUE */
+    const char *queue;          /* NULL: as the task declares, else JOB_DEFAULT_QUEUE */
     enum job_priority priority; /* zero is high: set it */
-    const char *args;          /* JSON array; NULL: [] */
-    const char *kwargs;        /* JSON object; NULL: {} */
-    int max_attempts;          /* 0: as the task declares, else JOB_DEFAULT_ATTEMPTS */
-    int64_t scheduled_us;      /* wall time before which it does not run; 0: now */
+    const char *args;           /* JSON array; NULL: [] */
+    const char *kwargs;         /* JSON object; NULL: {} */
+    int max_attempts;           /* 0: as the task declares, else JOB_DEFAULT_ATTEMPTS */
+    int64_t scheduled_us;       /* wall time before which it does not run; 0: now */
 };
 
 /* Where a job that is ready has to be pushed. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the scheduler does to the rows of jobs because time has passed. Each function marks the rows
- * in one statement and gives their ids, which the caller pushes into the streams after that; a crash
- * between the two leaves rows that are found again. Several may run at once.
+ * in one statement and gives their ids, which the caller pushes into the streams after that; a
+ * crash between the two leaves rows that are found again. Several may run at once.
  */
 #ifndef COMMON_JOBS_HEAL_H
 #define COMMON_JOBS_HEAL_H
@@ -23,21 +23,21 @@ struct job_list {
 void job_list_release(struct job_list *list);
 
 /* Delays and retries whose time has come, at most `max`. */
-enum err_code jobs_take_due(struct db *db, int max, struct job_list *ret_jobs, struct err *e)
-    MUST_CHECK;
+enum err_code jobs_take_due(struct db *db, int max, struct job_list *ret_jobs,
+                            struct err *e) MUST_CHECK;
 
 /* Microseconds until the next one is due: 0 when one is, negative when none waits. */
 enum err_code jobs_next_due(struct db *db, int64_t *ret_wait_us, struct err *e) MUST_CHECK;
 
 /* The queues and priorities that have waiting rows (`id` is unused). */
-enum err_code jobs_list_waiting_streams(struct db *db, struct job_list *ret_streams, struct err *e)
-    MUST_CHECK;
+enum err_code jobs_list_waiting_streams(struct db *db, struct job_list *ret_streams,
+                                        struct err *e) MUST_CHECK;
 
 /* Rows of one stream that were meant to stand in it before `before_us` (PostgreSQL's wall time),
  * at most `max`; they count as meant now. */
 enum err_code jobs_take_lost(struct db *db, const char *queue, enum job_priority priority,
-                             int64_t before_us, int max, struct job_list *ret_jobs, struct err *e)
-    MUST_CHECK;
+                             int64_t before_us, int max, struct job_list *ret_jobs,
+                             struct err *e) MUST_CHECK;
 
 /* Names of workers that have jobs STARTED longer than `age_us` ago. Owned array of owned texts;
  * name_list_release() frees it. */
@@ -51,8 +51,8 @@ void name_list_release(struct name_list *list);
 enum err_code jobs_list_busy_workers(struct db *db, int64_t age_us, struct name_list *ret_names,
                                      struct err *e) MUST_CHECK;
 
-/* Takes back what a dead worker had STARTED longer than `age_us` ago: PENDING again, its error kept;
- * FAILURE when its attempts are used up (those are not in the list). */
+/* Takes back what a dead worker had STARTED longer than `age_us` ago: PENDING again, its error
+ * kept; FAILURE when its attempts are used up (those are not in the list). */
 enum err_code jobs_take_orphans(struct db *db, const char *worker, int64_t age_us, int max,
                                 struct job_list *ret_jobs, struct err *e) MUST_CHECK;
 

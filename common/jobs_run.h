@@ -32,8 +32,8 @@ struct claim {
  * been made: call again with `retried` true, which lets this worker claim what it claimed before
  * by the same deliveries. */
 enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_delivery *deliveries,
-                         size_t count, bool retried, struct claim *claims, struct err *e)
-    MUST_CHECK;
+                         size_t count, bool retried, struct claim *claims,
+                         struct err *e) MUST_CHECK;
 
 /* One attempt of one job: the fence. */
 struct attempt {

@@ -19,8 +19,8 @@ enum { JSON_DEPTH_MAX = 32 };
 AUTO_DEFINE(json_t *, json_decref);
 
 /* ERR_INVALID with "line 1 column 11" in the text when it is not one JSON value. */
-enum err_code json_read(const char *text, size_t len, size_t max, json_t **ret_value, struct err *e)
-    MUST_CHECK;
+enum err_code json_read(const char *text, size_t len, size_t max, json_t **ret_value,
+                        struct err *e) MUST_CHECK;
 
 /* Compact text with sorted keys, to be freed with mem_free(); NULL when out of memory. */
 char *json_write(const json_t *value);

@@ -71,15 +71,9 @@ void log_context_set(const char *key, const char *value)
         (void)snprintf(context[free_slot].value, sizeof context[0].value, "%s", value);
 }
 
-void log_context_clear(void)
-{
-    memset(context, 0, sizeof context);
-}
+void log_context_clear(void) { memset(context, 0, sizeof context); }
 
-uint64_t log_dropped(void)
-{
-    return atomic_load(&dropped);
-}
+uint64_t log_dropped(void) { return atomic_load(&dropped); }
 
 static void add_key(struct buf *line, const char *key)
 {
@@ -122,7 +116,8 @@ static void add_head(struct buf *line, enum log_level level, const char *event)
 
     clock_format(clock_wall_us(), now);
     if (settings.json)
-        buf_addf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\",\"program\":\"%s\",\"pid\":%d",
+        buf_addf(line,
+                 "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\",\"program\":\"%s\",\"pid\":%d",
                  now, level_names[level], event, settings.program, (int)getpid());
     else
         buf_addf(line, "%s %-5s %s[%d] %s", now, level_names[level], settings.program,

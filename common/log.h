@@ -31,8 +31,9 @@ struct log_field {
 #define L_INT(k, v) (&(const struct log_field){LOG_FIELD_INT, (k), NULL, (int64_t)(v)})
 #define L_BOOL(k, v) (&(const struct log_field){LOG_FIELD_BOOL, (k), NULL, (v)})
 /* Three fields: error code, error text, driver detail. */
-#define L_ERR(e) L_STR("error", (e)->text), L_STR("code", err_name((e)->code)), \
-                 L_STR("detail", (e)->detail[0] ? (e)->detail : NULL)
+#define L_ERR(e)                                                                                   \
+    L_STR("error", (e)->text), L_STR("code", err_name((e)->code)),                                 \
+        L_STR("detail", (e)->detail[0] ? (e)->detail : NULL)
 
 #define L_END ((const struct log_field *)0)
 

@@ -16,10 +16,7 @@ static void out_of_memory(void)
     abort();
 }
 
-void *mem_alloc(size_t size)
-{
-    return mem_array(1, size);
-}
+void *mem_alloc(size_t size) { return mem_array(1, size); }
 
 void *mem_array(size_t count, size_t size)
 {
@@ -39,10 +36,7 @@ void *mem_resize(void *p, size_t size)
     return bigger;
 }
 
-char *mem_dup(const char *s)
-{
-    return s ? mem_dup_n(s, strlen(s)) : NULL;
-}
+char *mem_dup(const char *s) { return s ? mem_dup_n(s, strlen(s)) : NULL; }
 
 char *mem_dup_n(const char *s, size_t len)
 {
@@ -52,10 +46,7 @@ char *mem_dup_n(const char *s, size_t len)
     return copy;
 }
 
-void mem_free(void *p)
-{
-    free(p);
-}
+void mem_free(void *p) { free(p); }
 
 void mem_wipe_free(char *secret)
 {

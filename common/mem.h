@@ -21,9 +21,6 @@ void mem_free(void *p);
 /* Overwrites a secret before its memory is given back; NULL is allowed. */
 void mem_wipe_free(char *secret);
 
-static inline void mem_free_auto(void *p)
-{
-    mem_free(*(void **)p);
-}
+static inline void mem_free_auto(void *p) { mem_free(*(void **)p); }
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Forward-only migrations: the files sql/NNNN_name.sql, which stand inside the programs, each applied
- * in a transaction of its own and recorded in `schema_migrations`. Safe when several run at once: one
- * works, the others wait and find nothing left to do.
+ * Forward-only migrations: the files sql/NNNN_name.sql, which stand inside the programs, each
+ * applied in a transaction of its own and recorded in `schema_migrations`. Safe when several run at
+ * once: one works, the others wait and find nothing left to do.
  */
 #ifndef COMMON_MIGRATE_H
 #define COMMON_MIGRATE_H
@@ -15,8 +15,8 @@ typedef void migrate_progress(const char *name, void *context);
 
 /* Brings the database to this program's version. ERR_CONFLICT when the database is newer than the
  * program, or when an applied file has changed since. */
-enum err_code migrate_up(struct db *db, migrate_progress *progress, void *context, struct err *e)
-    MUST_CHECK;
+enum err_code migrate_up(struct db *db, migrate_progress *progress, void *context,
+                         struct err *e) MUST_CHECK;
 
 /* ERR_UNAVAILABLE, with what to do, unless the database is at this program's version. */
 enum err_code migrate_check(struct db *db, struct err *e) MUST_CHECK;

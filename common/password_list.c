@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Passwords that everybody tries first, lower case, sorted by strcmp() for bsearch(); a unit test
- * checks the order. Those of eight characters and more matter most: shorter ones are refused anyway.
+ * checks the order. Those of eight characters and more matter most: shorter ones are refused
+ * anyway.
  */
 #include "common/password.h"
 

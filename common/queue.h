@@ -19,7 +19,7 @@
 #include "common/redis.h"
 
 enum {
-    QUEUE_ENTRY_SIZE = 48,  /* of a stream entry id, "1732212345678-0" */
+    QUEUE_ENTRY_SIZE = 48, /* of a stream entry id, "1732212345678-0" */
     QUEUE_PAYLOAD_MAX = 512 * 1024,
 };
 
@@ -126,8 +126,8 @@ enum err_code queue_worker_register(struct redis *redis, const char *host, const
 
 /* Holds the name and publishes `report`, a JSON object. ERR_CONFLICT: the name is another's now. */
 enum err_code queue_worker_heartbeat(struct redis *redis, const char *name, const char *token,
-                                     int64_t lease_ms, const char *report, struct err *e)
-    MUST_CHECK;
+                                     int64_t lease_ms, const char *report,
+                                     struct err *e) MUST_CHECK;
 
 /* Gives the name back at a clean end. */
 enum err_code queue_worker_leave(struct redis *redis, const char *name, const char *token,
@@ -135,8 +135,8 @@ enum err_code queue_worker_leave(struct redis *redis, const char *name, const ch
 
 struct queue_worker {
     char name[QUEUE_WORKER_NAME_SIZE];
-    bool is_alive;   /* its lease has not run out */
-    char *report;    /* JSON object of its last heartbeat; owned; NULL when it has expired */
+    bool is_alive; /* its lease has not run out */
+    char *report;  /* JSON object of its last heartbeat; owned; NULL when it has expired */
 };
 
 struct queue_workers {
@@ -153,17 +153,17 @@ enum err_code queue_list_workers(struct redis *redis, struct queue_workers *ret_
 /* ---- figures ---- */
 
 struct queue_depth {
-    int64_t waiting;         /* entries that no worker has got */
-    int64_t pending;         /* delivered, not acknowledged */
-    int64_t oldest_us;       /* wall time (Redis') of the oldest waiting entry; 0: none */
+    int64_t waiting;   /* entries that no worker has got */
+    int64_t pending;   /* delivered, not acknowledged */
+    int64_t oldest_us; /* wall time (Redis') of the oldest waiting entry; 0: none */
 };
 
 enum err_code queue_measure(struct redis *redis, const struct queue_stream *stream,
                             struct queue_depth *ret_depth, struct err *e) MUST_CHECK;
 
 /* Redis' own wall time, so that its entry ids can be compared with PostgreSQL's times. */
-enum err_code queue_server_time(struct redis *redis, int64_t *ret_wall_us, struct err *e)
-    MUST_CHECK;
+enum err_code queue_server_time(struct redis *redis, int64_t *ret_wall_us,
+                                struct err *e) MUST_CHECK;
 
 /* Pings. */
 enum err_code queue_ping(struct redis *redis, struct err *e) MUST_CHECK;

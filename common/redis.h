@@ -57,17 +57,17 @@ void redis_disconnect(struct redis *redis);
 uint64_t redis_generation(const struct redis *redis);
 
 /* One command, one answer (owned by the caller). ret_reply may be NULL. */
-enum err_code redis_call(struct redis *redis, const struct redis_args *args,
-                         redisReply **ret_reply, struct err *e) MUST_CHECK;
+enum err_code redis_call(struct redis *redis, const struct redis_args *args, redisReply **ret_reply,
+                         struct err *e) MUST_CHECK;
 
-/* Pipeline: append any number, then take as many answers. After an error the rest of them is dropped,
- * so that a caller may leave there and the next command still gets its own answer. */
-enum err_code redis_append(struct redis *redis, const struct redis_args *args, struct err *e)
-    MUST_CHECK;
+/* Pipeline: append any number, then take as many answers. After an error the rest of them is
+ * dropped, so that a caller may leave there and the next command still gets its own answer. */
+enum err_code redis_append(struct redis *redis, const struct redis_args *args,
+                           struct err *e) MUST_CHECK;
 enum err_code redis_take(struct redis *redis, redisReply **ret_reply, struct err *e) MUST_CHECK;
 
-/* Takes `count` answers whose contents nobody wants. Goes on after one that is an error, so that the
- * connection stays in step, and returns the first of them. */
+/* Takes `count` answers whose contents nobody wants. Goes on after one that is an error, so that
+ * the connection stays in step, and returns the first of them. */
 enum err_code redis_take_all(struct redis *redis, size_t count, struct err *e) MUST_CHECK;
 
 /* Checks of an answer's nodes; NULL is neither. */

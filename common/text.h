@@ -22,7 +22,8 @@ size_t text_count_chars(const char *text);
  * 7812-1) and begin as card numbers do: what must never reach our logs, tables, streams or mail. */
 bool text_has_card_number(const char *text, size_t len);
 
-/* What Till accepts as the name of a task or a queue: letters, digits, '_', '.', '-', at most 200. */
+/* What Till accepts as the name of a task or a queue: letters, digits, '_', '.', '-', at most 200.
+ */
 bool text_is_name(const char *text);
 
 #endif
