@@ -42,3 +42,8 @@ export function table(caption, columns, ...bodies) {
 export function cell(label, kind, ...children) {
   return h('td', {'data-label': label, class: kind}, ...children);
 }
+
+/* The name of a task, which may be broken after its dots and underscores and nowhere else. */
+export function dotted(name) {
+  return name.split(/(?<=[._])/).flatMap((part, i) => (i ? [document.createElement('wbr'), part] : [part]));
+}

@@ -6,7 +6,8 @@ import {h} from './dom.js';
 
 const number = new Intl.NumberFormat('en');
 const exact = new Intl.DateTimeFormat('sv-SE', {
-  dateStyle: 'short', timeStyle: 'medium',
+  year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit',
+  fractionalSecondDigits: 3, timeZoneName: 'short',
 });
 
 let skew = 0; /* of this machine's clock against the server's, ms */
@@ -52,23 +53,28 @@ function relative(time) {
   return seconds > 0 ? `${distance(seconds)} ago` : `in ${distance(-seconds)}`;
 }
 
+function waited(time) {
+  const seconds = Math.max(0, Math.floor((now() - time) / 1000));
+  return seconds < 120 ? `${seconds} s` : duration(seconds);
+}
+
 const instant = (text) => Date.parse(text.replace(/(\.\d{3})\d*Z$/, '$1Z'));
 
 export function exactTime(text) {
-  return `${exact.format(instant(text))} (${text})`;
+  return exact.format(instant(text)).replace(',', '.');
 }
 
 /* <time>: relative, the exact one on hover; or a dash. */
 export function time(text) {
   if (!text) return h('span', {class: 'dim'}, '–');
-  return h('time', {datetime: text, title: exactTime(text)}, relative(instant(text)));
+  return h('time', {datetime: text, title: `${exactTime(text)}\n${text}`}, relative(instant(text)));
 }
 
 /* How long ago, without "ago": the age of what waits. */
 export function age(text) {
   if (!text) return h('span', {class: 'dim'}, '–');
   return h('time', {datetime: text, title: `since ${exactTime(text)}`, 'data-age': ''},
-    duration(Math.max(0, Math.floor((now() - instant(text)) / 1000))));
+    waited(instant(text)));
 }
 
 /* Brings every relative time on the page up to date. */
@@ -76,7 +82,7 @@ export function tick() {
   for (const node of document.querySelectorAll('time[datetime]')) {
     const at = instant(node.getAttribute('datetime'));
     const text = node.hasAttribute('data-age')
-      ? duration(Math.max(0, Math.floor((now() - at) / 1000))) : relative(at);
+      ? waited(at) : relative(at);
     if (node.textContent !== text) node.textContent = text;
   }
 }

@@ -3,7 +3,7 @@
  * One task: every field, and each attempt with what became of it.
  */
 import {follow, get} from './api.js';
-import {h} from './dom.js';
+import {dotted, h} from './dom.js';
 import {badge, bytes, duration, exactTime, time} from './format.js';
 
 function field(label, ...children) {
@@ -80,7 +80,7 @@ function draw(root, task) {
   const open = [...root.querySelectorAll('details')].map((node) => node.open);
   root.replaceChildren(
     h('p', {class: 'crumb'}, h('a', {href: '/tasks'}, 'Tasks'), ' / ', h('a', {href: `/tasks?${new URLSearchParams({task: task.task})}`}, task.task)),
-    h('div', {class: 'title'}, h('h1', {}, task.task), badge(task.state)),
+    h('div', {class: 'title'}, h('h1', {}, dotted(task.task)), badge(task.state)),
     h('p', {class: 'ident'}, h('code', {}, task.id), copyButton(task.id, 'UUID')),
     h('div', {class: 'columns'},
       h('section', {class: 'panel', 'aria-label': 'Fields'}, h('h2', {}, 'Fields'), h('dl', {class: 'fields'},

@@ -3,7 +3,7 @@
  * The list of tasks: filters in the address, pages by cursor, rows kept fresh by the feed.
  */
 import {follow, get} from './api.js';
-import {arrange, cell, h, table} from './dom.js';
+import {arrange, cell, dotted, h, table} from './dom.js';
 import {badge, duration, sum, time, value} from './format.js';
 
 const STATES = ['PENDING', 'STARTED', 'RETRY', 'FAILURE', 'SUCCESS', 'REVOKED'];
@@ -31,22 +31,27 @@ function waits(task) {
   return h('span', {class: 'sub'}, 'runs ', time(task.scheduled_at));
 }
 
+/* One line of it, all of it on hover; nothing for nothing. */
+function clipped(text) {
+  return text === '' ? null : h('span', {title: text}, text);
+}
+
 function outcome(task) {
   const failed = task.error && task.state !== 'SUCCESS';
   const text = failed ? task.error : value(task.result, task.result_bytes);
-  return cell('Result', failed ? 'clip bad' : 'clip code', h('span', {title: text}, text));
+  return cell('Result', failed ? 'clip wide bad' : 'clip wide code', clipped(text));
 }
 
 function row(task) {
   const args = value(task.args, task.args_bytes);
   const kwargs = value(task.kwargs, task.kwargs_bytes);
   return h('tr', {},
-    cell('Name', 'name', h('a', {href: `/task/${task.id}`}, task.task)),
+    cell('Name', 'name', h('a', {href: `/task/${task.id}`}, dotted(task.task))),
     cell('UUID', 'code uuid', h('a', {href: `/task/${task.id}`, title: task.id, tabindex: '-1'}, task.id)),
-    cell('State', '', badge(task.state), waits(task),
+    cell('State', 'state', badge(task.state), waits(task),
       task.attempt > 1 ? h('span', {class: 'sub'}, `attempt ${task.attempt} of ${task.max_attempts}`) : null),
-    cell('Args', 'clip code', h('span', {title: args}, args)),
-    cell('Kwargs', 'clip code', h('span', {title: kwargs}, kwargs)),
+    cell('Args', 'clip code', clipped(args)),
+    cell('Kwargs', 'clip code', clipped(kwargs)),
     outcome(task),
     cell('Received', 'nowrap', time(task.created_at)),
     cell('Started', 'nowrap', time(task.started_at)),

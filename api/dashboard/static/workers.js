@@ -3,7 +3,7 @@
  * Workers: all of them with their sums, and one with what it is doing.
  */
 import {follow, get} from './api.js';
-import {cell, h, table} from './dom.js';
+import {cell, dotted, h, table} from './dom.js';
 import {age, badge, bytes, count, time} from './format.js';
 
 const COLUMNS = [
@@ -98,7 +98,7 @@ function running(worker) {
   if (!jobs.length) return h('div', {class: 'empty'}, h('p', {}, 'It is running no task.'));
   const box = table('Running tasks', [['Name'], ['UUID'], ['Started'], ['Running for', 'number']],
     h('tbody', {}, jobs.map((job) => h('tr', {},
-      cell('Name', 'name', h('a', {href: `/task/${encodeURIComponent(job.id)}`}, job.task ?? '–')),
+      cell('Name', 'name', h('a', {href: `/task/${encodeURIComponent(job.id)}`}, dotted(job.task ?? '–'))),
       cell('UUID', 'code', job.id),
       cell('Started', 'nowrap', time(job.started_at)),
       cell('Running for', 'number', age(job.started_at))))));
