@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 
 PREFIX = "till-test-"
 
@@ -21,17 +22,29 @@ def base_folder():
     return "/tmp"
 
 
+def is_old(folder):
+    try:
+        return time.time() - os.stat(folder).st_mtime > 60
+    except OSError:
+        return False  # swept by another run this moment
+
+
 def sweep(base):
     for name in os.listdir(base):
         folder = os.path.join(base, name)
-        if not name.startswith(PREFIX) or os.stat(folder).st_uid != os.geteuid():
+        if not name.startswith(PREFIX):
             continue
         try:
+            if os.stat(folder).st_uid != os.geteuid():
+                continue
             with open(os.path.join(folder, "lock"), "rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
+        except FileNotFoundError:
+            if is_old(folder):  # written into by a child after its owner had removed it
+                shutil.rmtree(folder, ignore_errors=True)
         except OSError:
-            continue  # in use, not complete yet, or swept by another run this moment
+            continue  # in use
 
 
 def new_run_folder():

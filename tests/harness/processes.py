@@ -38,6 +38,8 @@ def spawn(command, death_signal=signal.SIGKILL, account=None, **options):
         if os.getppid() != parent:
             os._exit(1)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        for number in (signal.SIGINT, signal.SIGQUIT):  # a shell's background job ignores them
+            signal.signal(number, signal.SIG_DFL)
 
     if account:
         options.update(user=account.pw_uid, group=account.pw_gid, extra_groups=[])
