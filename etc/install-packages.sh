@@ -6,9 +6,9 @@
 set -eu
 
 run='gcc make pkg-config libcivetweb-dev libhiredis-dev libpq-dev libcurl4-openssl-dev libjansson-dev
- libesmtp-dev libjwt-dev libsodium-dev libssl-dev redis-server postgresql-15 python3 python3-aiosmtpd'
-test="libcriterion-dev python3-pytest python3-pytest-xdist python3-psycopg2 python3-redis
- python3-requests procps chromium"
+ libesmtp-dev libjwt-dev libsodium-dev libssl-dev redis-server postgresql-15 python3 python3-aiosmtpd
+ python3-psycopg2 python3-redis python3-requests'
+test="libcriterion-dev python3-pytest python3-pytest-xdist procps chromium"
 lint='clang-format clang-tidy cppcheck'
 
 case ${1:-test} in
