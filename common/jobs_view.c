@@ -56,9 +56,10 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "PREVIEW has it as text");
 
 #define ALL "SELECT * FROM jobs WHERE "
 #define OF_TASK "SELECT * FROM jobs WHERE task = $4 AND "
+/* The subquery hides the state from the planner, which would otherwise take jobs_dead and sort. */
 #define OF_STATE                                                                                   \
-    "SELECT * FROM jobs WHERE state = $7 AND state IN ('PENDING', 'RETRY', 'FAILURE', 'REVOKED') " \
-    "AND "
+    "SELECT * FROM jobs WHERE state = (SELECT $7::job_state)"                                      \
+    " AND state IN ('PENDING', 'RETRY', 'FAILURE', 'REVOKED') AND "
 /* As many as there are slots of workers: small. The inner order is that of the index. */
 #define STARTED                                                                                    \
     "SELECT * FROM (SELECT * FROM jobs WHERE state = 'STARTED' ORDER BY worker LIMIT " WINDOW      \
