@@ -5,7 +5,7 @@
 # argument all that `make test` needs. Uses sudo when it is not run by root.
 set -eu
 
-run='gcc make pkg-config libcivetweb-dev libhiredis-dev libpq-dev libcurl4-openssl-dev libjansson-dev
+run='gcc libc6-dev make pkg-config libcivetweb-dev libhiredis-dev libpq-dev libcurl4-openssl-dev libjansson-dev
  libesmtp-dev libjwt-dev libsodium-dev libssl-dev redis-server postgresql-15 python3 python3-aiosmtpd
  python3-psycopg2 python3-redis python3-requests'
 test="libcriterion-dev python3-pytest python3-pytest-xdist procps chromium"
