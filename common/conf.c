@@ -314,15 +314,11 @@ static enum err_code read_secret_file(const char *key, const char *path, char **
     FILE *in = fopen(path, "re");
     char text[4096];
     enum err_code rc = ERR_OK;
-    size_t len;
+    size_t len = in ? fread(text, 1, sizeof text - 1, in) : 0;
 
-    if (!in)
-        return err_set(e, ERR_INVALID, "%s_FILE: cannot read \"%s\": %s", key, path,
-                       strerrordesc_np(errno));
-    len = fread(text, 1, sizeof text - 1, in);
     text[len] = '\0';
     /* Half a secret is worse than none. */
-    if (ferror(in))
+    if (!in || ferror(in))
         rc = err_set(e, ERR_INVALID, "%s_FILE: cannot read \"%s\": %s", key, path,
                      strerrordesc_np(errno));
     else if (len == sizeof text - 1 || strlen(text) != len)
@@ -330,7 +326,8 @@ static enum err_code read_secret_file(const char *key, const char *path, char **
                      sizeof text - 1);
     else
         *ret_value = mem_dup(trim(text));
-    (void)fclose(in);
+    if (in)
+        (void)fclose(in);
     explicit_bzero(text, sizeof text);
     return rc;
 }
