@@ -432,13 +432,6 @@ enum err_code redis_take_all(struct redis *redis, size_t count, struct err *e)
     return first;
 }
 
-bool redis_is_array(const redisReply *reply) { return reply && reply->type == REDIS_REPLY_ARRAY; }
-
-bool redis_is_text(const redisReply *reply)
-{
-    return reply && (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS);
-}
-
 enum err_code redis_bad_reply(const char *command, struct err *e)
 {
     return err_set(e, ERR_PROTOCOL, "Redis answered %s with an unexpected shape", command);

@@ -71,8 +71,16 @@ enum err_code redis_take(struct redis *redis, redisReply **ret_reply, struct err
 enum err_code redis_take_all(struct redis *redis, size_t count, struct err *e) MUST_CHECK;
 
 /* Checks of an answer's nodes; NULL is neither. */
-bool redis_is_array(const redisReply *reply);
-bool redis_is_text(const redisReply *reply);
+static inline bool redis_is_array(const redisReply *reply)
+{
+    return reply && reply->type == REDIS_REPLY_ARRAY;
+}
+
+static inline bool redis_is_text(const redisReply *reply)
+{
+    return reply && (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS);
+}
+
 enum err_code redis_bad_reply(const char *command, struct err *e);
 
 /* "NOGROUP", "OOM", "READONLY", ... of the last error answer, or "". */
