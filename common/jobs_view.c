@@ -331,7 +331,7 @@ enum err_code jobs_list(struct db *db, const struct jobs_filter *filter, struct 
                         struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
-    struct query query;
+    struct query query = {0};
     enum err_code rc = plan(filter, &query, e);
 
     if (rc)
