@@ -56,7 +56,7 @@ enum err_code token_make(const char *secret, enum token_kind kind, int64_t user_
     claims =
         json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "iss", ISSUER, "aud", AUDIENCE,
                   "token_type", kind_name(kind), "jti", jti->text, "user_id", (json_int_t)user_id,
-                  "iat", (json_int_t)now, "nbf", (json_int_t)now, "exp", (json_int_t)(now + life));
+                  "iat", (json_int_t)now, "nbf", (json_int_t)now, "exp", (json_int_t)now + life);
     return sign(secret, claims, ret_text, e);
 }
 
