@@ -154,9 +154,12 @@ char *redact_text(const char *text)
         bool begins = i == 0 || !isalnum((unsigned char)text[i - 1]);
         size_t hidden = 0;
 
-        if (begins)
-            hidden = isdigit((unsigned char)text[i]) ? card_length(text + i)
-                                                     : known_secret_length(text + i);
+        if (isdigit((unsigned char)text[i])) {
+            if (i == 0 || !isdigit((unsigned char)text[i - 1])) /* "visa4242…" is one, too */
+                hidden = card_length(text + i);
+        } else if (begins) {
+            hidden = known_secret_length(text + i);
+        }
         if (!hidden && begins && strncasecmp(text + i, "bearer ", 7) == 0) {
             buf_add(&out, text + i, 7);
             i += 7;
