@@ -55,7 +55,7 @@ static const struct db_stmt statements[] = {
         {"jobs_take_orphans",
          "WITH orphans AS ("
          " SELECT id, attempt, max_attempts, worker, started_at FROM jobs"
-         " WHERE state = 'STARTED' AND worker = $1"
+         " WHERE state = 'STARTED' AND worker = $1 AND id <> ALL ($4::uuid[])"
          " AND started_at < now() - $2::bigint * interval '1 microsecond'"
          " ORDER BY id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED"
          "), kept AS ("
@@ -71,7 +71,7 @@ static const struct db_stmt statements[] = {
          " finished_at = CASE WHEN o.attempt < o.max_attempts THEN NULL ELSE now() END"
          " FROM orphans o WHERE j.id = o.id RETURNING j.id, j.queue, j.priority, j.state"
          ") SELECT id, queue, priority FROM taken WHERE state = 'PENDING'",
-         3},
+         4},
     [SERVER_TIME] = {"jobs_server_time",
                      "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", 0},
 };
@@ -161,11 +161,11 @@ enum err_code jobs_list_busy_workers(struct db *db, int64_t age_us, struct name_
     return ERR_OK;
 }
 
-enum err_code jobs_take_orphans(struct db *db, const char *worker, int64_t age_us, int max,
-                                struct job_list *ret_jobs, struct err *e)
+enum err_code jobs_take_orphans(struct db *db, const char *worker, const char *held, int64_t age_us,
+                                int max, struct job_list *ret_jobs, struct err *e)
 {
     return take(db, &statements[TAKE_ORPHANS],
-                DB_ARGS(DB_TEXT(worker), DB_INT(age_us), DB_INT(max)), ret_jobs, e);
+                DB_ARGS(DB_TEXT(worker), DB_INT(age_us), DB_INT(max), DB_TEXT(held)), ret_jobs, e);
 }
 
 enum err_code jobs_server_time(struct db *db, int64_t *ret_wall_us, struct err *e)

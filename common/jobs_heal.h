@@ -51,10 +51,11 @@ void name_list_release(struct name_list *list);
 enum err_code jobs_list_busy_workers(struct db *db, int64_t age_us, struct name_list *ret_names,
                                      struct err *e) MUST_CHECK;
 
-/* Takes back what a dead worker had STARTED longer than `age_us` ago: PENDING again, its error
+/* Takes back what a worker had STARTED longer than `age_us` ago and does not hold any more (`held`:
+ * an array parameter of the ids that it does hold, "{}" for a dead one): PENDING again, its error
  * kept; FAILURE when its attempts are used up (those are not in the list). */
-enum err_code jobs_take_orphans(struct db *db, const char *worker, int64_t age_us, int max,
-                                struct job_list *ret_jobs, struct err *e) MUST_CHECK;
+enum err_code jobs_take_orphans(struct db *db, const char *worker, const char *held, int64_t age_us,
+                                int max, struct job_list *ret_jobs, struct err *e) MUST_CHECK;
 
 /* PostgreSQL's wall time. */
 enum err_code jobs_server_time(struct db *db, int64_t *ret_wall_us, struct err *e) MUST_CHECK;

@@ -51,7 +51,7 @@ static enum gateway_outcome judge_intent(const struct gateway_answer *answer)
     if (!answer->is_readable)
         return GATEWAY_RETRY; /* garbage after the charge may hide a success */
     if (strcmp(answer->intent_status, "succeeded") == 0)
-        return answer->matches ? GATEWAY_SUCCEEDED : GATEWAY_REFUSED;
+        return answer->matches ? GATEWAY_SUCCEEDED : GATEWAY_MISMATCH;
     for (size_t i = 0; i < COUNT_OF(uncharged); i++)
         if (strcmp(answer->intent_status, uncharged[i]) == 0)
             return GATEWAY_DECLINED;
@@ -66,10 +66,19 @@ enum gateway_outcome payment_judge(const struct gateway_answer *answer)
         return judge_intent(answer);
     if (answer->status == 402)
         return GATEWAY_DECLINED;
-    if (answer->status == 409 || answer->status == 429 || answer->status >= 500 ||
-        answer->should_retry)
+    if (answer->should_retry)
         return GATEWAY_RETRY;
-    if (answer->status == 400 && strcmp(answer->error_type, "card_error") == 0)
-        return GATEWAY_DECLINED;
-    return GATEWAY_REFUSED; /* 3xx, 400, 401, 403, 404, 422: the same request stays wrong */
+    switch (answer->status) {
+    case 400:
+    case 404:
+    case 422:
+        /* A token that the gateway does not know is the customer's, not ours. */
+        return strcmp(answer->error_type, "card_error") == 0 ||
+                       strcmp(answer->error_param, "payment_method") == 0
+                   ? GATEWAY_DECLINED
+                   : GATEWAY_REFUSED;
+    default:
+        /* 409, 429, 5xx pass. 3xx, 401 and 403 are settings: once mended, the same key goes on. */
+        return GATEWAY_RETRY;
+    }
 }

@@ -46,18 +46,20 @@ enum gateway_outcome {
     GATEWAY_SUCCEEDED, /* charged: amount, currency and our reference agree */
     GATEWAY_DECLINED,  /* not charged, and this token never will be */
     GATEWAY_RETRY,     /* no answer, or one that does not tell: the same key again, later */
-    GATEWAY_REFUSED,   /* our request or our settings are wrong: people must look */
+    GATEWAY_REFUSED,   /* not charged; our request is wrong and stays wrong */
+    GATEWAY_MISMATCH,  /* charged, but not what we asked for: people must look */
 };
 
 /* The facts of an HTTP exchange that decide the outcome. */
 struct gateway_answer {
-    bool arrived;        /* a complete HTTP answer came */
-    long status;         /* HTTP status; 0 when none arrived */
-    bool should_retry;   /* Stripe-Should-Retry: true */
-    bool is_readable;    /* the body was a JSON object of the kind asked for */
-    bool matches;        /* amount, currency and our reference are those sent */
+    bool arrived;              /* a complete HTTP answer came */
+    long status;               /* HTTP status; 0 when none arrived */
+    bool should_retry;         /* Stripe-Should-Retry: true */
+    bool is_readable;          /* the body was a JSON object of the kind asked for */
+    bool matches;              /* amount, currency and our reference are those sent */
     const char *intent_status; /* status of the payment intent, or "" */
     const char *error_type;    /* "card_error", ... or "" */
+    const char *error_param;   /* the parameter that was refused, or "" */
 };
 
 /* The table of reliability: what may be retried and what must not. Pure. */

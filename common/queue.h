@@ -99,6 +99,11 @@ enum err_code queue_take_over(struct redis *redis, const struct queue_stream *st
                               char *cursor, struct queue_deliveries *ret_deliveries,
                               struct err *e) MUST_CHECK;
 
+/* Redis' id of this connection, and how another connection ends a queue_read() that waits on it: it
+ * returns with nothing read and loses no entry, as cutting the socket would. */
+enum err_code queue_client_id(struct redis *redis, int64_t *ret_client, struct err *e) MUST_CHECK;
+enum err_code queue_unblock(struct redis *redis, int64_t client, struct err *e) MUST_CHECK;
+
 /* One entry that is held or done: its stream and id. */
 struct queue_entry {
     size_t stream;

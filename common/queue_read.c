@@ -340,3 +340,31 @@ enum err_code queue_take_over(struct redis *redis, const struct queue_stream *st
     deliveries = (struct queue_deliveries){0};
     return ERR_OK;
 }
+
+enum err_code queue_client_id(struct redis *redis, int64_t *ret_client, struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    AUTO(freeReplyObject) redisReply *reply = NULL;
+    enum err_code rc;
+
+    redis_add(&args, "CLIENT");
+    redis_add(&args, "ID");
+    rc = redis_call(redis, &args, &reply, e);
+    if (rc)
+        return rc;
+    if (reply->type != REDIS_REPLY_INTEGER)
+        return redis_bad_reply("CLIENT ID", e);
+    *ret_client = reply->integer;
+    return ERR_OK;
+}
+
+enum err_code queue_unblock(struct redis *redis, int64_t client, struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    char id[24];
+
+    redis_add(&args, "CLIENT");
+    redis_add(&args, "UNBLOCK");
+    redis_add_number(&args, client, id);
+    return redis_call(redis, &args, NULL, e);
+}

@@ -5,15 +5,18 @@
 #include "common/statements.h"
 
 #define STORES(X)                                                                                  \
+    X(confirmation)                                                                                \
     X(idempotency)                                                                                 \
     X(jobs)                                                                                        \
     X(jobs_figures)                                                                                \
     X(jobs_heal)                                                                                   \
     X(jobs_run)                                                                                    \
     X(jobs_view)                                                                                   \
+    X(leader)                                                                                      \
     X(migrate)                                                                                     \
     X(orders)                                                                                      \
     X(payments)                                                                                    \
+    X(payments_run)                                                                                \
     X(products)                                                                                    \
     X(sessions)                                                                                    \
     X(users)

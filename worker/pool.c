@@ -222,15 +222,9 @@ static size_t list(struct pool *pool, bool (*wanted)(const struct item *),
     return count;
 }
 
-static bool is_renewed(const struct item *item)
-{
-    return !item->lost;
-}
+static bool is_renewed(const struct item *item) { return !item->lost; }
 
-static bool is_done(const struct item *item)
-{
-    return item->state == ITEM_DONE;
-}
+static bool is_done(const struct item *item) { return item->state == ITEM_DONE; }
 
 size_t pool_list_held(struct pool *pool, struct queue_entry *entries, size_t max)
 {

@@ -39,10 +39,7 @@ enum err_code task_enqueue(struct task_run *run, const struct job_new *job, stru
     return rc;
 }
 
-int64_t task_time_left_us(const struct task_run *run)
-{
-    return run->deadline_us - clock_mono_us();
-}
+int64_t task_time_left_us(const struct task_run *run) { return run->deadline_us - clock_mono_us(); }
 
 enum task_outcome task_outcome_of(const struct err *e)
 {

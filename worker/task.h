@@ -65,11 +65,11 @@ struct task_run {
 struct task {
     const char *name;
     const char *queue;
-    bool fast;            /* for work at a rate no database should see: a stream entry alone */
+    bool fast; /* for work at a rate no database should see: a stream entry alone */
     int max_attempts;
-    int soft_limit_s;     /* run->deadline_us */
-    int hard_limit_s;     /* past it the process is killed and the attempt counts */
-    int retry_max_s;      /* longest backoff; 0: TILL_RETRY_MAX_SECONDS */
+    int soft_limit_s; /* run->deadline_us */
+    int hard_limit_s; /* past it the process is killed and the attempt counts */
+    int retry_max_s;  /* longest backoff; 0: TILL_RETRY_MAX_SECONDS */
     enum task_outcome (*run)(struct task_run *run, struct err *e);
 };
 
@@ -82,8 +82,8 @@ bool task_arg_int(const struct task_run *run, size_t index, int64_t min, int64_t
 enum err_code task_begin(struct task_run *run, struct err *e) MUST_CHECK;
 
 /* Adds a job in that transaction; it is pushed into its stream after the commit. */
-enum err_code task_enqueue(struct task_run *run, const struct job_new *job, struct err *e)
-    MUST_CHECK;
+enum err_code task_enqueue(struct task_run *run, const struct job_new *job,
+                           struct err *e) MUST_CHECK;
 
 int64_t task_time_left_us(const struct task_run *run);
 

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Healing; see heal.h. There is no bookkeeping a job: what must be in a stream is known from the
+ * table, and what is in it from its oldest waiting entry. Doubles that this may add die at the
+ * claim.
+ *
+ * Lost: streams are read in order, so a row that was meant for its stream before the oldest waiting
+ * entry came has been read, or is not there any more (Redis lost it, or the program died between
+ * commit and XADD). A margin covers the moment between reading and claiming, and the clocks of
+ * Redis and PostgreSQL are compared first.
+ *
+ * Orphans: a STARTED row comes back by its stream entry when its worker dies. Where the entry is
+ * gone, too (Redis was emptied), the row is found here: its worker has been silent for a lease, or
+ * lives and does not hold it.
+ */
+#include "scheduler/heal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
+
+enum { HEAL_BATCH = 1000, HELD_MAX = 256 * 1024 };
+
+/* ---- lost entries ---- */
+
+static enum err_code read_skew(struct scheduler *s, int64_t *ret_skew_us, struct err *e)
+{
+    int64_t redis_us;
+    int64_t db_us;
+    enum err_code rc = jobs_server_time(s->db, &db_us, e);
+
+    if (!rc)
+        rc = queue_server_time(s->redis, &redis_us, e);
+    if (!rc)
+        *ret_skew_us = redis_us - db_us;
+    return rc;
+}
+
+/* Everything meant for the stream before this (PostgreSQL's time) is not waiting in it. */
+static enum err_code read_cut(struct scheduler *s, const struct queue_stream *stream,
+                              int64_t *ret_cut_us, struct err *e)
+{
+    struct queue_depth depth;
+    int64_t skew_us = 0;
+    int64_t now_us = 0;
+    enum err_code rc = read_skew(s, &skew_us, e);
+
+    if (!rc)
+        rc = queue_server_time(s->redis, &now_us, e);
+    if (!rc)
+        rc = queue_measure(s->redis, stream, &depth, e);
+    if (rc)
+        return rc;
+    *ret_cut_us =
+        (depth.oldest_us ? depth.oldest_us : now_us) - skew_us - s->conf->heal_seconds * US_PER_S;
+    return ERR_OK;
+}
+
+static enum err_code heal_stream(struct scheduler *s, const struct job_ready *where, struct err *e)
+{
+    struct queue_stream stream = queue_stream_of(where->queue, where->priority);
+    int64_t cut_us = 0;
+    size_t found = HEAL_BATCH;
+    int64_t total = 0;
+    enum err_code rc = read_cut(s, &stream, &cut_us, e);
+
+    while (!rc && found == HEAL_BATCH) {
+        AUTO_VALUE(job_list_release) struct job_list jobs = {0};
+
+        rc = jobs_take_lost(s->db, where->queue, where->priority, cut_us, HEAL_BATCH, &jobs, e);
+        if (!rc)
+            rc = scheduler_push(s, &jobs, e);
+        found = jobs.count;
+        total += (int64_t)found;
+    }
+    if (total > 0)
+        log_warn("jobs_healed", L_STR("stream", stream.key), L_INT("count", total));
+    return rc;
+}
+
+static enum err_code heal_lost(struct scheduler *s, struct err *e)
+{
+    AUTO_VALUE(job_list_release) struct job_list streams = {0};
+    enum err_code rc = jobs_list_waiting_streams(s->db, &streams, e);
+
+    for (size_t i = 0; !rc && i < streams.count; i++)
+        rc = heal_stream(s, &streams.items[i], e);
+    return rc;
+}
+
+/* ---- orphans ---- */
+
+static const struct queue_worker *find_worker(const struct queue_workers *workers, const char *name)
+{
+    for (size_t i = 0; i < workers->count; i++)
+        if (strcmp(workers->items[i].name, name) == 0)
+            return &workers->items[i];
+    return NULL;
+}
+
+/* How long a worker has been missing, by our own watch: its key may have expired while Redis was
+ * away, and a worker that lives then comes back within seconds. */
+static int64_t missing_for(struct missing *missing, const char *name)
+{
+    int64_t now_us = clock_mono_us();
+
+    for (int i = 0; i < missing->count; i++)
+        if (strcmp(missing->workers[i].name, name) == 0)
+            return now_us - missing->workers[i].since_us;
+    if ((size_t)missing->count < COUNT_OF(missing->workers)) {
+        (void)snprintf(missing->workers[missing->count].name, sizeof missing->workers[0].name, "%s",
+                       name);
+        missing->workers[missing->count++].since_us = now_us;
+    }
+    return 0;
+}
+
+static void forget_missing(struct missing *missing, const char *name)
+{
+    for (int i = 0; i < missing->count; i++) {
+        if (strcmp(missing->workers[i].name, name) != 0)
+            continue;
+        missing->workers[i] = missing->workers[--missing->count];
+        return;
+    }
+}
+
+static void add_ids(const json_t *list, bool objects, struct buf *held)
+{
+    size_t i;
+    const json_t *item;
+
+    json_array_foreach(list, i, item)
+    {
+        const char *id = objects ? json_member_text(item, "id") : json_string_value(item);
+        struct uuid checked;
+
+        if (id && uuid_parse(id, &checked))
+            db_array_add(held, checked.text);
+    }
+}
+
+/* The ids that a living worker says it holds; false when it does not say. */
+static bool read_held(const struct queue_worker *worker, struct buf *held)
+{
+    AUTO(json_decref) json_t *report = NULL;
+
+    if (!worker->report ||
+        json_read(worker->report, strlen(worker->report), HELD_MAX, &report, NULL) ||
+        !json_is_array(json_object_get(report, "jobs")))
+        return false;
+    add_ids(json_object_get(report, "jobs"), true, held);
+    add_ids(json_object_get(report, "held"), false, held);
+    return true;
+}
+
+static enum err_code take_orphans(struct scheduler *s, const char *worker, struct buf *held,
+                                  struct err *e)
+{
+    AUTO_VALUE(job_list_release) struct job_list jobs = {0};
+    enum err_code rc;
+
+    db_array_end(held);
+    rc = jobs_take_orphans(s->db, worker, held->data, s->conf->lease_seconds * US_PER_S, HEAL_BATCH,
+                           &jobs, e);
+    if (!rc && jobs.count > 0)
+        log_warn("orphans_taken_back", L_STR("worker", worker), L_INT("count", jobs.count));
+    return rc ? rc : scheduler_push(s, &jobs, e);
+}
+
+static enum err_code heal_worker(struct scheduler *s, const struct queue_workers *workers,
+                                 struct missing *missing, const char *name, struct err *e)
+{
+    const struct queue_worker *worker = find_worker(workers, name);
+    AUTO_VALUE(buf_release) struct buf held;
+
+    buf_init(&held, HELD_MAX);
+    if (worker && worker->is_alive) {
+        forget_missing(missing, name);
+        if (!read_held(worker, &held))
+            return ERR_OK;
+    } else if (missing_for(missing, name) <= s->conf->lease_seconds * US_PER_S) {
+        return ERR_OK;
+    }
+    return take_orphans(s, name, &held, e);
+}
+
+static enum err_code heal_orphans(struct scheduler *s, struct missing *missing, struct err *e)
+{
+    AUTO_VALUE(name_list_release) struct name_list names = {0};
+    AUTO_VALUE(queue_workers_release) struct queue_workers workers = {0};
+    enum err_code rc = jobs_list_busy_workers(s->db, s->conf->lease_seconds * US_PER_S, &names, e);
+
+    if (rc || names.count == 0)
+        return rc;
+    rc = queue_list_workers(s->redis, &workers, e);
+    for (size_t i = 0; !rc && i < names.count; i++)
+        rc = heal_worker(s, &workers, missing, names.items[i], e);
+    return rc;
+}
+
+enum err_code heal(struct scheduler *scheduler, struct missing *missing, struct err *e)
+{
+    enum err_code rc = heal_lost(scheduler, e);
+
+    if (!rc)
+        rc = heal_orphans(scheduler, missing, e);
+    if (rc)
+        missing->count = 0; /* nobody can be missed while we cannot see */
+    return rc;
+}

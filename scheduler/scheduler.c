@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The scheduler's loop; see scheduler.h. It sleeps in poll() on three things at once: a
+ * notification of PostgreSQL (somebody inserted a job for later), a signal, and the time of the
+ * next duty.
+ */
+#include "scheduler/scheduler.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/leader.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/migrate.h"
+#include "common/program.h"
+#include "common/queue.h"
+#include "scheduler/heal.h"
+
+enum {
+    DUE_BATCH = 500,
+    FOLLOW_PAUSE_MS = 1000, /* between attempts to lead */
+    ERROR_PAUSE_MS = 200,
+    REDIS_TIMEOUT_MS = 5000,
+};
+
+/* ---- pushing ---- */
+
+static bool same_stream(const struct job_ready *a, const struct job_ready *b)
+{
+    return a->priority == b->priority && strcmp(a->queue, b->queue) == 0;
+}
+
+enum err_code scheduler_push(struct scheduler *scheduler, const struct job_list *jobs,
+                             struct err *e)
+{
+    AUTO(mem_free) bool *pushed = mem_array(jobs->count, sizeof *pushed);
+    AUTO(mem_free) struct uuid *ids = mem_array(jobs->count, sizeof *ids);
+
+    for (size_t i = 0; i < jobs->count; i++) {
+        struct queue_stream stream;
+        size_t count = 0;
+        enum err_code rc;
+
+        if (pushed[i])
+            continue;
+        for (size_t k = i; k < jobs->count; k++) {
+            if (pushed[k] || !same_stream(&jobs->items[i], &jobs->items[k]))
+                continue;
+            pushed[k] = true;
+            ids[count++] = jobs->items[k].id;
+        }
+        stream = queue_stream_of(jobs->items[i].queue, jobs->items[i].priority);
+        rc = queue_push(scheduler->redis, &stream, ids, count, e);
+        if (rc)
+            return rc;
+    }
+    return ERR_OK;
+}
+
+/* ---- duties ---- */
+
+static enum err_code deliver_due(struct scheduler *s, struct err *e)
+{
+    size_t found = DUE_BATCH;
+    enum err_code rc = ERR_OK;
+
+    while (!rc && found == DUE_BATCH) {
+        AUTO_VALUE(job_list_release) struct job_list jobs = {0};
+
+        rc = jobs_take_due(s->db, DUE_BATCH, &jobs, e);
+        if (!rc)
+            rc = scheduler_push(s, &jobs, e);
+        found = jobs.count;
+        if (found > 0)
+            log_info("jobs_due", L_INT("count", found));
+    }
+    return rc;
+}
+
+/* Leads, or tries to. A lost connection has lost the lock with it. */
+static enum err_code lead(struct scheduler *s, struct err *e)
+{
+    bool led = s->leads && db_is_connected(s->db);
+    enum err_code rc = led ? ERR_OK : migrate_check(s->db, e);
+
+    s->leads = false;
+    if (!rc)
+        rc = leader_try(s->db, &s->leads, e);
+    if (rc || !s->leads || led)
+        return rc;
+    rc = leader_listen(s->db, e);
+    if (rc)
+        s->leads = false;
+    else
+        log_info("leading");
+    return rc;
+}
+
+/* ---- waiting ---- */
+
+static void take_signals(struct scheduler *s)
+{
+    int number;
+
+    while ((number = program_wait(0)) != 0)
+        if (number == SIGTERM || number == SIGINT || number == SIGQUIT)
+            s->stopping = true;
+}
+
+static int open_signal_fd(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGQUIT);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void wait_signal(int signal_fd, int64_t timeout_us)
+{
+    struct pollfd pfd = {.fd = signal_fd, .events = POLLIN};
+
+    (void)poll(&pfd, 1, (int)(timeout_us / US_PER_MS));
+}
+
+/* Sleeps until something is due, at most until `heal_at_us`. */
+static enum err_code wait_for_work(struct scheduler *s, int signal_fd, int64_t heal_at_us,
+                                   struct err *e)
+{
+    int64_t wait_us = heal_at_us - clock_mono_us();
+    int64_t due_us = -1;
+    bool notified;
+    enum err_code rc = jobs_next_due(s->db, &due_us, e);
+
+    if (rc)
+        return rc;
+    if (due_us >= 0 && due_us < wait_us)
+        wait_us = due_us;
+    return db_wait_notify(s->db, signal_fd, wait_us, &notified, e);
+}
+
+static enum err_code work(struct scheduler *s, struct missing *missing, int64_t *heal_at_us,
+                          int signal_fd, struct err *e)
+{
+    enum err_code rc = ERR_OK;
+
+    if (!s->leads || !db_is_connected(s->db) || clock_mono_us() >= *heal_at_us)
+        rc = lead(s, e);
+    if (rc)
+        return rc;
+    if (!s->leads) {
+        wait_signal(signal_fd, FOLLOW_PAUSE_MS * US_PER_MS);
+        return ERR_OK;
+    }
+    rc = deliver_due(s, e);
+    if (!rc && clock_mono_us() >= *heal_at_us) {
+        rc = heal(s, missing, e);
+        if (!rc)
+            *heal_at_us = clock_mono_us() + s->conf->heal_seconds * US_PER_S;
+    }
+    return rc ? rc : wait_for_work(s, signal_fd, *heal_at_us, e);
+}
+
+int scheduler_run(const struct conf *conf)
+{
+    struct scheduler s = {.conf = conf};
+    AUTO(mem_free) struct missing *missing = mem_alloc(sizeof *missing);
+    int64_t heal_at_us = 0;
+    bool healthy = true;
+    int signal_fd = open_signal_fd();
+
+    s.db = db_open(conf->database_url, "till-scheduler");
+    s.redis = redis_open(conf->redis_url, "till-scheduler", REDIS_TIMEOUT_MS);
+    log_info("ready");
+    for (take_signals(&s); !s.stopping; take_signals(&s)) {
+        struct err e = {0};
+        enum err_code rc = work(&s, missing, &heal_at_us, signal_fd, &e);
+
+        if (rc && healthy)
+            log_warn("scheduler_interrupted", L_ERR(&e));
+        else if (!rc && !healthy)
+            log_info("scheduler_resumed");
+        healthy = !rc;
+        if (rc)
+            wait_signal(signal_fd, ERROR_PAUSE_MS * US_PER_MS);
+    }
+    log_info("stopped");
+    redis_close(s.redis);
+    db_close(s.db);
+    (void)close(signal_fd);
+    return EXIT_DONE;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The scheduler's loop: lead, or wait to lead; then do what is due and sleep until the next thing
+ * is. One thread. What it does would be safe in several schedulers at once; leading alone saves
+ * work.
+ */
+#ifndef SCHEDULER_SCHEDULER_H
+#define SCHEDULER_SCHEDULER_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/conf.h"
+#include "common/db.h"
+#include "common/jobs_heal.h"
+#include "common/redis.h"
+
+struct scheduler {
+    const struct conf *conf;
+    struct db *db;
+    struct redis *redis;
+    bool leads;
+    bool stopping;
+};
+
+/* Runs until TERM, INT or QUIT; gives the exit code. */
+int scheduler_run(const struct conf *conf);
+
+/* Pushes ready jobs into their streams, in batches a stream. */
+enum err_code scheduler_push(struct scheduler *scheduler, const struct job_list *jobs,
+                             struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Fetching and claiming; see fetch.h. Owns two connections: a blocked XREADGROUP keeps the Redis
+ * one for itself, so everything else (acks, leases) has another.
+ *
+ * After every new connection the entries that are pending under our own name, but not in the pool,
+ * come first: a former process of this name left them, or they were on their way when the
+ * connection died.
+ */
+#include "worker/fetch.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "common/clock.h"
+#include "common/jobs.h"
+#include "common/jobs_run.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/migrate.h"
+#include "worker/tasks.h"
+
+enum {
+    BLOCK_MS = 5000,
+    REDIS_TIMEOUT_MS = BLOCK_MS + 5000, /* a silent socket is dead */
+    ROOM_WAIT_MS = 1000,
+    PAUSE_MS = 100, /* between attempts to reach a server */
+    BATCH_MAX = 256,
+};
+
+struct fetch {
+    struct process *process;
+    struct db *db;
+    struct redis *redis;
+    uint64_t generation;     /* of the connection whose own entries were looked for */
+    int64_t take_over_at_us; /* monotonic: when to look for dead workers' entries next */
+    bool is_known;           /* the database is ours and knows our tasks */
+};
+
+static bool is_working(const struct fetch *fetch)
+{
+    return process_phase(fetch->process) == PROCESS_RUNNING;
+}
+
+/* ---- claiming ---- */
+
+/* One batch: items in the pool (CLAIMING), and what the claim needs of them in arrays. */
+struct batch {
+    struct item *items[BATCH_MAX];
+    struct queue_delivery keys[BATCH_MAX]; /* shallow copies: ids and entries of durable jobs */
+    struct claim claims[BATCH_MAX];
+    size_t count;
+};
+
+/* Moves the deliveries into the pool. Fast jobs, and entries that are no jobs, need no claim. */
+static void collect(struct fetch *fetch, struct queue_deliveries *deliveries, struct batch *batch)
+{
+    struct pool *pool = fetch->process->pool;
+
+    for (size_t i = 0; i < deliveries->count; i++) {
+        struct queue_delivery *delivery = &deliveries->items[i];
+        struct item *item;
+
+        if (delivery->taken_over) {
+            if (pool_holds(pool, delivery->stream, delivery->entry))
+                continue; /* ours, and in work */
+            atomic_fetch_add(&fetch->process->taken_over, 1);
+        }
+        item = pool_add(pool, delivery);
+        switch (item->delivery.kind) {
+        case DELIVERY_GONE:
+            pool_finish(pool, item, true);
+            break;
+        case DELIVERY_FAST:
+        case DELIVERY_UNDECODABLE:
+            pool_make_ready(pool, item);
+            break;
+        case DELIVERY_DURABLE:
+            batch->items[batch->count] = item;
+            batch->keys[batch->count++] = item->delivery;
+            break;
+        }
+    }
+}
+
+static void distribute(struct fetch *fetch, struct batch *batch)
+{
+    struct pool *pool = fetch->process->pool;
+
+    for (size_t i = 0; i < batch->count; i++) {
+        struct claim *claim = &batch->claims[i];
+
+        switch (claim->result) {
+        case CLAIM_RUN:
+            batch->items[i]->job = claim->job;
+            pool_make_ready(pool, batch->items[i]);
+            break;
+        case CLAIM_DEAD:
+            atomic_fetch_add(&fetch->process->failed, 1);
+            log_error("job_failed", L_STR("job_id", batch->keys[i].id.text),
+                      L_STR("error", "its attempts are used up: it ended its workers"));
+            pool_finish(pool, batch->items[i], true);
+            break;
+        case CLAIM_DROP:
+            atomic_fetch_add(&fetch->process->dropped, 1);
+            pool_finish(pool, batch->items[i], true);
+            break;
+        }
+    }
+}
+
+/* Leaves the batch to others: without an acknowledgement, its entries come back. */
+static void abandon(struct fetch *fetch, struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        pool_finish(fetch->process->pool, batch->items[i], false);
+}
+
+/* Claims until it is answered; the keeper renews the leases meanwhile. */
+static void claim(struct fetch *fetch, struct batch *batch)
+{
+    for (bool retried = false; batch->count > 0; retried = true) {
+        struct err e = {0};
+        enum err_code rc = jobs_claim(fetch->db, fetch->process->name, batch->keys, batch->count,
+                                      retried, batch->claims, &e);
+
+        if (!rc) {
+            distribute(fetch, batch);
+            return;
+        }
+        if (!retried)
+            log_warn("claim_failed", L_ERR(&e));
+        if (!process_pause(fetch->process, PAUSE_MS * US_PER_MS)) {
+            abandon(fetch, batch);
+            return;
+        }
+    }
+}
+
+static void take_in(struct fetch *fetch, struct queue_deliveries *deliveries)
+{
+    AUTO(mem_free) struct batch *batch = mem_alloc(sizeof *batch);
+
+    collect(fetch, deliveries, batch);
+    claim(fetch, batch);
+}
+
+/* ---- reading ---- */
+
+/* The streams one after the other, most urgent first, until the room is filled. */
+static enum err_code read_in_turn(struct fetch *fetch, int room, int *ret_count, struct err *e)
+{
+    struct process *process = fetch->process;
+    int got = 0;
+
+    for (size_t i = 0; i < process->stream_count && got < room; i++) {
+        AUTO_VALUE(queue_deliveries_release) struct queue_deliveries deliveries = {0};
+        enum err_code rc = queue_read(fetch->redis, &process->streams[i], 1, process->name,
+                                      room - got, 0, &deliveries, e);
+
+        if (rc)
+            return rc;
+        for (size_t k = 0; k < deliveries.count; k++)
+            deliveries.items[k].stream = i;
+        got += (int)deliveries.count;
+        if (deliveries.count > 0)
+            take_in(fetch, &deliveries);
+    }
+    *ret_count = got;
+    return ERR_OK;
+}
+
+static int64_t lease_us(const struct fetch *fetch)
+{
+    return fetch->process->conf->lease_seconds * US_PER_S;
+}
+
+/* Waits for the first entry of any stream. It asks for one of each, so that a wait rarely brings
+ * more than there is room for; what follows comes by read_in_turn(). */
+static enum err_code read_waiting(struct fetch *fetch, struct err *e)
+{
+    AUTO_VALUE(queue_deliveries_release) struct queue_deliveries deliveries = {0};
+    struct process *process = fetch->process;
+    int64_t block_ms = (fetch->take_over_at_us - clock_mono_us()) / US_PER_MS + 1;
+    enum err_code rc;
+
+    if (block_ms > BLOCK_MS)
+        block_ms = BLOCK_MS;
+    if (block_ms < 1)
+        block_ms = 1;
+    rc = queue_read(fetch->redis, process->streams, process->stream_count, process->name, 1,
+                    (int)block_ms, &deliveries, e);
+    if (!rc && deliveries.count > 0)
+        take_in(fetch, &deliveries);
+    return rc;
+}
+
+/* ---- taking over ---- */
+
+/* All that is pending under our own name and not in the pool. */
+static enum err_code take_own(struct fetch *fetch, struct err *e)
+{
+    struct process *process = fetch->process;
+
+    for (size_t i = 0; i < process->stream_count; i++) {
+        char cursor[QUEUE_ENTRY_SIZE] = "0";
+
+        for (;;) {
+            AUTO_VALUE(queue_deliveries_release) struct queue_deliveries deliveries = {0};
+            enum err_code rc = queue_read_own(fetch->redis, process->streams, i, process->name,
+                                              BATCH_MAX, cursor, &deliveries, e);
+
+            if (rc)
+                return rc;
+            if (deliveries.count == 0)
+                break;
+            memcpy(cursor, deliveries.items[deliveries.count - 1].entry, sizeof cursor);
+            take_in(fetch, &deliveries);
+        }
+    }
+    return ERR_OK;
+}
+
+/* What others have not renewed for a lease, as far as there is room; the cursor to its end. */
+static enum err_code take_over_stream(struct fetch *fetch, size_t stream, struct err *e)
+{
+    struct process *process = fetch->process;
+    char cursor[QUEUE_ENTRY_SIZE] = "0-0";
+
+    do {
+        AUTO_VALUE(queue_deliveries_release) struct queue_deliveries deliveries = {0};
+        int room = pool_wait_room(process->pool, ROOM_WAIT_MS * US_PER_MS);
+        enum err_code rc;
+
+        if (room == 0 || !is_working(fetch))
+            return ERR_OK;
+        rc = queue_take_over(fetch->redis, process->streams, stream, process->name,
+                             room < BATCH_MAX ? room : BATCH_MAX, lease_us(fetch) / US_PER_MS,
+                             cursor, &deliveries, e);
+        if (rc)
+            return rc;
+        if (deliveries.count > 0)
+            take_in(fetch, &deliveries);
+    } while (strcmp(cursor, "0-0") != 0);
+    return ERR_OK;
+}
+
+static enum err_code take_over(struct fetch *fetch, struct err *e)
+{
+    /* Within a third of a lease after the lease ran out, and not all workers at once. */
+    int64_t pause_us = lease_us(fetch) / 6;
+
+    pause_us += (int64_t)randombytes_uniform((uint32_t)(lease_us(fetch) / 6));
+    fetch->take_over_at_us = clock_mono_us() + pause_us;
+    for (size_t i = 0; i < fetch->process->stream_count; i++) {
+        enum err_code rc = take_over_stream(fetch, i, e);
+
+        if (rc)
+            return rc;
+    }
+    return ERR_OK;
+}
+
+/* ---- the loop ---- */
+
+/* Tells the database what this build can run; refuses to work on one that lacks migrations. */
+static enum err_code introduce(struct fetch *fetch, struct err *e)
+{
+    enum err_code rc = fetch->is_known ? ERR_OK : migrate_check(fetch->db, e);
+
+    for (size_t i = 0; !rc && !fetch->is_known && i < tasks_count; i++)
+        rc = jobs_declare_task(fetch->db, tasks[i]->name, tasks[i]->queue, tasks[i]->max_attempts,
+                               tasks[i]->fast, e);
+    fetch->is_known = !rc;
+    return rc;
+}
+
+/* Tells the supervisor, once. */
+static void announce(struct fetch *fetch)
+{
+    if (fetch->process->ready_fd < 0)
+        return;
+    (void)!write(fetch->process->ready_fd, "r", 1);
+    (void)close(fetch->process->ready_fd);
+    fetch->process->ready_fd = -1;
+}
+
+/* A new connection: groups, its id for being woken, and what was left under our name. */
+static enum err_code greet(struct fetch *fetch, struct err *e)
+{
+    struct process *process = fetch->process;
+    int64_t client = 0;
+    enum err_code rc = redis_connect(fetch->redis, e);
+
+    if (rc || redis_generation(fetch->redis) == fetch->generation)
+        return rc;
+    atomic_store(&process->fetch_client, 0);
+    rc = queue_create_groups(fetch->redis, process->streams, process->stream_count, e);
+    if (!rc)
+        rc = queue_client_id(fetch->redis, &client, e);
+    if (!rc)
+        rc = take_own(fetch, e);
+    if (rc)
+        return rc;
+    atomic_store(&process->fetch_client, client);
+    fetch->generation = redis_generation(fetch->redis);
+    return ERR_OK;
+}
+
+static enum err_code step(struct fetch *fetch, struct err *e)
+{
+    enum err_code rc = introduce(fetch, e);
+    int got = 0;
+    int room;
+
+    if (!rc)
+        rc = greet(fetch, e);
+    if (!rc)
+        announce(fetch);
+    if (!rc && clock_mono_us() >= fetch->take_over_at_us)
+        rc = take_over(fetch, e);
+    if (rc)
+        return rc;
+    room = pool_wait_room(fetch->process->pool, ROOM_WAIT_MS * US_PER_MS);
+    if (room == 0 || !is_working(fetch))
+        return ERR_OK;
+    rc = read_in_turn(fetch, room < BATCH_MAX ? room : BATCH_MAX, &got, e);
+    if (rc || got > 0 || !is_working(fetch))
+        return rc;
+    return read_waiting(fetch, e);
+}
+
+void *fetch_main(void *context)
+{
+    struct process *process = context;
+    struct fetch fetch = {.process = process};
+    bool healthy = true;
+
+    log_context_set("worker", process->name);
+    fetch.db = db_open(process->conf->database_url, "till-worker");
+    fetch.redis = redis_open(process->conf->redis_url, process->name, REDIS_TIMEOUT_MS);
+    while (is_working(&fetch)) {
+        struct err e = {0};
+        enum err_code rc = step(&fetch, &e);
+
+        if (rc && healthy)
+            log_warn("fetch_interrupted", L_ERR(&e));
+        else if (!rc && !healthy)
+            log_info("fetch_resumed");
+        healthy = !rc;
+        if (rc)
+            (void)process_pause(process, PAUSE_MS * US_PER_MS);
+    }
+    atomic_store(&process->fetch_client, 0);
+    redis_close(fetch.redis);
+    db_close(fetch.db);
+    return NULL;
+}

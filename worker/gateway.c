@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The gateway's client; see gateway.h. Holds one CURL handle, made at the first call. Bodies are
+ * bounded, secrets are wiped, and nothing of an answer but the facts leaves this file.
+ */
+#include "worker/gateway.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include <curl/curl.h>
+
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/mem.h"
+#include "common/program.h"
+#include "common/text.h"
+
+enum {
+    GATEWAY_BODY_MAX = 1024 * 1024,
+    GATEWAY_CONNECT_MS = 3000,
+    GATEWAY_RETRY_AFTER_MAX_S = 3600,
+};
+
+struct gateway {
+    CURL *curl; /* NULL until the first call */
+    char *url;
+    char *authorization; /* header line */
+};
+
+/* What one call sends. */
+struct call {
+    const char *path;
+    const char *form; /* body of a POST, or NULL for a GET */
+    const char *key;  /* Idempotency-Key, or NULL */
+    int64_t timeout_us;
+};
+
+void gateway_global_init(void) { (void)curl_global_init(CURL_GLOBAL_DEFAULT); }
+
+struct gateway *gateway_open(const char *url, const char *secret_key)
+{
+    struct gateway *gateway = mem_alloc(sizeof *gateway);
+    AUTO_VALUE(buf_release) struct buf line;
+    size_t len = strlen(url);
+
+    buf_init(&line, 4096);
+    buf_addf(&line, "Authorization: Bearer %s", secret_key);
+    gateway->authorization = buf_take(&line);
+    gateway->url = mem_dup_n(url, len > 0 && url[len - 1] == '/' ? len - 1 : len);
+    return gateway;
+}
+
+void gateway_close(struct gateway *gateway)
+{
+    if (!gateway)
+        return;
+    if (gateway->curl)
+        curl_easy_cleanup(gateway->curl);
+    mem_wipe_free(gateway->authorization);
+    mem_free(gateway->url);
+    mem_free(gateway);
+}
+
+/* ---- what comes back ---- */
+
+static size_t take_body(char *data, size_t size, size_t count, void *context)
+{
+    struct buf *body = context;
+
+    buf_add(body, data, size * count);
+    return body->overflow ? 0 : size * count; /* 0 makes libcurl give up */
+}
+
+/* "Name: value\r\n" of the wanted name: its value, trimmed, into out. */
+static void copy_header(const char *line, size_t len, const char *name, char *out, size_t size)
+{
+    size_t name_len = strlen(name);
+
+    if (len <= name_len || line[name_len] != ':' || strncasecmp(line, name, name_len) != 0)
+        return;
+    line += name_len + 1;
+    len -= name_len + 1;
+    while (len > 0 && (*line == ' ' || *line == '\t')) {
+        line++;
+        len--;
+    }
+    while (len > 0 && strchr(" \t\r\n", line[len - 1]))
+        len--;
+    (void)snprintf(out, size, "%.*s", (int)len, line);
+}
+
+static size_t take_header(char *data, size_t size, size_t count, void *context)
+{
+    struct gateway_reply *reply = context;
+    size_t len = size * count;
+    char text[32] = "";
+    int64_t seconds;
+
+    copy_header(data, len, "Request-Id", reply->request_id, sizeof reply->request_id);
+    copy_header(data, len, "Stripe-Should-Retry", text, sizeof text);
+    if (strcmp(text, "true") == 0)
+        reply->answer.should_retry = true;
+    text[0] = '\0';
+    copy_header(data, len, "Retry-After", text, sizeof text);
+    if (*text && text_to_int(text, 0, GATEWAY_RETRY_AFTER_MAX_S, &seconds))
+        reply->retry_after_us = seconds * US_PER_S;
+    return len;
+}
+
+static void copy_member(const json_t *object, const char *key, char *out, size_t size)
+{
+    const char *text = json_member_text(object, key);
+
+    if (text)
+        (void)snprintf(out, size, "%s", text);
+}
+
+static void read_error(const json_t *error, struct gateway_reply *reply)
+{
+    copy_member(error, "type", reply->error_type, sizeof reply->error_type);
+    copy_member(error, "param", reply->error_param, sizeof reply->error_param);
+    copy_member(error, "code", reply->code, sizeof reply->code);
+    copy_member(error, "decline_code", reply->code, sizeof reply->code);
+    copy_member(error, "message", reply->message, sizeof reply->message);
+    copy_member(json_object_get(error, "payment_intent"), "id", reply->reference,
+                sizeof reply->reference);
+}
+
+/* Whether the intent is the one we asked for: amount, currency and our own id. */
+static bool is_ours(const json_t *intent, const struct charge *charge)
+{
+    const json_t *amount = json_object_get(intent, "amount");
+    const char *currency = json_member_text(intent, "currency");
+    const char *payment = json_member_text(json_object_get(intent, "metadata"), "payment_id");
+
+    return json_is_integer(amount) && json_integer_value(amount) == charge->amount && currency &&
+           strcmp(currency, charge->currency) == 0 && payment &&
+           strcmp(payment, charge->payment.text) == 0;
+}
+
+static void read_intent(const json_t *intent, const struct charge *charge,
+                        struct gateway_reply *reply)
+{
+    const char *object = json_member_text(intent, "object");
+
+    copy_member(intent, "id", reply->reference, sizeof reply->reference);
+    copy_member(intent, "status", reply->intent_status, sizeof reply->intent_status);
+    reply->answer.is_readable = object && strcmp(object, "payment_intent") == 0 &&
+                                *reply->reference && *reply->intent_status;
+    reply->answer.matches = is_ours(intent, charge);
+    if (strcmp(reply->intent_status, "succeeded") != 0)
+        read_error(json_object_get(intent, "last_payment_error"), reply);
+}
+
+/* ---- sending ---- */
+
+static void set_safe_options(CURL *curl, const char *url)
+{
+    const char *protocols = text_starts(url, "http://") ? "http" : "https";
+
+    curl_easy_reset(curl);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, protocols);
+    curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, protocols);
+    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L);
+    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L);
+    curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
+    curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
+    curl_easy_setopt(curl, CURLOPT_MAXFILESIZE, (long)GATEWAY_BODY_MAX);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)GATEWAY_CONNECT_MS);
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "Till/" TILL_VERSION);
+}
+
+static void slist_free(struct curl_slist **list) { curl_slist_free_all(*list); }
+
+static CURLcode perform(struct gateway *gateway, const struct call *call, struct buf *body,
+                        struct gateway_reply *reply)
+{
+    AUTO_VALUE(slist_free) struct curl_slist *headers = NULL;
+    AUTO_VALUE(buf_release) struct buf url;
+    char key[64];
+
+    buf_init(&url, 4096);
+    buf_addf(&url, "%s%s", gateway->url, call->path);
+    headers = curl_slist_append(headers, gateway->authorization);
+    headers = curl_slist_append(headers, "Expect:");
+    if (call->key) {
+        (void)snprintf(key, sizeof key, "Idempotency-Key: %s", call->key);
+        headers = curl_slist_append(headers, key);
+    }
+    set_safe_options(gateway->curl, gateway->url);
+    curl_easy_setopt(gateway->curl, CURLOPT_URL, url.data);
+    curl_easy_setopt(gateway->curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(gateway->curl, CURLOPT_TIMEOUT_MS, (long)(call->timeout_us / US_PER_MS));
+    curl_easy_setopt(gateway->curl, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(gateway->curl, CURLOPT_WRITEDATA, body);
+    curl_easy_setopt(gateway->curl, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(gateway->curl, CURLOPT_HEADERDATA, reply);
+    if (call->form)
+        curl_easy_setopt(gateway->curl, CURLOPT_POSTFIELDS, call->form);
+    return curl_easy_perform(gateway->curl);
+}
+
+/* One exchange. Gives the JSON of the answer (owned), or NULL; `reply` has the rest. */
+static json_t *exchange(struct gateway *gateway, const struct call *call,
+                        struct gateway_reply *reply)
+{
+    AUTO_VALUE(buf_release) struct buf body;
+    json_t *json = NULL;
+    CURLcode code;
+
+    memset(reply, 0, sizeof *reply);
+    reply->answer.intent_status = reply->intent_status;
+    reply->answer.error_type = reply->error_type;
+    reply->answer.error_param = reply->error_param;
+    buf_init(&body, GATEWAY_BODY_MAX);
+    if (!gateway->curl)
+        gateway->curl = curl_easy_init();
+    if (!gateway->curl) {
+        (void)snprintf(reply->transport, sizeof reply->transport, "out of memory");
+        return NULL;
+    }
+    code = perform(gateway, call, &body, reply);
+    if (code != CURLE_OK) {
+        (void)snprintf(reply->transport, sizeof reply->transport, "%s", curl_easy_strerror(code));
+        return NULL;
+    }
+    reply->answer.arrived = true;
+    (void)curl_easy_getinfo(gateway->curl, CURLINFO_RESPONSE_CODE, &reply->answer.status);
+    if (json_read(body.data, body.len, GATEWAY_BODY_MAX, &json, NULL))
+        return NULL;
+    read_error(json_object_get(json, "error"), reply);
+    return json;
+}
+
+static void add_escaped(struct buf *form, const char *name, const char *value)
+{
+    char *escaped = curl_easy_escape(NULL, value, 0);
+
+    buf_addf(form, "%s%s=%s", form->len ? "&" : "", name, escaped ? escaped : "");
+    curl_free(escaped);
+}
+
+void gateway_charge(struct gateway *gateway, const struct charge *charge, int64_t timeout_us,
+                    struct gateway_reply *reply)
+{
+    AUTO_VALUE(buf_release) struct buf form;
+    AUTO(json_decref) json_t *json = NULL;
+    struct call call = {.path = "/v1/payment_intents", .timeout_us = timeout_us};
+
+    buf_init(&form, 8192);
+    buf_addf(&form, "amount=%" PRId64, charge->amount);
+    add_escaped(&form, "currency", charge->currency);
+    add_escaped(&form, "payment_method", charge->token);
+    buf_addf(&form, "&confirm=true&payment_method_types[0]=card");
+    buf_addf(&form, "&metadata[order_id]=%" PRId64, charge->order_id);
+    add_escaped(&form, "metadata[payment_id]", charge->payment.text);
+    call.form = form.data;
+    call.key = charge->key.text;
+    json = exchange(gateway, &call, reply);
+    if (json && !json_object_get(json, "error"))
+        read_intent(json, charge, reply);
+}
+
+void gateway_find(struct gateway *gateway, const struct charge *charge, int64_t timeout_us,
+                  struct gateway_reply *reply)
+{
+    AUTO_VALUE(buf_release) struct buf path;
+    AUTO(json_decref) json_t *json = NULL;
+    struct call call = {.timeout_us = timeout_us};
+    char query[96];
+    const json_t *list;
+    const json_t *intent;
+    size_t i;
+
+    (void)snprintf(query, sizeof query, "metadata['payment_id']:'%s'", charge->payment.text);
+    buf_init(&path, 1024);
+    add_escaped(&path, "query", query);
+    {
+        AUTO(mem_free) char *parameters = buf_take(&path);
+
+        buf_addf(&path, "/v1/payment_intents/search?%s", parameters);
+    }
+    call.path = path.data;
+    json = exchange(gateway, &call, reply);
+    list = json_object_get(json, "data");
+    reply->answer.is_readable = json_is_array(list);
+    json_array_foreach(list, i, intent)
+    {
+        read_intent(intent, charge, reply);
+        reply->is_found = true;
+        if (strcmp(reply->intent_status, "succeeded") == 0)
+            break; /* of several, the one that took the money */
+    }
+}
+
+void gateway_refund(struct gateway *gateway, const struct charge *charge, int64_t timeout_us,
+                    struct gateway_reply *reply)
+{
+    AUTO_VALUE(buf_release) struct buf form;
+    AUTO(json_decref) json_t *json = NULL;
+    struct call call = {.path = "/v1/refunds", .timeout_us = timeout_us};
+    const char *object;
+
+    buf_init(&form, 1024);
+    add_escaped(&form, "payment_intent", charge->reference);
+    add_escaped(&form, "metadata[payment_id]", charge->payment.text);
+    call.form = form.data;
+    call.key = charge->refund_key.text;
+    json = exchange(gateway, &call, reply);
+    object = json_member_text(json, "object");
+    copy_member(json, "status", reply->intent_status, sizeof reply->intent_status);
+    reply->answer.is_readable = object && strcmp(object, "refund") == 0;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The payment gateway over libcurl, speaking Stripe's API (docs.stripe.com/api, version 1). One a
+ * thread. Every call is on a fresh connection: libcurl re-sends a POST without a word when a reused
+ * one dies (reliability of the charge: one request on the wire a call), follows nothing, and ends
+ * within its time limit. An answer is read into facts; payment_judge() decides what they mean.
+ */
+#ifndef WORKER_GATEWAY_H
+#define WORKER_GATEWAY_H
+
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/payment.h"
+#include "common/payments_run.h"
+
+struct gateway;
+
+/* The facts of one exchange. The texts that `answer` points to stand in the same struct, so it is
+ * passed by pointer and never copied. */
+struct gateway_reply {
+    struct gateway_answer answer;
+    bool is_found;       /* gateway_find() only: there is such an intent */
+    char reference[128]; /* id of the payment intent, or "" */
+    char intent_status[40];
+    char error_type[40];
+    char error_param[64];
+    char code[64]; /* decline_code, else code, or "" */
+    char message[256];
+    char request_id[80];    /* for the log and the gateway's support */
+    int64_t retry_after_us; /* Retry-After, at most an hour; 0: none */
+    char transport[128];    /* why no answer arrived, or "" */
+};
+
+/* Does not connect. gateway_global_init() once before the first thread. */
+void gateway_global_init(void);
+struct gateway *gateway_open(const char *url, const char *secret_key);
+void gateway_close(struct gateway *gateway);
+
+/* POST /v1/payment_intents with confirm=true under the payment's key. */
+void gateway_charge(struct gateway *gateway, const struct charge *charge, int64_t timeout_us,
+                    struct gateway_reply *reply);
+
+/* Looks the payment up by its id in the intent's metadata; charges nothing. */
+void gateway_find(struct gateway *gateway, const struct charge *charge, int64_t timeout_us,
+                  struct gateway_reply *reply);
+
+/* POST /v1/refunds of the whole payment under its refund key. */
+void gateway_refund(struct gateway *gateway, const struct charge *charge, int64_t timeout_us,
+                    struct gateway_reply *reply);
+
+#endif

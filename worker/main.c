@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * till-worker: runs jobs. Checks what can be checked before the first process starts.
+ */
+#include <stdio.h>
+
+#include "common/program.h"
+#include "common/redis.h"
+#include "worker/mailer.h"
+#include "worker/supervisor.h"
+
+static const char usage[] =
+    "till-worker: runs jobs in TILL_WORKER_PROCESSES processes of TILL_WORKER_CONCURRENCY slots\n\n"
+    "Signals: TERM, INT finish what runs within --timeout, then leave it to others; a second one,\n"
+    "or QUIT, at once; TSTP takes no more work; USR1 reports.\n";
+
+int main(int argc, char **argv)
+{
+    struct conf conf;
+    struct conf_request request;
+    struct err e = {0};
+    int code = program_start("till-worker", PROGRAM_WORKER, usage, argc, argv, &conf, &request);
+
+    if (code < 0) {
+        if (redis_check_url(conf.redis_url, &e) ||
+            mailer_check(conf.smtp_url, conf.mail_from, &e)) {
+            (void)fprintf(stderr, "till-worker: %s\n", e.text);
+            code = EXIT_USAGE;
+        } else {
+            code = supervise(&conf);
+        }
+    }
+    conf_release(&conf);
+    return code;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Settlement; see settle.h. The rules:
+ *  - success is written in the transaction of the job's own effect, behind the fence of its
+ * attempt;
+ *  - whoever loses the fence rolls back and leaves the entry to the new owner;
+ *  - a commit without an answer is settled as a failure behind the same fence: had it been done,
+ * the fence finds SUCCESS and nothing happens; had it not, the job is tried again;
+ *  - while PostgreSQL is away nothing is acknowledged; the slot waits with its job.
+ */
+#include "worker/settle.h"
+
+#include <sodium.h>
+
+#include "common/clock.h"
+#include "common/jobs_run.h"
+#include "common/log.h"
+
+enum { WAIT_FOR_DATABASE_MS = 200 };
+
+static struct attempt attempt_of(const struct item *item)
+{
+    return (struct attempt){.id = item->job.id, .number = item->job.attempt};
+}
+
+static bool is_fast(const struct item *item) { return item->delivery.kind == DELIVERY_FAST; }
+
+/* Wait before the next attempt; negative when this was the last. */
+static int64_t retry_delay_us(const struct settling *s, const struct task_run *run,
+                              enum task_outcome outcome)
+{
+    const struct conf *conf = s->process->conf;
+    int64_t max_s =
+        s->task && s->task->retry_max_s ? s->task->retry_max_s : conf->retry_max_seconds;
+    int64_t backoff_us;
+
+    if (outcome == TASK_FAIL || run->attempt >= run->max_attempts)
+        return -1;
+    backoff_us = job_backoff_us(run->attempt, conf->retry_base_ms * US_PER_MS, max_s * US_PER_S,
+                                randombytes_random());
+    return run->retry_after_us > backoff_us ? run->retry_after_us : backoff_us;
+}
+
+/* ---- success ---- */
+
+/* The jobs that this one added are committed; what cannot be pushed now, the scheduler delivers. */
+static void push_follow_ups(const struct settling *s, const struct task_run *run)
+{
+    for (int i = 0; i < run->follow_up_count; i++) {
+        const struct job_ready *ready = &run->follow_ups[i];
+        struct queue_stream stream = queue_stream_of(ready->queue, ready->priority);
+        struct err e = {0};
+
+        if (ready->is_ready && queue_push(s->redis, &stream, &ready->id, 1, &e))
+            log_debug("push_failed", L_STR("pushed_job", ready->id.text), L_ERR(&e));
+    }
+}
+
+static enum err_code commit_success(const struct settling *s, struct task_run *run, struct err *e)
+{
+    struct attempt attempt = attempt_of(s->item);
+    enum err_code rc = jobs_succeed(s->db, &attempt, run->result, e);
+
+    if (run->tx.db && !rc)
+        return db_commit(&run->tx, e);
+    db_rollback(&run->tx);
+    return rc;
+}
+
+/* ---- failure ---- */
+
+static enum err_code write_failure(const struct settling *s, const struct task_run *run,
+                                   int64_t delay_us, const struct err *why, struct err *e)
+{
+    const char *detail = *why->detail ? why->detail : NULL;
+    struct attempt attempt;
+
+    if (is_fast(s->item))
+        return jobs_adopt_fast(s->db, &s->item->delivery,
+                               &s->process->streams[s->item->delivery.stream], s->process->name,
+                               run->max_attempts, delay_us, why->text, detail, e);
+    attempt = attempt_of(s->item);
+    return jobs_fail(s->db, &attempt, delay_us, why->text, detail, e);
+}
+
+static void count_failure(const struct settling *s, int64_t delay_us, const struct err *why)
+{
+    if (delay_us < 0) {
+        atomic_fetch_add(&s->process->failed, 1);
+        log_error("job_failed", L_ERR(why));
+    } else {
+        atomic_fetch_add(&s->process->retried, 1);
+        log_warn("job_retry", L_INT("delay_ms", delay_us / US_PER_MS), L_ERR(why));
+    }
+}
+
+/* Writes the failure, however long PostgreSQL is away; gives up when the process ends. */
+static bool settle_failure(const struct settling *s, const struct task_run *run, int64_t delay_us,
+                           const struct err *why)
+{
+    for (;;) {
+        struct err e = {0};
+        enum err_code rc = write_failure(s, run, delay_us, why, &e);
+
+        if (!rc) {
+            count_failure(s, delay_us, why);
+            return true;
+        }
+        if (rc == ERR_CONFLICT) {
+            log_warn("job_not_ours", L_ERR(why));
+            return false;
+        }
+        if (!err_is_transient(rc)) {
+            log_error("settle_failed", L_ERR(&e));
+            return false;
+        }
+        log_debug("settle_waits", L_ERR(&e));
+        if (!process_pause(s->process, WAIT_FOR_DATABASE_MS * US_PER_MS))
+            return false;
+    }
+}
+
+/* ---- the decision ---- */
+
+static bool settle_success(const struct settling *s, struct task_run *run, struct err *e)
+{
+    enum err_code rc = is_fast(s->item) && !run->tx.db ? ERR_OK
+                       : is_fast(s->item)              ? db_commit(&run->tx, e)
+                                                       : commit_success(s, run, e);
+
+    if (rc == ERR_CONFLICT && !*db_constraint(s->db)) {
+        log_warn("job_not_ours", L_ERR(e));
+        return false;
+    }
+    if (rc)
+        return settle_failure(s, run, retry_delay_us(s, run, TASK_RETRY), e);
+    atomic_fetch_add(&s->process->succeeded, 1);
+    push_follow_ups(s, run);
+    return true;
+}
+
+bool settle(const struct settling *settling, struct task_run *run, enum task_outcome outcome,
+            struct err *e)
+{
+    int64_t delay_us;
+
+    if (outcome == TASK_DONE)
+        return settle_success(settling, run, e);
+    db_rollback(&run->tx);
+    if (!e->code)
+        (void)err_set(e, ERR_INTERNAL, "the task gave no reason");
+    delay_us = retry_delay_us(settling, run, outcome);
+    return settle_failure(settling, run, delay_us, e);
+}
+
+bool settle_undecodable(const struct settling *settling)
+{
+    const struct queue_delivery *delivery = &settling->item->delivery;
+
+    for (;;) {
+        struct err e = {0};
+        enum err_code rc = jobs_bury_undecodable(settling->db, delivery,
+                                                 &settling->process->streams[delivery->stream],
+                                                 settling->process->name, &e);
+
+        if (!rc) {
+            atomic_fetch_add(&settling->process->failed, 1);
+            log_error("entry_undecodable", L_STR("entry", delivery->entry),
+                      L_STR("reason", delivery->reason));
+            return true;
+        }
+        if (!err_is_transient(rc)) {
+            log_error("settle_failed", L_ERR(&e));
+            return false;
+        }
+        if (!process_pause(settling->process, WAIT_FOR_DATABASE_MS * US_PER_MS))
+            return false;
+    }
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The one place that decides what becomes of a job after its run: commit first, acknowledge second.
+ */
+#ifndef WORKER_SETTLE_H
+#define WORKER_SETTLE_H
+
+#include <stdbool.h>
+
+#include "common/db.h"
+#include "common/err.h"
+#include "common/redis.h"
+#include "worker/process.h"
+#include "worker/task.h"
+
+/* What a slot settles with. Borrowed. */
+struct settling {
+    struct process *process;
+    struct db *db;
+    struct redis *redis;     /* for the jobs that this one added */
+    const struct task *task; /* NULL: no such task in this build */
+    struct item *item;
+};
+
+/* Settles a job that ran (or could not). Gives whether its entry is to be acknowledged: false
+ * leaves it to whoever has taken it over, or to the next worker. */
+bool settle(const struct settling *settling, struct task_run *run, enum task_outcome outcome,
+            struct err *e);
+
+/* An entry that is no job. The same meaning of the result. */
+bool settle_undecodable(const struct settling *settling);
+
+#endif
