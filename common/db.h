@@ -76,6 +76,9 @@ bool db_is_connected(const struct db *db);
 void db_disconnect(struct db *db);
 int db_socket(const struct db *db); /* -1 when not connected */
 
+/* Asks the server for a sign of life, connecting when needed. */
+enum err_code db_ping(struct db *db, struct err *e) MUST_CHECK;
+
 /* Runs a statement; db_exec() is for those whose rows nobody wants and gives the number of rows
  * that it touched (ret_rows may be NULL). */
 enum err_code db_query(struct db *db, const struct db_stmt *stmt, struct db_args args,
