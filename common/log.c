@@ -126,7 +126,7 @@ static void add_head(struct buf *line, enum log_level level, const char *event)
 
 void log_write(enum log_level level, const char *event, ...)
 {
-    AUTO_VALUE(buf_release) struct buf line;
+    AUTO_VALUE(buf_release) struct buf line = {0};
     const struct log_field *field;
     va_list args;
 
