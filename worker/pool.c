@@ -236,17 +236,21 @@ size_t pool_list_done(struct pool *pool, struct queue_entry *entries, size_t max
     return list(pool, is_done, entries, max);
 }
 
-void pool_forget_done(struct pool *pool, size_t count)
+/* An item that was listed as DONE stays where it is in the list, but another one before it may have
+ * become DONE since: counting would forget that one, whose entry nobody has acknowledged. */
+void pool_forget_done(struct pool *pool, const struct queue_entry *entries, size_t count)
 {
     struct item *next;
+    size_t k = 0;
 
     pthread_mutex_lock(&pool->lock);
-    for (struct item *item = pool->first; item && count > 0; item = next) {
+    for (struct item *item = pool->first; item && k < count; item = next) {
         next = item->next;
-        if (item->state != ITEM_DONE)
+        if (item->state != ITEM_DONE || item->delivery.stream != entries[k].stream ||
+            strcmp(item->delivery.entry, entries[k].entry) != 0)
             continue;
         drop(pool, item);
-        count--;
+        k++;
     }
     pthread_mutex_unlock(&pool->lock);
 }

@@ -59,8 +59,8 @@ void pool_finish(struct pool *pool, struct item *item, bool acknowledge);
 /* Copies of what is held; at most `max`; how many. */
 size_t pool_list_held(struct pool *pool, struct queue_entry *entries, size_t max);
 size_t pool_list_done(struct pool *pool, struct queue_entry *entries, size_t max);
-/* The first `count` DONE items are acknowledged: forget them. */
-void pool_forget_done(struct pool *pool, size_t count);
+/* These, as pool_list_done() gave them, are acknowledged: forget them. */
+void pool_forget_done(struct pool *pool, const struct queue_entry *entries, size_t count);
 /* Waits until an item is DONE, the pool is poked, or the time is over. */
 void pool_wait_done(struct pool *pool, int64_t timeout_us);
 void pool_poke(struct pool *pool);
