@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of till-api share: the context of a request thread, the scopes of routes, and the
+ * list of handlers. To add an endpoint: its handler here and in the file of its resource, its row
+ * in routes.c.
+ */
+#ifndef API_API_H
+#define API_API_H
+
+#include "api/http.h"
+#include "common/conf.h"
+#include "common/db.h"
+#include "common/redis.h"
+
+enum scope {
+    SCOPE_PUBLIC = 0,
+    SCOPE_USER,  /* an access token */
+    SCOPE_STAFF, /* of a user who is staff */
+};
+
+/* Of one request thread, and nobody else's. */
+struct api {
+    struct db *db;
+    struct redis *redis;
+    const struct conf *conf;
+};
+
+static inline struct api *api_of(const struct request *req) { return req->context; }
+
+/* routes.c */
+extern const struct route api_routes[];
+extern const size_t api_routes_count;
+
+/* setup.c: everything that server_start() needs. */
+void api_configure(const struct conf *conf, struct server_config *ret_config);
+
+/* guard.c: the hooks of struct server_config. */
+bool guard_authorise(struct request *req, struct reply *reply);
+bool guard_admit(struct request *req, struct reply *reply);
+
+/* auth.c */
+http_handler auth_register;
+http_handler auth_login;
+http_handler auth_refresh;
+http_handler auth_logout;
+/* users.c */
+http_handler users_index;
+http_handler users_show;
+/* catalogue.c */
+http_handler categories_index;
+http_handler categories_show;
+http_handler products_index;
+http_handler products_show;
+/* orders.c */
+http_handler orders_index;
+http_handler orders_add;
+http_handler orders_show;
+http_handler orders_current;
+/* payments.c */
+http_handler payments_index;
+http_handler payments_add;
+http_handler payments_show;
+http_handler payments_pay_order;
+/* health.c */
+http_handler health_live;
+http_handler health_ready;
+http_handler api_root;
+
+/* The id in path parameter 0. False: it is none, so nothing has it (404). */
+bool api_path_id(const struct request *req, int64_t *ret_id);
+
+#endif

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Validation of bodies; see fields.h. Pure: nothing here asks the database.
+ */
+#include "api/fields.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/auto.h"
+#include "common/buf.h"
+#include "common/json.h"
+#include "common/mem.h"
+#include "common/text.h"
+
+enum { MESSAGE_SIZE = 400 };
+
+const char *fields_type_name(const json_t *value)
+{
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return "dict";
+    case JSON_ARRAY:
+        return "list";
+    case JSON_STRING:
+        return "str";
+    case JSON_INTEGER:
+        return "int";
+    case JSON_REAL:
+        return "float";
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return "bool";
+    case JSON_NULL:
+        break;
+    }
+    return "NoneType";
+}
+
+void fields_begin_nested(struct fields *f, const json_t *object)
+{
+    *f = (struct fields){.data = object, .errors = json_object(), .texts = json_array()};
+}
+
+bool fields_begin(struct fields *f, const json_t *data, struct reply *reply)
+{
+    fields_begin_nested(f, data);
+    if (!data || json_is_object(data))
+        return true;
+    fields_error(f, "non_field_errors", "Invalid data. Expected a dictionary, but got %s.",
+                 fields_type_name(data));
+    f->data = NULL;
+    (void)fields_end(f, reply);
+    return false;
+}
+
+void fields_release(struct fields *f)
+{
+    json_decref(f->errors);
+    json_decref(f->texts);
+    *f = (struct fields){0};
+}
+
+void fields_error(struct fields *f, const char *name, const char *format, ...)
+{
+    char message[MESSAGE_SIZE];
+    json_t *list = json_object_get(f->errors, name);
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    if (!list) {
+        list = json_array();
+        (void)json_object_set_new(f->errors, name, list);
+    }
+    (void)json_array_append_new(list, json_string(message));
+}
+
+void fields_error_no_object(struct fields *f, const char *name, int64_t id)
+{
+    fields_error(f, name, "Invalid pk \"%" PRId64 "\" - object does not exist.", id);
+}
+
+/* The value of a field that is present and not null; else what is wrong is noted. */
+static const json_t *take(struct fields *f, const char *name, unsigned rules)
+{
+    const json_t *value = json_object_get(f->data, name);
+
+    if (f->known_count < FIELDS_MAX)
+        f->known[f->known_count++] = name;
+    if (!value) {
+        if (!(rules & FIELD_OPTIONAL))
+            fields_error(f, name, "This field is required.");
+        return NULL;
+    }
+    if (json_is_null(value)) {
+        fields_error(f, name, "This field may not be null.");
+        return NULL;
+    }
+    return value;
+}
+
+static bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+/* A copy that lives as long as `f`, without the blanks around it unless the rules keep them. */
+static const char *keep(struct fields *f, const char *text, unsigned rules)
+{
+    size_t len = strlen(text);
+    json_t *copy;
+
+    if (!(rules & FIELD_RAW)) {
+        while (len > 0 && is_blank(text[len - 1]))
+            len--;
+        while (len > 0 && is_blank(*text)) {
+            text++;
+            len--;
+        }
+    }
+    copy = json_stringn(text, len);
+    (void)json_array_append_new(f->texts, copy);
+    return json_string_value(copy);
+}
+
+const char *fields_text(struct fields *f, const char *name, size_t max, unsigned rules)
+{
+    const json_t *value = take(f, name, rules);
+    char number[24];
+    const char *text;
+
+    if (!value)
+        return NULL;
+    if (json_is_integer(value)) {
+        (void)snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        text = keep(f, number, rules);
+    } else if (json_is_string(value)) {
+        text = keep(f, json_string_value(value), rules);
+    } else {
+        fields_error(f, name, "Not a valid string.");
+        return NULL;
+    }
+    if (!*text && !(rules & FIELD_BLANK)) {
+        fields_error(f, name, "This field may not be blank.");
+        return NULL;
+    }
+    if (text_count_chars(text) > max) {
+        fields_error(f, name, "Ensure this field has no more than %zu characters.", max);
+        return NULL;
+    }
+    return text;
+}
+
+/* One part of a dot-separated name: letters, digits and `others`, not empty. */
+static bool is_part(const char *text, size_t len, const char *others)
+{
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+
+        if (!plain && !strchr(others, c))
+            return false;
+    }
+    return len > 0;
+}
+
+static bool is_dotted(const char *text, size_t len, const char *others, size_t part_max,
+                      int *ret_parts)
+{
+    *ret_parts = 0;
+    for (size_t from = 0; from <= len;) {
+        const char *dot = memchr(text + from, '.', len - from);
+        size_t part = dot ? (size_t)(dot - text) - from : len - from;
+
+        if (part > part_max || !is_part(text + from, part, others))
+            return false;
+        (*ret_parts)++;
+        from += part + 1;
+    }
+    return true;
+}
+
+static bool has_hyphen_at_edge(const char *domain)
+{
+    return *domain == '-' || domain[strlen(domain) - 1] == '-' || strstr(domain, "-.") ||
+           strstr(domain, ".-");
+}
+
+/* The dot-atom form of RFC 5322 and a domain with a dot in it, which is what Django takes. */
+static bool is_email(const char *text)
+{
+    const char *at = strrchr(text, '@');
+    int parts;
+
+    if (!at || at - text > 64 || !at[1] ||
+        !is_dotted(text, (size_t)(at - text), "!#$%&'*+/=?^_`{}|~-", 64, &parts))
+        return false;
+    return is_dotted(at + 1, strlen(at + 1), "-", 63, &parts) && !has_hyphen_at_edge(at + 1) &&
+           (parts >= 2 || strcmp(at + 1, "localhost") == 0);
+}
+
+const char *fields_email(struct fields *f, const char *name, unsigned rules)
+{
+    const char *text = fields_text(f, name, 254, rules);
+
+    if (text && *text && !is_email(text)) {
+        fields_error(f, name, "Enter a valid email address.");
+        return NULL;
+    }
+    return text;
+}
+
+const char *fields_choice(struct fields *f, const char *name, const char *const *choices)
+{
+    const json_t *value = take(f, name, 0);
+    AUTO(mem_free) char *shown = NULL;
+
+    if (!value)
+        return NULL;
+    for (; *choices; choices++)
+        if (json_is_string(value) && strcmp(json_string_value(value), *choices) == 0)
+            return *choices;
+    shown = json_is_string(value) ? mem_dup(json_string_value(value)) : json_write(value);
+    fields_error(f, name, "\"%.200s\" is not a valid choice.", shown ? shown : "");
+    return NULL;
+}
+
+/* An integer, or a text of one, as forms have it. */
+static bool to_int(const json_t *value, int64_t *ret)
+{
+    if (json_is_integer(value)) {
+        *ret = json_integer_value(value);
+        return true;
+    }
+    return json_is_string(value) &&
+           text_to_int(json_string_value(value), INT64_MIN, INT64_MAX, ret);
+}
+
+bool fields_int(struct fields *f, const char *name, int64_t min, int64_t max, int64_t *ret_value)
+{
+    const json_t *value = take(f, name, 0);
+    int64_t number;
+
+    if (!value)
+        return false;
+    if (!to_int(value, &number))
+        fields_error(f, name, "A valid integer is required.");
+    else if (number < min)
+        fields_error(f, name, "Ensure this value is greater than or equal to %" PRId64 ".", min);
+    else if (number > max)
+        fields_error(f, name, "Ensure this value is less than or equal to %" PRId64 ".", max);
+    else {
+        *ret_value = number;
+        return true;
+    }
+    return false;
+}
+
+bool fields_id(struct fields *f, const char *name, int64_t *ret_id)
+{
+    const json_t *value = take(f, name, 0);
+
+    if (!value)
+        return false;
+    if (to_int(value, ret_id)) {
+        if (*ret_id > 0)
+            return true;
+        fields_error_no_object(f, name, *ret_id);
+        return false;
+    }
+    fields_error(f, name, "Incorrect type. Expected pk value, received %s.",
+                 fields_type_name(value));
+    return false;
+}
+
+static bool is_known(const struct fields *f, const char *name)
+{
+    for (size_t i = 0; i < f->known_count; i++)
+        if (strcmp(f->known[i], name) == 0)
+            return true;
+    return false;
+}
+
+void fields_refuse_unknown(struct fields *f)
+{
+    for (void *at = json_object_iter((json_t *)(uintptr_t)f->data); at;
+         at = json_object_iter_next((json_t *)(uintptr_t)f->data, at)) {
+        const char *name = json_object_iter_key(at);
+
+        if (!is_known(f, name))
+            fields_error(f, name, "This field is not known.");
+    }
+}
+
+bool fields_are_good(const struct fields *f) { return json_object_size(f->errors) == 0; }
+
+bool fields_end(struct fields *f, struct reply *reply)
+{
+    struct err e = {0};
+
+    if (f->data)
+        fields_refuse_unknown(f);
+    if (fields_are_good(f))
+        return true;
+    if (reply_json(reply, 400, json_incref(f->errors), &e))
+        reply_detail(reply, 400, "The request is not valid.");
+    return false;
+}
+
+void fields_reply_error(struct reply *reply, const char *name, const char *text)
+{
+    reply_bytes(reply, 400, "application/json", "{", 1);
+    buf_add_json(&reply->body, name);
+    buf_add_str(&reply->body, ":[");
+    buf_add_json(&reply->body, text);
+    buf_add_str(&reply->body, "]}");
+}

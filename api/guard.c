@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What stands before every handler of till-api: who is asking (SimpleJWT's rules and texts), what
+ * the client accepts, the parsing of the body, and the refusal of card data. A handler that runs
+ * has a known user and a body that was looked through.
+ */
+#include "api/api.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "api/card.h"
+#include "api/token.h"
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/users.h"
+
+/* ---- who is asking ---- */
+
+static bool refuse(struct reply *reply, const char *detail, const char *code)
+{
+    reply_detail(reply, 401, detail);
+    if (code) {
+        reply->body.len--; /* the closing brace */
+        buf_add_str(&reply->body, ",\"code\":");
+        buf_add_json(&reply->body, code);
+        buf_add_char(&reply->body, '}');
+    }
+    reply_header(reply, "WWW-Authenticate", "Bearer realm=\"api\"");
+    return false;
+}
+
+static bool refuse_token(struct reply *reply, enum token_verdict verdict)
+{
+    (void)refuse(reply, "", NULL);
+    buf_clear(&reply->body);
+    buf_addf(
+        &reply->body,
+        "{\"detail\":\"Given token not valid for any token type\",\"code\":\"token_not_valid\","
+        "\"messages\":[{\"token_class\":\"AccessToken\",\"token_type\":\"access\","
+        "\"message\":\"%s\"}]}",
+        verdict == TOKEN_WRONG_KIND ? "Token has wrong type" : "Token is invalid or expired");
+    return false;
+}
+
+/* The token of "Authorization: Bearer TOKEN". False: the reply says what is wrong. */
+static bool find_token(const struct request *req, const char **ret_token, size_t *ret_len,
+                       struct reply *reply)
+{
+    const char *header = request_header(req, "Authorization");
+    size_t scheme = header ? strcspn(header, " \t") : 0;
+    const char *token = header ? header + scheme + strspn(header + scheme, " \t") : "";
+    size_t len = strcspn(token, " \t");
+
+    if (scheme != strlen("Bearer") || strncmp(header, "Bearer", scheme) != 0)
+        return refuse(reply, "Authentication credentials were not provided.", NULL);
+    if (len == 0 || token[len + strspn(token + len, " \t")])
+        return refuse(reply, "Authorization header must contain two space-delimited values",
+                      "bad_authorization_header");
+    *ret_token = token;
+    *ret_len = len;
+    return true;
+}
+
+static bool refuse_unavailable(struct reply *reply, const struct err *e)
+{
+    log_error("request_failed", L_STR("step", "authorise"), L_ERR(e));
+    reply_detail(reply, 503, "The service is not available at the moment.");
+    reply_header(reply, "Retry-After", "1");
+    return false;
+}
+
+/* Tokens outlive rights, so the user is looked up at each request. */
+static bool load_user(struct request *req, int64_t id, struct reply *reply)
+{
+    AUTO_VALUE(user_release) struct user user = {0};
+    struct err e = {0};
+    enum err_code rc = users_find(api_of(req)->db, id, &user, &e);
+
+    if (rc == ERR_UNAVAILABLE) { /* the connection may have died while it was idle */
+        err_clear(&e);
+        rc = users_find(api_of(req)->db, id, &user, &e);
+    }
+    if (rc == ERR_NOT_FOUND)
+        return refuse(reply, "User not found", "user_not_found");
+    if (rc)
+        return refuse_unavailable(reply, &e);
+    if (!user.is_active)
+        return refuse(reply, "User is inactive", "user_inactive");
+    req->user.id = user.id;
+    req->user.is_staff = user.is_staff;
+    if (!text_format(req->user.name, sizeof req->user.name, "%s", user.username))
+        req->user.name[sizeof req->user.name - 1] = '\0';
+    return true;
+}
+
+bool guard_authorise(struct request *req, struct reply *reply)
+{
+    AUTO(mem_free) char *text = NULL;
+    struct token_claims claims;
+    enum token_verdict verdict;
+    const char *token;
+    size_t len;
+
+    if (!find_token(req, &token, &len, reply))
+        return false;
+    text = mem_dup_n(token, len);
+    verdict =
+        token_read(api_of(req)->conf->jwt_secret, text, TOKEN_ACCESS, clock_wall_us(), &claims);
+    if (verdict != TOKEN_GOOD)
+        return refuse_token(reply, verdict);
+    if (!load_user(req, claims.user_id, reply))
+        return false;
+    if (req->match.route->scope == SCOPE_STAFF && !req->user.is_staff) {
+        reply_detail(reply, 403, "You do not have permission to perform this action.");
+        return false;
+    }
+    return true;
+}
+
+/* ---- what the client accepts ---- */
+
+static bool accepts_json(const char *accept)
+{
+    static const char *const ranges[] = {"*/*", "application/*", "application/json"};
+
+    while (*accept) {
+        size_t len = strcspn(accept, ",");
+        size_t blanks = strspn(accept, " \t");
+        size_t end = blanks + strcspn(accept + blanks, ",; \t");
+
+        for (size_t i = 0; i < COUNT_OF(ranges); i++)
+            if (end - blanks == strlen(ranges[i]) &&
+                strncasecmp(accept + blanks, ranges[i], end - blanks) == 0)
+                return true;
+        accept += len + (accept[len] == ',');
+    }
+    return false;
+}
+
+/* ---- the body ---- */
+
+static enum err_code add_pair(void *data, const char *name, const char *value, struct err *e)
+{
+    if (json_object_set_new(data, name, json_string(value)) != 0)
+        return err_set(e, ERR_INVALID, "the form is not UTF-8");
+    return ERR_OK;
+}
+
+static bool refuse_type(const struct request *req, struct reply *reply)
+{
+    AUTO_VALUE(buf_release) struct buf text;
+    const char *type = request_header(req, "Content-Type");
+
+    buf_init(&text, 512);
+    buf_addf(&text, "Unsupported media type \"%.200s\" in request.", type ? type : "");
+    reply_detail(reply, 415, text.data);
+    return false;
+}
+
+static bool refuse_syntax(struct reply *reply, const char *what, const struct err *e)
+{
+    AUTO_VALUE(buf_release) struct buf text;
+
+    buf_init(&text, 512);
+    buf_addf(&text, "%s parse error - %s", what, e->text);
+    reply_detail(reply, 400, text.data);
+    return false;
+}
+
+/* Parses the body into req->data. No body is an empty object, whatever its type. */
+static bool parse_body(struct request *req, struct reply *reply)
+{
+    struct err e = {0};
+
+    if (req->body_len == 0) {
+        req->data = json_object();
+        return true;
+    }
+    if (request_has_type(req, "application/json"))
+        return !json_read(req->body, req->body_len, HTTP_BODY_MAX, &req->data, &e) ||
+               refuse_syntax(reply, "JSON", &e);
+    if (request_has_type(req, "application/x-www-form-urlencoded")) {
+        req->data = json_object();
+        return !form_each(req->body, req->body_len, add_pair, req->data, &e) ||
+               refuse_syntax(reply, "Form", &e);
+    }
+    return refuse_type(req, reply);
+}
+
+/* ---- card data ---- */
+
+static enum err_code check_pair(void *unused, const char *name, const char *value, struct err *e)
+{
+    (void)unused;
+    if (card_is_field(name) || card_is_in_text(name) || card_is_in_text(value))
+        return err_set(e, ERR_DENIED, "card data");
+    return ERR_OK;
+}
+
+static bool carries_card_data(const struct request *req)
+{
+    const char *key = request_header(req, "Idempotency-Key");
+
+    for (size_t i = 0; i < req->match.params_count; i++)
+        if (card_is_in_text(req->match.params[i]))
+            return true;
+    return form_each(req->query, strlen(req->query), check_pair, NULL, NULL) == ERR_DENIED ||
+           (key && card_is_in_text(key)) || card_is_in_json(req->data);
+}
+
+bool guard_admit(struct request *req, struct reply *reply)
+{
+    const char *accept = request_header(req, "Accept");
+
+    if (accept && *accept && !accepts_json(accept)) {
+        reply_detail(reply, 406, "Could not satisfy the request Accept header.");
+        return false;
+    }
+    if (!parse_body(req, reply))
+        return false;
+    if (carries_card_data(req)) {
+        reply_detail(reply, 422,
+                     "Card data must not be sent to this service. Send the payment_token that the "
+                     "payment gateway gave for the card.");
+        return false;
+    }
+    return true;
+}

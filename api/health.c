@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * /healthz (this process answers), /readyz (it can do its work) and the list of resources at /api/.
+ */
+#include "api/api.h"
+
+#include <string.h>
+
+#include "common/queue.h"
+
+enum err_code health_live(struct request *req, struct reply *reply, struct err *e)
+{
+    (void)req;
+    return reply_json(reply, 200, json_pack("{s:s}", "status", "ok"), e);
+}
+
+/* Without Redis orders and payments are still accepted, so only the database decides. */
+enum err_code health_ready(struct request *req, struct reply *reply, struct err *e)
+{
+    const struct api *api = api_of(req);
+    bool is_stopping = server_is_stopping(req->server);
+    bool has_database = !db_ping(api->db, NULL) || !db_ping(api->db, NULL);
+    bool has_redis = !queue_ping(api->redis, NULL);
+    bool is_ready = has_database && !is_stopping;
+
+    return reply_json(reply, is_ready ? 200 : 503,
+                      json_pack("{s:s, s:s, s:s}", "status",
+                                is_stopping ? "stopping"
+                                : is_ready  ? "ok"
+                                            : "unavailable",
+                                "database", has_database ? "ok" : "unavailable", "redis",
+                                has_redis ? "ok" : "unavailable"),
+                      e);
+}
+
+enum err_code api_root(struct request *req, struct reply *reply, struct err *e)
+{
+    static const char *const names[] = {"users", "categories", "products", "orders", "payments"};
+    const char *host = request_header(req, "Host");
+    json_t *root = json_object();
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        (void)json_object_set_new(
+            root, names[i], json_sprintf("http://%s/api/%s/", host ? host : "localhost", names[i]));
+    return reply_json(reply, 200, root, e);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Lists in pages, as Django REST framework's PageNumberPagination gives them: ?page= from 1,
+ * ?page_size= up to PAGE_SIZE_MAX; {"count", "next", "previous", "results"}.
+ */
+#ifndef API_PAGE_H
+#define API_PAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "api/http.h"
+
+enum { PAGE_SIZE = 20, PAGE_SIZE_MAX = 100 };
+
+struct page {
+    int64_t number; /* 1 is the first */
+    int64_t size;
+    int64_t offset;
+};
+
+/* False: the reply is the 404 of a page that is no number. */
+bool page_read(const struct request *req, struct page *ret_page, struct reply *reply);
+
+/* Takes the results. A page beyond the last is 404, but the first of nothing is empty. */
+enum err_code page_reply(const struct request *req, const struct page *page, int64_t total,
+                         json_t *take_results, struct reply *reply, struct err *e) MUST_CHECK;
+
+#endif

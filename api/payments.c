@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * /api/payments/ and /payment/pay/<id>/ (the same under /market/). A payment is accepted here and
+ * made by a worker: 202 with the payment, its task and where to look for the outcome.
+ */
+#include "common/payments.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "api/fields.h"
+#include "api/once.h"
+#include "api/page.h"
+#include "common/log.h"
+#include "common/money.h"
+#include "common/queue.h"
+
+/* payment_uuid and payment_status stand for clients of the shop that Till replaces. */
+static json_t *payment_json(const struct payment *payment)
+{
+    char amount[MONEY_TEXT_SIZE];
+    json_t *json;
+
+    money_format(payment->amount, amount);
+    json = json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s?}", "id",
+                     payment->id.text, "order_id", (json_int_t)payment->order_id, "payment_uuid",
+                     payment->id.text, "payment_method", payment->method, "payment_status",
+                     payment->status, "status", payment->status, "amount", amount, "transaction_id",
+                     payment->reference, "created_at", payment->created_at, "updated_at",
+                     payment->updated_at, "paid_at", payment->paid_at);
+    if (json && payment->failure_code)
+        (void)json_object_set_new(json, "failure_code", json_string(payment->failure_code));
+    return json;
+}
+
+/* ---- reading ---- */
+
+enum err_code payments_index(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO_VALUE(payments_release) struct payments list = {0};
+    struct page page;
+    int64_t total;
+    json_t *results;
+    enum err_code rc;
+
+    if (!page_read(req, &page, reply))
+        return ERR_OK;
+    rc = payments_list(api_of(req)->db, req->user.id, page.size, page.offset, &list, &total, e);
+    if (rc)
+        return rc;
+    results = json_array();
+    for (size_t i = 0; i < list.count; i++)
+        (void)json_array_append_new(results, payment_json(&list.items[i]));
+    return page_reply(req, &page, total, results, reply, e);
+}
+
+enum err_code payments_show(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO_VALUE(payment_release) struct payment payment = {0};
+    struct uuid id;
+    enum err_code rc;
+
+    if (!uuid_parse(request_param(req, 0), &id))
+        return err_set(e, ERR_NOT_FOUND, "there is no such payment");
+    rc = payments_find(api_of(req)->db, req->user.id, &id, &payment, e);
+    return rc ? rc : reply_json(reply, 200, payment_json(&payment), e);
+}
+
+/* ---- paying ---- */
+
+struct wish {
+    struct payment_new payment;
+    bool order_in_path; /* where a wrong order is 404 instead of a field's error */
+    struct job_ready job;
+};
+
+static const char *text_of(enum payment_refusal refusal)
+{
+    switch (refusal) {
+    case PAYMENT_REFUSED_PAID:
+        return "Order is already paid.";
+    case PAYMENT_REFUSED_CANCELLED:
+        return "Order is cancelled.";
+    case PAYMENT_REFUSED_EXPIRED:
+        return "Order has expired.";
+    case PAYMENT_REFUSED_IN_PROGRESS:
+        break;
+    }
+    return "A payment for this order is already in progress.";
+}
+
+static enum err_code reply_no_order(const struct wish *wish, struct reply *reply, struct err *e)
+{
+    char text[80];
+
+    if (wish->order_in_path)
+        return err_set(e, ERR_NOT_FOUND, "there is no such order");
+    if (!text_format(text, sizeof text, "Invalid pk \"%" PRId64 "\" - object does not exist.",
+                     wish->payment.order_id))
+        text[0] = '\0';
+    fields_reply_error(reply, "order_id", text);
+    return ERR_OK;
+}
+
+static enum err_code accept(const struct payment *payment, const struct job_ready *job,
+                            struct reply *reply, struct err *e)
+{
+    json_t *json = payment_json(payment);
+    char location[80];
+
+    if (json)
+        (void)json_object_set_new(json, "task_id", json_string(job->id.text));
+    if (text_format(location, sizeof location, "/api/payments/%s/", payment->id.text))
+        reply_header(reply, "Location", location);
+    return reply_json(reply, 202, json, e);
+}
+
+static enum err_code start(struct request *req, struct reply *reply, void *data, struct err *e)
+{
+    AUTO_VALUE(payment_release) struct payment payment = {0};
+    struct wish *wish = data;
+    enum payment_refusal refusal;
+    struct err failure = {0};
+    enum err_code rc =
+        payments_start(api_of(req)->db, &wish->payment, &payment, &wish->job, &refusal, &failure);
+
+    if (rc == ERR_NOT_FOUND)
+        return reply_no_order(wish, reply, e);
+    if (rc == ERR_CONFLICT) {
+        fields_reply_error(reply, "order_id", text_of(refusal));
+        return ERR_OK;
+    }
+    if (rc)
+        return err_set_detail(e, rc, failure.detail, "%s", failure.text);
+    return accept(&payment, &wish->job, reply, e);
+}
+
+/* The job is safe in the database; without Redis the scheduler puts it into its stream later. */
+static void push(struct request *req, void *data)
+{
+    const struct wish *wish = data;
+    struct queue_stream stream = queue_stream_of(wish->job.queue, wish->job.priority);
+    struct err e = {0};
+
+    if (queue_push(api_of(req)->redis, &stream, &wish->job.id, 1, &e))
+        log_debug("push_failed", L_STR("job_id", wish->job.id.text), L_ERR(&e));
+}
+
+/* The fields that both ways of paying share. False: the reply is filled. */
+static bool read_wish(struct fields *f, struct wish *wish, struct reply *reply)
+{
+    wish->payment.method = fields_choice(f, "payment_method", payment_methods);
+    if (fields_are_good(f)) {
+        wish->payment.token = fields_text(f, "payment_token", PAYMENT_TOKEN_MAX, 0);
+        if (wish->payment.token && !payment_token_is_good(wish->payment.token))
+            fields_error(f, "payment_token", "Enter a valid payment token (\"pm_...\").");
+    }
+    return fields_end(f, reply);
+}
+
+static enum err_code pay(struct request *req, struct wish *wish, struct reply *reply, struct err *e)
+{
+    wish->payment.user_id = req->user.id;
+    return once_run(req, reply, &(struct once_work){.run = start, .committed = push, .data = wish},
+                    e);
+}
+
+enum err_code payments_add(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO_VALUE(fields_release) struct fields f;
+    struct wish wish = {0};
+
+    if (!fields_begin(&f, req->data, reply))
+        return ERR_OK;
+    (void)fields_id(&f, "order_id", &wish.payment.order_id);
+    if (!read_wish(&f, &wish, reply))
+        return ERR_OK;
+    return pay(req, &wish, reply, e);
+}
+
+enum err_code payments_pay_order(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO_VALUE(fields_release) struct fields f;
+    struct wish wish = {.order_in_path = true};
+
+    if (!fields_begin(&f, req->data, reply))
+        return ERR_OK;
+    if (!api_path_id(req, &wish.payment.order_id))
+        return err_set(e, ERR_NOT_FOUND, "there is no such order");
+    if (!read_wish(&f, &wish, reply))
+        return ERR_OK;
+    return pay(req, &wish, reply, e);
+}

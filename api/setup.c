@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How till-api uses the server of http.h: its headers, and what each request thread owns.
+ */
+#include "api/api.h"
+
+#include "common/mem.h"
+#include "common/text.h"
+
+enum { REDIS_TIMEOUT_MS = 500 }; /* a request must not wait for what may come later */
+
+static const struct header headers[] = {
+    {"Vary", "Accept"},
+    {"Cache-Control", "no-store"},
+    {"X-Content-Type-Options", "nosniff"},
+    {"X-Frame-Options", "DENY"},
+    {"Referrer-Policy", "same-origin"},
+    {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
+    {"Strict-Transport-Security", "max-age=31536000; includeSubDomains"},
+    {NULL, NULL},
+};
+
+static void *thread_new(void *data)
+{
+    const struct conf *conf = data;
+    struct api *api = mem_alloc(sizeof *api);
+
+    api->conf = conf;
+    api->db = db_open(conf->database_url, "till-api");
+    api->redis = redis_open(conf->redis_url, "till-api", REDIS_TIMEOUT_MS);
+    return api;
+}
+
+static void thread_free(void *context)
+{
+    struct api *api = context;
+
+    db_close(api->db);
+    redis_close(api->redis);
+    mem_free(api);
+}
+
+void api_configure(const struct conf *conf, struct server_config *ret_config)
+{
+    *ret_config = (struct server_config){
+        .listen = conf->api_listen,
+        .threads = (int)conf->api_threads,
+        .routes = api_routes,
+        .routes_count = api_routes_count,
+        .headers = headers,
+        .data = (void *)(uintptr_t)conf,
+        .thread_new = thread_new,
+        .thread_free = thread_free,
+        .authorise = guard_authorise,
+        .admit = guard_admit,
+    };
+}
+
+bool api_path_id(const struct request *req, int64_t *ret_id)
+{
+    return text_to_int(request_param(req, 0), 1, INT64_MAX, ret_id);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * /api/users/: oneself; for staff everybody.
+ */
+#include "common/users.h"
+
+#include "api/api.h"
+#include "api/page.h"
+
+static json_t *user_json(const struct user *user)
+{
+    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:s}", "id", (json_int_t)user->id,
+                     "username", user->username, "email", user->email, "first_name",
+                     user->first_name, "last_name", user->last_name, "is_active", user->is_active,
+                     "is_staff", user->is_staff, "created_at", user->created_at, "updated_at",
+                     user->updated_at);
+}
+
+enum err_code users_index(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO_VALUE(users_release) struct users users = {0};
+    int64_t only_id = req->user.is_staff ? 0 : req->user.id;
+    struct page page;
+    int64_t total;
+    json_t *results;
+    enum err_code rc;
+
+    if (!page_read(req, &page, reply))
+        return ERR_OK;
+    rc = users_list(api_of(req)->db, only_id, page.size, page.offset, &users, &total, e);
+    if (rc)
+        return rc;
+    results = json_array();
+    for (size_t i = 0; i < users.count; i++)
+        (void)json_array_append_new(results, user_json(&users.items[i]));
+    return page_reply(req, &page, total, results, reply, e);
+}
+
+enum err_code users_show(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO_VALUE(user_release) struct user user = {0};
+    int64_t id;
+    enum err_code rc;
+
+    if (!api_path_id(req, &id) || (id != req->user.id && !req->user.is_staff))
+        return err_set(e, ERR_NOT_FOUND, "there is no such user");
+    rc = users_find(api_of(req)->db, id, &user, e);
+    return rc ? rc : reply_json(reply, 200, user_json(&user), e);
+}
