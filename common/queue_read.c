@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "common/buf.h"
+#include "common/clock.h"
+#include "common/json.h"
 #include "common/mem.h"
 #include "common/text.h"
 
@@ -77,7 +79,16 @@ static void mark_undecodable(const redisReply *fields, const char *key, const ch
     keep_payload(fields, delivery);
     /* The same entry, met again, gets the same id: its row is written once. */
     (void)snprintf(origin, sizeof origin, "%s %s", key, delivery->entry);
-    delivery->id = uuid_from_bytes(origin, strlen(origin));
+    delivery->id =
+        uuid_from_bytes(queue_entry_time_us(delivery->entry) / US_PER_MS, origin, strlen(origin));
+}
+
+/* What PostgreSQL takes as jsonb, since a fast job that fails becomes a row. */
+static bool is_json(const char *text, json_type type)
+{
+    AUTO(json_decref) json_t *value = NULL;
+
+    return !json_read(text, strlen(text), JOB_ARGS_MAX, &value, NULL) && json_typeof(value) == type;
 }
 
 static void decode_fast(const redisReply *fields, const char *key, struct queue_delivery *delivery)
@@ -96,11 +107,15 @@ static void decode_fast(const redisReply *fields, const char *key, struct queue_
     else if (!delivery->args || !delivery->kwargs)
         mark_undecodable(fields, key, "the entry's args or kwargs are too long or not UTF-8",
                          delivery);
+    else if (!is_json(delivery->args, JSON_ARRAY) || !is_json(delivery->kwargs, JSON_OBJECT))
+        mark_undecodable(fields, key, "the entry's args are no JSON array or its kwargs no object",
+                         delivery);
     else if (id && !uuid_parse(id->str, &delivery->id))
         mark_undecodable(fields, key, "the entry's \"id\" is no UUID", delivery);
     else if (!id) {
         (void)snprintf(origin, sizeof origin, "%s %s", key, delivery->entry);
-        delivery->id = uuid_from_bytes(origin, strlen(origin));
+        delivery->id = uuid_from_bytes(queue_entry_time_us(delivery->entry) / US_PER_MS, origin,
+                                       strlen(origin));
     }
 }
 
