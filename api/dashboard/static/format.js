@@ -20,7 +20,7 @@ export function setServerTime(date) {
 
 export const now = () => Date.now() + skew;
 
-export const count = (value) => (value === null || value === undefined ? '–' : number.format(value));
+export const count = (value) => (Number.isFinite(value) ? number.format(value) : '–');
 
 /* {count, is_exact}: counting stops at 20,000; beyond a hundred thousand it is an estimate. */
 export function sum(value) {
@@ -58,7 +58,9 @@ function waited(time) {
   return seconds < 120 ? `${seconds} s` : duration(seconds);
 }
 
-const instant = (text) => Date.parse(text.replace(/(\.\d{3})\d*Z$/, '$1Z'));
+const instant = (text) => Date.parse(String(text).replace(/(\.\d{3})\d*Z$/, '$1Z'));
+
+const isTime = (text) => Boolean(text) && !Number.isNaN(instant(text));
 
 export function exactTime(text) {
   return exact.format(instant(text)).replace(',', '.');
@@ -66,13 +68,13 @@ export function exactTime(text) {
 
 /* <time>: relative, the exact one on hover; or a dash. */
 export function time(text) {
-  if (!text) return h('span', {class: 'dim'}, '–');
+  if (!isTime(text)) return h('span', {class: 'dim'}, '–');
   return h('time', {datetime: text, title: `${exactTime(text)}\n${text}`}, relative(instant(text)));
 }
 
 /* How long ago, without "ago": the age of what waits. */
 export function age(text) {
-  if (!text) return h('span', {class: 'dim'}, '–');
+  if (!isTime(text)) return h('span', {class: 'dim'}, '–');
   return h('time', {datetime: text, title: `since ${exactTime(text)}`, 'data-age': ''},
     waited(instant(text)));
 }
@@ -88,7 +90,7 @@ export function tick() {
 }
 
 export function bytes(value) {
-  if (value === null || value === undefined) return '–';
+  if (!Number.isFinite(value)) return '–';
   if (value < 1024) return `${value} B`;
   if (value < 1024 ** 2) return `${(value / 1024).toFixed(1)} KiB`;
   if (value < 1024 ** 3) return `${(value / 1024 ** 2).toFixed(1)} MiB`;

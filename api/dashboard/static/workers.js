@@ -22,6 +22,9 @@ function status(worker) {
 
 const link = (worker) => h('a', {href: `/worker/${encodeURIComponent(worker.name)}`}, worker.name);
 
+/* Reports come from Redis, where anybody may have written: a list is one, or empty. */
+const list = (value) => (Array.isArray(value) ? value : []);
+
 /* What it has begun: its own word, else PostgreSQL's. */
 const active = (worker) => (worker.is_alive ? worker.busy ?? worker.started_jobs : worker.started_jobs);
 
@@ -35,7 +38,7 @@ function row(worker) {
     cell('Succeeded', 'number', count(worker.succeeded)),
     cell('Retried', 'number', count(worker.retried)),
     cell('Memory', 'number', bytes(worker.rss_bytes)),
-    cell('Queues', '', (worker.queues ?? []).join(', ')),
+    cell('Queues', '', list(worker.queues).join(', ')),
     cell('Last beat', 'nowrap', time(worker.beat_at)));
 }
 
@@ -94,11 +97,11 @@ function field(label, ...children) {
 }
 
 function running(worker) {
-  const jobs = worker.jobs ?? [];
+  const jobs = list(worker.jobs);
   if (!jobs.length) return h('div', {class: 'empty'}, h('p', {}, 'It is running no task.'));
   const box = table('Running tasks', [['Name'], ['UUID'], ['Started'], ['Running for', 'number']],
     h('tbody', {}, jobs.map((job) => h('tr', {},
-      cell('Name', 'name', h('a', {href: `/task/${encodeURIComponent(job.id)}`}, dotted(job.task ?? '–'))),
+      cell('Name', 'name', h('a', {href: `/task/${encodeURIComponent(job.id)}`}, dotted(String(job.task ?? '–')))),
       cell('UUID', 'code', job.id),
       cell('Started', 'nowrap', time(job.started_at)),
       cell('Running for', 'number', age(job.started_at))))));
@@ -118,7 +121,7 @@ function draw(root, name, {redis, worker}) {
         field('Version', worker.version ?? '–'), field('Up since', time(worker.started_at)),
         field('Last beat', time(worker.beat_at)), field('Memory', bytes(worker.rss_bytes)),
         field('Slots', worker.concurrency === undefined ? '–' : `${count(worker.busy)} of ${count(worker.concurrency)} busy`),
-        field('Queues', (worker.queues ?? []).join(', ') || '–'))),
+        field('Queues', list(worker.queues).join(', ') || '–'))),
       h('section', {class: 'panel', 'aria-label': 'Sums'}, h('h2', {}, 'Since its start'), h('dl', {class: 'fields'},
         field('Processed', count(worker.processed)), field('Succeeded', count(worker.succeeded)),
         field('Failed', count(worker.failed)), field('Retried', count(worker.retried)),
