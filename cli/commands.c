@@ -7,7 +7,12 @@
 #define COMMANDS(X)                                                                                \
     X(migrate)                                                                                     \
     X(seed)                                                                                        \
+    X(user_create)                                                                                 \
     X(enqueue)                                                                                     \
+    X(task_list)                                                                                   \
+    X(task_show)                                                                                   \
+    X(queue_list)                                                                                  \
+    X(worker_list)                                                                                 \
     X(settings)
 
 #define X(name) extern const struct command command_##name;

@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
+#include "common/text.h"
+
 static const char *const priority_names[] = {"high", "normal", "low"};
 
 const char *queue_priority_name(enum job_priority priority) { return priority_names[priority]; }
@@ -159,4 +162,18 @@ enum err_code queue_ack(struct redis *redis, const struct queue_stream *streams,
         sent += 4;
     }
     return redis_take_all(redis, sent, e);
+}
+
+int64_t queue_entry_time_us(const char *entry)
+{
+    int64_t ms = 0;
+    size_t digits = strspn(entry, "0123456789");
+    char text[24];
+
+    if (digits == 0 || digits >= sizeof text)
+        return 0;
+    memcpy(text, entry, digits);
+    text[digits] = '\0';
+    (void)text_to_int(text, 0, INT64_MAX / US_PER_MS, &ms);
+    return ms * US_PER_MS;
 }

@@ -157,6 +157,9 @@ enum err_code queue_list_workers(struct redis *redis, struct queue_workers *ret_
 
 /* ---- figures ---- */
 
+/* When an entry was added, from its id: wall time of Redis; 0 when it is no id. */
+int64_t queue_entry_time_us(const char *entry);
+
 struct queue_depth {
     int64_t waiting;   /* entries that no worker has got */
     int64_t pending;   /* delivered, not acknowledged */

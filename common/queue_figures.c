@@ -19,20 +19,6 @@ static const redisReply *flat_value(const redisReply *flat, const char *key)
     return NULL;
 }
 
-static int64_t entry_time_us(const char *entry)
-{
-    int64_t ms = 0;
-    size_t digits = strspn(entry, "0123456789");
-    char text[24];
-
-    if (digits == 0 || digits >= sizeof text)
-        return 0;
-    memcpy(text, entry, digits);
-    text[digits] = '\0';
-    (void)text_to_int(text, 0, INT64_MAX / US_PER_MS, &ms);
-    return ms * US_PER_MS;
-}
-
 static enum err_code read_length(struct redis *redis, const struct queue_stream *stream,
                                  int64_t *ret_length, struct err *e)
 {
@@ -105,7 +91,7 @@ static enum err_code read_oldest(struct redis *redis, const struct queue_stream 
     *ret_oldest_us = 0;
     if (redis_is_array(reply) && reply->elements > 0 && redis_is_array(reply->element[0]) &&
         reply->element[0]->elements > 0 && redis_is_text(reply->element[0]->element[0]))
-        *ret_oldest_us = entry_time_us(reply->element[0]->element[0]->str);
+        *ret_oldest_us = queue_entry_time_us(reply->element[0]->element[0]->str);
     return ERR_OK;
 }
 

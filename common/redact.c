@@ -164,6 +164,8 @@ char *redact_text(const char *text)
             buf_add(&out, text + i, 7);
             i += 7;
             hidden = value_length(text + i);
+            if (!hidden)
+                continue; /* the text may end here */
         }
         if (!hidden && i >= 2 && text[i - 1] == '/' && text[i - 2] == '/')
             hidden = url_credentials(text + i);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * UUID versions 4, 7 and 8; see uuid.h. Needs sodium_init() (program_start() calls it).
+ * UUID versions 4 and 7; see uuid.h. Needs sodium_init() (program_start() calls it).
  */
 #include "common/uuid.h"
 
@@ -37,28 +37,33 @@ struct uuid uuid_v4(void)
     return format(bytes, 4);
 }
 
+static void put_time(unsigned char bytes[16], int64_t ms)
+{
+    for (int i = 5; i >= 0; i--, ms >>= 8)
+        bytes[i] = (unsigned char)ms;
+}
+
 struct uuid uuid_v7(void)
 {
     unsigned char bytes[16];
     int64_t us = clock_wall_us();
-    uint64_t ms = (uint64_t)(us / US_PER_MS);
     /* RFC 9562, 6.2 method 3: the fraction of the millisecond, so that ids sort within it. */
-    uint64_t fraction = (uint64_t)(us % US_PER_MS) * 4096 / 1000;
+    unsigned fraction = (unsigned)(us % US_PER_MS) * 4096 / 1000;
 
     randombytes_buf(bytes, sizeof bytes);
-    for (int i = 5; i >= 0; i--, ms >>= 8)
-        bytes[i] = (unsigned char)ms;
+    put_time(bytes, us / US_PER_MS);
     bytes[6] = (unsigned char)(fraction >> 8);
     bytes[7] = (unsigned char)fraction;
     return format(bytes, 7);
 }
 
-struct uuid uuid_from_bytes(const void *data, uint64_t len)
+struct uuid uuid_from_bytes(int64_t ms, const void *data, uint64_t len)
 {
     unsigned char bytes[16];
 
-    crypto_generichash(bytes, sizeof bytes, data, len, NULL, 0);
-    return format(bytes, 8);
+    (void)crypto_generichash(bytes, sizeof bytes, data, len, NULL, 0);
+    put_time(bytes, ms);
+    return format(bytes, 7);
 }
 
 bool uuid_parse(const char *text, struct uuid *ret_id)

@@ -19,7 +19,8 @@ struct uuid uuid_v4(void);
 /* Accepts upper and lower case, with hyphens in their places only; gives lower case. */
 bool uuid_parse(const char *text, struct uuid *ret_id);
 
-/* A version 8 UUID made from any bytes: the same bytes give the same id. */
-struct uuid uuid_from_bytes(const void *data, uint64_t len);
+/* A version 7 UUID of the given time (ms since 1970) whose other bits are a hash of the bytes: the
+ * same time and bytes give the same id. For what comes without an id of its own. */
+struct uuid uuid_from_bytes(int64_t ms, const void *data, uint64_t len);
 
 #endif

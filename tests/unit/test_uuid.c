@@ -33,11 +33,11 @@ Test(uuid, versions_and_variant)
     for (int i = 0; i < 200; i++) {
         struct uuid four = uuid_v4();
         struct uuid seven = uuid_v7();
-        struct uuid eight = uuid_from_bytes(&i, sizeof i);
+        struct uuid hashed = uuid_from_bytes(i, &i, sizeof i);
 
         expect_form(&four, '4');
         expect_form(&seven, '7');
-        expect_form(&eight, '8');
+        expect_form(&hashed, '7');
     }
 }
 
@@ -82,16 +82,19 @@ Test(uuid, no_two_alike_in_the_same_microsecond)
         cr_assert_str_neq(ids[i].text, ids[i - 1].text);
 }
 
-Test(uuid, same_bytes_same_id)
+Test(uuid, same_time_and_bytes_same_id)
 {
-    struct uuid a = uuid_from_bytes("1732212345678-0", 15);
-    struct uuid b = uuid_from_bytes("1732212345678-0", 15);
-    struct uuid c = uuid_from_bytes("1732212345678-1", 15);
-    struct uuid empty = uuid_from_bytes("", 0);
+    struct uuid a = uuid_from_bytes(1732212345678, "1732212345678-0", 15);
+    struct uuid b = uuid_from_bytes(1732212345678, "1732212345678-0", 15);
+    struct uuid c = uuid_from_bytes(1732212345678, "1732212345678-1", 15);
+    struct uuid later = uuid_from_bytes(1732212345679, "1732212345678-0", 15);
+    struct uuid empty = uuid_from_bytes(0, "", 0);
 
     cr_assert_str_eq(a.text, b.text);
     cr_assert_str_neq(a.text, c.text);
-    expect_form(&empty, '8');
+    cr_assert_lt(strcmp(a.text, later.text), 0);
+    cr_assert_eq(strncmp(a.text, "0193508d-344e-7", 15), 0, "%s", a.text);
+    expect_form(&empty, '7');
 }
 
 Test(uuid, parse_lowers_the_case)

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * till queue list, till worker list: depth and age of the queues, and who works on them.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/jobs_figures.h"
+#include "common/mem.h"
+#include "common/queue.h"
+
+static int print_queue(struct cli *cli, const struct jobs_queue *queue)
+{
+    struct queue_depth total = {0};
+    struct err e = {0};
+    int64_t age_s = queue->oldest_us ? (clock_wall_us() - queue->oldest_us) / US_PER_S : 0;
+
+    for (int p = 0; p < JOB_PRIORITY_COUNT; p++) {
+        struct queue_stream stream = queue_stream_of(queue->name, (enum job_priority)p);
+        struct queue_depth depth;
+
+        if (queue_measure(cli_redis(cli), &stream, &depth, &e))
+            return cli_fail(&e);
+        total.waiting += depth.waiting;
+        total.pending += depth.pending;
+    }
+    (void)printf(cli->json ? "{\"queue\":\"%s\",\"waiting\":%" PRId64 ",\"pending\":%" PRId64
+                             ",\"scheduled\":%" PRId64 ",\"dead\":%" PRId64
+                             ",\"oldest_seconds\":%" PRId64 "}\n"
+                           : "%-20s waiting %-8" PRId64 " running %-6" PRId64
+                             " scheduled %-6" PRId64 " dead %-6" PRId64 " oldest %" PRId64 " s\n",
+                 queue->name, total.waiting, total.pending, queue->scheduled.count,
+                 queue->dead.count, age_s);
+    return EXIT_DONE;
+}
+
+static int run_queues(struct cli *cli)
+{
+    AUTO_VALUE(jobs_queues_release) struct jobs_queues queues = {0};
+    struct err e = {0};
+    int code = EXIT_DONE;
+
+    if (!cli_is_done(cli))
+        return EXIT_USAGE;
+    if (jobs_list_queues(cli_db(cli), &queues, &e))
+        return cli_fail(&e);
+    for (size_t i = 0; i < queues.count && code == EXIT_DONE; i++)
+        code = print_queue(cli, &queues.items[i]);
+    return code;
+}
+
+const struct command command_queue_list = {
+    "queue list", "", "lists queues: what waits, runs, is scheduled, is dead, and the oldest's age",
+    run_queues};
+
+static void print_worker(const struct queue_worker *worker)
+{
+    AUTO(json_decref) json_t *report = NULL;
+    const char *state = NULL;
+
+    if (worker->report)
+        (void)!json_read(worker->report, strlen(worker->report), 1024 * 1024, &report, NULL);
+    state = json_member_text(report, "state");
+    (void)printf("%-24s %-8s busy %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
+                 "  processed %" JSON_INTEGER_FORMAT "  pid %" JSON_INTEGER_FORMAT "\n",
+                 worker->name,
+                 !worker->is_alive ? "offline"
+                 : state           ? state
+                                   : "online",
+                 json_integer_value(json_object_get(report, "busy")),
+                 json_integer_value(json_object_get(report, "concurrency")),
+                 json_integer_value(json_object_get(report, "processed")),
+                 json_integer_value(json_object_get(report, "pid")));
+}
+
+static int run_workers(struct cli *cli)
+{
+    AUTO_VALUE(queue_workers_release) struct queue_workers workers = {0};
+    struct err e = {0};
+
+    if (!cli_is_done(cli))
+        return EXIT_USAGE;
+    if (queue_list_workers(cli_redis(cli), &workers, &e))
+        return cli_fail(&e);
+    for (size_t i = 0; i < workers.count; i++) {
+        if (cli->json && workers.items[i].report)
+            (void)printf("{\"alive\":%s,\"report\":%s}\n",
+                         workers.items[i].is_alive ? "true" : "false", workers.items[i].report);
+        else
+            print_worker(&workers.items[i]);
+    }
+    return EXIT_DONE;
+}
+
+const struct command command_worker_list = {
+    "worker list", "", "lists worker processes of the last day, with what they do", run_workers};
