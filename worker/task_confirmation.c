@@ -28,26 +28,42 @@ static void upper_currency(const struct confirmation *c, char out[4])
             *p = (char)(*p - 'a' + 'A');
 }
 
+/* The texts of one line's amounts. */
+struct line_text {
+    char price[MONEY_TEXT_SIZE];
+    char amount[MONEY_TEXT_SIZE];
+};
+
+static struct line_text line_text_of(const struct confirmation_line *line)
+{
+    struct line_text text;
+
+    money_format(line->price, text.price);
+    money_format(line->price * line->quantity, text.amount);
+    return text;
+}
+
 static void write_text(const struct confirmation *c, struct buf *out)
 {
-    char amount[MONEY_TEXT_SIZE];
+    char total[MONEY_TEXT_SIZE];
     char currency[4];
 
     upper_currency(c, currency);
     buf_addf(out, "Hello %s,\n\nthank you: your order %" PRId64 " is paid.\n\n", c->name,
              c->order_id);
     for (size_t i = 0; i < c->line_count; i++) {
-        money_format(c->lines[i].price * c->lines[i].quantity, amount);
-        buf_addf(out, "  %" PRId64 " x %s  %s %s\n", c->lines[i].quantity, c->lines[i].product,
-                 amount, currency);
+        struct line_text text = line_text_of(&c->lines[i]);
+
+        buf_addf(out, "  %" PRId64 " x %s at %s: %s %s\n", c->lines[i].quantity,
+                 c->lines[i].product, text.price, text.amount, currency);
     }
-    money_format(c->total, amount);
-    buf_addf(out, "\nTotal: %s %s\n", amount, currency);
+    money_format(c->total, total);
+    buf_addf(out, "\nTotal: %s %s\n", total, currency);
 }
 
 static void write_html(const struct confirmation *c, struct buf *out)
 {
-    char amount[MONEY_TEXT_SIZE];
+    char total[MONEY_TEXT_SIZE];
     char currency[4];
 
     upper_currency(c, currency);
@@ -56,17 +72,18 @@ static void write_html(const struct confirmation *c, struct buf *out)
     mail_add_html(out, c->name);
     buf_addf(out,
              ",</p>\n<p>thank you: your order %" PRId64 " is paid.</p>\n<table>\n"
-             "<tr><th>Quantity</th><th>Product</th><th>Amount</th></tr>\n",
+             "<tr><th>Quantity</th><th>Product</th><th>Price</th><th>Amount</th></tr>\n",
              c->order_id);
     for (size_t i = 0; i < c->line_count; i++) {
-        money_format(c->lines[i].price * c->lines[i].quantity, amount);
+        struct line_text text = line_text_of(&c->lines[i]);
+
         buf_addf(out, "<tr><td>%" PRId64 "</td><td>", c->lines[i].quantity);
         mail_add_html(out, c->lines[i].product);
-        buf_addf(out, "</td><td>%s %s</td></tr>\n", amount, currency);
+        buf_addf(out, "</td><td>%s</td><td>%s %s</td></tr>\n", text.price, text.amount, currency);
     }
-    money_format(c->total, amount);
-    buf_addf(out, "<tr><th colspan=\"2\">Total</th><th>%s %s</th></tr>\n</table>\n</body></html>\n",
-             amount, currency);
+    money_format(c->total, total);
+    buf_addf(out, "<tr><th colspan=\"3\">Total</th><th>%s %s</th></tr>\n</table>\n</body></html>\n",
+             total, currency);
 }
 
 static enum err_code compose(const struct task_run *run, const struct confirmation *c,
