@@ -1,0 +1,268 @@
+"""Registering, logging in and out, tokens, and who may see whom."""
+
+import base64
+import concurrent.futures
+import json
+
+import pytest
+import requests
+
+from harness.shop import PASSWORD
+
+
+@pytest.fixture
+def api(stack):
+    one = stack()
+    one.start_api()
+    return one
+
+
+def error_of(answer, status):
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def register(shop, **body):
+    return shop.post("/api/auth/register/", body)
+
+
+def test_register_answers_the_user_without_the_password(api):
+    answer = register(
+        api.shop(), username="newuser", email="newuser@example.com", password="long-enough-9",
+        first_name="New", last_name="User",
+    )
+    assert answer.status_code == 201
+    assert answer.headers["Allow"] == "POST, OPTIONS"
+    assert answer.json() == {
+        "id": api.value("SELECT id FROM users WHERE username = 'newuser'"),
+        "username": "newuser",
+        "email": "newuser@example.com",
+        "first_name": "New",
+        "last_name": "User",
+    }
+    stored = api.value("SELECT password_hash FROM users WHERE username = 'newuser'")
+    assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+def test_register_refuses_names_that_are_taken(api):
+    body = {"username": "newuser", "email": "newuser@example.com", "password": "long-enough-9"}
+    assert register(api.shop(), **body).status_code == 201
+    body["email"] = "NewUser@Example.com"
+    assert error_of(register(api.shop(), **body), 400) == {
+        "username": ["custom user with this username already exists."],
+        "email": ["custom user with this email already exists."],
+    }
+
+
+def test_of_many_registrations_at_once_one_is_made(api):
+    body = {"username": "racer", "email": "racer@example.com", "password": "long-enough-9"}
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: register(api.shop(), **body), range(8)))
+    assert sorted(a.status_code for a in answers) == [201] + [400] * 7
+    assert api.value("SELECT count(*) FROM users") == 1
+
+
+REQUIRED = ["This field is required."]
+
+
+@pytest.mark.parametrize(
+    "body, errors",
+    [
+        ({}, {"username": REQUIRED, "email": REQUIRED, "password": REQUIRED}),
+        (
+            {"username": "a b", "email": "nope", "password": "123"},
+            {"email": ["Enter a valid email address."]},
+        ),
+        (
+            {"username": "weak", "email": "weak@example.com", "password": "123"},
+            {
+                "password": [
+                    "This password is too short. It must contain at least 8 characters.",
+                    "This password is too common.",
+                    "This password is entirely numeric.",
+                ]
+            },
+        ),
+        (
+            {"username": "bluewhale77", "email": "bw@example.com", "password": "bluewhale77"},
+            {"password": ["The password is too similar to the username."]},
+        ),
+        (
+            {
+                "username": "u" * 151,
+                "email": "u@example.com",
+                "password": "long-enough-9",
+                "password2": "other",
+                "is_staff": True,
+            },
+            {
+                "username": ["Ensure this field has no more than 150 characters."],
+                "password2": ["The two password fields didn't match."],
+                "is_staff": ["This field is not known."],
+            },
+        ),
+    ],
+)
+def test_register_tells_what_is_wrong(api, body, errors):
+    assert error_of(register(api.shop(), **body), 400) == errors
+    assert api.value("SELECT count(*) FROM users") == 0
+
+
+def test_login_answers_a_pair_of_tokens(api):
+    shop = api.shop()
+    shop.register()
+    tokens = shop.login()
+    assert set(tokens) == {"refresh", "access"}
+    claims = json.loads(base64.urlsafe_b64decode(tokens["access"].split(".")[1] + "=="))
+    assert claims["token_type"] == "access"
+    assert claims["exp"] - claims["iat"] == 15 * 60
+    form = requests.post(
+        api.api.url + "/api/auth/login/", data={"email": shop.email.upper(), "password": PASSWORD}
+    )
+    assert form.status_code == 200
+
+
+NO_ACCOUNT = {"detail": "No active account found with the given credentials"}
+
+
+def test_login_tells_nobody_which_accounts_exist(api):
+    shop = api.shop()
+    shop.register()
+    wrong = shop.post("/api/auth/login/", {"email": shop.email, "password": "wrong"})
+    unknown = shop.post("/api/auth/login/", {"email": "nobody@example.com", "password": "wrong"})
+    api.query("UPDATE users SET is_active = false")
+    inactive = shop.post("/api/auth/login/", {"email": shop.email, "password": PASSWORD})
+    for answer in (wrong, unknown, inactive):
+        assert error_of(answer, 401) == NO_ACCOUNT
+        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="api"'
+
+
+def login_raw(api, data, content_type):
+    return requests.post(
+        api.api.url + "/api/auth/login/", data=data, headers={"Content-Type": content_type}
+    )
+
+
+def test_login_tells_what_is_wrong_with_a_body(api):
+    post = api.shop().post
+    assert error_of(post("/api/auth/login/", {}), 400) == {"email": REQUIRED, "password": REQUIRED}
+    assert error_of(post("/api/auth/login/", {"email": "", "password": None}), 400) == {
+        "email": ["This field may not be blank."],
+        "password": ["This field may not be null."],
+    }
+    assert error_of(post("/api/auth/login/", [1]), 400) == {
+        "non_field_errors": ["Invalid data. Expected a dictionary, but got list."]
+    }
+    broken = error_of(login_raw(api, '{"email": ', "application/json"), 400)
+    assert broken["detail"].startswith("JSON parse error - ")
+    assert error_of(login_raw(api, "x", "text/plain"), 415) == {
+        "detail": 'Unsupported media type "text/plain" in request.'
+    }
+    wrong = api.shop().get("/api/auth/login/")
+    assert error_of(wrong, 405) == {"detail": 'Method "GET" not allowed.'}
+    assert wrong.headers["Allow"] == "POST, OPTIONS"
+
+
+NOT_VALID = {"detail": "Token is invalid or expired", "code": "token_not_valid"}
+
+
+def test_refresh_rotates_and_a_second_use_ends_the_family(api):
+    shop = api.shop()
+    shop.register()
+    first = shop.login()
+    second = shop.expect(200, shop.post("/api/auth/refresh/", {"refresh": first["refresh"]}))
+    assert second["refresh"] != first["refresh"]
+    again = shop.post("/api/auth/refresh/", {"refresh": first["refresh"]})
+    assert error_of(again, 401) == NOT_VALID
+    assert again.headers["WWW-Authenticate"] == 'Bearer realm="api"'
+    assert error_of(shop.post("/api/auth/refresh/", {"refresh": second["refresh"]}), 401)
+    other = shop.login()
+    shop.expect(200, shop.post("/api/auth/refresh/", {"refresh": other["refresh"]}))
+
+
+def test_of_many_refreshes_at_once_one_succeeds(api):
+    shop = api.shop()
+    shop.register()
+    refresh = shop.login()["refresh"]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(
+                lambda _: api.shop().post("/api/auth/refresh/", {"refresh": refresh}), range(8)
+            )
+        )
+    assert sorted(a.status_code for a in answers) == [200] + [401] * 7
+
+
+def test_logout_ends_the_family(api):
+    shop = api.shop()
+    shop.register()
+    first = shop.login()["refresh"]
+    second = shop.expect(200, shop.post("/api/auth/refresh/", {"refresh": first}))["refresh"]
+    shop.expect(200, shop.post("/api/auth/logout/", {"refresh": second}))
+    assert error_of(shop.post("/api/auth/refresh/", {"refresh": second}), 401) == NOT_VALID
+
+
+def test_tokens_do_not_stand_for_each_other(api):
+    shop = api.shop()
+    shop.register()
+    tokens = shop.login()
+    assert error_of(shop.post("/api/auth/refresh/", {"refresh": "x"}), 401) == NOT_VALID
+    swapped = error_of(shop.post("/api/auth/refresh/", {"refresh": tokens["access"]}), 401)
+    assert swapped == {"detail": "Token has wrong type", "code": "token_not_valid"}
+    shop.token = tokens["refresh"]
+    assert error_of(shop.get("/api/products/"), 401) == {
+        "detail": "Given token not valid for any token type",
+        "code": "token_not_valid",
+        "messages": [
+            {
+                "token_class": "AccessToken",
+                "token_type": "access",
+                "message": "Token has wrong type",
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    "header, detail",
+    [
+        (None, "Authentication credentials were not provided."),
+        ("Token abc", "Authentication credentials were not provided."),
+        ("Bearer a b", "Authorization header must contain two space-delimited values"),
+        ("Bearer", "Authorization header must contain two space-delimited values"),
+        ("Bearer nonsense", "Given token not valid for any token type"),
+    ],
+)
+def test_who_is_nobody_learns_why(api, header, detail):
+    headers = {"Authorization": header} if header else {}
+    answer = requests.get(api.api.url + "/api/products/", headers=headers)
+    assert error_of(answer, 401)["detail"] == detail
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="api"'
+    wrong_method = requests.delete(api.api.url + "/api/orders/", headers=headers)
+    assert wrong_method.status_code == 401
+
+
+def test_rights_end_at_once(api):
+    shop = api.shop().sign_up()
+    api.query("UPDATE users SET is_active = false")
+    assert error_of(shop.get("/api/products/"), 401)["code"] == "user_inactive"
+    api.query("DELETE FROM users")
+    assert error_of(shop.get("/api/products/"), 401)["code"] == "user_not_found"
+
+
+def test_one_sees_oneself_and_staff_sees_all(api):
+    shop = api.shop()
+    me = shop.register()["id"]
+    other = api.shop().register()["id"]
+    shop.login()
+    listed = shop.expect(200, shop.get("/api/users/"))
+    assert [user["id"] for user in listed["results"]] == [me]
+    assert list(listed["results"][0]) == [
+        "id", "username", "email", "first_name", "last_name", "is_active", "is_staff",
+        "created_at", "updated_at",
+    ]
+    assert error_of(shop.get(f"/api/users/{other}/"), 404) == {"detail": "Not found."}
+    assert error_of(shop.post("/api/users/", {}), 405)
+    api.query("UPDATE users SET is_staff = true WHERE id = %s", me)
+    assert shop.expect(200, shop.get("/api/users/"))["count"] == 2
+    assert shop.expect(200, shop.get(f"/api/users/{other}/"))["id"] == other
