@@ -25,6 +25,8 @@ OPTIMISE_release := -O2 -g $(FORTIFY)
 OPTIMISE_debug := -Og -g3
 OPTIMISE_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 OPTIMISE_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+OPTIMISE_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
+    -fsanitize=fuzzer-no-link
 
 COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -I. $(WARNINGS) $(if $(DEV),-Werror) $(HARDENING) \
     $(OPTIMISE_$(VARIANT)) $(CPPFLAGS) $(CFLAGS) -MMD -MP -pthread
@@ -138,6 +140,27 @@ asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 tsan: ## the programs under ThreadSanitizer, driven by the integration and fault tests
 	$(Q)$(MAKE) --no-print-directory VARIANT=tsan all
 	$(Q)BUILD=build/tsan $(PYTHON) tests/run.py programs
+
+# Clang's own: only it has libFuzzer. What is found stays in tests/fuzz/corpus/ when it is copied there.
+FUZZ_SECONDS ?= 60
+FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*.c))
+$(B)/fuzz/%: tests/fuzz/%.c $(B)/libcommon.a
+	$(if $(V),,@echo "  FUZZ  $<")
+	$(Q)mkdir -p $(@D)
+	$(Q)$(COMPILE) $(INCLUDES) -DFUZZ_MAIN -fsanitize=fuzzer -pie $(LDFLAGS) -o $@ $< $(filter %.a,$^) \
+	    $(LIBS_COMMON)
+
+.PHONY: run-fuzzers
+run-fuzzers: $(FUZZERS)
+	$(Q)for fuzzer in $(FUZZERS); do name=$${fuzzer##*/}; mkdir -p $(B)/found/$$name; \
+	    echo "  RUN   $$name for $(FUZZ_SECONDS) s"; \
+	    $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=10 -artifact_prefix=$(B)/found/$$name- \
+	        $(B)/found/$$name tests/fuzz/corpus/$$name >$(B)/found/$$name.log 2>&1 || \
+	        { tail -n 40 $(B)/found/$$name.log; exit 1; }; done
+
+.PHONY: fuzz
+fuzz: ## each parser of common/ against libFuzzer for FUZZ_SECONDS (needs clang)
+	$(Q)$(MAKE) --no-print-directory VARIANT=fuzz CC=clang run-fuzzers
 
 .PHONY: lint
 lint: ## formatting, static analysis, and the rules of the house
