@@ -46,8 +46,11 @@ Test(payment, state_names_round_trip)
 
 static struct gateway_answer answer(long status)
 {
-    return (struct gateway_answer){
-        .arrived = true, .status = status, .intent_status = "", .error_type = ""};
+    return (struct gateway_answer){.arrived = true,
+                                   .status = status,
+                                   .intent_status = "",
+                                   .error_type = "",
+                                   .error_param = ""};
 }
 
 static struct gateway_answer intent(const char *status)
@@ -74,7 +77,7 @@ Test(payment_judge, charged_only_when_everything_agrees)
     a.status = 201;
     expect(&a, GATEWAY_SUCCEEDED);
     a.matches = false;
-    expect(&a, GATEWAY_REFUSED);
+    expect(&a, GATEWAY_MISMATCH);
     a.matches = true;
     a.is_readable = false;
     expect(&a, GATEWAY_RETRY);
@@ -125,12 +128,13 @@ Test(payment_judge, by_http_status)
     } cases[] = {
         {200, GATEWAY_RETRY /* unreadable */},
         {204, GATEWAY_RETRY},
-        {301, GATEWAY_REFUSED},
-        {302, GATEWAY_REFUSED},
+        /* Settings: once mended, the same key goes on. */
+        {301, GATEWAY_RETRY},
+        {302, GATEWAY_RETRY},
         {400, GATEWAY_REFUSED},
-        {401, GATEWAY_REFUSED},
+        {401, GATEWAY_RETRY},
         {402, GATEWAY_DECLINED},
-        {403, GATEWAY_REFUSED},
+        {403, GATEWAY_RETRY},
         {404, GATEWAY_REFUSED},
         {409, GATEWAY_RETRY},
         {422, GATEWAY_REFUSED},
@@ -168,6 +172,25 @@ Test(payment_judge, a_card_error_is_a_decline_whatever_its_status)
     a.status = 402;
     a.error_type = "card_error";
     expect(&a, GATEWAY_DECLINED);
+    a.status = 500;
+    expect(&a, GATEWAY_RETRY);
+}
+
+/* A token that the gateway does not know is the customer's mistake; any other parameter is ours. */
+Test(payment_judge, an_unknown_token_is_a_decline)
+{
+    struct gateway_answer a = answer(400);
+
+    a.error_type = "invalid_request_error";
+    a.error_param = "payment_method";
+    expect(&a, GATEWAY_DECLINED);
+    a.status = 404;
+    expect(&a, GATEWAY_DECLINED);
+    a.error_param = "amount";
+    expect(&a, GATEWAY_REFUSED);
+    a.error_param = "payment_method";
+    a.status = 401;
+    expect(&a, GATEWAY_RETRY);
 }
 
 /* An order of retries that Stripe could forget the key before is a second charge. */
