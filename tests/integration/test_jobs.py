@@ -90,7 +90,7 @@ def test_a_task_that_no_worker_knows_fails_with_a_reason(stack):
 
     job = one.wait_job(one.enqueue("nobody.knows.this", max_attempts=2), "FAILURE")
 
-    assert "nobody.knows.this" in job["error"]
+    assert "does not know" in job["error"]
 
 
 def test_a_job_delivered_five_times_runs_once(stack):
@@ -151,17 +151,19 @@ def test_entries_that_cannot_be_decoded_become_failures_with_their_bytes_and_sto
     assert all(row["error"] and row["payload"] for row in rows)
     kept = b"\n".join(bytes(row["payload"]) for row in rows)
     for text in (b"no idea", b"not-a-uuid", b"{not json", b"bad name!"):
-        assert text in kept or text.replace(b"{", b"\\u007b") in kept
+        assert text in kept
 
 
-def test_a_fast_job_leaves_no_row_when_it_succeeds(stack):
-    one = stack()
-    for number in range(200):
+def test_fast_jobs_run_once_and_leave_no_row_when_they_succeed(stack):
+    one = stack({"TILL_LEASE_SECONDS": 2})
+    for number in range(500):
         one.enqueue_fast("till.tasks.noop", number)
 
-    one.start_worker()
+    worker = one.start_worker()
     one.wait_settled()
 
+    ran = [line["job_id"] for line in worker.read_log() if line["event"] == "job_done"]
+    assert len(ran) == len(set(ran)) == 500
     assert one.value("SELECT count(*) FROM jobs") == 0
 
 
