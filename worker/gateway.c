@@ -210,6 +210,15 @@ static CURLcode perform(struct gateway *gateway, const struct call *call, struct
     return curl_easy_perform(gateway->curl);
 }
 
+/* Something else than the gateway may have answered: a proxy's page says nothing about a charge. */
+static bool is_json(CURL *curl)
+{
+    const char *type = NULL;
+
+    return curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type) == CURLE_OK && type &&
+           strncasecmp(type, "application/json", 16) == 0;
+}
+
 /* One exchange. Gives the JSON of the answer (owned), or NULL; `reply` has the rest. */
 static json_t *exchange(struct gateway *gateway, const struct call *call,
                         struct gateway_reply *reply)
@@ -236,7 +245,7 @@ static json_t *exchange(struct gateway *gateway, const struct call *call,
     }
     reply->answer.arrived = true;
     (void)curl_easy_getinfo(gateway->curl, CURLINFO_RESPONSE_CODE, &reply->answer.status);
-    if (json_read(body.data, body.len, GATEWAY_BODY_MAX, &json, NULL))
+    if (!is_json(gateway->curl) || json_read(body.data, body.len, GATEWAY_BODY_MAX, &json, NULL))
         return NULL;
     read_error(json_object_get(json, "error"), reply);
     return json;

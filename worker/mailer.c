@@ -29,7 +29,12 @@
 #include "common/mem.h"
 #include "common/text.h"
 
-enum { CONNECT_LIMIT_MS = 5000, REPLY_LIMIT_MS = 20000, REPLY_LIMIT_MIN_MS = 1000 };
+enum {
+    CONNECT_LIMIT_MS = 5000,
+    REACHED_LIFE_S = 60, /* so long a server that took a mail counts as reachable */
+    REPLY_LIMIT_MS = 20000,
+    REPLY_LIMIT_MIN_MS = 1000,
+};
 
 struct mailer {
     char *host;
@@ -39,6 +44,7 @@ struct mailer {
     bool tls;
     SSL_CTX *tls_context; /* made when first used */
     struct mail_address from;
+    int64_t reached_us; /* monotonic: when the server last took a mail; 0: never */
 };
 
 /* ---- settings ---- */
@@ -149,6 +155,11 @@ static enum err_code probe(const struct mailer *mailer, struct err *e)
         return err_set(e, ERR_UNAVAILABLE, "the mail server at %.80s:%s is not reachable",
                        mailer->host, mailer->port);
     return ERR_OK;
+}
+
+static bool was_reached_lately(const struct mailer *mailer)
+{
+    return mailer->reached_us && clock_mono_us() - mailer->reached_us < REACHED_LIFE_S * US_PER_S;
 }
 
 static bool prepare_tls(struct mailer *mailer)
@@ -311,17 +322,20 @@ enum mail_outcome mailer_send(struct mailer *mailer, const char *recipient, cons
                               int64_t timeout_us, struct err *e)
 {
     AUTO_VALUE(transfer_release) struct transfer transfer = {.text = message};
+    enum mail_outcome outcome;
 
     if (!mail_address_is_valid(recipient)) {
         (void)err_set(e, ERR_INVALID, "\"%.80s\" is no address that can be written to", recipient);
         return MAIL_REFUSED;
     }
-    if (probe(mailer, e))
+    if (!was_reached_lately(mailer) && probe(mailer, e))
         return MAIL_UNSENT;
     if (!set_up(mailer, &transfer, recipient, timeout_us)) {
         (void)err_set(e, ERR_UNAVAILABLE, "the mail could not be prepared for sending");
         return MAIL_UNSENT;
     }
     (void)smtp_start_session(transfer.session);
-    return judge(&transfer, e);
+    outcome = judge(&transfer, e);
+    mailer->reached_us = outcome == MAIL_SENT ? clock_mono_us() : 0;
+    return outcome;
 }
