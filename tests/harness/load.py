@@ -21,8 +21,10 @@ class GaveUp(Exception):
 
 
 class Load:
-    def __init__(self, stack, customers=6, products=8, stock=100000, seed=1, declined=0.1):
+    def __init__(self, stack, customers=6, products=8, stock=100000, seed=1, declined=0.1, think=0.05):
+        """`think`: seconds between two checkouts of one customer."""
         self.stack = stack
+        self.think = think
         self.seed = seed
         self.declined = declined
         self.products = [stack.product(stock=stock, price=f"{n + 1}.25") for n in range(products)]
@@ -70,6 +72,7 @@ class Load:
         try:
             while not self.stopping.is_set():
                 self.check_out(shop, chooser)
+                self.stopping.wait(self.think)
         except Exception as error:  # a thread's failure shall fail the test, not vanish
             self.failures.append(repr(error))
 

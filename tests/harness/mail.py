@@ -79,7 +79,7 @@ class Mail:
 
     def call(self, method, path, body=None):
         where = f"http://127.0.0.1:{self.control_port}/{path}"
-        answer = self.http.request(method, where, json=body, timeout=30)
+        answer = self.http.request(method, where, json=body, timeout=300)
         answer.raise_for_status()
         return answer
 

@@ -12,7 +12,8 @@ import json
 import os
 import uuid
 
-import psycopg2.extras
+import psycopg2
+from psycopg2.extras import Json, RealDictCursor
 
 from . import books, programs
 from .gateway import SECRET_KEY
@@ -123,17 +124,22 @@ class Stack:
     # ---- data ----
 
     def query(self, sql, *values):
-        """Rows as dictionaries. Connects anew after a loss; each statement commits by itself."""
-        if self.connection is None or self.connection.closed:
-            self.connection = self.postgres.connect(self.database)
-        factory = psycopg2.extras.RealDictCursor
-        try:
-            with self.connection.cursor(cursor_factory=factory) as cursor:
-                cursor.execute(sql, values or None)
-                return [dict(row) for row in cursor.fetchall()] if cursor.description else []
-        except psycopg2.OperationalError:
-            self.connection.close()
-            raise
+        """Rows as dictionaries; each statement commits by itself. A connection that a restart of
+        the server has cut is met at the next statement, and replaced."""
+        for is_new in (False, True):
+            if self.connection is None or self.connection.closed:
+                self.connection = self.postgres.connect(self.database)
+                is_new = True
+            try:
+                with self.connection.cursor(cursor_factory=RealDictCursor) as cursor:
+                    cursor.execute(sql, values or None)
+                    return [dict(row) for row in cursor.fetchall()] if cursor.description else []
+            except psycopg2.Error as error:
+                if error.pgcode and self.connection.closed == 0:
+                    raise  # the server has answered
+                self.connection.close()
+                if is_new:
+                    raise
 
     def value(self, sql, *values):
         """The first column of the first row, None without a row."""
@@ -161,7 +167,7 @@ class Stack:
         columns = {
             "id": str(uuid.uuid4()),
             "task": task,
-            "args": psycopg2.extras.Json(list(args)),
+            "args": Json(list(args)),
             **columns,
         }
         names = ", ".join(columns)
