@@ -59,7 +59,7 @@ static int read_password(const char *path, char out[PASSWORD_BYTES])
     }
     in = fopen(path, "re");
     if (!in)
-        return cli_usage("cannot read \"%s\": %s", path, strerror(errno));
+        return cli_usage("cannot read \"%s\": %s", path, strerrordesc_np(errno));
     read = read_line(in, out);
     (void)fclose(in);
     return read ? EXIT_DONE : cli_usage("\"%s\" holds no password", path);
@@ -84,11 +84,14 @@ static int create(struct cli *cli, struct user_new *user, const char *password)
     char hash[PASSWORD_HASH_SIZE];
     struct err e = {0};
     int64_t id = 0;
+    enum err_code rc;
 
     if (password_hash(password, hash, &e))
         return cli_fail(&e);
     user->password_hash = hash;
-    if (users_create(cli_db(cli), user, &id, NULL, &e))
+    rc = users_create(cli_db(cli), user, &id, NULL, &e);
+    user->password_hash = NULL;
+    if (rc)
         return cli_fail(&e);
     (void)printf(cli->json ? "{\"id\":%" PRId64 "}\n" : "user %" PRId64 " created\n", id);
     return EXIT_DONE;

@@ -389,10 +389,7 @@ enum err_code db_run_script(struct db *db, const char *sql, struct err *e)
     return rc ? rc : run_simple(db, sql, "script", NULL, e);
 }
 
-enum err_code db_ping(struct db *db, struct err *e)
-{
-    return db_run_script(db, "SELECT 1", e);
-}
+enum err_code db_ping(struct db *db, struct err *e) { return db_run_script(db, "SELECT 1", e); }
 
 const char *db_constraint(const struct db *db) { return db->constraint; }
 

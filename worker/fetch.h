@@ -8,7 +8,7 @@
 
 #include "worker/process.h"
 
-/* Body of the thread; `process` is a struct process. Ends when the process takes no more work. */
-void *fetch_main(void *process);
+/* Body of the thread; `context` is a struct process. Ends when the process takes no more work. */
+void *fetch_main(void *context);
 
 #endif

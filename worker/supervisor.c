@@ -62,7 +62,7 @@ static void start_child(struct supervisor *s, int index)
     }
     child->started_us = clock_mono_us();
     if (pid < 0) {
-        log_error("fork_failed", L_STR("reason", strerror(errno)));
+        log_error("fork_failed", L_STR("reason", strerrordesc_np(errno)));
         child->restart_at_us = child->started_us + RESTART_MAX_MS * US_PER_MS;
         return;
     }
@@ -216,7 +216,7 @@ int supervise(const struct conf *conf)
     int code;
 
     if (pipe2(s.ready_fd, O_CLOEXEC | O_NONBLOCK) != 0) {
-        log_error("no_pipe", L_STR("reason", strerror(errno)));
+        log_error("no_pipe", L_STR("reason", strerrordesc_np(errno)));
         return EXIT_FAILED;
     }
     s.children = mem_array((size_t)s.count, sizeof s.children[0]);

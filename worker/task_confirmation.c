@@ -36,7 +36,7 @@ struct line_text {
 
 static struct line_text line_text_of(const struct confirmation_line *line)
 {
-    struct line_text text;
+    struct line_text text = {0};
 
     money_format(line->price, text.price);
     money_format(line->price * line->quantity, text.amount);
