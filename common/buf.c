@@ -170,6 +170,23 @@ void buf_add_json(struct buf *b, const char *s)
     buf_add_char(b, '"');
 }
 
+void buf_add_text(struct buf *b, const char *s)
+{
+    const unsigned char *p = (const unsigned char *)s;
+
+    while (*p) {
+        size_t len = utf8_length(p);
+
+        if (len == 0)
+            buf_add_str(b, "\xef\xbf\xbd");
+        else if (len == 1 && (*p < 0x20 || *p == 0x7f))
+            buf_add_char(b, ' ');
+        else
+            buf_add(b, p, len);
+        p += len ? len : 1;
+    }
+}
+
 char *buf_take(struct buf *b)
 {
     char *text = b->data;

@@ -14,7 +14,7 @@
 #include "common/statements.h"
 
 enum { CLAIM, SUCCEED, FAIL, GIVE_BACK, BURY, ADOPT };
-enum { ARRAY_MAX = 4 * 1024 * 1024 };
+enum { ARRAY_MAX = 4 * 1024 * 1024, ERROR_MAX = 8 * 1024 };
 
 static const struct db_stmt statements[] = {
     /* Three ways into a claim: the row waits; or it is STARTED by the very delivery that was taken
@@ -199,15 +199,28 @@ enum err_code jobs_succeed(struct db *db, const struct attempt *attempt, const c
     return check_fence(rc, touched, attempt, e);
 }
 
+/* Error texts may hold what a server said, cut anywhere: PostgreSQL wants whole characters. */
+static void clean(struct buf *out, const char *text)
+{
+    buf_init(out, ERROR_MAX);
+    if (text)
+        buf_add_text(out, text);
+}
+
 enum err_code jobs_fail(struct db *db, const struct attempt *attempt, int64_t delay_us,
                         const char *error, const char *detail, struct err *e)
 {
+    AUTO_VALUE(buf_release) struct buf clean_error;
+    AUTO_VALUE(buf_release) struct buf clean_detail;
     int64_t touched = 0;
-    enum err_code rc = db_exec(db, &statements[FAIL],
-                               DB_ARGS(DB_TEXT(attempt->id.text), DB_INT(attempt->number),
-                                       DB_INT(delay_us), DB_TEXT(error), DB_TEXT(detail)),
-                               &touched, e);
+    enum err_code rc;
 
+    clean(&clean_error, error);
+    clean(&clean_detail, detail);
+    rc = db_exec(db, &statements[FAIL],
+                 DB_ARGS(DB_TEXT(attempt->id.text), DB_INT(attempt->number), DB_INT(delay_us),
+                         DB_TEXT(clean_error.data), DB_TEXT(detail ? clean_detail.data : NULL)),
+                 &touched, e);
     return check_fence(rc, touched, attempt, e);
 }
 
@@ -260,11 +273,16 @@ enum err_code jobs_adopt_fast(struct db *db, const struct queue_delivery *delive
                               int max_attempts, int64_t delay_us, const char *error,
                               const char *detail, struct err *e)
 {
+    AUTO_VALUE(buf_release) struct buf clean_error;
+    AUTO_VALUE(buf_release) struct buf clean_detail;
+
+    clean(&clean_error, error);
+    clean(&clean_detail, detail);
     return db_exec(db, &statements[ADOPT],
                    DB_ARGS(DB_TEXT(delivery->id.text), DB_TEXT(delivery->task),
                            DB_TEXT(stream->queue), DB_INT(stream->priority), DB_INT(max_attempts),
                            DB_TEXT(delivery->args), DB_TEXT(delivery->kwargs), DB_INT(delay_us),
-                           DB_TEXT(worker), DB_TEXT(delivery->entry), DB_TEXT(error),
-                           DB_TEXT(detail)),
+                           DB_TEXT(worker), DB_TEXT(delivery->entry), DB_TEXT(clean_error.data),
+                           DB_TEXT(detail ? clean_detail.data : NULL)),
                    NULL, e);
 }

@@ -7,10 +7,12 @@
 
 #include <stdio.h>
 
+#include "common/buf.h"
 #include "common/money.h"
 #include "common/statements.h"
 
 enum { BEGIN, READ, SUCCEED, DECLINE, MARK_UNKNOWN, REFUNDED };
+enum { DECLINE_TEXT_MAX = 4096 };
 
 #define CHARGE_COLUMNS                                                                             \
     "p.id, p.order_id, p.amount, p.currency, p.payment_token, p.idempotency_key, p.refund_key,"    \
@@ -127,8 +129,16 @@ enum err_code payments_succeed(struct db *db, const struct uuid *id, const char 
 enum err_code payments_decline(struct db *db, const struct uuid *id, const char *code,
                                const char *message, struct err *e)
 {
-    return db_exec(db, &statements[DECLINE],
-                   DB_ARGS(DB_TEXT(id->text), DB_TEXT(code), DB_TEXT(message)), NULL, e);
+    AUTO_VALUE(buf_release) struct buf clean_code;
+    AUTO_VALUE(buf_release) struct buf clean_message;
+
+    buf_init(&clean_code, DECLINE_TEXT_MAX);
+    buf_init(&clean_message, DECLINE_TEXT_MAX);
+    buf_add_text(&clean_code, code);
+    buf_add_text(&clean_message, message);
+    return db_exec(
+        db, &statements[DECLINE],
+        DB_ARGS(DB_TEXT(id->text), DB_TEXT(clean_code.data), DB_TEXT(clean_message.data)), NULL, e);
 }
 
 enum err_code payments_mark_unknown(struct db *db, const struct uuid *id, struct err *e)

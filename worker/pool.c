@@ -238,19 +238,25 @@ size_t pool_list_done(struct pool *pool, struct queue_entry *entries, size_t max
 
 /* An item that was listed as DONE stays where it is in the list, but another one before it may have
  * become DONE since: counting would forget that one, whose entry nobody has acknowledged. */
+static bool is_listed(const struct item *item, const struct queue_entry *entries, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (entries[i].stream == item->delivery.stream &&
+            strcmp(entries[i].entry, item->delivery.entry) == 0)
+            return true;
+    return false;
+}
+
 void pool_forget_done(struct pool *pool, const struct queue_entry *entries, size_t count)
 {
     struct item *next;
-    size_t k = 0;
 
     pthread_mutex_lock(&pool->lock);
-    for (struct item *item = pool->first; item && k < count; item = next) {
+    for (struct item *item = pool->first; item; item = next) {
         next = item->next;
-        if (item->state != ITEM_DONE || item->delivery.stream != entries[k].stream ||
-            strcmp(item->delivery.entry, entries[k].entry) != 0)
-            continue;
-        drop(pool, item);
-        k++;
+        /* Others may have become DONE since these were listed. */
+        if (item->state == ITEM_DONE && is_listed(item, entries, count))
+            drop(pool, item);
     }
     pthread_mutex_unlock(&pool->lock);
 }
