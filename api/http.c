@@ -311,38 +311,28 @@ enum err_code server_start(const struct server_config *config, struct server **r
     };
     char threads[16];
     char text[200] = "";
+    /* clang-format off */
     const char *options[] = {
-        "listening_ports",
-        config->listen,
-        "num_threads",
-        threads,
-        "connection_queue",
-        "256",
-        "listen_backlog",
-        "512",
-        "enable_keep_alive",
-        "yes",
+        "listening_ports", config->listen,
+        "num_threads", threads,
+        "connection_queue", "256",
+        "listen_backlog", "512",
+        "enable_keep_alive", "yes",
         /* A connection holds its thread, so an idle one must not hold it for long. */
-        "keep_alive_timeout_ms",
-        "500",
-        "request_timeout_ms",
-        "5000",
-        "tcp_nodelay",
-        "1",
-        "max_request_size",
-        "16384",
-        "enable_directory_listing",
-        "no",
-        "enable_auth_domain_check",
-        "no",
-        "access_control_allow_origin",
-        "",
-        "access_control_allow_methods",
-        "",
-        "access_control_allow_headers",
-        "",
+        "keep_alive_timeout_ms", "500",
+        "request_timeout_ms", "5000",
+        "tcp_nodelay", "1",
+        "max_request_size", "16384",
+        /* It would decode in place, and the router could not tell "%2f" from "/". */
+        "decode_url", "no",
+        "enable_directory_listing", "no",
+        "enable_auth_domain_check", "no",
+        "access_control_allow_origin", "",
+        "access_control_allow_methods", "",
+        "access_control_allow_headers", "",
         NULL,
     };
+    /* clang-format on */
     struct server *server = mem_alloc(sizeof *server);
     struct mg_init_data init = {&callbacks, server, options};
     struct mg_error_data error = {NULL, text, sizeof text};
