@@ -15,18 +15,16 @@ CREATE INDEX refresh_tokens_family ON refresh_tokens (family);
 CREATE INDEX refresh_tokens_user_id ON refresh_tokens (user_id);
 CREATE INDEX refresh_tokens_expires_at ON refresh_tokens (expires_at);
 
--- Idempotency-Key of a POST, per user, kept for 72 hours. A row without status is a request that is
--- still running, or one whose process died: after 90 seconds its lock may be taken over.
+-- Answers to POSTs with an Idempotency-Key, per user, kept for 72 hours. A row is written once,
+-- complete, in the transaction of what it answers.
 CREATE TABLE idempotency_keys (
     user_id bigint NOT NULL REFERENCES users ON DELETE CASCADE,
     key text NOT NULL CHECK (length(key) BETWEEN 1 AND 255),
     fingerprint bytea NOT NULL CHECK (length(fingerprint) = 32), -- SHA-256 of method, path, body
-    locked_at timestamptz NOT NULL DEFAULT now(),
-    status integer CHECK (status BETWEEN 200 AND 599),
+    status integer NOT NULL CHECK (status BETWEEN 200 AND 499),
     location text,
-    body text,
+    body text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (user_id, key),
-    CHECK ((status IS NULL) = (body IS NULL))
+    PRIMARY KEY (user_id, key)
 );
 CREATE INDEX idempotency_keys_created_at ON idempotency_keys (created_at);
