@@ -308,7 +308,8 @@ class Demo:
             pause(0.5)
 
     def show_addresses(self, env):
-        step("Running. Ctrl-C ends everything; the data stays for the next time.")
+        once = "That was it; the data stays for the next time."
+        step(once if self.options.once else "Running. Ctrl-C ends everything; the data stays.")
         say(f"  shop's API        {self.programs[2].url}   (/healthz, /api/products/)")
         say(f"  dashboard         {self.programs[3].url}")
         say(f"  gateway sandbox   {self.gateway.url}   (ledger: /_sandbox/ledger)")
