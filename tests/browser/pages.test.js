@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: MIT
+//
+// Walks the dashboard in Chromium. test_dashboard_pages.py puts the rows in, starts the dashboard and
+// runs one test of these by its name; facts come as JSON in TILL_FACTS.
+import assert from 'node:assert/strict';
+import {execFileSync} from 'node:child_process';
+import {after, before, test} from 'node:test';
+import {chromium} from 'playwright-core';
+
+const facts = JSON.parse(process.env.TILL_FACTS);
+const WAIT = {timeout: 20000};
+let browser;
+
+before(async () => {
+  browser = await chromium.launch({
+    executablePath: process.env.TILL_CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking'],
+  });
+});
+after(() => browser.close());
+
+// A page whose complaints and requests to others are kept; `check` ends the test with them.
+async function open(options = {}) {
+  const context = await browser.newContext({viewport: {width: 1440, height: 900}, ...options});
+  const page = await context.newPage();
+  const complaints = [];
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(`exception: ${error.message}`));
+  page.on('dialog', (dialog) => {
+    complaints.push(`dialog: ${dialog.message()}`);
+    dialog.dismiss();
+  });
+  page.on('request', (request) => {
+    if (new URL(request.url()).origin !== facts.url) complaints.push(`request to ${request.url()}`);
+  });
+  const check = async () => {
+    assert.deepEqual(complaints, []);
+    await context.close();
+  };
+  return {page, check, complaints};
+}
+
+async function visit(page, path) {
+  await page.goto(facts.url + path);
+  await page.waitForSelector('#live[data-state="live"]', WAIT);
+}
+
+const rows = (page) => page.locator('table tbody tr');
+const names = (page) => page.locator('tbody td.name').allTextContents();
+
+test('walk', async () => {
+  const {page, check} = await open();
+  await visit(page, '/');
+  assert.equal(await page.locator('h1').textContent(), 'Workers');
+  assert.equal(await page.locator('.card', {hasText: 'Online'}).locator('.figure').textContent(), '1');
+  assert.equal(await page.locator('.card', {hasText: 'Processed'}).locator('.figure').textContent(), '1,234');
+  await page.getByRole('link', {name: 'shop:1'}).click();
+  await page.waitForURL('**/worker/shop%3A1', WAIT);
+  await page.getByText('of 8 busy').waitFor(WAIT);
+
+  // Filters, by mouse and by keyboard; each stands in the address.
+  await page.getByRole('link', {name: 'Tasks', exact: true}).click();
+  await rows(page).first().waitFor(WAIT);
+  assert.equal(await rows(page).count(), 50);
+  const states = page.getByRole('navigation', {name: 'State'});
+  await states.getByText('Success').and(page.locator(':has(.n:not(:empty))')).waitFor(WAIT);
+  assert.match(await states.locator('a.success').textContent(), /Success\s*121/);
+  await states.locator('a.failure').focus();
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/tasks?state=FAILURE', WAIT);
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1, null, WAIT);
+  assert.equal(await page.locator('tbody .badge').textContent(), 'FAILURE');
+  assert.match(await page.locator('tbody td[data-label="Result"]').textContent(), /gateway answered 503/);
+
+  // One task with its attempts, and back.
+  await page.locator('tbody td.name a').click();
+  await page.waitForURL(`**/task/${facts.jobs.FAILURE}`, WAIT);
+  await page.getByText('Attempt 2 failed').waitFor(WAIT);
+  assert.equal(await page.locator('.timeline li').count(), 4);
+  await page.getByText('error 1', {exact: true}).waitFor(WAIT);
+  assert.equal(await page.locator('details pre').last().textContent(), 'detail 2');
+  await page.getByRole('link', {name: 'mail', exact: true}).waitFor(WAIT);
+  await page.goBack();
+  await page.waitForURL('**/tasks?state=FAILURE', WAIT);
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1, null, WAIT);
+
+  // By task and by a part of the id; the address can be shared.
+  await page.goto(`${facts.url}/tasks`);
+  await page.locator('#f-task option[value="shop.mail"]').waitFor({...WAIT, state: 'attached'});
+  await page.locator('#f-task').selectOption('shop.mail');
+  await page.waitForURL('**/tasks?task=shop.mail', WAIT);
+  await page.waitForFunction(() => [...document.querySelectorAll('tbody td.name')].every((cell) => cell.textContent === 'shop.mail') && document.querySelectorAll('tbody tr').length === 50, null, WAIT);
+
+  // Pages: three of them, none with a row of another.
+  const seen = new Set(await page.locator('tbody .uuid a').evaluateAll((links) => links.map((link) => link.title)));
+  for (const left of [50, 20]) {
+    await page.getByRole('link', {name: 'Older'}).click();
+    await page.waitForURL('**cursor=**', WAIT);
+    await page.waitForFunction(([count, old]) => {
+      const links = [...document.querySelectorAll('tbody .uuid a')];
+      return links.length === count && !old.includes(links[0].title);
+    }, [left, [...seen]], WAIT);
+    for (const id of await page.locator('tbody .uuid a').evaluateAll((links) => links.map((link) => link.title))) {
+      assert.ok(!seen.has(id));
+      seen.add(id);
+    }
+  }
+  assert.equal(seen.size, 120);
+  assert.equal(await page.getByRole('link', {name: 'Older'}).count(), 0);
+  await page.reload();
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 20, null, WAIT);
+  await page.getByRole('link', {name: 'First page'}).click();
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 50, null, WAIT);
+
+  await page.goto(`${facts.url}/tasks`);
+  await page.locator('#f-text').fill(facts.jobs.RETRY.slice(20));
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1, null, WAIT);
+  assert.equal(await page.locator('tbody .badge').textContent(), 'RETRY');
+
+  // What waits for its time is there, and says when it runs; what waits for a worker, too.
+  await visit(page, '/tasks?state=PENDING');
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 2, null, WAIT);
+  await page.getByText(/runs in \d+ d/).waitFor(WAIT);
+
+  await visit(page, '/queues');
+  await page.getByRole('link', {name: 'mail', exact: true}).waitFor(WAIT);
+  await page.locator('tr', {hasText: 'mail'}).locator('td[data-label="Dead"] a').click();
+  await page.waitForURL(/\/tasks\?(state=FAILURE&queue=mail|queue=mail&state=FAILURE)/, WAIT);
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1, null, WAIT);
+  await page.getByRole('link', {name: 'Remove the filter queue mail'}).click();
+  await page.waitForURL('**/tasks?state=FAILURE', WAIT);
+  await check();
+});
+
+// Contrast of every text with what is behind it, by WCAG 2's formula.
+function poorContrasts() {
+  const canvas = document.createElement('canvas');
+  const brush = canvas.getContext('2d', {willReadFrequently: true});
+  const rgba = (color) => {
+    brush.clearRect(0, 0, 1, 1);
+    brush.fillStyle = color;
+    brush.fillRect(0, 0, 1, 1);
+    return brush.getImageData(0, 0, 1, 1).data;
+  };
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255).map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const poor = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const owner = node.parentElement;
+    if (!node.textContent.trim() || !owner.checkVisibility() || owner.closest('.unseen, .skip, noscript, option')) continue;
+    let behind = owner;
+    while (behind && rgba(getComputedStyle(behind).backgroundColor)[3] < 255) behind = behind.parentElement;
+    const back = light(behind ? rgba(getComputedStyle(behind).backgroundColor) : [255, 255, 255]);
+    const front = light(rgba(getComputedStyle(owner).color));
+    const ratio = (Math.max(back, front) + 0.05) / (Math.min(back, front) + 0.05);
+    if (ratio < 4.5) poor.push(`${ratio.toFixed(2)} ${owner.className} ${node.textContent.slice(0, 30)}`);
+  }
+  return poor;
+}
+
+test('looks', async () => {
+  const paths = ['/', '/workers', '/worker/shop:1', '/tasks', `/task/${facts.jobs.FAILURE}`, '/queues', '/tasks?queue=none'];
+  for (const colorScheme of ['light', 'dark']) {
+    for (const width of colorScheme === 'light' ? [360, 768, 1440, 2560] : [360, 1440]) {
+      const {page, check} = await open({colorScheme, viewport: {width, height: 800}, reducedMotion: 'reduce'});
+      for (const path of paths) {
+        await visit(page, path);
+        const where = `${path} ${colorScheme} ${width}`;
+        const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.equal(over, 0, `${where} scrolls sideways`);
+        assert.deepEqual(await page.evaluate(poorContrasts), [], where);
+        assert.equal(await page.locator('h1').count(), 1, where);
+        const unnamed = await page.evaluate(() => [...document.querySelectorAll('button, a, input, select')].filter((node) =>
+          !node.textContent.trim() && !node.getAttribute('aria-label') && !node.labels?.length).length);
+        assert.equal(unnamed, 0, `${where}: a control without a name`);
+        const ids = await page.evaluate(() => [...document.querySelectorAll('[id]')].map((node) => node.id));
+        assert.equal(new Set(ids).size, ids.length, where);
+        if (process.env.TILL_SHOTS) await page.screenshot({path: `${process.env.TILL_SHOTS}/${where.replaceAll(/[^a-z0-9]+/gi, '-')}.png`});
+      }
+      await check();
+    }
+  }
+
+  // The visitor's own choice is kept, whatever the system says.
+  const {page, check} = await open({colorScheme: 'light'});
+  await visit(page, '/');
+  const theme = () => page.evaluate(() => document.documentElement.dataset.theme);
+  assert.equal(await theme(), 'light');
+  await page.getByRole('button', {name: 'Switch between light and dark'}).click();
+  assert.equal(await theme(), 'dark');
+  await page.reload();
+  assert.equal(await theme(), 'dark');
+
+  // By keyboard: the first stop is the way past the navigation, and where one is can be seen.
+  await visit(page, '/tasks');
+  await page.keyboard.press('Tab');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Skip to content');
+  await page.keyboard.press('Tab');
+  assert.notEqual(await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle), 'none');
+  await check();
+});
+
+test('hostile', async () => {
+  const {page, check} = await open();
+  const unharmed = async (where) => {
+    assert.equal(await page.evaluate(() => window.__xss), undefined, where);
+    assert.equal(await page.locator('main script, main img, main svg, main iframe, main style, main math').count(), 0, where);
+    const links = await page.evaluate(() => [...document.querySelectorAll('main a')].map((a) => a.protocol));
+    assert.ok(links.every((protocol) => protocol.startsWith('http')), where);
+  };
+  await visit(page, '/tasks');
+  await page.waitForFunction((count) => document.querySelectorAll('tbody tr').length === count, facts.ids.length, WAIT);
+  await unharmed('/tasks');
+  const shown = await page.locator('tbody td[data-label="Result"]').allTextContents();
+  assert.ok(shown.includes(facts.texts[0]), 'the text is shown as it is');
+  for (const id of facts.ids) {
+    await visit(page, `/task/${id}`);
+    await page.locator('details').first().waitFor(WAIT);
+    await unharmed(`/task/${id}`);
+  }
+  for (const path of ['/workers', '/queues', ...facts.workers.map((name) => `/worker/${encodeURIComponent(name)}`)]) {
+    // A name with a slash has no page of its own: then the address is unknown, and nothing runs.
+    await page.goto(facts.url + path);
+    await page.waitForLoadState();
+    await unharmed(path);
+  }
+  for (const text of facts.texts) {
+    const query = new URLSearchParams({task: text, queue: text, worker: text, text, order: text, state: text, cursor: text});
+    await page.goto(`${facts.url}/tasks?${query}`);
+    await page.getByRole('alert').waitFor(WAIT);
+    await unharmed(`/tasks?${query}`);
+  }
+  await page.goto('about:blank');
+  await check().catch((error) => {
+    // Unknown worker pages and refused filters are answers of 404 and 400, which Chromium logs.
+    const rest = error.actual?.filter((text) => !/status of 40[04]/.test(text));
+    assert.deepEqual(rest, []);
+  });
+});
+
+test('live', async () => {
+  const {page, complaints} = await open();
+  const sql = (text) => execFileSync('psql', ['-q', '-d', facts.database, '-v', 'ON_ERROR_STOP=1', '-c', text]);
+  await visit(page, '/tasks');
+  await page.locator('tbody .badge.started').waitFor(WAIT);
+
+  // A change and a new row appear by themselves; the row that was there is the same element.
+  await page.evaluate(() => { window.stayed = true; });
+  sql(`UPDATE jobs SET state = 'SUCCESS', finished_at = now(), result = '"done"' WHERE id = '${facts.job}'`);
+  await page.locator('tbody .badge.success').waitFor(WAIT);
+  sql("INSERT INTO jobs (task) VALUES ('shop.new')");
+  await page.getByRole('link', {name: 'shop.new'}).waitFor(WAIT);
+  assert.deepEqual(await names(page), ['shop.new', 'till.tasks.noop']);
+  assert.equal(await page.evaluate(() => window.stayed), true);
+
+  // Paused: nothing changes. Then it goes on.
+  await page.locator('#live').click();
+  await page.locator('#live[data-state="paused"]').waitFor(WAIT);
+  await page.locator('#live').click();
+  await page.locator('#live[data-state="live"]').waitFor(WAIT);
+  assert.deepEqual(complaints, []);
+
+  // The server is frozen: the mark turns red, what was seen stays, and all recovers.
+  process.kill(facts.pid, 'SIGSTOP');
+  try {
+    await page.locator('#live[data-state="lost"]').waitFor({timeout: 30000});
+    assert.equal(await rows(page).count(), 2);
+  } finally {
+    process.kill(facts.pid, 'SIGCONT');
+  }
+  sql("INSERT INTO jobs (task) VALUES ('shop.after')");
+  await page.locator('#live[data-state="live"]').waitFor({timeout: 30000});
+  await page.getByRole('link', {name: 'shop.after'}).waitFor(WAIT);
+});
+
+test('empty', async () => {
+  const {page, check} = await open();
+  await visit(page, '/workers');
+  await page.getByText('till-worker', {exact: true}).waitFor(WAIT);
+  await visit(page, '/tasks');
+  await page.getByText('No task has been enqueued yet.').waitFor(WAIT);
+  await visit(page, '/queues');
+  await page.getByText('There is no queue yet.').waitFor(WAIT);
+  await visit(page, '/tasks?state=FAILURE');
+  await page.getByRole('link', {name: 'Show all tasks'}).click();
+  await page.waitForURL('**/tasks', WAIT);
+  await check();
+
+  const other = await open();
+  await other.page.goto(`${facts.url}/task/00000000-0000-7000-8000-000000000000`);
+  await other.page.getByRole('heading', {name: 'No such task'}).waitFor(WAIT);
+});
+
+test('password', async () => {
+  const {page, check} = await open({httpCredentials: {username: facts.user, password: facts.password}});
+  for (const path of ['/', '/tasks', '/queues']) await visit(page, path);
+  await check();
+  const stranger = await open();
+  // Without credentials there is no page: Chromium would ask for them, and has nobody to ask.
+  await assert.rejects(stranger.page.goto(`${facts.url}/tasks`), /ERR_INVALID_AUTH_CREDENTIALS/);
+});

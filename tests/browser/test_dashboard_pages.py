@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Drives the dashboard's pages in Chromium: rows are put in here, pages.test.js walks them."""
+
+import fcntl
+import json
+import os
+import subprocess
+
+import pytest
+from browser import rows
+from harness.wait import SLOWNESS
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+@pytest.fixture(scope="session")
+def playwright():
+    """playwright-core in node_modules, installed once, whichever run comes first."""
+    with open(os.path.join(HERE, "package.json"), encoding="utf-8") as file:
+        wanted = json.load(file)["devDependencies"]["playwright-core"]
+    installed = os.path.join(HERE, "node_modules", "playwright-core", "package.json")
+    with open(os.path.join(HERE, "package-lock.json"), "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if version_in(installed) != wanted:
+            subprocess.run(
+                ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+                cwd=HERE, check=True, timeout=300, stdin=subprocess.DEVNULL,
+            )
+    return HERE
+
+
+def version_in(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)["version"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+@pytest.fixture
+def walk(stack, playwright, test_folder):
+    """Runs one test of pages.test.js against a dashboard; facts go to it as JSON."""
+
+    def run(name, facts, settings=None, system=None):
+        system = system or stack()
+        if not system.named("till-dashboard"):
+            system.start_dashboard(**(settings or {}))
+        facts = {"url": system.dashboard.url, "folder": test_folder, **facts}
+        done = subprocess.run(
+            ["node", "--test", "--test-name-pattern", f"^{name}$", "pages.test.js"],
+            cwd=playwright,
+            env={**os.environ, "TILL_FACTS": json.dumps(facts), "HOME": test_folder},
+            capture_output=True, text=True, timeout=150 * SLOWNESS, stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        report = done.stdout + done.stderr
+        assert done.returncode == 0, report
+        assert "# pass 1" in report and "# fail 0" in report, report
+
+    return run
+
+
+def filled(stack):
+    system = stack()
+    made = rows.insert_every_state(system)
+    dead = made["FAILURE"]
+    for attempt in (1, 2):
+        rows.insert_failure(system, dead, attempt, f"error {attempt}", f"detail {attempt}")
+    system.query("UPDATE jobs SET attempt = 2, worker = 'shop:1', queue = 'mail' WHERE id = %s", dead)
+    for number in range(120):
+        rows.insert(system, "SUCCESS", task="shop.mail", age=100 + number)
+    later = rows.insert(system, "PENDING", enqueued_at=None, scheduled_at="2126-01-01T00:00:00Z")
+    report = {
+        "host": "shop", "pid": 42, "started_at": "2026-01-01T00:00:00Z", "version": "1",
+        "queues": ["mail"], "concurrency": 8, "busy": 1, "processed": 1234, "succeeded": 1200,
+        "failed": 4, "retried": 30, "rss_bytes": 8_000_000, "beat_at": "2026-01-01T00:00:01Z",
+        "state": "running", "jobs": [],
+    }
+    rows.report_worker(system, "shop:1", **report)
+    system.start_dashboard()
+    return system, {"jobs": {**made, "LATER": later}}
+
+
+@pytest.mark.slow
+def test_walk_from_list_to_task(stack, walk):
+    system, facts = filled(stack)
+    walk("walk", facts, system=system)
+
+
+@pytest.mark.slow
+def test_looks_light_dark_narrow_wide(stack, walk):
+    system, facts = filled(stack)
+    walk("looks", facts, system=system)
+
+
+def test_hostile_texts_stay_texts(stack, walk):
+    system = stack()
+    jobs = rows.insert_hostile(system)
+    for number, text in enumerate(rows.XSS):
+        rows.report_worker(
+            system, text[:60], host=text, version=text, queues=[text], state=text, pid=text,
+            started_at=text, beat_at=text, busy=text, rss_bytes=text,
+            jobs=[{"id": text, "task": text, "started_at": text}],
+        )
+        system.query(
+            "INSERT INTO tasks (name, queue, max_attempts, fast) VALUES (%s, %s, 1, false)",
+            f"{number}{text}", text,
+        )
+    walk("hostile", {"ids": jobs, "texts": rows.XSS, "workers": [t[:60] for t in rows.XSS]}, system=system)
+
+
+def test_list_lives_and_tells_when_it_does_not(stack, walk):
+    system = stack()
+    job = rows.insert(system, "STARTED")
+    system.start_dashboard()
+    facts = {"job": job, "pid": system.dashboard.pid, "database": system.settings["DATABASE_URL"]}
+    walk("live", facts, system=system)
+
+
+def test_empty_pages_say_what_to_do(walk):
+    walk("empty", {})
+
+
+def test_password_is_enough_for_all_of_it(walk):
+    walk("password", {"user": "ops", "password": "s3cret"}, {"TILL_DASHBOARD_AUTH": "ops:s3cret"})
