@@ -24,6 +24,7 @@ enum {
     DUE_BATCH = 500,
     FOLLOW_PAUSE_MS = 1000, /* between attempts to lead */
     ERROR_PAUSE_MS = 200,
+    DUE_PAUSE_MS = 2,
     REDIS_TIMEOUT_MS = 5000,
 };
 
@@ -140,6 +141,9 @@ static enum err_code wait_for_work(struct scheduler *s, int signal_fd, int64_t h
 
     if (rc)
         return rc;
+    /* A row that is due and was not taken just now is locked by somebody: no reason to spin. */
+    if (due_us >= 0 && due_us < DUE_PAUSE_MS * US_PER_MS)
+        due_us = DUE_PAUSE_MS * US_PER_MS;
     if (due_us >= 0 && due_us < wait_us)
         wait_us = due_us;
     return db_wait_notify(s->db, signal_fd, wait_us, &notified, e);
