@@ -74,7 +74,7 @@ static void judge_password(struct fields *f, const struct registration *reg)
 
 enum err_code auth_register(struct request *req, struct reply *reply, struct err *e)
 {
-    AUTO_VALUE(fields_release) struct fields f;
+    AUTO_VALUE(fields_release) struct fields f = {0};
     struct registration reg = {0};
     struct user_taken taken = {0};
     char hash[PASSWORD_HASH_SIZE];
@@ -160,7 +160,7 @@ static enum err_code check_password(struct db *db, const char *email, const char
 
 enum err_code auth_login(struct request *req, struct reply *reply, struct err *e)
 {
-    AUTO_VALUE(fields_release) struct fields f;
+    AUTO_VALUE(fields_release) struct fields f = {0};
     AUTO_VALUE(pair_release) struct pair pair = {0};
     struct api *api = api_of(req);
     const char *email;
@@ -192,7 +192,7 @@ enum err_code auth_login(struct request *req, struct reply *reply, struct err *e
 /* Reads {"refresh": TOKEN}. False: the reply is filled. */
 static bool read_refresh(struct request *req, struct token_claims *ret_claims, struct reply *reply)
 {
-    AUTO_VALUE(fields_release) struct fields f;
+    AUTO_VALUE(fields_release) struct fields f = {0};
     const char *token;
     enum token_verdict verdict;
 

@@ -63,20 +63,26 @@ void fields_release(struct fields *f)
     *f = (struct fields){0};
 }
 
-void fields_error(struct fields *f, const char *name, const char *format, ...)
+static void note(struct fields *f, const char *name, const char *message)
 {
-    char message[MESSAGE_SIZE];
     json_t *list = json_object_get(f->errors, name);
-    va_list args;
 
-    va_start(args, format);
-    (void)vsnprintf(message, sizeof message, format, args);
-    va_end(args);
     if (!list) {
         list = json_array();
         (void)json_object_set_new(f->errors, name, list);
     }
     (void)json_array_append_new(list, json_string(message));
+}
+
+void fields_error(struct fields *f, const char *name, const char *format, ...)
+{
+    char message[MESSAGE_SIZE];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    note(f, name, message);
 }
 
 void fields_error_no_object(struct fields *f, const char *name, int64_t id)

@@ -5,7 +5,7 @@
  * learns of all faults at once; fields_end() makes the 400 of them and refuses fields that nobody
  * asked for.
  *
- *   AUTO_VALUE(fields_release) struct fields f;
+ *   AUTO_VALUE(fields_release) struct fields f = {0};
  *   if (!fields_begin(&f, req->data, reply))
  *       return ERR_OK;
  *   name = fields_text(&f, "name", 255, 0);

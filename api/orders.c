@@ -89,7 +89,7 @@ static void cart_release(struct cart *cart) { json_decref(cart->errors); }
 
 static void read_line(const json_t *item, struct cart *cart)
 {
-    AUTO_VALUE(fields_release) struct fields f;
+    AUTO_VALUE(fields_release) struct fields f = {0};
     struct order_line *line = &cart->lines[cart->count++];
 
     fields_begin_nested(&f, item);
@@ -125,7 +125,7 @@ static enum err_code check_products(struct request *req, struct cart *cart, stru
     enum err_code rc = orders_check_products(api_of(req)->db, cart->lines, cart->count, exists, e);
 
     for (size_t i = 0; !rc && i < cart->count; i++) {
-        AUTO_VALUE(fields_release) struct fields f;
+        AUTO_VALUE(fields_release) struct fields f = {0};
 
         if (exists[i] || cart->lines[i].product_id <= 0)
             continue;
@@ -139,7 +139,7 @@ static enum err_code check_products(struct request *req, struct cart *cart, stru
 /* Whether the body is {"items": [1 to 100 of them]}. False: the reply is filled. */
 static bool read_items(const struct request *req, struct reply *reply)
 {
-    AUTO_VALUE(fields_release) struct fields f;
+    AUTO_VALUE(fields_release) struct fields f = {0};
     const json_t *items = json_object_get(req->data, "items");
     char text[64];
 
@@ -177,7 +177,7 @@ static void reply_refusal(struct reply *reply, const struct cart *cart,
     char text[96] = "The total of the order is too large.";
 
     if (refusal->reason == ORDER_REFUSED_UNKNOWN) {
-        AUTO_VALUE(fields_release) struct fields f;
+        AUTO_VALUE(fields_release) struct fields f = {0};
 
         fields_begin_nested(&f, NULL);
         fields_error_no_object(&f, "product_id", product_id);

@@ -168,7 +168,7 @@ static enum err_code pay(struct request *req, struct wish *wish, struct reply *r
 
 enum err_code payments_add(struct request *req, struct reply *reply, struct err *e)
 {
-    AUTO_VALUE(fields_release) struct fields f;
+    AUTO_VALUE(fields_release) struct fields f = {0};
     struct wish wish = {0};
 
     if (!fields_begin(&f, req->data, reply))
@@ -181,7 +181,7 @@ enum err_code payments_add(struct request *req, struct reply *reply, struct err 
 
 enum err_code payments_pay_order(struct request *req, struct reply *reply, struct err *e)
 {
-    AUTO_VALUE(fields_release) struct fields f;
+    AUTO_VALUE(fields_release) struct fields f = {0};
     struct wish wish = {.order_in_path = true};
 
     if (!fields_begin(&f, req->data, reply))

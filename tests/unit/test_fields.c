@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ *
+ * Validation of bodies, and the search for card data.
+ */
 #include "api/fields.h"
 
 #include <string.h>

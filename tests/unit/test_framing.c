@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ *
+ * Which requests are refused before anybody reads further.
+ */
 #include "api/framing.h"
 
 #include <criterion/criterion.h>

@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ *
+ * Rules and hashes of passwords.
+ */
 #include "common/password.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ *
+ * Paths to handlers.
+ */
 #include "api/router.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ *
+ * Tokens that are good, and many that are not.
+ */
 #include "api/token.h"
 
 #include <stdarg.h>
