@@ -24,6 +24,9 @@ _Static_assert(JOBS_COUNT_MAX == 20000, "BOUND is one more, as text");
          " UNION ALL SELECT (SELECT " column " FROM jobs WHERE " condition " AND " column          \
          " > v ORDER BY " column " LIMIT 1) FROM " name " WHERE v IS NOT NULL)"
 
+#define READY_QUEUES DISTINCT_OF("ready", "queue", WAITING)
+#define SEEN_TASKS DISTINCT_OF("seen", "task", "true")
+
 static const struct db_stmt statements[] = {
     [COUNT] = {"jobs_count",
                "SELECT s, (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = s AND state IN"
@@ -38,38 +41,33 @@ static const struct db_stmt statements[] = {
                " success FROM (SELECT state FROM jobs WHERE c.reltuples < 100000 ORDER BY id DESC"
                " LIMIT " BOUND ") y) x WHERE c.oid = 'jobs'::regclass",
                0},
-    [QUEUES] =
-        {"jobs_queues",
-         "WITH RECURSIVE " DISTINCT_OF(
-             "ready", "queue",
-             WAITING) ", due AS (SELECT queue, count(*) AS n FROM (SELECT queue FROM jobs "
-                      "WHERE " DUE " ORDER BY scheduled_at LIMIT " BOUND ") x GROUP BY queue),"
-                      " started AS (SELECT queue, count(*) AS n FROM (SELECT queue FROM jobs"
-                      " WHERE state = 'STARTED' ORDER BY worker LIMIT " BOUND ") x GROUP BY queue),"
-                      " dead AS (SELECT queue, count(*) AS n FROM (SELECT queue FROM jobs"
-                      " WHERE state = 'FAILURE' ORDER BY finished_at DESC LIMIT " BOUND
-                      ") x GROUP BY queue),"
-                      " names AS (SELECT queue FROM tasks UNION SELECT v FROM ready WHERE v IS NOT "
-                      "NULL"
-                      " UNION SELECT queue FROM due UNION SELECT queue FROM started"
-                      " UNION SELECT queue FROM dead)"
-                      " SELECT queue, (SELECT count(*) FROM (SELECT 1 FROM jobs j WHERE j.queue = "
-                      "names.queue"
-                      " AND " WAITING " ORDER BY priority, enqueued_at LIMIT " BOUND ") x),"
-                      " due.n, started.n, dead.n, (SELECT (extract(epoch FROM min(first)) * "
-                      "1000000)::bigint"
-                      " FROM generate_series(0, 2) p, LATERAL (SELECT enqueued_at AS first FROM "
-                      "jobs j"
-                      " WHERE j.queue = names.queue AND priority = p AND " WAITING
-                      " ORDER BY enqueued_at LIMIT 1) y), (SELECT sum(n) FROM due), (SELECT sum(n) "
-                      "FROM dead)"
-                      " FROM names LEFT JOIN due USING (queue) LEFT JOIN started USING (queue)"
-                      " LEFT JOIN dead USING (queue) ORDER BY queue",
-         0},
+    [QUEUES] = {"jobs_queues",
+                "WITH RECURSIVE " READY_QUEUES ","
+                " due AS (SELECT queue, count(*) AS n FROM (SELECT queue FROM jobs WHERE " DUE
+                " ORDER BY scheduled_at LIMIT " BOUND ") x GROUP BY queue),"
+                " started AS (SELECT queue, count(*) AS n FROM (SELECT queue FROM jobs"
+                " WHERE state = 'STARTED' ORDER BY worker LIMIT " BOUND ") x GROUP BY queue),"
+                " dead AS (SELECT queue, count(*) AS n FROM (SELECT queue FROM jobs"
+                " WHERE state = 'FAILURE' ORDER BY finished_at DESC LIMIT " BOUND ") x"
+                " GROUP BY queue),"
+                " names AS (SELECT queue FROM tasks UNION SELECT v FROM ready"
+                " WHERE v IS NOT NULL UNION SELECT queue FROM due"
+                " UNION SELECT queue FROM started UNION SELECT queue FROM dead)"
+                " SELECT queue, (SELECT count(*) FROM (SELECT 1 FROM jobs j"
+                " WHERE j.queue = names.queue AND " WAITING
+                " ORDER BY priority, enqueued_at LIMIT " BOUND ") x),"
+                " due.n, started.n, dead.n,"
+                " (SELECT (extract(epoch FROM min(first)) * 1000000)::bigint"
+                " FROM generate_series(0, 2) p, LATERAL (SELECT enqueued_at AS first"
+                " FROM jobs j WHERE j.queue = names.queue AND priority = p AND " WAITING
+                " ORDER BY enqueued_at LIMIT 1) y),"
+                " (SELECT sum(n) FROM due), (SELECT sum(n) FROM dead)"
+                " FROM names LEFT JOIN due USING (queue) LEFT JOIN started USING (queue)"
+                " LEFT JOIN dead USING (queue) ORDER BY queue",
+                0},
     [TASKS] = {"jobs_tasks",
-               "WITH RECURSIVE " DISTINCT_OF("seen", "task",
-                                             "true") " SELECT v FROM seen WHERE v IS NOT NULL "
-                                                     "UNION SELECT name FROM tasks ORDER BY 1",
+               "WITH RECURSIVE " SEEN_TASKS " SELECT v FROM seen WHERE v IS NOT NULL"
+               " UNION SELECT name FROM tasks ORDER BY 1",
                0},
     [WORKERS] = {"jobs_workers",
                  "SELECT worker, count(*) FROM (SELECT worker FROM jobs WHERE state = 'STARTED'"

@@ -19,35 +19,23 @@
 #define WINDOW "20000"
 _Static_assert(JOBS_WINDOW == 20000, "WINDOW is JOBS_WINDOW as text");
 
-#define MICROSECONDS(column) "(extract(epoch FROM " column ") * 1000000)::bigint"
 #define PREVIEW(column)                                                                            \
     "CASE WHEN pg_column_size(" column ") <= 4096 AND octet_length(" column                        \
     "::text) <= 4096 THEN " column "::text END, coalesce(octet_length(" column "::text), 0)"
 _Static_assert(JOBS_PREVIEW_MAX == 4096, "PREVIEW has it as text");
 
-#define COMMON_COLUMNS                                                                                                                                  \
-    "id, task, queue, priority, state, attempt, max_attempts, worker, " MICROSECONDS("created_at") ", " MICROSECONDS("scheduled_at") ", " MICROSECONDS( \
-        "enqueued_at") ", " MICROSECONDS("started_at") ", " MICROSECONDS("finished_at") ", CASE "                                                       \
-                                                                                        "WHEN "                                                         \
-                                                                                        "state "                                                        \
-                                                                                        "IN "                                                           \
-                                                                                        "('"                                                            \
-                                                                                        "PENDING'"                                                      \
-                                                                                        ", "                                                            \
-                                                                                        "'RETRY',"                                                      \
-                                                                                        " '"                                                            \
-                                                                                        "FAILURE'"                                                      \
-                                                                                        ") THEN "                                                       \
-                                                                                        "(SELECT"                                                       \
-                                                                                        " " MICROSECONDS(                                               \
-                                                                                            "max("                                                      \
-                                                                                            "f."                                                        \
-                                                                                            "fail"                                                      \
-                                                                                            "ed_"                                                       \
-                                                                                            "at)") " FROM job_errors f WHERE f.job_id = j.id) END, "
-#define LIST_COLUMNS                                                                               \
-    COMMON_COLUMNS PREVIEW("args") ", " PREVIEW("kwargs") ", " PREVIEW(                            \
-        "result") ", left(error, 4096)"
+#define COMMON_COLUMNS                                                                             \
+    "id, task, queue, priority, state, attempt, max_attempts, worker,"                             \
+    " (extract(epoch FROM created_at) * 1000000)::bigint,"                                         \
+    " (extract(epoch FROM scheduled_at) * 1000000)::bigint,"                                       \
+    " (extract(epoch FROM enqueued_at) * 1000000)::bigint,"                                        \
+    " (extract(epoch FROM started_at) * 1000000)::bigint,"                                         \
+    " (extract(epoch FROM finished_at) * 1000000)::bigint,"                                        \
+    " CASE WHEN state IN ('PENDING', 'RETRY', 'FAILURE') THEN"                                     \
+    " (SELECT (extract(epoch FROM max(f.failed_at)) * 1000000)::bigint"                            \
+    " FROM job_errors f WHERE f.job_id = j.id) END, "
+#define PREVIEWS PREVIEW("args") ", " PREVIEW("kwargs") ", " PREVIEW("result")
+#define LIST_COLUMNS COMMON_COLUMNS PREVIEWS ", left(error, 4096)"
 
 /* $1 cursor, $2 and $3 first and last id, $4 task, $5 queue, $6 worker, $7 state, $8 text,
  * $9 and $10 first and last time of creation, $11 limit, $12 offset. */
@@ -114,9 +102,10 @@ static const struct db_stmt statements[] = {
               " FROM jobs j WHERE id = $1",
               1},
     [FAILURES] = {"jobs_failures",
-                  "SELECT attempt, worker, " MICROSECONDS("started_at") ", " MICROSECONDS(
-                      "failed_at") ", error, detail FROM job_errors WHERE job_id = $1"
-                                   " ORDER BY attempt DESC, failed_at DESC LIMIT 200",
+                  "SELECT attempt, worker, (extract(epoch FROM started_at) * 1000000)::bigint,"
+                  " (extract(epoch FROM failed_at) * 1000000)::bigint, error, detail"
+                  " FROM job_errors WHERE job_id = $1"
+                  " ORDER BY attempt DESC, failed_at DESC LIMIT 200",
                   1},
 };
 _Static_assert(JOBS_FAILURES_MAX == 200, "jobs_failures has it as text");

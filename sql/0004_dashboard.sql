@@ -11,4 +11,5 @@ ALTER TABLE jobs ALTER COLUMN id SET DEFAULT new_job_id();
 
 -- Every state but STARTED (jobs_started holds those) and SUCCESS (nearly all rows: found by the
 -- primary key). A job that succeeds at once enters it once, when it is inserted.
-CREATE INDEX jobs_state ON jobs (state, id) WHERE state IN ('PENDING', 'RETRY', 'FAILURE', 'REVOKED');
+CREATE INDEX jobs_state ON jobs (state, id)
+    WHERE state IN ('PENDING', 'RETRY', 'FAILURE', 'REVOKED');
