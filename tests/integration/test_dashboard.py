@@ -506,3 +506,44 @@ def test_postgres_away_is_503_and_recovers(stack):
 def test_term_ends_it_cleanly(system):
     fetch(system, "/tasks")
     system.dashboard.term_and_wait()
+
+
+# ---- with the real worker ----
+
+
+def test_real_worker_and_its_job_are_shown(stack):
+    system = stack().start(apis=0, dashboards=1)
+    job = system.enqueue("till.tasks.noop")
+    system.wait_job(job)
+
+    def settled():
+        workers = read(system, "/api/v1/workers")["workers"]
+        return sum(one.get("succeeded", 0) for one in workers) >= 1 and workers
+
+    workers = wait_for(settled, 15)
+    assert {one["is_alive"] for one in workers} == {True}
+    for one in workers:
+        assert one["pid"] and one["rss_bytes"] > 0 and one["concurrency"] == 4, one
+        assert one["state"] == "running" and "default" in one["queues"], one
+    task = read(system, f"/api/v1/tasks/{job}")
+    assert task["state"] == "SUCCESS" and task["worker"] in {one["name"] for one in workers}
+    assert [one["outcome"] for one in task["attempts"]] == ["succeeded"]
+    assert read(system, f"/api/task/info/{job}")["runtime"] >= 0
+    assert "till.tasks.noop" in read(system, "/api/task/types")["task-types"]
+
+
+def test_real_running_job_is_active(stack):
+    system = stack().start(apis=0, dashboards=1)
+    job = system.enqueue("till.tasks.sleep", 20)
+    system.wait_job(job, "STARTED")
+
+    def active():
+        workers = read(system, "/api/workers").values()
+        return [one for worker in workers for one in worker["active"] if one["id"] == job]
+
+    (one,) = wait_for(active, 15)
+    assert one["name"] == "till.tasks.sleep" and one["worker_pid"]
+    (listed,) = read(system, "/api/v1/tasks", state="STARTED")["tasks"]
+    assert listed["id"] == job
+    for worker in system.named("till-worker"):
+        worker.kill()
