@@ -101,8 +101,8 @@ bool guard_authorise(struct request *req, struct reply *reply)
     AUTO(mem_free) char *text = NULL;
     struct token_claims claims;
     enum token_verdict verdict;
-    const char *token;
-    size_t len;
+    const char *token = "";
+    size_t len = 0;
 
     if (!find_token(req, &token, &len, reply))
         return false;

@@ -6,6 +6,7 @@
  */
 #include "api/http.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/program.h"
 #include "common/text.h"
 #include "common/uuid.h"
 
@@ -356,6 +358,14 @@ enum err_code server_start(const struct server_config *config, struct server **r
     return ERR_OK;
 }
 
+/* A second signal ends the wait; main() takes none while it is in here. */
+static bool is_told_to_hurry(void)
+{
+    int number = program_wait(STOP_POLL_MS * US_PER_MS);
+
+    return number == SIGTERM || number == SIGINT || number == SIGQUIT;
+}
+
 /* Waits until nothing that was accepted is unanswered. A connection may be between the kernel, the
  * queue of civetweb and a thread, so one look is not enough: it must stay quiet. */
 static void drain(const struct server *server, int64_t deadline_us)
@@ -373,7 +383,8 @@ static void drain(const struct server *server, int64_t deadline_us)
             busy_us = now_us;
         if (now_us >= deadline_us || now_us - busy_us >= quiet_us)
             return;
-        (void)poll(NULL, 0, STOP_POLL_MS);
+        if (is_told_to_hurry())
+            return;
     }
 }
 

@@ -154,8 +154,8 @@ enum err_code server_start(const struct server_config *config, struct server **r
 /* Whether server_stop() has begun: /readyz says 503 from then on. */
 bool server_is_stopping(const struct server *server);
 
-/* Takes no new connection, answers everything that was accepted before (for at most `timeout_us`),
- * then ends all threads and frees the server. */
+/* Takes no new connection, answers everything that was accepted before (for at most `timeout_us`,
+ * or until a second TERM, INT or QUIT), then ends all threads and frees the server. For main(). */
 void server_stop(struct server *server, int64_t timeout_us);
 
 #endif

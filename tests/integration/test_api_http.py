@@ -309,6 +309,18 @@ def test_readiness_falls_first_and_idle_connections_do_not_delay_the_end(api):
     silent.close()
 
 
+def test_a_second_signal_ends_it_at_once(api):
+    host, port = api.api.address().split(":")
+    with socket.create_connection((host, int(port))) as slow:
+        slow.sendall(POST + b"Content-Length: 100\r\n\r\n")
+        began = time.monotonic()
+        api.api.term()
+        api.api.wait_for_log("stopping")
+        api.api.term()
+        api.api.expect_exit(0)
+        assert time.monotonic() - began < 4
+
+
 def test_the_settings_are_checked(api):
     from harness import programs
 

@@ -223,6 +223,34 @@ def test_a_request_that_still_runs_holds_its_key(api, shop):
     connection.close()
 
 
+def test_a_killed_api_leaves_an_order_and_its_answer_or_neither(api, shop):
+    product = api.product(stock=100000)
+    sent = []
+
+    def buy(thread):
+        mine = shop.another_session()
+        for number in range(100000):
+            name = f"{thread}-{number}"
+            sent.append(name)
+            try:
+                assert mine.post_order((product, 1), **key(name)).status_code == 201
+            except requests.exceptions.ConnectionError:
+                return
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for thread in range(8):
+            pool.submit(buy, thread)
+        wait_for(lambda: len(sent) > 200, 20, "the load never began")
+        api.api.kill()
+    kept = "SELECT count(*) FROM idempotency_keys"
+    assert api.value("SELECT count(*) FROM orders") == api.value(kept) <= len(sent)
+    api.start_api()
+    for name in sent:
+        assert shop.post_order((product, 1), **key(name)).status_code == 201
+    assert api.value("SELECT count(*) FROM orders") == api.value(kept) == len(sent)
+    assert api.value("SELECT stock_quantity FROM products") == 100000 - len(sent)
+
+
 # ---- what must never get in ----
 
 NUMBERS = ["4242424242424242", "4242 4242 4242 4242", "5555-5555-5555-4444", "378282246310005"]
