@@ -1,5 +1,6 @@
 """`make demo`: the program behind it, with other ports and a folder of its own."""
 
+import json
 import os
 import shutil
 import signal
@@ -73,12 +74,12 @@ def test_one_checkout_is_shown_twice_and_nothing_is_left(var):
 def test_its_settings_can_be_sourced_by_a_shell_and_hold_only_known_names(var):
     finish(start(var, "--once"))
 
-    script = f"set -a; . {var}/demo.env; exec {sys.executable} -c 'import os; print(dict(os.environ))'"
+    script = f"set -a; . {var}/demo.env; exec {sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
     shown = subprocess.run(
         ["/bin/sh", "-euc", script], env={}, capture_output=True, text=True, check=True
     )
 
-    values = eval(shown.stdout)  # our own print
+    values = json.loads(shown.stdout)
     for name in (
         "DATABASE_URL REDIS_URL GATEWAY_URL GATEWAY_SECRET_KEY SMTP_URL JWT_SECRET API_URL DASHBOARD_URL"
     ).split():
