@@ -84,8 +84,8 @@ static const struct setting settings[] = {
      "time to finish what has begun after TERM; what is left then goes to others"},
     {"TILL_WORKER_CONCURRENCY", "concurrency", INT(worker_concurrency), "8", 1, 256, false,
      PROGRAM_WORKER, "jobs at the same time in each worker process"},
-    {"TILL_WORKER_PREFETCH", "prefetch", INT(worker_prefetch), "2", 0, 1024, false, PROGRAM_WORKER,
-     "jobs a process holds ready beyond its free slots"},
+    {"TILL_WORKER_PREFETCH", "prefetch", INT(worker_prefetch), "256", 0, 1024, false,
+     PROGRAM_WORKER, "jobs a process may hold ready beyond its slots while they are short"},
     {"TILL_WORKER_PROCESSES", "processes", INT(worker_processes), "2", 1, 256, false,
      PROGRAM_WORKER, "worker processes"},
 };

@@ -13,7 +13,7 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { CLAIM, SUCCEED, FAIL, GIVE_BACK, BURY, ADOPT };
+enum { CLAIM, SUCCEED, SUCCEED_MANY, FAIL, GIVE_BACK, BURY, ADOPT };
 enum { ARRAY_MAX = 4 * 1024 * 1024, ERROR_MAX = 8 * 1024 };
 
 static const struct db_stmt statements[] = {
@@ -57,10 +57,19 @@ static const struct db_stmt statements[] = {
          " RETURNING j.id, h.entry, j.state, j.task, j.queue, j.priority, j.attempt,"
          " j.max_attempts, j.args, j.kwargs, (extract(epoch FROM j.created_at) * 1000000)::bigint",
          5},
+    /* The fence compares the state as text: with the state itself PostgreSQL may walk the partial
+     * index jobs_started, which it believes to be empty, instead of the primary key. */
     [SUCCEED] = {"jobs_succeed",
                  "UPDATE jobs SET state = 'SUCCESS', finished_at = now(), result = $3::jsonb,"
-                 " error = NULL WHERE id = $1 AND attempt = $2 AND state = 'STARTED'",
+                 " error = NULL WHERE id = $1 AND attempt = $2 AND state::text = 'STARTED'",
                  3},
+    [SUCCEED_MANY] = {"jobs_succeed_many",
+                      "UPDATE jobs j SET state = 'SUCCESS', finished_at = now(),"
+                      " result = nullif(g.result, '')::jsonb, error = NULL"
+                      " FROM unnest($1::uuid[], $2::int[], $3::text[]) AS g(id, attempt, result)"
+                      " WHERE j.id = g.id AND j.attempt = g.attempt AND j.state::text = 'STARTED'"
+                      " RETURNING j.id",
+                      3},
     [FAIL] = {"jobs_fail",
               "WITH failed AS ("
               " UPDATE jobs SET error = $4,"
@@ -69,18 +78,18 @@ static const struct db_stmt statements[] = {
               " scheduled_at = CASE WHEN $3::bigint < 0 THEN scheduled_at"
               "  ELSE now() + $3::bigint * interval '1 microsecond' END,"
               " enqueued_at = CASE WHEN $3::bigint < 0 THEN enqueued_at END"
-              " WHERE id = $1 AND attempt = $2 AND state = 'STARTED'"
+              " WHERE id = $1 AND attempt = $2 AND state::text = 'STARTED'"
               " RETURNING id, attempt, worker, started_at"
               ") INSERT INTO job_errors (job_id, attempt, worker, started_at, error, detail)"
               " SELECT id, attempt, worker, started_at, $4, $5 FROM failed",
               5},
     [GIVE_BACK] = {"jobs_give_back",
                    "UPDATE jobs j SET state = 'PENDING', enqueued_at = now(),"
-                   " max_attempts = j.max_attempts + $3::int"
+                   " max_attempts = j.max_attempts + 1"
                    " FROM unnest($1::uuid[], $2::int[]) AS g(id, attempt)"
-                   " WHERE j.id = g.id AND j.attempt = g.attempt AND j.state = 'STARTED'"
+                   " WHERE j.id = g.id AND j.attempt = g.attempt AND j.state::text = 'STARTED'"
                    " RETURNING j.id",
-                   3},
+                   2},
     [BURY] = {"jobs_bury_undecodable",
               "WITH buried AS ("
               " INSERT INTO jobs (id, task, queue, priority, state, enqueued_at, finished_at,"
@@ -224,36 +233,74 @@ enum err_code jobs_fail(struct db *db, const struct attempt *attempt, int64_t de
     return check_fence(rc, touched, attempt, e);
 }
 
+/* The attempts as two array parameters. */
+static void add_attempts(const struct attempt *attempts, size_t count, struct buf *ids,
+                         struct buf *numbers)
+{
+    buf_init(ids, ARRAY_MAX);
+    buf_init(numbers, ARRAY_MAX);
+    for (size_t i = 0; i < count; i++) {
+        char number[24];
+
+        (void)snprintf(number, sizeof number, "%d", attempts[i].number);
+        db_array_add(ids, attempts[i].id.text);
+        db_array_add(numbers, number);
+    }
+    db_array_end(ids);
+    db_array_end(numbers);
+}
+
+/* Which of the attempts are among the ids that a statement returned. PostgreSQL mostly returns them
+ * in the order they were given, so the search begins where the last one ended. */
+static void mark_returned(const struct db_result *rows, const struct attempt *attempts,
+                          size_t count, bool *ret_marks)
+{
+    int total = db_rows(rows);
+    int at = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        ret_marks[i] = false;
+        for (int n = 0; n < total && !ret_marks[i]; n++, at = at + 1 < total ? at + 1 : 0)
+            ret_marks[i] = strcmp(db_text(rows, at, 0), attempts[i].id.text) == 0;
+    }
+}
+
+enum err_code jobs_succeed_many(struct db *db, const struct attempt *attempts,
+                                const char *const *results, size_t count, bool *ret_ours,
+                                struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(buf_release) struct buf ids;
+    AUTO_VALUE(buf_release) struct buf numbers;
+    AUTO_VALUE(buf_release) struct buf texts;
+    enum err_code rc;
+
+    add_attempts(attempts, count, &ids, &numbers);
+    buf_init(&texts, ARRAY_MAX);
+    for (size_t i = 0; i < count; i++)
+        db_array_add(&texts, results[i] ? results[i] : "");
+    db_array_end(&texts);
+    rc = db_query(db, &statements[SUCCEED_MANY],
+                  DB_ARGS(DB_TEXT(ids.data), DB_TEXT(numbers.data), DB_TEXT(texts.data)), &rows, e);
+    if (!rc)
+        mark_returned(rows, attempts, count, ret_ours);
+    return rc;
+}
+
 enum err_code jobs_give_back(struct db *db, const struct attempt *attempts, size_t count,
-                             bool unstarted, bool *ret_released, struct err *e)
+                             bool *ret_released, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
     AUTO_VALUE(buf_release) struct buf ids;
     AUTO_VALUE(buf_release) struct buf numbers;
     enum err_code rc;
 
-    buf_init(&ids, ARRAY_MAX);
-    buf_init(&numbers, ARRAY_MAX);
-    for (size_t i = 0; i < count; i++) {
-        char number[24];
-
-        (void)snprintf(number, sizeof number, "%d", attempts[i].number);
-        db_array_add(&ids, attempts[i].id.text);
-        db_array_add(&numbers, number);
-    }
-    db_array_end(&ids);
-    db_array_end(&numbers);
-    rc = db_query(db, &statements[GIVE_BACK],
-                  DB_ARGS(DB_TEXT(ids.data), DB_TEXT(numbers.data), DB_INT(unstarted ? 1 : 0)),
+    add_attempts(attempts, count, &ids, &numbers);
+    rc = db_query(db, &statements[GIVE_BACK], DB_ARGS(DB_TEXT(ids.data), DB_TEXT(numbers.data)),
                   &rows, e);
-    if (rc)
-        return rc;
-    for (size_t i = 0; i < count; i++) {
-        ret_released[i] = false;
-        for (int row = 0; row < db_rows(rows) && !ret_released[i]; row++)
-            ret_released[i] = strcmp(db_text(rows, row, 0), attempts[i].id.text) == 0;
-    }
-    return ERR_OK;
+    if (!rc)
+        mark_returned(rows, attempts, count, ret_released);
+    return rc;
 }
 
 enum err_code jobs_bury_undecodable(struct db *db, const struct queue_delivery *delivery,

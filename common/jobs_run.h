@@ -46,15 +46,21 @@ struct attempt {
 enum err_code jobs_succeed(struct db *db, const struct attempt *attempt, const char *result,
                            struct err *e) MUST_CHECK;
 
+/* The same for many, in one statement; `results` may hold NULLs. ret_ours[i] tells which were still
+ * ours; the others are not touched. */
+enum err_code jobs_succeed_many(struct db *db, const struct attempt *attempts,
+                                const char *const *results, size_t count, bool *ret_ours,
+                                struct err *e) MUST_CHECK;
+
 /* STARTED -> RETRY after `delay_us`, or -> FAILURE when `delay_us` is negative; the error is kept
  * with the attempt. ERR_CONFLICT as above. */
 enum err_code jobs_fail(struct db *db, const struct attempt *attempt, int64_t delay_us,
                         const char *error, const char *detail, struct err *e) MUST_CHECK;
 
-/* STARTED -> PENDING for jobs that this worker gives back. What had not begun to run does not lose
- * an attempt by it (`unstarted`). ret_released[i] tells which were still ours. */
+/* STARTED -> PENDING for jobs that this worker gives back because it ends. That was not their
+ * fault, so they have one attempt more. ret_released[i] tells which were still ours. */
 enum err_code jobs_give_back(struct db *db, const struct attempt *attempts, size_t count,
-                             bool unstarted, bool *ret_released, struct err *e) MUST_CHECK;
+                             bool *ret_released, struct err *e) MUST_CHECK;
 
 /* A stream entry that is no job: a FAILURE row with the bytes kept. Doing it again is harmless. */
 enum err_code jobs_bury_undecodable(struct db *db, const struct queue_delivery *delivery,

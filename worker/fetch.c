@@ -48,17 +48,36 @@ static bool is_working(const struct fetch *fetch)
 /* ---- claiming ---- */
 
 /* One batch: items in the pool (CLAIMING), and what the claim needs of them in arrays. */
-struct batch {
+struct claiming {
     struct item *items[BATCH_MAX];
     struct queue_delivery keys[BATCH_MAX]; /* shallow copies: ids and entries of durable jobs */
     struct claim claims[BATCH_MAX];
     size_t count;
 };
 
+/* Items that go on together: to the slots, or to be acknowledged. */
+struct items {
+    struct item *list[BATCH_MAX];
+    size_t count;
+};
+
+static void finish(struct fetch *fetch, const struct items *items, bool acknowledge)
+{
+    bool marks[BATCH_MAX];
+
+    for (size_t i = 0; i < items->count; i++)
+        marks[i] = acknowledge;
+    if (items->count > 0)
+        pool_finish(fetch->process->pool, items->list, marks, items->count);
+}
+
 /* Moves the deliveries into the pool. Fast jobs, and entries that are no jobs, need no claim. */
-static void collect(struct fetch *fetch, struct queue_deliveries *deliveries, struct batch *batch)
+static void collect(struct fetch *fetch, struct queue_deliveries *deliveries,
+                    struct claiming *claiming)
 {
     struct pool *pool = fetch->process->pool;
+    struct items ready = {.count = 0};
+    struct items gone = {.count = 0};
 
     for (size_t i = 0; i < deliveries->count; i++) {
         struct queue_delivery *delivery = &deliveries->items[i];
@@ -72,55 +91,69 @@ static void collect(struct fetch *fetch, struct queue_deliveries *deliveries, st
         item = pool_add(pool, delivery);
         switch (item->delivery.kind) {
         case DELIVERY_GONE:
-            pool_finish(pool, item, true);
+            gone.list[gone.count++] = item;
             break;
         case DELIVERY_FAST:
+            item->task = task_find(item->delivery.task);
+            ready.list[ready.count++] = item;
+            break;
         case DELIVERY_UNDECODABLE:
-            pool_make_ready(pool, item);
+            ready.list[ready.count++] = item;
             break;
         case DELIVERY_DURABLE:
-            batch->items[batch->count] = item;
-            batch->keys[batch->count++] = item->delivery;
+            claiming->items[claiming->count] = item;
+            claiming->keys[claiming->count++] = item->delivery;
             break;
         }
     }
+    finish(fetch, &gone, true);
+    if (ready.count > 0)
+        pool_make_ready(pool, ready.list, ready.count);
 }
 
-static void distribute(struct fetch *fetch, struct batch *batch)
+static void distribute(struct fetch *fetch, struct claiming *claiming)
 {
-    struct pool *pool = fetch->process->pool;
+    struct items ready = {.count = 0};
+    struct items over = {.count = 0};
 
-    for (size_t i = 0; i < batch->count; i++) {
-        struct claim *claim = &batch->claims[i];
+    for (size_t i = 0; i < claiming->count; i++) {
+        struct claim *claim = &claiming->claims[i];
+        struct item *item = claiming->items[i];
 
         switch (claim->result) {
         case CLAIM_RUN:
-            batch->items[i]->job = claim->job;
-            pool_make_ready(pool, batch->items[i]);
+            item->job = claim->job;
+            item->task = task_find(item->job.task);
+            ready.list[ready.count++] = item;
             break;
         case CLAIM_DEAD:
             atomic_fetch_add(&fetch->process->failed, 1);
-            log_error("job_failed", L_STR("job_id", batch->keys[i].id.text),
+            log_error("job_failed", L_STR("job_id", claiming->keys[i].id.text),
                       L_STR("error", "its attempts are used up: it ended its workers"));
-            pool_finish(pool, batch->items[i], true);
+            over.list[over.count++] = item;
             break;
         case CLAIM_DROP:
             atomic_fetch_add(&fetch->process->dropped, 1);
-            pool_finish(pool, batch->items[i], true);
+            over.list[over.count++] = item;
             break;
         }
     }
+    finish(fetch, &over, true);
+    if (ready.count > 0)
+        pool_make_ready(fetch->process->pool, ready.list, ready.count);
 }
 
 /* Leaves the batch to others: without an acknowledgement, its entries come back. */
-static void abandon(struct fetch *fetch, struct batch *batch)
+static void abandon(struct fetch *fetch, const struct claiming *claiming)
 {
-    for (size_t i = 0; i < batch->count; i++)
-        pool_finish(fetch->process->pool, batch->items[i], false);
+    struct items items = {.count = claiming->count};
+
+    memcpy(items.list, claiming->items, claiming->count * sizeof items.list[0]);
+    finish(fetch, &items, false);
 }
 
 /* Claims until it is answered; the keeper renews the leases meanwhile. */
-static void claim(struct fetch *fetch, struct batch *batch)
+static void claim(struct fetch *fetch, struct claiming *batch)
 {
     for (bool retried = false; batch->count > 0; retried = true) {
         struct err e = {0};
@@ -142,7 +175,7 @@ static void claim(struct fetch *fetch, struct batch *batch)
 
 static void take_in(struct fetch *fetch, struct queue_deliveries *deliveries)
 {
-    AUTO(mem_free) struct batch *batch = mem_alloc(sizeof *batch);
+    AUTO(mem_free) struct claiming *batch = mem_alloc(sizeof *batch);
 
     collect(fetch, deliveries, batch);
     claim(fetch, batch);

@@ -65,7 +65,7 @@ static enum err_code acknowledge(struct keeper *keeper, struct err *e)
         rc = queue_ack(keeper->redis, process->streams, entries, count, e);
         if (rc)
             return rc;
-        pool_forget_done(process->pool, entries, count);
+        pool_forget_done(process->pool, count);
     }
 }
 

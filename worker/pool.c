@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The items of a worker process behind one mutex; see pool.h. A singly linked list in order of
- * arrival: at most a few hundred items, of which each operation wants the first that fits.
+ * The items of a worker process behind one mutex; see pool.h. One list a state, in order of arrival
+ * in it, so that taking, finishing and acknowledging touch the items they are about and no others.
+ *
+ * How much is held ready follows the jobs: an average of their run times says how many a slot gets
+ * through within WAIT_GOAL_US.
  */
 #include "worker/pool.h"
 
@@ -11,15 +14,39 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "worker/task.h"
+
+enum {
+    WAIT_GOAL_US = 50 * 1000, /* so long an item may have to wait for a slot of this process */
+    BATCH_GOAL_US = 5 * 1000, /* so long the first item of a batch may wait for the last */
+    RUNTIME_UNKNOWN_US = 50 * 1000,
+    TASKS_MAX = 64,
+};
+
+/* Moving average of the run times of one task. */
+struct runtime {
+    const struct task *task;
+    int64_t us;
+};
+
+struct item_list {
+    struct item *first;
+    struct item *last;
+    int count;
+};
 
 struct pool {
     pthread_mutex_t lock;
     pthread_cond_t work; /* an item is WAITING, or the pool is closed: wakes slots */
     pthread_cond_t room; /* an item left: wakes fetch and whoever waits for idleness */
     pthread_cond_t done; /* an item is DONE, or somebody poked: wakes the keeper */
-    struct item *first;
-    struct pool_count count;
-    int capacity;
+    struct item_list lists[ITEM_STATE_COUNT];
+    int slots;
+    int prefetch_max;
+    int64_t runtime_us; /* moving average over all tasks */
+    struct runtime runtimes[TASKS_MAX];
+    int runtime_count;
+    int sleeping; /* slots that wait for work */
     bool closed;
     bool poked;
 };
@@ -34,7 +61,7 @@ static void init_cond(pthread_cond_t *cond)
     pthread_condattr_destroy(&attr);
 }
 
-struct pool *pool_new(int slots, int prefetch)
+struct pool *pool_new(int slots, int prefetch_max)
 {
     struct pool *pool = mem_alloc(sizeof *pool);
 
@@ -42,7 +69,9 @@ struct pool *pool_new(int slots, int prefetch)
     init_cond(&pool->work);
     init_cond(&pool->room);
     init_cond(&pool->done);
-    pool->capacity = slots + prefetch;
+    pool->slots = slots;
+    pool->prefetch_max = prefetch_max;
+    pool->runtime_us = RUNTIME_UNKNOWN_US;
     return pool;
 }
 
@@ -53,16 +82,49 @@ static void item_free(struct item *item)
     mem_free(item);
 }
 
+/* ---- lists; the lock is held ---- */
+
+static void append(struct item_list *list, struct item *item)
+{
+    item->next = NULL;
+    item->prev = list->last;
+    *(list->last ? &list->last->next : &list->first) = item;
+    list->last = item;
+    list->count++;
+}
+
+static void unlink_item(struct item_list *list, struct item *item)
+{
+    *(item->prev ? &item->prev->next : &list->first) = item->next;
+    *(item->next ? &item->next->prev : &list->last) = item->prev;
+    list->count--;
+}
+
+static void set_state(struct pool *pool, struct item *item, enum item_state state)
+{
+    unlink_item(&pool->lists[item->state], item);
+    item->state = state;
+    append(&pool->lists[state], item);
+}
+
+static void drop(struct pool *pool, struct item *item)
+{
+    unlink_item(&pool->lists[item->state], item);
+    item_free(item);
+}
+
+static int count_of(const struct pool *pool, enum item_state state)
+{
+    return pool->lists[state].count;
+}
+
 void pool_free(struct pool *pool)
 {
-    struct item *next;
-
     if (!pool)
         return;
-    for (struct item *item = pool->first; item; item = next) {
-        next = item->next;
-        item_free(item);
-    }
+    for (int state = 0; state < ITEM_STATE_COUNT; state++)
+        while (pool->lists[state].first)
+            drop(pool, pool->lists[state].first);
     pthread_cond_destroy(&pool->work);
     pthread_cond_destroy(&pool->room);
     pthread_cond_destroy(&pool->done);
@@ -70,45 +132,60 @@ void pool_free(struct pool *pool)
     mem_free(pool);
 }
 
-static int *counter(struct pool *pool, enum item_state state)
-{
-    switch (state) {
-    case ITEM_CLAIMING:
-        return &pool->count.claiming;
-    case ITEM_WAITING:
-        return &pool->count.waiting;
-    case ITEM_RUNNING:
-        return &pool->count.running;
-    case ITEM_DONE:
-        break;
-    }
-    return &pool->count.done;
-}
-
-static void set_state(struct pool *pool, struct item *item, enum item_state state)
-{
-    (*counter(pool, item->state))--;
-    (*counter(pool, state))++;
-    item->state = state;
-}
-
-/* Unlinks and frees. The lock is held. */
-static void drop(struct pool *pool, struct item *item)
-{
-    struct item **link = &pool->first;
-
-    while (*link != item)
-        link = &(*link)->next;
-    *link = item->next;
-    (*counter(pool, item->state))--;
-    item_free(item);
-}
+/* ---- how much ---- */
 
 static int room_left(const struct pool *pool)
 {
-    int used = pool->count.claiming + pool->count.waiting + pool->count.running;
+    int64_t prefetch = pool->slots * WAIT_GOAL_US / (pool->runtime_us + 1);
+    int used =
+        count_of(pool, ITEM_CLAIMING) + count_of(pool, ITEM_WAITING) + count_of(pool, ITEM_RUNNING);
+    int capacity;
 
-    return used < pool->capacity ? pool->capacity - used : 0;
+    if (prefetch > pool->prefetch_max)
+        prefetch = pool->prefetch_max;
+    capacity = pool->slots + (int)prefetch;
+    return used < capacity ? capacity - used : 0;
+}
+
+static struct runtime *find_runtime(struct pool *pool, const struct task *task)
+{
+    for (int i = 0; i < pool->runtime_count; i++)
+        if (pool->runtimes[i].task == task)
+            return &pool->runtimes[i];
+    return NULL;
+}
+
+static int64_t expected_us(struct pool *pool, const struct item *item)
+{
+    const struct runtime *runtime = find_runtime(pool, item->task);
+
+    return runtime ? runtime->us : RUNTIME_UNKNOWN_US;
+}
+
+/* Longer ones count at once, shorter ones slowly: holding too much is the worse mistake. */
+static void average(int64_t *average_us, int64_t runtime_us)
+{
+    if (runtime_us > *average_us)
+        *average_us = (*average_us + runtime_us) / 2;
+    else
+        *average_us -= (*average_us - runtime_us) / 8;
+}
+
+void pool_note_runtime(struct pool *pool, const struct task *task, int64_t runtime_us, int count)
+{
+    struct runtime *runtime;
+
+    if (count == 0)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    average(&pool->runtime_us, runtime_us / count);
+    runtime = find_runtime(pool, task);
+    if (runtime)
+        average(&runtime->us, runtime_us / count);
+    else if (pool->runtime_count < TASKS_MAX)
+        pool->runtimes[pool->runtime_count++] =
+            (struct runtime){.task = task, .us = runtime_us / count};
+    pthread_mutex_unlock(&pool->lock);
 }
 
 /* Waits on `cond` until the deadline; false when it has passed. The lock is held. */
@@ -132,18 +209,16 @@ int pool_wait_room(struct pool *pool, int64_t timeout_us)
     return room;
 }
 
+/* ---- fetch ---- */
+
 struct item *pool_add(struct pool *pool, struct queue_delivery *take_delivery)
 {
     struct item *item = mem_alloc(sizeof *item);
-    struct item **link = &pool->first;
 
     item->delivery = *take_delivery;
     *take_delivery = (struct queue_delivery){0};
     pthread_mutex_lock(&pool->lock);
-    while (*link)
-        link = &(*link)->next;
-    *link = item;
-    pool->count.claiming++;
+    append(&pool->lists[ITEM_CLAIMING], item);
     pthread_mutex_unlock(&pool->lock);
     return item;
 }
@@ -153,111 +228,124 @@ bool pool_holds(struct pool *pool, size_t stream, const char *entry)
     bool found = false;
 
     pthread_mutex_lock(&pool->lock);
-    for (struct item *item = pool->first; item && !found; item = item->next)
-        found = item->delivery.stream == stream && strcmp(item->delivery.entry, entry) == 0;
+    for (int state = 0; state < ITEM_STATE_COUNT && !found; state++)
+        for (const struct item *i = pool->lists[state].first; i && !found; i = i->next)
+            found = i->delivery.stream == stream && strcmp(i->delivery.entry, entry) == 0;
     pthread_mutex_unlock(&pool->lock);
     return found;
 }
 
-void pool_make_ready(struct pool *pool, struct item *item)
+void pool_make_ready(struct pool *pool, struct item **items, size_t count)
 {
     pthread_mutex_lock(&pool->lock);
-    set_state(pool, item, ITEM_WAITING);
-    pthread_cond_signal(&pool->work);
+    for (size_t i = 0; i < count; i++)
+        set_state(pool, items[i], ITEM_WAITING);
+    for (size_t i = 0; i < count && (int)i < pool->sleeping; i++)
+        pthread_cond_signal(&pool->work);
     pthread_mutex_unlock(&pool->lock);
 }
 
-struct item *pool_take(struct pool *pool)
-{
-    struct item *item = NULL;
+/* ---- slots ---- */
 
-    pthread_mutex_lock(&pool->lock);
-    while (!pool->closed && pool->count.waiting == 0)
-        pthread_cond_wait(&pool->work, &pool->lock);
-    for (item = pool->closed ? NULL : pool->first; item && item->state != ITEM_WAITING;)
-        item = item->next;
-    if (item) {
-        set_state(pool, item, ITEM_RUNNING);
-        item->started_wall_us = clock_wall_us();
+/* How many this slot takes: one, or as many as are likely over within BATCH_GOAL_US. Sharing tiny
+ * ones out to all slots would win nothing: what costs is the statement that settles them. */
+static size_t batch_size(struct pool *pool, size_t max)
+{
+    int64_t left_us = BATCH_GOAL_US;
+    size_t count = 0;
+
+    for (const struct item *item = pool->lists[ITEM_WAITING].first; item && count < max;
+         item = item->next) {
+        left_us -= expected_us(pool, item);
+        if (left_us < 0)
+            break;
+        count++;
     }
-    pthread_mutex_unlock(&pool->lock);
-    return item;
+    return count > 0 ? count : 1;
 }
 
-void pool_set_hard_limit(struct pool *pool, struct item *item, int64_t killed_at_us)
+size_t pool_take(struct pool *pool, struct item **items, size_t max)
 {
-    pthread_mutex_lock(&pool->lock);
-    item->killed_at_us = killed_at_us;
-    pthread_mutex_unlock(&pool->lock);
-}
-
-void pool_finish(struct pool *pool, struct item *item, bool acknowledge)
-{
-    pthread_mutex_lock(&pool->lock);
-    if (acknowledge) {
-        set_state(pool, item, ITEM_DONE);
-        pthread_cond_signal(&pool->done);
-    } else {
-        drop(pool, item);
-    }
-    pthread_cond_broadcast(&pool->room);
-    pthread_mutex_unlock(&pool->lock);
-}
-
-static size_t list(struct pool *pool, bool (*wanted)(const struct item *),
-                   struct queue_entry *entries, size_t max)
-{
+    int64_t now_us;
     size_t count = 0;
 
     pthread_mutex_lock(&pool->lock);
-    for (struct item *item = pool->first; item && count < max; item = item->next) {
-        if (!wanted(item))
-            continue;
-        entries[count].stream = item->delivery.stream;
-        (void)snprintf(entries[count].entry, sizeof entries[count].entry, "%s",
-                       item->delivery.entry);
-        count++;
+    pool->sleeping++;
+    while (!pool->closed && count_of(pool, ITEM_WAITING) == 0)
+        pthread_cond_wait(&pool->work, &pool->lock);
+    pool->sleeping--;
+    max = pool->closed ? 0 : batch_size(pool, max);
+    now_us = clock_wall_us();
+    while (count < max && pool->lists[ITEM_WAITING].first) {
+        struct item *item = pool->lists[ITEM_WAITING].first;
+
+        item->started_wall_us = now_us;
+        set_state(pool, item, ITEM_RUNNING);
+        items[count++] = item;
     }
     pthread_mutex_unlock(&pool->lock);
     return count;
 }
 
-static bool is_renewed(const struct item *item) { return !item->lost; }
+void pool_finish(struct pool *pool, struct item *const *items, const bool *acknowledge,
+                 size_t count)
+{
+    pthread_mutex_lock(&pool->lock);
+    for (size_t i = 0; i < count; i++) {
+        if (acknowledge[i])
+            set_state(pool, items[i], ITEM_DONE);
+        else
+            drop(pool, items[i]);
+    }
+    if (count_of(pool, ITEM_DONE) > 0)
+        pthread_cond_signal(&pool->done);
+    pthread_cond_broadcast(&pool->room);
+    pthread_mutex_unlock(&pool->lock);
+}
 
-static bool is_done(const struct item *item) { return item->state == ITEM_DONE; }
+/* ---- keeper ---- */
+
+static size_t copy_entries(const struct item_list *list, struct queue_entry *entries, size_t max)
+{
+    size_t count = 0;
+
+    for (const struct item *item = list->first; item && count < max; item = item->next) {
+        if (item->lost && item->state != ITEM_DONE)
+            continue;
+        entries[count].stream = item->delivery.stream;
+        memcpy(entries[count].entry, item->delivery.entry, sizeof entries[count].entry);
+        count++;
+    }
+    return count;
+}
 
 size_t pool_list_held(struct pool *pool, struct queue_entry *entries, size_t max)
 {
-    return list(pool, is_renewed, entries, max);
+    size_t count = 0;
+
+    pthread_mutex_lock(&pool->lock);
+    for (int state = ITEM_CLAIMING; state < ITEM_DONE; state++)
+        count += copy_entries(&pool->lists[state], entries + count, max - count);
+    pthread_mutex_unlock(&pool->lock);
+    return count;
 }
 
 size_t pool_list_done(struct pool *pool, struct queue_entry *entries, size_t max)
 {
-    return list(pool, is_done, entries, max);
-}
-
-/* An item that was listed as DONE stays where it is in the list, but another one before it may have
- * become DONE since: counting would forget that one, whose entry nobody has acknowledged. */
-static bool is_listed(const struct item *item, const struct queue_entry *entries, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (entries[i].stream == item->delivery.stream &&
-            strcmp(entries[i].entry, item->delivery.entry) == 0)
-            return true;
-    return false;
-}
-
-void pool_forget_done(struct pool *pool, const struct queue_entry *entries, size_t count)
-{
-    struct item *next;
+    size_t count;
 
     pthread_mutex_lock(&pool->lock);
-    for (struct item *item = pool->first; item; item = next) {
-        next = item->next;
-        /* Others may have become DONE since these were listed. */
-        if (item->state == ITEM_DONE && is_listed(item, entries, count))
-            drop(pool, item);
-    }
+    count = copy_entries(&pool->lists[ITEM_DONE], entries, max);
+    pthread_mutex_unlock(&pool->lock);
+    return count;
+}
+
+void pool_forget_done(struct pool *pool, size_t count)
+{
+    pthread_mutex_lock(&pool->lock);
+    /* Items become DONE at the end of the list, and only here they leave it. */
+    while (count-- > 0 && pool->lists[ITEM_DONE].first)
+        drop(pool, pool->lists[ITEM_DONE].first);
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -266,7 +354,8 @@ void pool_wait_done(struct pool *pool, int64_t timeout_us)
     int64_t deadline_us = clock_mono_us() + timeout_us;
 
     pthread_mutex_lock(&pool->lock);
-    while (pool->count.done == 0 && !pool->poked && wait_until(pool, &pool->done, deadline_us))
+    while (count_of(pool, ITEM_DONE) == 0 && !pool->poked &&
+           wait_until(pool, &pool->done, deadline_us))
         ;
     pool->poked = false;
     pthread_mutex_unlock(&pool->lock);
@@ -284,8 +373,9 @@ void pool_poke(struct pool *pool)
 void pool_mark_lost(struct pool *pool)
 {
     pthread_mutex_lock(&pool->lock);
-    for (struct item *item = pool->first; item; item = item->next)
-        item->lost = true;
+    for (int state = 0; state < ITEM_STATE_COUNT; state++)
+        for (struct item *item = pool->lists[state].first; item; item = item->next)
+            item->lost = true;
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -295,17 +385,20 @@ bool pool_find_overrun(struct pool *pool, int64_t now_us, struct uuid *ret_id, c
     bool found = false;
 
     pthread_mutex_lock(&pool->lock);
-    for (struct item *item = pool->first; item && !found; item = item->next) {
-        if (item->state != ITEM_RUNNING || !item->killed_at_us || item->killed_at_us > now_us)
+    for (struct item *item = pool->lists[ITEM_RUNNING].first; item && !found; item = item->next) {
+        int64_t limit_us = atomic_load(&item->killed_at_us);
+
+        if (!limit_us || limit_us > now_us)
             continue;
         found = true;
         *ret_id = item->delivery.id;
-        (void)snprintf(task, task_size, "%s",
-                       item->job.task ? item->job.task : item->delivery.task);
+        (void)snprintf(task, task_size, "%s", item->task ? item->task->name : "");
     }
     pthread_mutex_unlock(&pool->lock);
     return found;
 }
+
+/* ---- the end ---- */
 
 void pool_close(struct pool *pool)
 {
@@ -322,9 +415,9 @@ bool pool_wait_idle(struct pool *pool, int64_t timeout_us)
     bool idle;
 
     pthread_mutex_lock(&pool->lock);
-    while (pool->count.running > 0 && wait_until(pool, &pool->room, deadline_us))
+    while (count_of(pool, ITEM_RUNNING) > 0 && wait_until(pool, &pool->room, deadline_us))
         ;
-    idle = pool->count.running == 0;
+    idle = count_of(pool, ITEM_RUNNING) == 0;
     pthread_mutex_unlock(&pool->lock);
     return idle;
 }
@@ -335,9 +428,9 @@ void pool_visit(struct pool *pool, enum item_state state,
     struct item *next;
 
     pthread_mutex_lock(&pool->lock);
-    for (struct item *item = pool->first; item; item = next) {
+    for (struct item *item = pool->lists[state].first; item; item = next) {
         next = item->next;
-        if (item->state == state && fn(item, context))
+        if (fn(item, context))
             drop(pool, item);
     }
     pthread_mutex_unlock(&pool->lock);
@@ -348,7 +441,10 @@ struct pool_count pool_counts(struct pool *pool)
     struct pool_count count;
 
     pthread_mutex_lock(&pool->lock);
-    count = pool->count;
+    count = (struct pool_count){.claiming = count_of(pool, ITEM_CLAIMING),
+                                .waiting = count_of(pool, ITEM_WAITING),
+                                .running = count_of(pool, ITEM_RUNNING),
+                                .done = count_of(pool, ITEM_DONE)};
     pthread_mutex_unlock(&pool->lock);
     return count;
 }

@@ -11,12 +11,15 @@
 #ifndef WORKER_POOL_H
 #define WORKER_POOL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "common/job.h"
 #include "common/queue.h"
+
+struct task;
 
 enum item_state {
     ITEM_CLAIMING, /* read; whether it is ours to run is not known yet */
@@ -25,20 +28,26 @@ enum item_state {
     ITEM_DONE, /* settled; to be acknowledged */
 };
 
+enum { ITEM_STATE_COUNT = ITEM_DONE + 1 };
+
 struct item {
-    struct item *next;
+    struct item *next; /* in the list of its state */
+    struct item *prev;
     struct queue_delivery delivery;
-    struct job job; /* filled for durable jobs by the claim */
+    struct job job;          /* filled for durable jobs by the claim */
+    const struct task *task; /* NULL: not known in this build, or no job at all */
     enum item_state state;
     bool lost;               /* our lease ran out: another may have it; no longer renewed */
     int64_t started_wall_us; /* RUNNING */
-    int64_t killed_at_us;    /* RUNNING: monotonic time of its hard limit; 0: none */
+    atomic_int_fast64_t killed_at_us; /* RUNNING: monotonic time of its hard limit; 0: none */
 };
 
 struct pool;
 
-/* `prefetch`: how many items beyond the free slots there is room for. */
-struct pool *pool_new(int slots, int prefetch);
+/* `prefetch_max`: how many items beyond the slots there is room for, while jobs are short; the
+ * longer they run, the fewer are held ready, so that none waits here while another process is idle.
+ */
+struct pool *pool_new(int slots, int prefetch_max);
 void pool_free(struct pool *pool);
 
 /* Waits until there is room or the time is over; gives the room (0 or more). */
@@ -47,20 +56,23 @@ int pool_wait_room(struct pool *pool, int64_t timeout_us);
 /* Takes the delivery over (`delivery` is emptied). The item belongs to the pool. */
 struct item *pool_add(struct pool *pool, struct queue_delivery *take_delivery);
 bool pool_holds(struct pool *pool, size_t stream, const char *entry);
-void pool_make_ready(struct pool *pool, struct item *item);
+void pool_make_ready(struct pool *pool, struct item **items, size_t count);
 
-/* Waits for an item to run, marks it RUNNING and gives it; NULL once the pool is closed. */
-struct item *pool_take(struct pool *pool);
-void pool_set_hard_limit(struct pool *pool, struct item *item, int64_t killed_at_us);
+/* Waits for items to run, marks up to `max` of them RUNNING; how many, 0 once the pool is closed.
+ * More than one are given only of tasks that have been short. */
+size_t pool_take(struct pool *pool, struct item **items, size_t max);
+/* How long `count` jobs of a task took together, for pool_take() and the room. */
+void pool_note_runtime(struct pool *pool, const struct task *task, int64_t runtime_us, int count);
 
-/* The item is settled (to be acknowledged), or given up without an acknowledgement and freed. */
-void pool_finish(struct pool *pool, struct item *item, bool acknowledge);
+/* The items are settled (to be acknowledged), or given up without an acknowledgement and freed. */
+void pool_finish(struct pool *pool, struct item *const *items, const bool *acknowledge,
+                 size_t count);
 
-/* Copies of what is held; at most `max`; how many. */
+/* Copies of what is held; at most `max`; how many. The DONE ones are the oldest. */
 size_t pool_list_held(struct pool *pool, struct queue_entry *entries, size_t max);
 size_t pool_list_done(struct pool *pool, struct queue_entry *entries, size_t max);
-/* These, as pool_list_done() gave them, are acknowledged: forget them. */
-void pool_forget_done(struct pool *pool, const struct queue_entry *entries, size_t count);
+/* The `count` oldest DONE items are acknowledged: forget them. For the keeper alone. */
+void pool_forget_done(struct pool *pool, size_t count);
 /* Waits until an item is DONE, the pool is poked, or the time is over. */
 void pool_wait_done(struct pool *pool, int64_t timeout_us);
 void pool_poke(struct pool *pool);

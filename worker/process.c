@@ -157,14 +157,14 @@ static bool copy_durable(struct item *item, void *context)
 
 /* PENDING in the table, a new entry in the stream, and only then the old one away. Where a server
  * does not answer, the old entry stays pending and is taken over after the lease. */
-static void give_back_list(struct crew *crew, const struct given_back *list, bool unstarted)
+static void give_back_list(struct crew *crew, const struct given_back *list)
 {
     AUTO(mem_free) bool *released = mem_array(list->count, sizeof *released);
     struct process *process = crew->process;
     struct err e = {0};
     size_t count = 0;
 
-    if (jobs_give_back(crew->db, list->attempts, list->count, unstarted, released, &e)) {
+    if (jobs_give_back(crew->db, list->attempts, list->count, released, &e)) {
         log_warn("give_back_failed", L_ERR(&e));
         return;
     }
@@ -179,7 +179,7 @@ static void give_back_list(struct crew *crew, const struct given_back *list, boo
             return;
         }
     }
-    log_info("jobs_given_back", L_INT("count", count), L_BOOL("unstarted", unstarted));
+    log_info("jobs_given_back", L_INT("count", count));
 }
 
 static void give_back(struct crew *crew, enum item_state state)
@@ -192,7 +192,7 @@ static void give_back(struct crew *crew, enum item_state state)
 
     pool_visit(crew->process->pool, state, copy_durable, &list);
     if (list.count > 0)
-        give_back_list(crew, &list, state == ITEM_WAITING);
+        give_back_list(crew, &list);
     mem_free(list.attempts);
     mem_free(list.entries);
 }

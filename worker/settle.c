@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/jobs_run.h"
 #include "common/log.h"
+#include "common/mem.h"
 
 enum { WAIT_FOR_DATABASE_MS = 200 };
 
@@ -137,6 +138,71 @@ static bool settle_success(const struct settling *s, struct task_run *run, struc
     atomic_fetch_add(&s->process->succeeded, 1);
     push_follow_ups(s, run);
     return true;
+}
+
+/* ---- many at once ---- */
+
+static void release(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        mem_free(batch->successes[i].result);
+    batch->count = 0;
+}
+
+static enum err_code write_successes(struct db *db, const struct batch *batch, struct err *e)
+{
+    struct attempt attempts[SLOT_BATCH_MAX];
+    const char *results[SLOT_BATCH_MAX];
+    bool ours[SLOT_BATCH_MAX];
+    enum err_code rc;
+
+    for (size_t i = 0; i < batch->count; i++) {
+        attempts[i] = attempt_of(batch->successes[i].item);
+        results[i] = batch->successes[i].result;
+    }
+    rc = jobs_succeed_many(db, attempts, results, batch->count, ours, e);
+    for (size_t i = 0; !rc && i < batch->count; i++)
+        *batch->successes[i].ok = ours[i];
+    return rc;
+}
+
+/* One of them cannot be written: each alone, so that it harms none of the others. */
+static void write_one_by_one(struct process *process, struct db *db, const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct success *success = &batch->successes[i];
+        const struct settling s = {
+            .process = process, .db = db, .task = success->item->task, .item = success->item};
+        struct task_run run = {.attempt = success->item->job.attempt,
+                               .max_attempts = success->item->job.max_attempts,
+                               .result = success->result};
+        struct err e = {0};
+
+        *success->ok = settle_success(&s, &run, &e);
+    }
+}
+
+void settle_successes(struct process *process, struct db *db, struct batch *batch)
+{
+    for (;;) {
+        struct err e = {0};
+        enum err_code rc = batch->count > 0 ? write_successes(db, batch, &e) : ERR_OK;
+
+        if (!rc) {
+            for (size_t i = 0; i < batch->count; i++)
+                if (*batch->successes[i].ok)
+                    atomic_fetch_add(&process->succeeded, 1);
+            break;
+        }
+        if (!err_is_transient(rc)) {
+            write_one_by_one(process, db, batch);
+            break;
+        }
+        log_debug("settle_waits", L_ERR(&e));
+        if (!process_pause(process, WAIT_FOR_DATABASE_MS * US_PER_MS))
+            break; /* unacknowledged: others take them over */
+    }
+    release(batch);
 }
 
 bool settle(const struct settling *settling, struct task_run *run, enum task_outcome outcome,

@@ -27,6 +27,23 @@ struct settling {
 bool settle(const struct settling *settling, struct task_run *run, enum task_outcome outcome,
             struct err *e);
 
+enum { SLOT_BATCH_MAX = 128 };
+
+/* A durable job that is done without a transaction of its own. */
+struct success {
+    struct item *item;
+    char *result; /* JSON, owned; or NULL */
+    bool *ok;     /* gets whether its entry is to be acknowledged */
+};
+
+struct batch {
+    struct success successes[SLOT_BATCH_MAX];
+    size_t count;
+};
+
+/* Writes the successes in one statement, each behind its own fence, and empties the batch. */
+void settle_successes(struct process *process, struct db *db, struct batch *batch);
+
 /* An entry that is no job. The same meaning of the result. */
 bool settle_undecodable(const struct settling *settling);
 

@@ -17,7 +17,6 @@
 #include "worker/mailer.h"
 #include "worker/settle.h"
 #include "worker/task.h"
-#include "worker/tasks.h"
 
 enum { SLOT_REDIS_TIMEOUT_MS = 3000 };
 
@@ -91,8 +90,7 @@ static struct task_run begin_run(const struct slot *slot, const struct settling 
     int soft_s = s->task ? s->task->soft_limit_s : 60;
 
     if (s->task)
-        pool_set_hard_limit(slot->process->pool, s->item,
-                            now_us + s->task->hard_limit_s * US_PER_S);
+        atomic_store(&s->item->killed_at_us, now_us + s->task->hard_limit_s * US_PER_S);
     return (struct task_run){
         .id = fast ? item->delivery.id : item->job.id,
         .attempt = fast ? 1 : item->job.attempt,
@@ -107,55 +105,110 @@ static struct task_run begin_run(const struct slot *slot, const struct settling 
     };
 }
 
-static bool run_job(struct slot *slot, const struct settling *s)
+/* A success without a transaction of its own may be written together with others. */
+static bool may_be_deferred(const struct settling *s, const struct task_run *run,
+                            enum task_outcome outcome)
+{
+    return outcome == TASK_DONE && s->item->delivery.kind == DELIVERY_DURABLE && !run->tx.db &&
+           run->follow_up_count == 0;
+}
+
+static void log_done(const struct settling *s, int64_t runtime_us)
+{
+    /* Fast jobs come at a rate that no log should see. */
+    if (s->item->delivery.kind == DELIVERY_FAST)
+        log_debug("job_done", L_INT("runtime_us", runtime_us));
+    else
+        log_info("job_done", L_INT("runtime_us", runtime_us));
+}
+
+/* Runs one job; settles it, unless it can wait for the end of the batch. Gives how long the job
+ * itself took: what a batch shares is not counted, or no batch would ever look worth while. */
+static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, struct batch *batch,
+                       bool *ret_acknowledge)
 {
     struct task_run run = begin_run(slot, s);
     int64_t began_us = clock_mono_us();
+    int64_t runtime_us;
     struct err e = {0};
     enum task_outcome outcome;
-    bool acknowledge;
+    bool deferrable;
 
     set_log_context(s->item, &run);
     outcome = call(s, &run, &e);
-    acknowledge = settle(s, &run, outcome, &e);
-    if (outcome == TASK_DONE && acknowledge)
-        log_info("job_done", L_INT("runtime_us", clock_mono_us() - began_us));
+    runtime_us = clock_mono_us() - began_us;
+    deferrable = may_be_deferred(s, &run, outcome);
+    if (defer && deferrable) {
+        batch->successes[batch->count++] =
+            (struct success){.item = s->item, .result = TAKE(run.result), .ok = ret_acknowledge};
+        log_done(s, runtime_us);
+    } else {
+        *ret_acknowledge = settle(s, &run, outcome, &e);
+        if (!deferrable)
+            runtime_us = clock_mono_us() - began_us;
+        if (outcome == TASK_DONE && *ret_acknowledge)
+            log_done(s, runtime_us);
+    }
     db_rollback(&run.tx);
     mem_free(run.result);
     clear_log_context();
-    return acknowledge;
+    return runtime_us;
 }
 
-static void run_item(struct slot *slot, struct item *item)
+static int64_t run_item(struct slot *slot, struct item *item, bool defer, struct batch *batch,
+                        bool *ret_acknowledge)
 {
-    const char *task = item->job.task ? item->job.task : item->delivery.task;
-    struct settling s = {.process = slot->process,
-                         .db = slot->db,
-                         .redis = slot->redis,
-                         .task = task ? task_find(task) : NULL,
-                         .item = item};
-    bool acknowledge = false;
+    const struct settling s = {.process = slot->process,
+                               .db = slot->db,
+                               .redis = slot->redis,
+                               .task = item->task,
+                               .item = item};
 
-    /* A lost lease means that another may be running it: leave it alone. */
-    if (!item->lost)
-        acknowledge = item->delivery.kind == DELIVERY_UNDECODABLE ? settle_undecodable(&s)
-                                                                  : run_job(slot, &s);
-    pool_finish(slot->process->pool, item, acknowledge);
+    *ret_acknowledge = false;
+    if (item->lost)
+        return 0; /* another may be running it: leave it alone */
+    if (item->delivery.kind != DELIVERY_UNDECODABLE)
+        return run_job(slot, &s, defer, batch, ret_acknowledge);
+    *ret_acknowledge = settle_undecodable(&s);
+    return 0;
+}
+
+/* Runs what the pool gave, one after the other, and writes the successes together. */
+static void run_batch(struct slot *slot, struct item **items, size_t count)
+{
+    struct pool *pool = slot->process->pool;
+    bool acknowledge[SLOT_BATCH_MAX];
+    struct batch batch = {.count = 0};
+    int64_t runtime_us = 0;
+    int alike = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        runtime_us += run_item(slot, items[i], count > 1, &batch, &acknowledge[i]);
+        alike++;
+        if (i + 1 == count || items[i + 1]->task != items[i]->task) {
+            pool_note_runtime(pool, items[i]->task, runtime_us, alike);
+            runtime_us = 0;
+            alike = 0;
+        }
+    }
+    settle_successes(slot->process, slot->db, &batch);
+    pool_finish(pool, items, acknowledge, count);
 }
 
 void *slot_main(void *process)
 {
     struct slot slot = {.process = process};
     const struct conf *conf = slot.process->conf;
-    struct item *item;
+    struct item *items[SLOT_BATCH_MAX];
+    size_t count;
 
     log_context_set("worker", slot.process->name);
     slot.db = db_open(conf->database_url, "till-worker");
     slot.redis = redis_open(conf->redis_url, "till-worker-slot", SLOT_REDIS_TIMEOUT_MS);
     slot.gateway = gateway_open(conf->gateway_url, conf->gateway_secret_key);
     slot.mailer = mailer_open(conf->smtp_url, conf->mail_from);
-    while ((item = pool_take(slot.process->pool)) != NULL)
-        run_item(&slot, item);
+    while ((count = pool_take(slot.process->pool, items, SLOT_BATCH_MAX)) > 0)
+        run_batch(&slot, items, count);
     mailer_close(slot.mailer);
     gateway_close(slot.gateway);
     redis_close(slot.redis);

@@ -155,7 +155,7 @@ def test_entries_that_cannot_be_decoded_become_failures_with_their_bytes_and_sto
 
 
 def test_fast_jobs_run_once_and_leave_no_row_when_they_succeed(stack):
-    one = stack({"TILL_LEASE_SECONDS": 2})
+    one = stack({"TILL_LEASE_SECONDS": 2, "LOG_LEVEL": "debug"})
     for number in range(500):
         one.enqueue_fast("till.tasks.noop", number)
 
