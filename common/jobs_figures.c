@@ -52,7 +52,8 @@ static const struct db_stmt statements[] = {
                 " GROUP BY queue),"
                 " names AS (SELECT queue FROM tasks UNION SELECT v FROM ready"
                 " WHERE v IS NOT NULL UNION SELECT queue FROM due"
-                " UNION SELECT queue FROM started UNION SELECT queue FROM dead)"
+                " UNION SELECT queue FROM started UNION SELECT queue FROM dead"
+                " UNION SELECT name FROM queues WHERE paused_at IS NOT NULL)"
                 " SELECT queue, (SELECT count(*) FROM (SELECT 1 FROM jobs j"
                 " WHERE j.queue = names.queue AND " WAITING
                 " ORDER BY priority, enqueued_at LIMIT " BOUND ") x),"
@@ -61,7 +62,9 @@ static const struct db_stmt statements[] = {
                 " FROM generate_series(0, 2) p, LATERAL (SELECT enqueued_at AS first"
                 " FROM jobs j WHERE j.queue = names.queue AND priority = p AND " WAITING
                 " ORDER BY enqueued_at LIMIT 1) y),"
-                " (SELECT sum(n) FROM due), (SELECT sum(n) FROM dead)"
+                " (SELECT sum(n) FROM due), (SELECT sum(n) FROM dead),"
+                " (SELECT (extract(epoch FROM paused_at) * 1000000)::bigint FROM queues q"
+                " WHERE q.name = names.queue)"
                 " FROM names LEFT JOIN due USING (queue) LEFT JOIN started USING (queue)"
                 " LEFT JOIN dead USING (queue) ORDER BY queue",
                 0},
@@ -149,6 +152,7 @@ enum err_code jobs_list_queues(struct db *db, struct jobs_queues *ret_queues, st
             .started = {db_int(rows, row, 3), true},
             .dead = {db_int(rows, row, 4), db_int(rows, row, 7) <= JOBS_COUNT_MAX},
             .oldest_us = db_int(rows, row, 5),
+            .paused_us = db_int(rows, row, 8),
         };
     }
     queues.rows = TAKE(rows);

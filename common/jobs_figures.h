@@ -37,6 +37,7 @@ struct jobs_queue {
     struct jobs_sum started;
     struct jobs_sum dead;
     int64_t oldest_us; /* since when the oldest of the waiting ones is ready; 0: none */
+    int64_t paused_us; /* since when it is paused; 0: it is not */
 };
 
 struct jobs_queues {
@@ -45,7 +46,7 @@ struct jobs_queues {
     struct db_result *rows; /* owned: the names */
 };
 
-/* Every queue that a task declares or that holds an unfinished or dead job. */
+/* Every queue that a task declares, that holds an unfinished or dead job, or that is paused. */
 enum err_code jobs_list_queues(struct db *db, struct jobs_queues *ret_queues,
                                struct err *e) MUST_CHECK;
 void jobs_queues_release(struct jobs_queues *queues);

@@ -5,8 +5,6 @@
  */
 #include "common/jobs_heal.h"
 
-#include <stdio.h>
-
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/statements.h"
@@ -78,12 +76,6 @@ static const struct db_stmt statements[] = {
 
 DB_STATEMENTS(jobs_heal, statements);
 
-void job_list_release(struct job_list *list)
-{
-    mem_free(list->items);
-    *list = (struct job_list){0};
-}
-
 void name_list_release(struct name_list *list)
 {
     for (size_t i = 0; i < list->count; i++)
@@ -97,23 +89,11 @@ static enum err_code take(struct db *db, const struct db_stmt *stmt, struct db_a
                           struct job_list *ret_jobs, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
-    struct job_list list = {0};
     enum err_code rc = db_query(db, stmt, args, &rows, e);
 
-    if (rc)
-        return rc;
-    list.count = (size_t)db_rows(rows);
-    list.items = mem_array(list.count, sizeof list.items[0]);
-    for (size_t i = 0; i < list.count; i++) {
-        struct job_ready *item = &list.items[i];
-
-        (void)snprintf(item->id.text, sizeof item->id.text, "%s", db_text(rows, (int)i, 0));
-        (void)snprintf(item->queue, sizeof item->queue, "%s", db_text(rows, (int)i, 1));
-        item->priority = (enum job_priority)db_int(rows, (int)i, 2);
-        item->is_ready = true;
-    }
-    *ret_jobs = list;
-    return ERR_OK;
+    if (!rc)
+        *ret_jobs = job_list_from_rows(rows);
+    return rc;
 }
 
 enum err_code jobs_take_due(struct db *db, int max, struct job_list *ret_jobs, struct err *e)

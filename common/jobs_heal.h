@@ -12,15 +12,7 @@
 
 #include "common/db.h"
 #include "common/err.h"
-#include "common/jobs.h"
-
-/* Ids that have to be pushed, grouped by nothing. Owned; job_list_release() frees it. */
-struct job_list {
-    struct job_ready *items;
-    size_t count;
-};
-
-void job_list_release(struct job_list *list);
+#include "common/job_list.h"
 
 /* Delays and retries whose time has come, at most `max`. */
 enum err_code jobs_take_due(struct db *db, int max, struct job_list *ret_jobs,

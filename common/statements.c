@@ -8,6 +8,7 @@
     X(confirmation)                                                                                \
     X(idempotency)                                                                                 \
     X(jobs)                                                                                        \
+    X(jobs_control)                                                                                \
     X(jobs_figures)                                                                                \
     X(jobs_heal)                                                                                   \
     X(jobs_run)                                                                                    \

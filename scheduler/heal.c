@@ -73,7 +73,7 @@ static enum err_code heal_stream(struct scheduler *s, const struct job_ready *wh
 
         rc = jobs_take_lost(s->db, where->queue, where->priority, cut_us, HEAL_BATCH, &jobs, e);
         if (!rc)
-            rc = scheduler_push(s, &jobs, e);
+            rc = job_list_push(&jobs, s->redis, e);
         found = jobs.count;
         total += (int64_t)found;
     }
@@ -169,7 +169,7 @@ static enum err_code take_orphans(struct scheduler *s, const char *worker, struc
                            &jobs, e);
     if (!rc && jobs.count > 0)
         log_warn("orphans_taken_back", L_STR("worker", worker), L_INT("count", jobs.count));
-    return rc ? rc : scheduler_push(s, &jobs, e);
+    return rc ? rc : job_list_push(&jobs, s->redis, e);
 }
 
 static enum err_code heal_worker(struct scheduler *s, const struct queue_workers *workers,

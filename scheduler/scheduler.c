@@ -28,40 +28,6 @@ enum {
     REDIS_TIMEOUT_MS = 5000,
 };
 
-/* ---- pushing ---- */
-
-static bool same_stream(const struct job_ready *a, const struct job_ready *b)
-{
-    return a->priority == b->priority && strcmp(a->queue, b->queue) == 0;
-}
-
-enum err_code scheduler_push(struct scheduler *scheduler, const struct job_list *jobs,
-                             struct err *e)
-{
-    AUTO(mem_free) bool *pushed = mem_array(jobs->count, sizeof *pushed);
-    AUTO(mem_free) struct uuid *ids = mem_array(jobs->count, sizeof *ids);
-
-    for (size_t i = 0; i < jobs->count; i++) {
-        struct queue_stream stream;
-        size_t count = 0;
-        enum err_code rc;
-
-        if (pushed[i])
-            continue;
-        for (size_t k = i; k < jobs->count; k++) {
-            if (pushed[k] || !same_stream(&jobs->items[i], &jobs->items[k]))
-                continue;
-            pushed[k] = true;
-            ids[count++] = jobs->items[k].id;
-        }
-        stream = queue_stream_of(jobs->items[i].queue, jobs->items[i].priority);
-        rc = queue_push(scheduler->redis, &stream, ids, count, e);
-        if (rc)
-            return rc;
-    }
-    return ERR_OK;
-}
-
 /* ---- duties ---- */
 
 static enum err_code deliver_due(struct scheduler *s, struct err *e)
@@ -74,7 +40,7 @@ static enum err_code deliver_due(struct scheduler *s, struct err *e)
 
         rc = jobs_take_due(s->db, DUE_BATCH, &jobs, e);
         if (!rc)
-            rc = scheduler_push(s, &jobs, e);
+            rc = job_list_push(&jobs, s->redis, e);
         found = jobs.count;
         if (found > 0)
             log_info("jobs_due", L_INT("count", found));

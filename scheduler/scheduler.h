@@ -27,8 +27,4 @@ struct scheduler {
 /* Runs until TERM, INT or QUIT; gives the exit code. */
 int scheduler_run(const struct conf *conf);
 
-/* Pushes ready jobs into their streams, in batches a stream. */
-enum err_code scheduler_push(struct scheduler *scheduler, const struct job_list *jobs,
-                             struct err *e) MUST_CHECK;
-
 #endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What people do to jobs and queues; see jobs_control.h. The moves are those of job_may_become(),
+ * and the trigger jobs_transition enforces them. Bulk work takes one batch a call and skips rows
+ * that somebody else has locked: they are just changing.
+ */
+#include "common/jobs_control.h"
+
+#include <string.h>
+
+#include "common/buf.h"
+#include "common/statements.h"
+#include "common/text.h"
+
+enum {
+    REVOKE,
+    REQUEUE,
+    DELETE,
+    REQUEUE_MATCHING,
+    DELETE_MATCHING,
+    PURGE_READY,
+    PURGE_SCHEDULED,
+    PAUSE,
+    RESUME,
+    LIST_PAUSED,
+};
+
+enum { ARRAY_MAX = 4 * 1024 * 1024 };
+
+/* Ready now, with the attempts that the task declares, and never fewer than it had. The entry it
+ * last came by may still be pending: at its takeover the claim decides which of the two runs. */
+#define AGAIN                                                                                      \
+    "UPDATE jobs j SET state = 'PENDING', finished_at = NULL, scheduled_at = now(),"               \
+    " enqueued_at = now(), max_attempts = greatest(j.max_attempts, j.attempt +"                    \
+    " coalesce((SELECT t.max_attempts FROM tasks t WHERE t.name = j.task), 10))"
+
+/* $1 task, $2 queue, $3 beginning of the error, $4 until, $5 at most */
+#define DEAD                                                                                       \
+    "ARRAY(SELECT id FROM jobs WHERE state = 'FAILURE'"                                            \
+    " AND finished_at <= to_timestamp($4::bigint / 1000000.0)"                                     \
+    " AND ($1::text IS NULL OR task = $1) AND ($2::text IS NULL OR queue = $2)"                    \
+    " AND ($3::text IS NULL OR starts_with(error, $3))"
+#define OLDEST " ORDER BY finished_at LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED)"
+
+#define PURGED                                                                                     \
+    "UPDATE jobs SET state = 'REVOKED', finished_at = now(), error = 'purged from its queue'"      \
+    " WHERE id = ANY (ARRAY(SELECT id FROM jobs WHERE queue = $1 AND state IN ('PENDING', "        \
+    "'RETRY')"
+
+static const struct db_stmt statements[] = {
+    /* An attempt that is cut off leaves its error, like every one that does not end in success. */
+    [REVOKE] = {"jobs_revoke",
+                "WITH held AS ("
+                " SELECT id, state, attempt, worker, started_at FROM jobs"
+                " WHERE id = ANY ($1::uuid[]) AND state IN ('PENDING', 'RETRY', 'STARTED')"
+                " ORDER BY id FOR NO KEY UPDATE"
+                "), cut_off AS ("
+                " INSERT INTO job_errors (job_id, attempt, worker, started_at, error)"
+                " SELECT id, attempt, worker, started_at, 'revoked during this attempt'"
+                " FROM held WHERE state = 'STARTED' ON CONFLICT DO NOTHING"
+                ") UPDATE jobs j SET state = 'REVOKED', finished_at = now(), error = 'revoked'"
+                " FROM held h WHERE j.id = h.id RETURNING j.id",
+                1},
+    [REQUEUE] = {"jobs_requeue",
+                 AGAIN " FROM (SELECT id FROM jobs WHERE id = ANY ($1::uuid[]) AND payload IS NULL"
+                       " AND (state = 'FAILURE' OR (state = 'REVOKED' AND NOT $2::bool))"
+                       " ORDER BY id FOR NO KEY UPDATE) h"
+                       " WHERE j.id = h.id RETURNING j.id, j.queue, j.priority",
+                 2},
+    [DELETE] = {"jobs_delete_dead",
+                "DELETE FROM jobs WHERE id = ANY ($1::uuid[]) AND state = 'FAILURE' RETURNING id",
+                1},
+    [REQUEUE_MATCHING] = {"jobs_requeue_matching",
+                          AGAIN " WHERE j.id = ANY (" DEAD " AND payload IS NULL" OLDEST
+                                ") RETURNING j.id, j.queue, j.priority",
+                          5},
+    [DELETE_MATCHING] = {"jobs_delete_matching",
+                         "DELETE FROM jobs WHERE id = ANY (" DEAD OLDEST ")", 5},
+    [PURGE_READY] = {"jobs_purge_ready",
+                     PURGED " AND enqueued_at <= to_timestamp($2::bigint / 1000000.0)"
+                            " ORDER BY priority, enqueued_at LIMIT $3"
+                            " FOR NO KEY UPDATE SKIP LOCKED))",
+                     3},
+    [PURGE_SCHEDULED] = {"jobs_purge_scheduled",
+                         PURGED " AND enqueued_at IS NULL"
+                                " AND created_at <= to_timestamp($2::bigint / 1000000.0)"
+                                " ORDER BY scheduled_at LIMIT $3"
+                                " FOR NO KEY UPDATE SKIP LOCKED))",
+                         3},
+    [PAUSE] = {"queues_pause",
+               "INSERT INTO queues AS q (name, paused_at, paused_by) VALUES ($1, now(), $2)"
+               " ON CONFLICT (name) DO UPDATE SET paused_at = now(), paused_by = $2"
+               " WHERE q.paused_at IS NULL",
+               2},
+    [RESUME] = {"queues_resume",
+                "UPDATE queues SET paused_at = NULL, paused_by = NULL"
+                " WHERE name = $1 AND paused_at IS NOT NULL",
+                1},
+    [LIST_PAUSED] = {"queues_list_paused",
+                     "SELECT name FROM queues WHERE paused_at IS NOT NULL ORDER BY name", 0},
+};
+
+DB_STATEMENTS(jobs_control, statements);
+
+static void add_ids(const struct uuid *ids, size_t count, struct buf *array)
+{
+    buf_init(array, ARRAY_MAX);
+    for (size_t i = 0; i < count; i++)
+        db_array_add(array, ids[i].text);
+    db_array_end(array);
+}
+
+/* Runs a statement over ids that returns those it has changed. */
+static enum err_code change(struct db *db, const struct db_stmt *stmt, const struct uuid *ids,
+                            size_t count, bool *ret_changed, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(buf_release) struct buf array;
+    enum err_code rc;
+
+    add_ids(ids, count, &array);
+    rc = db_query(db, stmt, DB_ARGS(DB_TEXT(array.data)), &rows, e);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < count; i++) {
+        ret_changed[i] = false;
+        for (int row = 0; row < db_rows(rows) && !ret_changed[i]; row++)
+            ret_changed[i] = strcmp(db_text(rows, row, 0), ids[i].text) == 0;
+    }
+    return ERR_OK;
+}
+
+enum err_code jobs_revoke(struct db *db, const struct uuid *ids, size_t count, bool *ret_revoked,
+                          struct err *e)
+{
+    return change(db, &statements[REVOKE], ids, count, ret_revoked, e);
+}
+
+enum err_code jobs_delete_dead(struct db *db, const struct uuid *ids, size_t count,
+                               bool *ret_deleted, struct err *e)
+{
+    return change(db, &statements[DELETE], ids, count, ret_deleted, e);
+}
+
+enum err_code jobs_requeue(struct db *db, const struct uuid *ids, size_t count, bool dead_only,
+                           struct job_list *ret_jobs, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(buf_release) struct buf array;
+    enum err_code rc;
+
+    add_ids(ids, count, &array);
+    rc = db_query(db, &statements[REQUEUE], DB_ARGS(DB_TEXT(array.data), DB_BOOL(dead_only)), &rows,
+                  e);
+    if (!rc)
+        *ret_jobs = job_list_from_rows(rows);
+    return rc;
+}
+
+#define DEAD_ARGS(filter, max)                                                                     \
+    DB_ARGS(DB_TEXT((filter)->task), DB_TEXT((filter)->queue), DB_TEXT((filter)->error),           \
+            DB_INT((filter)->until_us), DB_INT(max))
+
+enum err_code jobs_requeue_matching(struct db *db, const struct dead_filter *filter, int max,
+                                    struct job_list *ret_jobs, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc =
+        db_query(db, &statements[REQUEUE_MATCHING], DEAD_ARGS(filter, max), &rows, e);
+
+    if (!rc)
+        *ret_jobs = job_list_from_rows(rows);
+    return rc;
+}
+
+enum err_code jobs_delete_matching(struct db *db, const struct dead_filter *filter, int max,
+                                   int64_t *ret_count, struct err *e)
+{
+    return db_exec(db, &statements[DELETE_MATCHING], DEAD_ARGS(filter, max), ret_count, e);
+}
+
+enum err_code jobs_purge(struct db *db, const char *queue, bool scheduled, int64_t until_us,
+                         int max, int64_t *ret_count, struct err *e)
+{
+    return db_exec(db, &statements[scheduled ? PURGE_SCHEDULED : PURGE_READY],
+                   DB_ARGS(DB_TEXT(queue), DB_INT(until_us), DB_INT(max)), ret_count, e);
+}
+
+enum err_code queues_pause(struct db *db, const char *queue, const char *by, bool *ret_changed,
+                           struct err *e)
+{
+    int64_t touched = 0;
+    enum err_code rc;
+
+    if (!text_is_name(queue))
+        return err_set(e, ERR_INVALID, "\"%.40s\" is no name of a queue", queue);
+    rc = db_exec(db, &statements[PAUSE], DB_ARGS(DB_TEXT(queue), DB_TEXT(by)), &touched, e);
+    if (!rc)
+        *ret_changed = touched > 0;
+    return rc;
+}
+
+enum err_code queues_resume(struct db *db, const char *queue, bool *ret_changed, struct err *e)
+{
+    int64_t touched = 0;
+    enum err_code rc = db_exec(db, &statements[RESUME], DB_ARGS(DB_TEXT(queue)), &touched, e);
+
+    if (!rc)
+        *ret_changed = touched > 0;
+    return rc;
+}
+
+enum err_code queues_list_paused(struct db *db, struct db_result **ret_rows, struct err *e)
+{
+    return db_query(db, &statements[LIST_PAUSED], DB_NO_ARGS, ret_rows, e);
+}
+
+enum err_code queues_listen(struct db *db, struct err *e)
+{
+    return db_run_script(db, "LISTEN till_control", e);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What people do to jobs and queues by hand: revoke, try again, delete, purge, pause. All of it is
+ * in PostgreSQL and outlives every restart. Each function is one statement; those that make jobs
+ * ready give a list, which the caller pushes after the commit (job_list_push()).
+ *
+ * A job that runs may be revoked: its attempt loses its fence, so nothing of it is committed, but
+ * the handler is not interrupted. What it did outside the database is not undone.
+ */
+#ifndef COMMON_JOBS_CONTROL_H
+#define COMMON_JOBS_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/db.h"
+#include "common/err.h"
+#include "common/job_list.h"
+
+/* PENDING, RETRY, STARTED -> REVOKED. ret_revoked[i] tells which were in one of these. */
+enum err_code jobs_revoke(struct db *db, const struct uuid *ids, size_t count, bool *ret_revoked,
+                          struct err *e) MUST_CHECK;
+
+/* FAILURE, and REVOKED unless `dead_only`, -> PENDING, with as many attempts as its task declares
+ * from now on; its errors are kept. Jobs in another state, or that could never be decoded, are left
+ * as they are and are not in the list. */
+enum err_code jobs_requeue(struct db *db, const struct uuid *ids, size_t count, bool dead_only,
+                           struct job_list *ret_jobs, struct err *e) MUST_CHECK;
+
+/* Deletes jobs in FAILURE with their errors. ret_deleted[i] tells which were. */
+enum err_code jobs_delete_dead(struct db *db, const struct uuid *ids, size_t count,
+                               bool *ret_deleted, struct err *e) MUST_CHECK;
+
+/* Dead jobs (FAILURE). Texts are borrowed; NULL lets every job through. */
+struct dead_filter {
+    const char *task;
+    const char *queue;
+    const char *error; /* how the last error begins */
+    int64_t until_us;  /* died until then (PostgreSQL's wall time), so that a loop over batches
+                          ends even when jobs die again meanwhile */
+};
+
+/* The same for the `max` that have been dead longest; fewer than `max`: that was all. */
+enum err_code jobs_requeue_matching(struct db *db, const struct dead_filter *filter, int max,
+                                    struct job_list *ret_jobs, struct err *e) MUST_CHECK;
+enum err_code jobs_delete_matching(struct db *db, const struct dead_filter *filter, int max,
+                                   int64_t *ret_count, struct err *e) MUST_CHECK;
+
+/* Revokes at most `max` jobs of a queue that have been waiting since `until_us` or longer: those
+ * that are ready, or (`scheduled`) those that wait for their time, retries among them. */
+enum err_code jobs_purge(struct db *db, const char *queue, bool scheduled, int64_t until_us,
+                         int max, int64_t *ret_count, struct err *e) MUST_CHECK;
+
+/* A paused queue gives nothing to workers; what they hold already is run to its end. ret_changed:
+ * whether it was not paused (or paused) before. `by` is told to people. */
+enum err_code queues_pause(struct db *db, const char *queue, const char *by, bool *ret_changed,
+                           struct err *e) MUST_CHECK;
+enum err_code queues_resume(struct db *db, const char *queue, bool *ret_changed,
+                            struct err *e) MUST_CHECK;
+
+/* One name a row in column 0, sorted. */
+enum err_code queues_list_paused(struct db *db, struct db_result **ret_rows,
+                                 struct err *e) MUST_CHECK;
+
+/* Subscribes the session to changes of what is paused. */
+enum err_code queues_listen(struct db *db, struct err *e) MUST_CHECK;
+
+#endif
