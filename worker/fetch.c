@@ -6,6 +6,9 @@
  * After every new connection the entries that are pending under our own name, but not in the pool,
  * come first: a former process of this name left them, or they were on their way when the
  * connection died.
+ *
+ * A paused queue is left alone: neither read nor taken over nor searched for one's own. What stays
+ * pending in it meanwhile comes by takeover after it is resumed.
  */
 #include "worker/fetch.h"
 
@@ -27,7 +30,9 @@ enum {
     BLOCK_MS = 5000,
     REDIS_TIMEOUT_MS = BLOCK_MS + 5000, /* a silent socket is dead */
     ROOM_WAIT_MS = 1000,
-    PAUSE_MS = 100, /* between attempts to reach a server */
+    PAUSE_MS = 100,  /* between attempts to reach a server */
+    CLOSED_MS = 200, /* between looks while all queues are paused */
+    UNKNOWN_MS = 5,  /* between looks while it is not known yet which are */
     BATCH_MAX = 256,
 };
 
@@ -35,9 +40,12 @@ struct fetch {
     struct process *process;
     struct db *db;
     struct redis *redis;
-    uint64_t generation;     /* of the connection whose own entries were looked for */
-    int64_t take_over_at_us; /* monotonic: when to look for dead workers' entries next */
-    bool is_known;           /* the database is ours and knows our tasks */
+    uint64_t generation;       /* of the connection whose own entries were looked for */
+    int64_t take_over_at_us;   /* monotonic: when to look for dead workers' entries next */
+    bool is_known;             /* the database is ours and knows our tasks */
+    struct queue_stream *open; /* owned: the streams whose queues are not paused */
+    size_t *open_index;        /* owned: where they stand in process->streams */
+    size_t open_count;
 };
 
 static bool is_working(const struct fetch *fetch)
@@ -181,7 +189,35 @@ static void take_in(struct fetch *fetch, struct queue_deliveries *deliveries)
     claim(fetch, batch);
 }
 
+/* ---- what is paused ---- */
+
+/* Makes the list of open streams anew when the flags have changed. */
+static void look_at_pauses(struct fetch *fetch)
+{
+    struct process *process = fetch->process;
+    uint64_t epoch = atomic_load(&process->control_epoch);
+
+    if (epoch == atomic_load(&process->control_seen))
+        return;
+    fetch->open_count = 0;
+    for (size_t i = 0; i < process->stream_count; i++) {
+        if (atomic_load(&process->paused[i]))
+            continue;
+        fetch->open[fetch->open_count] = process->streams[i];
+        fetch->open_index[fetch->open_count++] = i;
+    }
+    fetch->take_over_at_us = 0; /* a resumed queue may hold what dead workers have left */
+    atomic_store(&process->control_seen, epoch);
+}
+
 /* ---- reading ---- */
+
+/* The index that a delivery carries is that of the process' streams, whatever was read. */
+static void number_streams(const size_t *index, struct queue_deliveries *deliveries)
+{
+    for (size_t i = 0; i < deliveries->count; i++)
+        deliveries->items[i].stream = index[deliveries->items[i].stream];
+}
 
 /* The streams one after the other, most urgent first, until the room is filled. */
 static enum err_code read_in_turn(struct fetch *fetch, int room, int *ret_count, struct err *e)
@@ -189,15 +225,14 @@ static enum err_code read_in_turn(struct fetch *fetch, int room, int *ret_count,
     struct process *process = fetch->process;
     int got = 0;
 
-    for (size_t i = 0; i < process->stream_count && got < room; i++) {
+    for (size_t i = 0; i < fetch->open_count && got < room; i++) {
         AUTO_VALUE(queue_deliveries_release) struct queue_deliveries deliveries = {0};
-        enum err_code rc = queue_read(fetch->redis, &process->streams[i], 1, process->name,
-                                      room - got, 0, &deliveries, e);
+        enum err_code rc = queue_read(fetch->redis, &fetch->open[i], 1, process->name, room - got,
+                                      0, &deliveries, e);
 
         if (rc)
             return rc;
-        for (size_t k = 0; k < deliveries.count; k++)
-            deliveries.items[k].stream = i;
+        number_streams(&fetch->open_index[i], &deliveries);
         got += (int)deliveries.count;
         if (deliveries.count > 0)
             take_in(fetch, &deliveries);
@@ -224,11 +259,14 @@ static enum err_code read_waiting(struct fetch *fetch, struct err *e)
         block_ms = BLOCK_MS;
     if (block_ms < 1)
         block_ms = 1;
-    rc = queue_read(fetch->redis, process->streams, process->stream_count, process->name, 1,
-                    (int)block_ms, &deliveries, e);
-    if (!rc && deliveries.count > 0)
+    rc = queue_read(fetch->redis, fetch->open, fetch->open_count, process->name, 1, (int)block_ms,
+                    &deliveries, e);
+    if (rc)
+        return rc;
+    number_streams(fetch->open_index, &deliveries);
+    if (deliveries.count > 0)
         take_in(fetch, &deliveries);
-    return rc;
+    return ERR_OK;
 }
 
 /* ---- taking over ---- */
@@ -238,7 +276,8 @@ static enum err_code take_own(struct fetch *fetch, struct err *e)
 {
     struct process *process = fetch->process;
 
-    for (size_t i = 0; i < process->stream_count; i++) {
+    for (size_t n = 0; n < fetch->open_count; n++) {
+        size_t i = fetch->open_index[n];
         char cursor[QUEUE_ENTRY_SIZE] = "0";
 
         for (;;) {
@@ -288,8 +327,8 @@ static enum err_code take_over(struct fetch *fetch, struct err *e)
 
     pause_us += (int64_t)randombytes_uniform((uint32_t)(lease_us(fetch) / 6));
     fetch->take_over_at_us = clock_mono_us() + pause_us;
-    for (size_t i = 0; i < fetch->process->stream_count; i++) {
-        enum err_code rc = take_over_stream(fetch, i, e);
+    for (size_t i = 0; i < fetch->open_count; i++) {
+        enum err_code rc = take_over_stream(fetch, fetch->open_index[i], e);
 
         if (rc)
             return rc;
@@ -349,14 +388,24 @@ static enum err_code step(struct fetch *fetch, struct err *e)
     int got = 0;
     int room;
 
-    if (!rc)
-        rc = greet(fetch, e);
+    if (rc)
+        return rc;
+    look_at_pauses(fetch);
+    if (atomic_load(&fetch->process->control_epoch) == 0) {
+        (void)process_pause(fetch->process, UNKNOWN_MS * US_PER_MS);
+        return ERR_OK;
+    }
+    rc = greet(fetch, e);
     if (!rc)
         announce(fetch);
     if (!rc && clock_mono_us() >= fetch->take_over_at_us)
         rc = take_over(fetch, e);
     if (rc)
         return rc;
+    if (fetch->open_count == 0) {
+        (void)process_pause(fetch->process, CLOSED_MS * US_PER_MS);
+        return ERR_OK;
+    }
     room = pool_wait_room(fetch->process->pool, ROOM_WAIT_MS * US_PER_MS);
     if (room == 0 || !is_working(fetch))
         return ERR_OK;
@@ -373,6 +422,8 @@ void *fetch_main(void *context)
     bool healthy = true;
 
     log_context_set("worker", process->name);
+    fetch.open = mem_array(process->stream_count, sizeof fetch.open[0]);
+    fetch.open_index = mem_array(process->stream_count, sizeof fetch.open_index[0]);
     fetch.db = db_open(process->conf->database_url, "till-worker");
     fetch.redis = redis_open(process->conf->redis_url, process->name, REDIS_TIMEOUT_MS);
     while (is_working(&fetch)) {
@@ -390,5 +441,7 @@ void *fetch_main(void *context)
     atomic_store(&process->fetch_client, 0);
     redis_close(fetch.redis);
     db_close(fetch.db);
+    mem_free(fetch.open);
+    mem_free(fetch.open_index);
     return NULL;
 }

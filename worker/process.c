@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/program.h"
+#include "worker/control.h"
 #include "worker/fetch.h"
 #include "worker/gateway.h"
 #include "worker/keeper.h"
@@ -26,6 +28,7 @@
 enum {
     REGISTER_PAUSE_MS = 100,
     UNBLOCK_PAUSE_MS = 20,
+    CONTROL_WAIT_MS = 500,
     STEP_MS = 50,
     REDIS_TIMEOUT_MS = 2000,
     QUEUES_MAX = 64,
@@ -36,6 +39,7 @@ struct crew {
     struct process *process;
     pthread_t fetch;
     pthread_t keeper;
+    pthread_t control;
     pthread_t *slots;
     size_t slot_count;
     struct db *db;       /* of this thread, for giving back */
@@ -79,6 +83,7 @@ static bool make_streams(struct process *process)
         for (int p = 0; p < JOB_PRIORITY_COUNT; p++)
             process->streams[process->stream_count++] = queue_stream_of(name, (enum job_priority)p);
     }
+    process->paused = mem_array(process->stream_count, sizeof process->paused[0]);
     return process->stream_count > 0;
 }
 
@@ -129,6 +134,7 @@ static bool start_crew(struct crew *crew)
            start_thread(&crew->slots[crew->slot_count], slot_main, process))
         crew->slot_count++;
     return crew->slot_count == wanted && start_thread(&crew->keeper, keeper_main, process) &&
+           start_thread(&crew->control, control_main, process) &&
            start_thread(&crew->fetch, fetch_main, process);
 }
 
@@ -197,24 +203,29 @@ static void give_back(struct crew *crew, enum item_state state)
     mem_free(list.entries);
 }
 
+static bool join_within(pthread_t thread, int64_t us)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += us / US_PER_S;
+    until.tv_nsec += us % US_PER_S * 1000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    return pthread_timedjoin_np(thread, NULL, &until) == 0;
+}
+
 /* Wakes the fetch thread out of its blocked read until it is gone. */
 static void stop_fetch(struct crew *crew)
 {
-    for (;;) {
+    do {
         int64_t client = atomic_load(&crew->process->fetch_client);
-        struct timespec until;
         struct err e = {0};
 
         pool_poke(crew->process->pool);
         if (client && queue_unblock(crew->redis, client, &e))
             log_debug("unblock_failed", L_ERR(&e));
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += UNBLOCK_PAUSE_MS * 1000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        if (pthread_timedjoin_np(crew->fetch, NULL, &until) == 0)
-            return;
-    }
+    } while (!join_within(crew->fetch, UNBLOCK_PAUSE_MS * US_PER_MS));
 }
 
 static bool is_end_signal(int number)
@@ -240,9 +251,11 @@ static int end_crew(struct crew *crew)
 {
     struct process *process = crew->process;
     bool idle;
+    int code;
 
     log_info("stopping");
     atomic_store(&process->phase, PROCESS_STOPPING);
+    (void)eventfd_write(process->control_fd, 1);
     pool_close(process->pool);
     stop_fetch(crew);
     give_back(crew, ITEM_WAITING);
@@ -257,7 +270,10 @@ static int end_crew(struct crew *crew)
         _exit(EXIT_DONE); /* handlers still run; their attempts are fenced off */
     for (size_t i = 0; i < crew->slot_count; i++)
         (void)pthread_join(crew->slots[i], NULL);
-    return atomic_load(&process->name_lost) ? EXIT_NAME_LOST : EXIT_DONE;
+    code = atomic_load(&process->name_lost) ? EXIT_NAME_LOST : EXIT_DONE;
+    if (!join_within(crew->control, CONTROL_WAIT_MS * US_PER_MS))
+        _exit(code); /* it waits for a frozen server, and has nothing to finish */
+    return code;
 }
 
 /* ---- in between ---- */
@@ -317,6 +333,7 @@ int process_main(const struct conf *conf, const char *token, int ready_fd)
         return EXIT_DONE;
     log_context_set("worker", process.name);
     gateway_global_init();
+    process.control_fd = eventfd(0, EFD_CLOEXEC);
     process.pool = pool_new((int)conf->worker_concurrency, (int)conf->worker_prefetch);
     if (!start_crew(&crew)) {
         log_error("no_threads", L_INT("wanted", conf->worker_concurrency));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * One worker process: a thread that fetches and claims, a thread that keeps leases and
- * acknowledges, and TILL_WORKER_CONCURRENCY slots that run jobs. They share this struct: settings,
- * streams and names are read-only once the threads run (the name belongs to the keeper's start),
- * the pool has its own lock, the counters are atomic.
+ * acknowledges, one that hears which queues are paused, and TILL_WORKER_CONCURRENCY slots that run
+ * jobs. They share this struct: settings, streams and names are read-only once the threads run (the
+ * name belongs to the keeper's start), the pool has its own lock, the counters are atomic.
  */
 #ifndef WORKER_PROCESS_H
 #define WORKER_PROCESS_H
@@ -42,8 +42,12 @@ struct process {
     atomic_int phase;      /* enum process_phase */
     atomic_bool name_lost; /* another holds our name: end, so that a new process gets its own */
     atomic_bool keeper_ends;
-    int ready_fd;                     /* gets one byte when the fetch thread consumes */
-    atomic_int_fast64_t fetch_client; /* Redis' id of the fetch connection; 0: none */
+    int ready_fd;                       /* gets one byte when the fetch thread consumes */
+    atomic_int_fast64_t fetch_client;   /* Redis' id of the fetch connection; 0: none */
+    atomic_bool *paused;                /* one for each stream: its queue gives nothing out */
+    atomic_uint_fast64_t control_epoch; /* counts changes of `paused`; 0: not known yet */
+    atomic_uint_fast64_t control_seen;  /* the epoch that the fetch thread works by */
+    int control_fd;                     /* an eventfd: written to, it ends the control thread */
 #define X(name) atomic_uint_fast64_t name;
     PROCESS_COUNTERS(X)
 #undef X

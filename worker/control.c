@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Hearing what is paused; see control.h. Owns one connection to PostgreSQL, on which it listens,
+ * and one to Redis, by which it wakes the fetch thread out of its blocked read. It sleeps until it
+ * is notified; every few seconds it looks by itself, in case a notification was lost with its
+ * connection. While PostgreSQL is away, what was known last holds.
+ */
+#include "worker/control.h"
+
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/jobs_control.h"
+#include "common/log.h"
+
+enum {
+    REFRESH_MS = 5000,
+    ERROR_PAUSE_MS = 200,
+    WAKE_PAUSE_MS = 50, /* between attempts to wake the fetch thread */
+    DB_LIMIT_S = 5,     /* the end of the process waits for this thread */
+    REDIS_TIMEOUT_MS = 2000,
+};
+
+struct control {
+    struct process *process;
+    struct db *db;
+    struct redis *redis;
+    int64_t refresh_at_us; /* monotonic */
+    bool listening;
+    bool healthy;
+};
+
+static bool is_listed(const struct db_result *rows, const char *queue)
+{
+    for (int i = 0; i < db_rows(rows); i++)
+        if (strcmp(db_text(rows, i, 0), queue) == 0)
+            return true;
+    return false;
+}
+
+/* Sets the flags; whether any is another than before. */
+static bool take_paused(struct process *process, const struct db_result *rows)
+{
+    bool changed = false;
+
+    for (size_t i = 0; i < process->stream_count; i++) {
+        bool paused = is_listed(rows, process->streams[i].queue);
+
+        if (atomic_exchange(&process->paused[i], paused) == paused)
+            continue;
+        changed = true;
+        if (process->streams[i].priority == JOB_PRIORITY_HIGH) /* once a queue */
+            log_info(paused ? "queue_paused" : "queue_resumed",
+                     L_STR("queue", process->streams[i].queue));
+    }
+    return changed;
+}
+
+static enum err_code refresh(struct control *control, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct process *process = control->process;
+    enum err_code rc = control->listening ? ERR_OK : queues_listen(control->db, e);
+
+    if (!rc)
+        rc = queues_list_paused(control->db, &rows, e);
+    if (rc)
+        return rc;
+    control->listening = true;
+    control->refresh_at_us = clock_mono_us() + REFRESH_MS * US_PER_MS;
+    if (take_paused(process, rows) || atomic_load(&process->control_epoch) == 0)
+        atomic_fetch_add(&process->control_epoch, 1);
+    return ERR_OK;
+}
+
+/* Whether the fetch thread works by an older set of flags. It may just be about to block, so one
+ * wake is not enough: it is woken until it has seen the new one. */
+static bool is_behind(const struct process *process)
+{
+    return atomic_load(&process->control_seen) != atomic_load(&process->control_epoch);
+}
+
+static void wake_fetch(struct control *control)
+{
+    int64_t client = atomic_load(&control->process->fetch_client);
+    struct err e = {0};
+
+    pool_poke(control->process->pool);
+    if (client && queue_unblock(control->redis, client, &e))
+        log_debug("unblock_failed", L_ERR(&e));
+}
+
+static enum err_code step(struct control *control, struct err *e)
+{
+    struct process *process = control->process;
+    int64_t wait_us = control->refresh_at_us - clock_mono_us();
+    bool notified = false;
+    enum err_code rc;
+
+    if (wait_us <= 0)
+        return refresh(control, e);
+    if (is_behind(process)) {
+        wake_fetch(control);
+        if (wait_us > WAKE_PAUSE_MS * US_PER_MS)
+            wait_us = WAKE_PAUSE_MS * US_PER_MS;
+    }
+    rc = db_wait_notify(control->db, process->control_fd, wait_us, &notified, e);
+    if (!rc && notified)
+        rc = refresh(control, e);
+    return rc;
+}
+
+void *control_main(void *context)
+{
+    struct process *process = context;
+    struct control control = {.process = process, .healthy = true};
+
+    log_context_set("worker", process->name);
+    control.db = db_open(process->conf->database_url, "till-worker-control");
+    db_set_deadline(control.db, DB_LIMIT_S);
+    control.redis = redis_open(process->conf->redis_url, "till-worker-control", REDIS_TIMEOUT_MS);
+    while (process_phase(process) == PROCESS_RUNNING) {
+        struct err e = {0};
+        enum err_code rc = step(&control, &e);
+
+        if (rc && control.healthy)
+            log_warn("control_interrupted", L_ERR(&e));
+        else if (!rc && !control.healthy)
+            log_info("control_resumed");
+        control.healthy = !rc;
+        if (rc) {
+            control.listening = false; /* it may have been the connection */
+            control.refresh_at_us = 0;
+            (void)process_pause(process, ERROR_PAUSE_MS * US_PER_MS);
+        }
+    }
+    redis_close(control.redis);
+    db_close(control.db);
+    return NULL;
+}
