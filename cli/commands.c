@@ -11,7 +11,15 @@
     X(enqueue)                                                                                     \
     X(task_list)                                                                                   \
     X(task_show)                                                                                   \
+    X(task_retry)                                                                                  \
+    X(task_revoke)                                                                                 \
+    X(dead_list)                                                                                   \
+    X(dead_retry)                                                                                  \
+    X(dead_delete)                                                                                 \
     X(queue_list)                                                                                  \
+    X(queue_pause)                                                                                 \
+    X(queue_resume)                                                                                \
+    X(queue_purge)                                                                                 \
     X(worker_list)                                                                                 \
     X(settings)
 

@@ -28,13 +28,14 @@ static int print_queue(struct cli *cli, const struct jobs_queue *queue)
         total.waiting += depth.waiting;
         total.pending += depth.pending;
     }
-    (void)printf(cli->json ? "{\"queue\":\"%s\",\"waiting\":%" PRId64 ",\"pending\":%" PRId64
-                             ",\"scheduled\":%" PRId64 ",\"dead\":%" PRId64
-                             ",\"oldest_seconds\":%" PRId64 "}\n"
-                           : "%-20s waiting %-8" PRId64 " running %-6" PRId64
-                             " scheduled %-6" PRId64 " dead %-6" PRId64 " oldest %" PRId64 " s\n",
-                 queue->name, total.waiting, total.pending, queue->scheduled.count,
-                 queue->dead.count, age_s);
+    (void)printf(
+        cli->json ? "{\"queue\":\"%s\",\"waiting\":%" PRId64 ",\"pending\":%" PRId64
+                    ",\"scheduled\":%" PRId64 ",\"dead\":%" PRId64 ",\"oldest_seconds\":%" PRId64
+                    ",\"paused\":%s}\n"
+                  : "%-20s waiting %-8" PRId64 " running %-6" PRId64 " scheduled %-6" PRId64
+                    " dead %-6" PRId64 " oldest %" PRId64 " s%s\n",
+        queue->name, total.waiting, total.pending, queue->scheduled.count, queue->dead.count, age_s,
+        cli->json ? (queue->paused_us ? "true" : "false") : (queue->paused_us ? "  paused" : ""));
     return EXIT_DONE;
 }
 
@@ -54,7 +55,8 @@ static int run_queues(struct cli *cli)
 }
 
 const struct command command_queue_list = {
-    "queue list", "", "lists queues: what waits, runs, is scheduled, is dead, and the oldest's age",
+    "queue list", "",
+    "lists queues: what waits, runs, is scheduled, is dead, the oldest's age, and which are paused",
     run_queues};
 
 static void print_worker(const struct queue_worker *worker)

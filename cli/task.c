@@ -6,23 +6,11 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/jobs.h"
 #include "common/clock.h"
 #include "common/job_json.h"
 #include "common/jobs_view.h"
-#include "common/mem.h"
 #include "common/text.h"
-
-static int print_json(json_t *take_value)
-{
-    AUTO(json_decref) json_t *value = take_value;
-    char *text = value ? json_write(value) : NULL;
-
-    if (!text)
-        return cli_fail(&(struct err){.code = ERR_NOMEM, .text = "out of memory"});
-    (void)puts(text);
-    mem_free(text);
-    return EXIT_DONE;
-}
 
 static int read_filter(struct cli *cli, struct jobs_filter *filter)
 {
@@ -46,36 +34,12 @@ static int read_filter(struct cli *cli, struct jobs_filter *filter)
     return cli_is_done(cli) ? EXIT_DONE : EXIT_USAGE;
 }
 
-static void print_row(const struct job_view *job)
-{
-    char created[CLOCK_TEXT_SIZE];
-
-    clock_format(job->created_us, created);
-    (void)printf("%s  %-8s %3d/%-3d %.19sZ  %-12s %s%s%s\n", job->id.text,
-                 job_state_name(job->state), job->attempt, job->max_attempts, created, job->queue,
-                 job->task, job->error ? "  " : "", job->error ? job->error : "");
-}
-
 static int run_list(struct cli *cli)
 {
-    AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
     struct jobs_filter filter;
-    struct err e = {0};
     int code = read_filter(cli, &filter);
 
-    if (code != EXIT_DONE)
-        return code;
-    if (jobs_list(cli_db(cli), &filter, &page, &e))
-        return cli_fail(&e);
-    for (size_t i = 0; i < page.count && code == EXIT_DONE; i++) {
-        if (cli->json)
-            code = print_json(job_json(&page.items[i]));
-        else
-            print_row(&page.items[i]);
-    }
-    if (!cli->json && page.has_more)
-        (void)printf("more: till task list --after %s\n", page.next.text);
-    return code;
+    return code == EXIT_DONE ? print_jobs(cli, &filter, "task list") : code;
 }
 
 const struct command command_task_list = {

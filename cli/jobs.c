@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What verbs about jobs share; see jobs.h.
+ */
+#include "cli/jobs.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/job_json.h"
+#include "common/json.h"
+#include "common/mem.h"
+
+void id_list_release(struct id_list *ids)
+{
+    mem_free(ids->items);
+    mem_free(ids->done);
+    *ids = (struct id_list){0};
+}
+
+int read_ids(struct cli *cli, struct id_list *ret_ids)
+{
+    AUTO_VALUE(id_list_release) struct id_list ids = {0};
+    const char *word;
+
+    if (cli->argc > CLI_IDS_MAX)
+        return cli_usage("at most %d UUIDs at once", CLI_IDS_MAX);
+    ids.items = mem_array((size_t)cli->argc, sizeof ids.items[0]);
+    ids.done = mem_array((size_t)cli->argc, sizeof ids.done[0]);
+    while ((word = cli_word(cli)) != NULL)
+        if (!uuid_parse(word, &ids.items[ids.count++]))
+            return cli_usage("\"%.60s\" is no UUID of a job", word);
+    if (!cli_is_done(cli))
+        return EXIT_USAGE;
+    *ret_ids = ids;
+    ids = (struct id_list){0};
+    return EXIT_DONE;
+}
+
+/* Why nothing was done: its state, or that there is no such job. */
+static int print_not_done(struct cli *cli, const struct uuid *id, const char *done)
+{
+    AUTO_VALUE(job_detail_release) struct job_detail detail = {0};
+    struct err e = {0};
+    enum err_code rc = jobs_find(cli_db(cli), id, &detail, &e);
+    const char *state = rc ? NULL : job_state_name(detail.job.state);
+
+    if (rc && rc != ERR_NOT_FOUND)
+        return cli_fail(&e);
+    if (cli->json && state)
+        (void)printf("{\"id\":\"%s\",\"done\":null,\"state\":\"%s\"}\n", id->text, state);
+    else if (cli->json)
+        (void)printf("{\"id\":\"%s\",\"done\":null,\"state\":null}\n", id->text);
+    if (!state)
+        (void)fprintf(stderr, "till: there is no job %s\n", id->text);
+    else if (detail.job.payload)
+        (void)fprintf(stderr, "till: job %s could not be decoded: not %s\n", id->text, done);
+    else
+        (void)fprintf(stderr, "till: job %s is %s: not %s\n", id->text, state, done);
+    return EXIT_FAILED;
+}
+
+int print_done(struct cli *cli, const struct id_list *ids, const char *done)
+{
+    int code = EXIT_DONE;
+    int64_t count = 0;
+
+    for (size_t i = 0; i < ids->count; i++) {
+        if (!ids->done[i]) {
+            code = print_not_done(cli, &ids->items[i], done);
+            continue;
+        }
+        count++;
+        (void)printf(cli->json ? "{\"id\":\"%s\",\"done\":\"%s\"}\n" : "%s %s\n",
+                     ids->items[i].text, done);
+    }
+    if (!cli->json)
+        print_sum(cli, count, done);
+    return code;
+}
+
+void print_sum(const struct cli *cli, int64_t count, const char *done)
+{
+    if (cli->json)
+        (void)printf("{\"count\":%" PRId64 ",\"done\":\"%s\"}\n", count, done);
+    else
+        (void)printf("%" PRId64 " %s %s\n", count, count == 1 ? "job" : "jobs", done);
+}
+
+void mark_listed(struct id_list *ids, const struct job_list *jobs)
+{
+    for (size_t i = 0; i < ids->count; i++)
+        for (size_t k = 0; k < jobs->count && !ids->done[i]; k++)
+            ids->done[i] = strcmp(ids->items[i].text, jobs->items[k].id.text) == 0;
+}
+
+void push_jobs(struct cli *cli, const struct job_list *jobs)
+{
+    struct err e = {0};
+
+    if (jobs->count > 0 && job_list_push(jobs, cli_redis(cli), &e))
+        (void)fprintf(stderr, "till: %s; the scheduler delivers the jobs later\n", e.text);
+}
+
+int print_json(json_t *take_value)
+{
+    AUTO(json_decref) json_t *value = take_value;
+    char *text = value ? json_write(value) : NULL;
+
+    if (!text)
+        return cli_fail(&(struct err){.code = ERR_NOMEM, .text = "out of memory"});
+    (void)puts(text);
+    mem_free(text);
+    return EXIT_DONE;
+}
+
+static void print_row(const struct job_view *job)
+{
+    char created[CLOCK_TEXT_SIZE];
+
+    clock_format(job->created_us, created);
+    (void)printf("%s  %-8s %3d/%-3d %.19sZ  %-12s %s%s%s\n", job->id.text,
+                 job_state_name(job->state), job->attempt, job->max_attempts, created, job->queue,
+                 job->task, job->error ? "  " : "", job->error ? job->error : "");
+}
+
+int print_jobs(struct cli *cli, const struct jobs_filter *filter, const char *verb)
+{
+    AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
+    struct err e = {0};
+    int code = EXIT_DONE;
+
+    if (jobs_list(cli_db(cli), filter, &page, &e))
+        return cli_fail(&e);
+    for (size_t i = 0; i < page.count && code == EXIT_DONE; i++) {
+        if (cli->json)
+            code = print_json(job_json(&page.items[i]));
+        else
+            print_row(&page.items[i]);
+    }
+    if (!cli->json && page.has_more)
+        (void)printf("more: till %s --after %s\n", verb, page.next.text);
+    return code;
+}

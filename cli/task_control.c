@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * till task retry, till task revoke: one job or some, by their ids.
+ */
+#include "cli/jobs.h"
+#include "common/jobs_control.h"
+
+static int read_some(struct cli *cli, const char *verb, struct id_list *ret_ids)
+{
+    int code = read_ids(cli, ret_ids);
+
+    if (code == EXIT_DONE && ret_ids->count == 0)
+        return cli_usage("%s needs the UUID of a job", verb);
+    return code;
+}
+
+static int run_retry(struct cli *cli)
+{
+    AUTO_VALUE(id_list_release) struct id_list ids = {0};
+    AUTO_VALUE(job_list_release) struct job_list jobs = {0};
+    struct err e = {0};
+    int code = read_some(cli, "task retry", &ids);
+
+    if (code != EXIT_DONE)
+        return code;
+    if (jobs_requeue(cli_db(cli), ids.items, ids.count, false, &jobs, &e))
+        return cli_fail(&e);
+    push_jobs(cli, &jobs);
+    mark_listed(&ids, &jobs);
+    return print_done(cli, &ids, "retried");
+}
+
+const struct command command_task_retry = {
+    "task retry", "UUID...",
+    "runs dead or revoked jobs again, with their task's attempts; their errors are kept",
+    run_retry};
+
+static int run_revoke(struct cli *cli)
+{
+    AUTO_VALUE(id_list_release) struct id_list ids = {0};
+    struct err e = {0};
+    int code = read_some(cli, "task revoke", &ids);
+
+    if (code != EXIT_DONE)
+        return code;
+    if (jobs_revoke(cli_db(cli), ids.items, ids.count, ids.done, &e))
+        return cli_fail(&e);
+    return print_done(cli, &ids, "revoked");
+}
+
+const struct command command_task_revoke = {
+    "task revoke", "UUID...",
+    "cancels jobs that wait or run; of one that runs nothing is committed, but it is not "
+    "interrupted",
+    run_revoke};
