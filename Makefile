@@ -158,6 +158,11 @@ run-fuzzers: $(FUZZERS)
 	        $(B)/found/$$name tests/fuzz/corpus/$$name >$(B)/found/$$name.log 2>&1 || \
 	        { tail -n 40 $(B)/found/$$name.log; exit 1; }; done
 
+BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
+.PHONY: bench
+bench: all $(BENCHES) ## our figures beside the limits of Redis and PostgreSQL, in one run
+	$(Q)BUILD=$(B) $(PYTHON) tests/bench/bench.py
+
 .PHONY: fuzz
 fuzz: ## each parser of common/ against libFuzzer for FUZZ_SECONDS (needs clang)
 	$(Q)$(MAKE) --no-print-directory VARIANT=fuzz CC=clang run-fuzzers
