@@ -180,7 +180,7 @@ format: ## format the C files in place
 # ---- installing ----
 
 .PHONY: install
-install: all ## install programs, sample settings and units below $(DESTDIR)$(PREFIX)
+install: all ## install programs, sample settings and documents below $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/till $(DESTDIR)$(PREFIX)/share/till
 	install -m 755 $(PROGRAMS:%=$(B)/%) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 etc/till.env $(DESTDIR)$(PREFIX)/share/till/till.env
