@@ -16,7 +16,6 @@
 #include "common/auto.h"
 #include "common/buf.h"
 #include "common/clock.h"
-#include "common/mem.h"
 #include "tests/unit/peer.h"
 
 #define SECRET "sk_test_51NotAKeyOfAnybody"
@@ -35,7 +34,7 @@ enum { CALL_US = 5 * 1000 * 1000 };
 /* ---- the server ---- */
 
 struct script {
-    const char *head; /* up to the empty line; NULL: closes without a word */
+    struct buf head; /* up to the empty line; nothing in it: closes without a word */
     struct buf body;
     bool hang;     /* after the body: the connection stays open */
     int close_gap; /* so many bytes of the body are left out, and the connection is closed */
@@ -74,7 +73,7 @@ static void serve(int fd, void *context)
     if (!read_request(fd, script))
         return;
     atomic_fetch_add(&script->requests, 1);
-    if (script->head && peer_send(fd, script->head, strlen(script->head)))
+    if (script->head.len > 0 && peer_send(fd, script->head.data, script->head.len))
         (void)peer_send(fd, script->body.data, script->body.len - (size_t)script->close_gap);
     if (script->hang)
         peer_hang(fd);
@@ -129,21 +128,18 @@ static void call(enum way way, struct script *script, int64_t timeout_us,
 static void script_init(struct script *script, const char *status, const char *headers,
                         const char *body)
 {
-    struct buf head;
-
     memset(script, 0, sizeof *script);
     buf_init(&script->body, 4 * 1024 * 1024);
     buf_add_str(&script->body, body);
-    buf_init(&head, 4 * 1024 * 1024);
-    buf_addf(&head, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n%s\r\n", status,
-             strlen(body), headers);
-    script->head = buf_take(&head);
+    buf_init(&script->head, 4 * 1024 * 1024);
+    buf_addf(&script->head, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n%s\r\n",
+             status, strlen(body), headers);
 }
 
 static void script_release(struct script *script)
 {
     buf_release(&script->body);
-    mem_free((void *)(uintptr_t)script->head);
+    buf_release(&script->head);
 }
 
 #define JSON "Content-Type: application/json\r\n"
@@ -351,7 +347,7 @@ static void expect_no_answer(const struct gateway_reply *reply)
 Test(gateway_charge, a_closed_connection_is_no_answer)
 {
     for (enum way way = CHARGE; way <= REFUND; way++) {
-        struct script script = {.head = NULL};
+        struct script script = {.hang = false};
         struct gateway_reply reply;
 
         call(way, &script, CALL_US, &reply);
@@ -412,8 +408,8 @@ Test(gateway_charge, a_body_that_is_too_long_is_no_answer)
 
         script_init(&script, "200 OK", JSON, body.data);
         if (!announced) {
-            mem_free((void *)(uintptr_t)script.head);
-            script.head = mem_dup("HTTP/1.1 200 OK\r\n" JSON "Connection: close\r\n\r\n");
+            buf_clear(&script.head);
+            buf_add_str(&script.head, "HTTP/1.1 200 OK\r\n" JSON "Connection: close\r\n\r\n");
         }
         call(CHARGE, &script, CALL_US, &reply);
         expect_no_answer(&reply);
