@@ -237,7 +237,7 @@ static const struct answer_case answers[] = {
     {"204", "204 No Content", "", "", GATEWAY_RETRY, ""},
 };
 
-Test(gateway_charge, each_answer_means_what_it_must, .timeout = 60)
+Test(gateway_charge, each_answer_means_what_it_must)
 {
     for (size_t i = 0; i < COUNT_OF(answers); i++) {
         const struct answer_case *c = &answers[i];
@@ -368,7 +368,7 @@ Test(gateway_charge, half_a_body_is_no_answer)
     }
 }
 
-Test(gateway_charge, a_server_that_hangs_is_left_in_time, .timeout = 30)
+Test(gateway_charge, a_server_that_hangs_is_left_in_time)
 {
     static const int64_t limits_us[] = {200 * US_PER_MS, US_PER_MS, 999, 0, -US_PER_S};
 

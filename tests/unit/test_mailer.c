@@ -121,7 +121,7 @@ static void expect_outcome(const char *name, struct script *script, enum mail_ou
     cr_expect_eq(e.code != ERR_OK, expected != MAIL_SENT, "%s: %s", name, e.text);
 }
 
-Test(mailer_send, hands_the_mail_over_as_it_is, .timeout = 30)
+Test(mailer_send, hands_the_mail_over_as_it_is)
 {
     struct script script = good;
     struct err e = {0};
@@ -136,7 +136,7 @@ Test(mailer_send, hands_the_mail_over_as_it_is, .timeout = 30)
 }
 
 /* The server may have queued it: a second copy is what the caller has to reckon with. */
-Test(mailer_send, whatever_ends_after_the_text_may_have_gone_out, .timeout = 60)
+Test(mailer_send, whatever_ends_after_the_text_may_have_gone_out)
 {
     for (int hang = 0; hang < 2; hang++) {
         struct script script = good;
@@ -162,19 +162,19 @@ static void expect_unsent(int step, bool hang)
     cr_expect_eq(atomic_load(&script.mails), 0);
 }
 
-Test(mailer_send, whatever_ends_before_the_text_has_not_gone_out, .timeout = 30)
+Test(mailer_send, whatever_ends_before_the_text_has_not_gone_out)
 {
     for (int step = 0; step < 5; step++)
         expect_unsent(step, false);
 }
 
-Test(mailer_send, a_server_that_hangs_before_the_text_has_nothing, .timeout = 60)
+Test(mailer_send, a_server_that_hangs_before_the_text_has_nothing)
 {
     expect_unsent(0, true);
     expect_unsent(3, true);
 }
 
-Test(mailer_send, a_refusal_is_told_from_a_delay, .timeout = 60)
+Test(mailer_send, a_refusal_is_told_from_a_delay)
 {
     for (int step = 0; step < 4; step++) {
         for (int permanent = 0; permanent < 2; permanent++) {
@@ -189,7 +189,7 @@ Test(mailer_send, a_refusal_is_told_from_a_delay, .timeout = 60)
     }
 }
 
-Test(mailer_send, a_server_that_is_no_mail_server_has_nothing, .timeout = 60)
+Test(mailer_send, a_server_that_is_no_mail_server_has_nothing)
 {
     struct script script = good;
 
