@@ -158,6 +158,11 @@ run-fuzzers: $(FUZZERS)
 	        $(B)/found/$$name tests/fuzz/corpus/$$name >$(B)/found/$$name.log 2>&1 || \
 	        { tail -n 40 $(B)/found/$$name.log; exit 1; }; done
 
+BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
+.PHONY: bench
+bench: all $(BENCHES) ## our figures beside the limits of Redis and PostgreSQL, in one run
+	$(Q)BUILD=$(B) $(PYTHON) tests/bench/bench.py
+
 .PHONY: fuzz
 fuzz: ## each parser of common/ against libFuzzer for FUZZ_SECONDS (needs clang)
 	$(Q)$(MAKE) --no-print-directory VARIANT=fuzz CC=clang run-fuzzers
@@ -175,7 +180,7 @@ format: ## format the C files in place
 # ---- installing ----
 
 .PHONY: install
-install: all ## install programs, sample settings and units below $(DESTDIR)$(PREFIX)
+install: all ## install programs, sample settings and documents below $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/till $(DESTDIR)$(PREFIX)/share/till
 	install -m 755 $(PROGRAMS:%=$(B)/%) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 etc/till.env $(DESTDIR)$(PREFIX)/share/till/till.env

@@ -27,23 +27,21 @@ static json_t *product_json(const struct product *product)
                      (json_int_t)product->category_id);
 }
 
-enum err_code categories_index(struct request *req, struct reply *reply, struct err *e)
+static enum err_code add_categories(const struct request *req, const struct page *page,
+                                    json_t *results, int64_t *ret_total, struct err *e)
 {
     AUTO_VALUE(categories_release) struct categories list = {0};
-    struct page page;
-    int64_t total;
-    json_t *results;
-    enum err_code rc;
+    enum err_code rc =
+        categories_list(api_of(req)->db, page->size, page->offset, &list, ret_total, e);
 
-    if (!page_read(req, &page, reply))
-        return ERR_OK;
-    rc = categories_list(api_of(req)->db, page.size, page.offset, &list, &total, e);
-    if (rc)
-        return rc;
-    results = json_array();
-    for (size_t i = 0; i < list.count; i++)
+    for (size_t i = 0; !rc && i < list.count; i++)
         (void)json_array_append_new(results, category_json(&list.items[i]));
-    return page_reply(req, &page, total, results, reply, e);
+    return rc;
+}
+
+enum err_code categories_index(struct request *req, struct reply *reply, struct err *e)
+{
+    return page_list(req, reply, add_categories, e);
 }
 
 enum err_code categories_show(struct request *req, struct reply *reply, struct err *e)
@@ -58,23 +56,21 @@ enum err_code categories_show(struct request *req, struct reply *reply, struct e
     return rc ? rc : reply_json(reply, 200, category_json(&category), e);
 }
 
-enum err_code products_index(struct request *req, struct reply *reply, struct err *e)
+static enum err_code add_products(const struct request *req, const struct page *page,
+                                  json_t *results, int64_t *ret_total, struct err *e)
 {
     AUTO_VALUE(products_release) struct products list = {0};
-    struct page page;
-    int64_t total;
-    json_t *results;
-    enum err_code rc;
+    enum err_code rc =
+        products_list(api_of(req)->db, page->size, page->offset, &list, ret_total, e);
 
-    if (!page_read(req, &page, reply))
-        return ERR_OK;
-    rc = products_list(api_of(req)->db, page.size, page.offset, &list, &total, e);
-    if (rc)
-        return rc;
-    results = json_array();
-    for (size_t i = 0; i < list.count; i++)
+    for (size_t i = 0; !rc && i < list.count; i++)
         (void)json_array_append_new(results, product_json(&list.items[i]));
-    return page_reply(req, &page, total, results, reply, e);
+    return rc;
+}
+
+enum err_code products_index(struct request *req, struct reply *reply, struct err *e)
+{
+    return page_list(req, reply, add_products, e);
 }
 
 enum err_code products_show(struct request *req, struct reply *reply, struct err *e)

@@ -37,23 +37,21 @@ static json_t *order_json(const struct order *order)
 
 /* ---- reading ---- */
 
-enum err_code orders_index(struct request *req, struct reply *reply, struct err *e)
+static enum err_code add_orders(const struct request *req, const struct page *page, json_t *results,
+                                int64_t *ret_total, struct err *e)
 {
     AUTO_VALUE(orders_release) struct orders list = {0};
-    struct page page;
-    int64_t total;
-    json_t *results;
-    enum err_code rc;
+    enum err_code rc =
+        orders_list(api_of(req)->db, req->user.id, page->size, page->offset, &list, ret_total, e);
 
-    if (!page_read(req, &page, reply))
-        return ERR_OK;
-    rc = orders_list(api_of(req)->db, req->user.id, page.size, page.offset, &list, &total, e);
-    if (rc)
-        return rc;
-    results = json_array();
-    for (size_t i = 0; i < list.count; i++)
+    for (size_t i = 0; !rc && i < list.count; i++)
         (void)json_array_append_new(results, order_json(&list.items[i]));
-    return page_reply(req, &page, total, results, reply, e);
+    return rc;
+}
+
+enum err_code orders_index(struct request *req, struct reply *reply, struct err *e)
+{
+    return page_list(req, reply, add_orders, e);
 }
 
 enum err_code orders_show(struct request *req, struct reply *reply, struct err *e)

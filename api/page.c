@@ -14,7 +14,8 @@
 
 enum { PAGE_NUMBER_MAX = 10 * 1000 * 1000, LINK_MAX = 20 * 1024 };
 
-bool page_read(const struct request *req, struct page *ret_page, struct reply *reply)
+/* False: the reply is the 404 of a page that is no number. */
+static bool read_page(const struct request *req, struct page *ret_page, struct reply *reply)
 {
     AUTO(mem_free) char *number = request_query(req, "page");
     AUTO(mem_free) char *size = request_query(req, "page_size");
@@ -60,10 +61,9 @@ static json_t *link_to(const struct request *req, int64_t number)
     return json_stringn(link.data, link.len);
 }
 
-enum err_code page_reply(const struct request *req, const struct page *page, int64_t total,
-                         json_t *take_results, struct reply *reply, struct err *e)
+static enum err_code reply_page(const struct request *req, const struct page *page, int64_t total,
+                                json_t *results, struct reply *reply, struct err *e)
 {
-    AUTO(json_decref) json_t *results = take_results;
     json_t *next = NULL;
     json_t *previous = NULL;
 
@@ -80,4 +80,17 @@ enum err_code page_reply(const struct request *req, const struct page *page, int
                                 next ? next : json_null(), "previous",
                                 previous ? previous : json_null(), "results", results),
                       e);
+}
+
+enum err_code page_list(struct request *req, struct reply *reply, page_items *items, struct err *e)
+{
+    AUTO(json_decref) json_t *results = json_array();
+    struct page page;
+    int64_t total = 0;
+    enum err_code rc;
+
+    if (!read_page(req, &page, reply))
+        return ERR_OK;
+    rc = items(req, &page, results, &total, e);
+    return rc ? rc : reply_page(req, &page, total, results, reply, e);
 }

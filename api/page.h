@@ -21,11 +21,13 @@ struct page {
     int64_t offset;
 };
 
-/* False: the reply is the 404 of a page that is no number. */
-bool page_read(const struct request *req, struct page *ret_page, struct reply *reply);
+/* Adds the items of one page to `results`, a JSON array, and counts all there are. */
+typedef enum err_code page_items(const struct request *req, const struct page *page,
+                                 json_t *results, int64_t *ret_total, struct err *e);
 
-/* Takes the results. A page beyond the last is 404, but the first of nothing is empty. */
-enum err_code page_reply(const struct request *req, const struct page *page, int64_t total,
-                         json_t *take_results, struct reply *reply, struct err *e) MUST_CHECK;
+/* The whole of a list's handler. A page that is no number, or beyond the last, is 404; the first
+ * page of nothing is empty. */
+enum err_code page_list(struct request *req, struct reply *reply, page_items *items,
+                        struct err *e) MUST_CHECK;
 
 #endif

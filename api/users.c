@@ -16,24 +16,22 @@ static json_t *user_json(const struct user *user)
                      user->updated_at);
 }
 
+static enum err_code add_users(const struct request *req, const struct page *page, json_t *results,
+                               int64_t *ret_total, struct err *e)
+{
+    AUTO_VALUE(users_release) struct users list = {0};
+    int64_t only_id = req->user.is_staff ? 0 : req->user.id;
+    enum err_code rc =
+        users_list(api_of(req)->db, only_id, page->size, page->offset, &list, ret_total, e);
+
+    for (size_t i = 0; !rc && i < list.count; i++)
+        (void)json_array_append_new(results, user_json(&list.items[i]));
+    return rc;
+}
+
 enum err_code users_index(struct request *req, struct reply *reply, struct err *e)
 {
-    AUTO_VALUE(users_release) struct users users = {0};
-    int64_t only_id = req->user.is_staff ? 0 : req->user.id;
-    struct page page;
-    int64_t total;
-    json_t *results;
-    enum err_code rc;
-
-    if (!page_read(req, &page, reply))
-        return ERR_OK;
-    rc = users_list(api_of(req)->db, only_id, page.size, page.offset, &users, &total, e);
-    if (rc)
-        return rc;
-    results = json_array();
-    for (size_t i = 0; i < users.count; i++)
-        (void)json_array_append_new(results, user_json(&users.items[i]));
-    return page_reply(req, &page, total, results, reply, e);
+    return page_list(req, reply, add_users, e);
 }
 
 enum err_code users_show(struct request *req, struct reply *reply, struct err *e)

@@ -1,23 +1,38 @@
 /* SPDX-License-Identifier: MIT
  *
- * till enqueue: puts durable jobs into the table and their ids into the stream.
+ * till enqueue: puts durable jobs into the table, some thousand in a statement, and their ids into
+ * the stream. The lines of --batch are all accepted, or none; --count commits each statement.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/lines.h"
+#include "cli/wait.h"
 #include "common/clock.h"
 #include "common/jobs.h"
+#include "common/mem.h"
 #include "common/queue.h"
 #include "common/text.h"
 
-enum { ENQUEUE_BATCH = 500 };
+enum {
+    COUNT_MAX = 1000000,
+    STATEMENT_JOBS = 5000,
+    /* A quarter of what a statement takes: quoting may double it. */
+    STATEMENT_BYTES = JOBS_INSERT_BYTES / 4,
+};
 
 struct order_of_jobs {
     struct job_new job;
-    int64_t count;
+    size_t count;
+    const char *batch;  /* file of args, one job a line, or NULL */
+    struct lines lines; /* owned */
+    bool wait;
+    int64_t timeout_s; /* 0: none */
 };
+
+static void order_release(struct order_of_jobs *order) { lines_release(&order->lines); }
 
 static int read_priority(const char *name, enum job_priority *ret_priority)
 {
@@ -48,80 +63,190 @@ static int read_time(struct cli *cli, struct job_new *job)
     return EXIT_DONE;
 }
 
+static int read_wait(struct cli *cli, struct order_of_jobs *order)
+{
+    const char *timeout = cli_option(cli, "timeout");
+
+    order->wait = cli_flag(cli, "wait");
+    if (timeout && !order->wait)
+        return cli_usage("--timeout belongs to --wait");
+    if (timeout && !text_to_int(timeout, 1, INT64_C(366) * 86400, &order->timeout_s))
+        return cli_usage("--timeout is a number of seconds, at least 1");
+    if (order->wait && (order->count > 1 || order->batch))
+        return cli_usage("--wait is for a single job");
+    return EXIT_DONE;
+}
+
+static int read_count(struct cli *cli, struct order_of_jobs *order)
+{
+    const char *count = cli_option(cli, "count");
+    int64_t number = 1;
+
+    order->batch = cli_option(cli, "batch");
+    if (count && order->batch)
+        return cli_usage("--count and --batch exclude each other");
+    if (count && !text_to_int(count, 1, COUNT_MAX, &number))
+        return cli_usage("--count is a number from 1 to %d", COUNT_MAX);
+    order->count = (size_t)number;
+    return read_wait(cli, order);
+}
+
 static int read_words(struct cli *cli, struct order_of_jobs *order)
 {
     struct job_new *job = &order->job;
     const char *priority = cli_option(cli, "priority");
-    const char *count = cli_option(cli, "count");
     const char *attempts = cli_option(cli, "max-attempts");
     const char *id = cli_option(cli, "id");
     int64_t number = 0;
-    int code;
+    int code = read_count(cli, order);
 
+    if (code != EXIT_DONE)
+        return code;
     job->queue = cli_option(cli, "queue");
     job->kwargs = cli_option(cli, "kwargs");
     job->priority = JOB_PRIORITY_NORMAL;
     if (priority && (code = read_priority(priority, &job->priority)) != EXIT_DONE)
         return code;
-    if (count && !text_to_int(count, 1, 1000000, &order->count))
-        return cli_usage("--count is a number from 1 to 1000000");
     if (attempts && !text_to_int(attempts, 1, 1000, &number))
         return cli_usage("--max-attempts is a number from 1 to 1000");
     job->max_attempts = (int)number;
-    if (id && (order->count > 1 || !uuid_parse(id, &job->id)))
+    if (id && (order->count > 1 || order->batch || !uuid_parse(id, &job->id)))
         return cli_usage("--id is the UUID of a single job");
     code = read_time(cli, job);
     if (code != EXIT_DONE)
         return code;
     job->task = cli_word(cli);
-    job->args = cli_word(cli);
+    job->args = order->batch ? NULL : cli_word(cli);
     if (!job->task)
         return cli_usage("enqueue needs the name of a task");
     return cli_is_done(cli) ? EXIT_DONE : EXIT_USAGE;
 }
 
-/* Inserts up to ENQUEUE_BATCH jobs in one transaction, then pushes those that are ready. */
-static enum err_code enqueue_batch(struct cli *cli, const struct order_of_jobs *order,
-                                   int64_t count, struct err *e)
+static struct job_new job_at(const struct order_of_jobs *order, size_t at)
 {
-    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
-    struct uuid ids[ENQUEUE_BATCH];
-    struct job_ready ready = {0};
-    struct queue_stream stream;
-    struct err push = {0};
-    enum err_code rc = db_begin(cli_db(cli), &tx, e);
+    struct job_new job = order->job;
 
-    for (int64_t i = 0; i < count && !rc; i++) {
-        rc = jobs_insert(cli_db(cli), &order->job, &ready, e);
-        ids[i] = ready.id;
+    if (order->batch)
+        job.args = order->lines.items[at];
+    return job;
+}
+
+/* Reads the lines and checks every one, so that a bad one is named before anything happens. */
+static enum err_code read_batch(struct order_of_jobs *order, struct err *e)
+{
+    enum err_code rc = jobs_check(&order->job, e);
+
+    if (!rc && order->batch) {
+        rc = lines_read(order->batch, &order->lines, e);
+        order->count = order->lines.count;
     }
-    if (!rc)
-        rc = db_commit(&tx, e);
+    for (size_t i = 0; i < order->lines.count && !rc; i++) {
+        struct job_new job = job_at(order, i);
+        struct err bad = {0};
+
+        rc = jobs_check(&job, &bad);
+        if (rc)
+            rc = err_set(e, rc, "line %zu: %.170s", i + 1, bad.text);
+    }
+    return rc;
+}
+
+/* How many of the jobs from `from` on go into one statement. */
+static size_t count_of_statement(const struct order_of_jobs *order, size_t from)
+{
+    size_t count = 0;
+    size_t bytes = 0;
+
+    while (from + count < order->count && count < STATEMENT_JOBS) {
+        struct job_new job = job_at(order, from + count);
+
+        bytes += (job.args ? strlen(job.args) : 0) + (job.kwargs ? strlen(job.kwargs) : 0);
+        if (count > 0 && bytes > STATEMENT_BYTES)
+            break;
+        count++;
+    }
+    return count;
+}
+
+static enum err_code insert(struct cli *cli, const struct order_of_jobs *order, size_t from,
+                            size_t count, struct uuid *ids, struct job_ready *ret_last,
+                            struct err *e)
+{
+    AUTO(mem_free) struct job_new *jobs = mem_array(count, sizeof *jobs);
+    AUTO(mem_free) struct job_ready *ready = mem_array(count, sizeof *ready);
+    enum err_code rc;
+
+    for (size_t i = 0; i < count; i++)
+        jobs[i] = job_at(order, from + i);
+    rc = jobs_insert_many(cli_db(cli), jobs, count, ready, e);
     if (rc)
         return rc;
-    stream = queue_stream_of(ready.queue, ready.priority);
-    if (ready.is_ready &&
-        queue_push(cli_redis(cli), &stream, ids, (size_t)count, &push)) /* not lost: accepted */
-        (void)fprintf(stderr, "till: %s; the scheduler delivers the jobs later\n", push.text);
-    for (int64_t i = 0; i < count; i++)
-        (void)printf(cli->json ? "{\"id\":\"%s\"}\n" : "%s\n", ids[i].text);
+    for (size_t i = 0; i < count; i++)
+        ids[i] = ready[i].id;
+    *ret_last = ready[count - 1];
     return ERR_OK;
+}
+
+/* Pushes committed jobs and prints their ids. All of a command have one task, so one queue. */
+static void deliver(struct cli *cli, const struct job_ready *last, const struct uuid *ids,
+                    size_t count)
+{
+    struct queue_stream stream = queue_stream_of(last->queue, last->priority);
+    struct err push = {0};
+
+    if (last->is_ready && queue_push(cli_redis(cli), &stream, ids, count, &push))
+        (void)fprintf(stderr, "till: %s; the scheduler delivers the jobs later\n", push.text);
+    for (size_t i = 0; i < count; i++)
+        (void)printf(cli->json ? "{\"id\":\"%s\"}\n" : "%s\n", ids[i].text);
+    (void)fflush(stdout);
+}
+
+static enum err_code enqueue(struct cli *cli, const struct order_of_jobs *order, struct uuid *ids,
+                             struct err *e)
+{
+    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
+    struct job_ready last = {0};
+    enum err_code rc = order->batch ? db_begin(cli_db(cli), &tx, e) : ERR_OK;
+    size_t done = 0;
+
+    while (done < order->count && !rc) {
+        size_t count = count_of_statement(order, done);
+
+        rc = insert(cli, order, done, count, ids + done, &last, e);
+        if (!rc && !order->batch)
+            deliver(cli, &last, ids + done, count);
+        done += count;
+    }
+    if (!rc && order->batch) {
+        rc = db_commit(&tx, e);
+        if (!rc)
+            deliver(cli, &last, ids, order->count);
+    }
+    return rc;
 }
 
 static int run_enqueue(struct cli *cli)
 {
-    struct order_of_jobs order = {.count = 1};
+    AUTO_VALUE(order_release) struct order_of_jobs order = {0};
+    AUTO(mem_free) struct uuid *ids = NULL;
     struct err e = {0};
     int code = read_words(cli, &order);
 
-    for (int64_t left = order.count; code == EXIT_DONE && left > 0; left -= ENQUEUE_BATCH)
-        if (enqueue_batch(cli, &order, left < ENQUEUE_BATCH ? left : ENQUEUE_BATCH, &e))
-            code = cli_fail(&e);
-    return code;
+    if (code != EXIT_DONE)
+        return code;
+    if (read_batch(&order, &e))
+        return cli_fail(&e);
+    ids = mem_array(order.count + 1, sizeof *ids);
+    if (enqueue(cli, &order, ids, &e))
+        return cli_fail(&e);
+    return order.wait ? wait_for_job(cli, &ids[0], order.timeout_s) : EXIT_DONE;
 }
 
 const struct command command_enqueue = {
     "enqueue",
     "TASK [ARGS] [--kwargs JSON] [--queue Q] [--priority high|normal|low] [--eta T | --countdown S]"
-    " [--count N] [--max-attempts N] [--id UUID]",
-    "adds durable jobs and prints their ids; ARGS is a JSON array", run_enqueue};
+    " [--count N | --batch FILE] [--max-attempts N] [--id UUID] [--wait [--timeout S]]",
+    "adds durable jobs and prints their ids; ARGS is a JSON array. --batch takes one such array a"
+    " line ('-': standard input), all or none. --wait waits for the end and prints state and "
+    "result",
+    run_enqueue};

@@ -119,7 +119,8 @@ bool db_is_null(const struct db_result *rows, int row, int col);
 int64_t db_int(const struct db_result *rows, int row, int col); /* 0 for NULL */
 bool db_bool(const struct db_result *rows, int row, int col);
 
-/* Builds array parameters for unnest($1::uuid[]): "{a,b}" with each element quoted. */
+/* Builds array parameters for unnest($1::uuid[]): "{a,b}" with each element quoted; NULL is SQL's
+ * NULL. */
 struct buf;
 void db_array_add(struct buf *array, const char *element);
 void db_array_end(struct buf *array);

@@ -41,7 +41,12 @@ bool db_bool(const struct db_result *rows, int row, int col)
 
 void db_array_add(struct buf *array, const char *element)
 {
-    buf_add_str(array, array->len ? ",\"" : "{\"");
+    buf_add_char(array, array->len ? ',' : '{');
+    if (!element) {
+        buf_add_str(array, "NULL");
+        return;
+    }
+    buf_add_char(array, '"');
     for (; *element; element++) {
         if (*element == '"' || *element == '\\')
             buf_add_char(array, '\\');

@@ -41,6 +41,20 @@ struct job_ready {
 enum err_code jobs_insert(struct db *db, const struct job_new *new_job, struct job_ready *ret_ready,
                           struct err *e) MUST_CHECK;
 
+enum {
+    JOBS_INSERT_MAX = 10000,              /* jobs in one statement */
+    JOBS_INSERT_BYTES = 16 * 1024 * 1024, /* of args, and of kwargs, in one statement */
+};
+
+/* Whether jobs_insert() would accept these names and this JSON: ERR_INVALID when not. No I/O. */
+enum err_code jobs_check(const struct job_new *new_job, struct err *e) MUST_CHECK;
+
+/* Inserts up to JOBS_INSERT_MAX jobs in one statement, all or none, by the rules of jobs_insert();
+ * `ret_ready` has `count` elements in the order of the jobs. ERR_INVALID also when they are more,
+ * or larger, than one statement takes. */
+enum err_code jobs_insert_many(struct db *db, const struct job_new *jobs, size_t count,
+                               struct job_ready *ret_ready, struct err *e) MUST_CHECK;
+
 /* Declares what the workers can run (upsert into `tasks`). */
 enum err_code jobs_declare_task(struct db *db, const char *name, const char *queue,
                                 int max_attempts, bool fast, struct err *e) MUST_CHECK;

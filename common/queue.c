@@ -28,23 +28,41 @@ struct queue_stream queue_stream_of(const char *queue, enum job_priority priorit
     return stream;
 }
 
-enum err_code queue_push(struct redis *redis, const struct queue_stream *stream,
-                         const struct uuid *ids, size_t count, struct err *e)
+/* hiredis sends all that was appended before it reads any answer: what is on the way in both
+ * directions must stay small. */
+enum { QUEUE_PUSH_CHUNK = 1000 };
+
+static enum err_code push_chunk(struct redis *redis, const struct queue_stream *stream,
+                                const struct uuid *ids, size_t count, struct err *e)
 {
+    const char *const words[] = {"XADD", stream->key, "*", "job"};
+
     for (size_t i = 0; i < count; i++) {
         AUTO_VALUE(redis_args_release) struct redis_args args = {0};
         enum err_code rc;
 
-        redis_add(&args, "XADD");
-        redis_add(&args, stream->key);
-        redis_add(&args, "*");
-        redis_add(&args, "job");
+        for (size_t k = 0; k < COUNT_OF(words); k++)
+            redis_add(&args, words[k]);
         redis_add(&args, ids[i].text);
         rc = redis_append(redis, &args, e);
         if (rc)
             return rc;
     }
     return redis_take_all(redis, count, e);
+}
+
+enum err_code queue_push(struct redis *redis, const struct queue_stream *stream,
+                         const struct uuid *ids, size_t count, struct err *e)
+{
+    enum err_code rc = ERR_OK;
+
+    for (size_t from = 0; from < count && !rc; from += QUEUE_PUSH_CHUNK) {
+        size_t left = count - from;
+
+        rc = push_chunk(redis, stream, ids + from,
+                        left < QUEUE_PUSH_CHUNK ? left : QUEUE_PUSH_CHUNK, e);
+    }
+    return rc;
 }
 
 enum err_code queue_push_fast(struct redis *redis, const struct queue_stream *stream,

@@ -35,8 +35,9 @@ struct queue_stream {
 struct queue_stream queue_stream_of(const char *queue, enum job_priority priority);
 const char *queue_priority_name(enum job_priority priority);
 
-/* Puts the ids of durable jobs into the stream in one round trip. Does not say which were added
- * when it fails: a second push is harmless, since a duplicate dies at the claim. */
+/* Puts the ids of any number of durable jobs into the stream, pipelined, a thousand in a round
+ * trip. Does not say which were added when it fails: a second push is harmless, since a duplicate
+ * dies at the claim. */
 enum err_code queue_push(struct redis *redis, const struct queue_stream *stream,
                          const struct uuid *ids, size_t count, struct err *e) MUST_CHECK;
 

@@ -43,17 +43,29 @@ static void put_time(unsigned char bytes[16], int64_t ms)
         bytes[i] = (unsigned char)ms;
 }
 
+/* RFC 9562, 6.2 method 3: milliseconds and a fraction of 12 bits, one more than the last when time
+ * has not moved since. A clock that was set back by more than a second is followed. */
+static int64_t next_stamp(void)
+{
+    static _Thread_local int64_t last;
+    int64_t us = clock_wall_us();
+    int64_t stamp = us / US_PER_MS * 4096 + us % US_PER_MS * 4096 / 1000;
+
+    if (stamp <= last && last - stamp < INT64_C(1000) * 4096)
+        stamp = last + 1;
+    last = stamp;
+    return stamp;
+}
+
 struct uuid uuid_v7(void)
 {
     unsigned char bytes[16];
-    int64_t us = clock_wall_us();
-    /* RFC 9562, 6.2 method 3: the fraction of the millisecond, so that ids sort within it. */
-    unsigned fraction = (unsigned)(us % US_PER_MS) * 4096 / 1000;
+    int64_t stamp = next_stamp();
 
     randombytes_buf(bytes, sizeof bytes);
-    put_time(bytes, us / US_PER_MS);
-    bytes[6] = (unsigned char)(fraction >> 8);
-    bytes[7] = (unsigned char)fraction;
+    put_time(bytes, stamp / 4096);
+    bytes[6] = (unsigned char)(stamp % 4096 >> 8);
+    bytes[7] = (unsigned char)stamp;
     return format(bytes, 7);
 }
 

@@ -13,6 +13,7 @@ struct uuid {
     char text[37]; /* lower case, with hyphens */
 };
 
+/* Those of one thread sort in the order in which they were made. */
 struct uuid uuid_v7(void);
 struct uuid uuid_v4(void);
 

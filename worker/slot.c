@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Running one job after the other; see slot.h. Decodes the arguments, calls the task within its
- * limits, and hands the outcome to settle(). Owns the slot's connections, all made when first used.
+ * limits, and hands the outcome to settle(). Owns the slot's connections.
  */
 #include "worker/slot.h"
 
@@ -202,6 +202,7 @@ void *slot_main(void *process)
     struct slot slot = {.process = process};
     const struct conf *conf = slot.process->conf;
     struct item *items[SLOT_BATCH_MAX];
+    struct err e = {0};
     size_t count;
 
     log_context_set("worker", slot.process->name);
@@ -209,6 +210,9 @@ void *slot_main(void *process)
     slot.redis = redis_open(conf->redis_url, "till-worker-slot", SLOT_REDIS_TIMEOUT_MS);
     slot.gateway = gateway_open(conf->gateway_url, conf->gateway_secret_key);
     slot.mailer = mailer_open(conf->smtp_url, conf->mail_from);
+    /* The first job should not pay for it. Where it fails, the first job finds out. */
+    if (db_connect(slot.db, &e))
+        log_debug("slot_not_connected", L_ERR(&e));
     while ((count = pool_take(slot.process->pool, items, SLOT_BATCH_MAX)) > 0)
         run_batch(&slot, items, count);
     mailer_close(slot.mailer);

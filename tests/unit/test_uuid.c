@@ -64,6 +64,30 @@ Test(uuid, v7_sorts_within_a_millisecond)
     }
 }
 
+Test(uuid, v7_sorts_in_the_order_of_making_when_time_stands_still)
+{
+    struct uuid before = {0};
+
+    clock_fix(INT64_C(1795288756082437), 0);
+    for (int i = 0; i < 20000; i++) {
+        struct uuid id = uuid_v7();
+
+        cr_assert_gt(strcmp(id.text, before.text), 0, "%s after %s", id.text, before.text);
+        before = id;
+    }
+}
+
+Test(uuid, v7_follows_a_clock_that_was_set_back)
+{
+    struct uuid id;
+
+    clock_fix(INT64_C(0x0123456789ab) * US_PER_MS + 5 * US_PER_S, 0);
+    (void)uuid_v7();
+    clock_fix(INT64_C(0x0123456789ab) * US_PER_MS, 0);
+    id = uuid_v7();
+    cr_assert_eq(strncmp(id.text, "01234567-89ab-7000-", 19), 0, "%s", id.text);
+}
+
 static int compare(const void *a, const void *b)
 {
     return strcmp(((const struct uuid *)a)->text, ((const struct uuid *)b)->text);

@@ -1,0 +1,217 @@
+#!/usr/bin/python3
+"""make bench: our figures beside their limits, on this machine, in one run.
+
+The limits are what hiredis alone does with the same stream (raw_redis) and what PostgreSQL alone does
+with the same statements in batches (raw_jobs). Every figure is the median of some rounds in which
+limit and ours take turns, so that a busy neighbour hits both. PostgreSQL runs without fsync, as in the
+tests: what is measured is our share, not the disk.
+
+    bench.py [--rounds 3] [--json FILE]
+"""
+
+import argparse
+import datetime
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+from harness import folders, programs, redis  # noqa: E402
+from harness.postgres import Cluster  # noqa: E402
+from harness.wait import wait_for  # noqa: E402
+
+FAST_JOBS = 200_000
+DURABLE_JOBS = 40_000
+LATENCY_JOBS = 300
+RAW_THREADS = 2
+RAW_JOBS_THREADS = 4
+STREAM = "till:{default}:normal"
+
+
+class Bench:
+    def __init__(self, folder):
+        cluster = Cluster(folder, programs.migrate)
+        self.postgres = cluster.new_server(folder, "pg")
+        self.redis_server = redis.new_server(folder, "redis")
+        self.redis = self.redis_server.client()
+        self.postgres.new_database("bench")
+        self.connection = self.postgres.connect("bench")
+        self.folder = folder
+        self.settings = {
+            "DATABASE_URL": self.postgres.url("bench"),
+            "REDIS_URL": self.redis_server.url(),
+            "GATEWAY_SECRET_KEY": "sk_test_bench",
+            "LOG_LEVEL": "warn",
+        }
+        self.logs = 0
+
+    def end(self):
+        self.redis_server.stop()
+        self.postgres.stop("immediate")
+
+    def raw(self, name, *arguments):
+        environment = {**os.environ, "DATABASE_URL": self.settings["DATABASE_URL"]}
+        path = os.path.join(os.path.dirname(programs.path_of("till")), "tests", "bench", name)
+        done = subprocess.run(
+            [path, *map(str, arguments)], env=environment, check=True, capture_output=True, text=True
+        )
+        return json.loads(done.stdout)
+
+    def worker(self, processes, ready=None, **settings):
+        self.logs += 1
+        log = os.path.join(self.folder, f"worker-{self.logs}.log")
+        made = programs.Program(
+            "till-worker",
+            {**self.settings, "TILL_WORKER_PROCESSES": processes, **settings},
+            log,
+            (),
+            ready,
+        )
+        return made.start()
+
+    def query(self, sql):
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall() if cursor.description else None
+
+    def drain(self, processes, jobs):
+        """Jobs a second from the start of the worker to the empty stream."""
+        began = time.monotonic()
+        worker = self.worker(processes)
+        wait_for(lambda: self.redis.xlen(STREAM) == 0, 120, "the stream to be empty")
+        took = time.monotonic() - began
+        memory = max(rss_mib(pid) for pid in worker.family()[1:])
+        worker.term()
+        worker.wait()
+        return {"rate": jobs / took, "memory": memory}
+
+    def fast_drain(self, processes):
+        self.redis.flushall()
+        script = "for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'task', 'till.tasks.noop') end"
+        for _ in range(10):
+            self.redis.eval(script, 1, STREAM, FAST_JOBS // 10)
+        return self.drain(processes, FAST_JOBS)
+
+    def durable_drain(self, processes):
+        self.redis.flushall()
+        self.query("TRUNCATE jobs, job_errors")
+        self.query(
+            "INSERT INTO jobs (task, enqueued_at) SELECT 'till.tasks.noop', now()"
+            f" FROM generate_series(1, {DURABLE_JOBS})"
+        )
+        pipe = self.redis.pipeline(transaction=False)
+        for (job,) in self.query("SELECT id FROM jobs"):
+            pipe.xadd(STREAM, {"job": str(job)})
+        pipe.execute()
+        figures = self.drain(processes, DURABLE_JOBS)
+        [(done,)] = self.query("SELECT count(*) FROM jobs WHERE state = 'SUCCESS'")
+        if done != DURABLE_JOBS:
+            sys.exit(f"bench: {done} of {DURABLE_JOBS} jobs are done")
+        return figures
+
+    def latency(self, enqueue):
+        """Milliseconds from just before the enqueueing to the end of the no-op, one at a time."""
+        self.redis.flushall()
+        worker = self.worker(2, "ready", LOG_LEVEL="debug")
+        begun = {}
+        for _ in range(LATENCY_JOBS):
+            job = str(uuid.uuid4())
+            begun[job] = time.time()
+            enqueue(job)
+            wait_for(lambda: self.redis.xlen(STREAM) == 0, 10, "the job to be done")
+        worker.term()
+        worker.wait()
+        ended = {
+            line["job_id"]: time_of(line["time"])
+            for line in worker.read_log()
+            if line["event"] == "job_done"
+        }
+        values = sorted((ended[job] - at) * 1000 for job, at in begun.items())
+        return {f"p{p}": values[len(values) * p // 100] for p in (50, 95, 99)}
+
+    def add_fast(self, job):
+        self.redis.xadd(STREAM, {"task": "till.tasks.noop", "id": job})
+
+    def add_durable(self, job):
+        self.query(
+            "INSERT INTO jobs (id, task, enqueued_at) VALUES"
+            f" ('{job}', 'till.tasks.noop', now())"
+        )
+        self.redis.xadd(STREAM, {"job": job})
+
+
+def time_of(text):
+
+
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def rss_mib(pid):
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+
+
+def median_of(rounds):
+    """Rounds of equal dictionaries of numbers."""
+    return {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
+
+
+def measure(bench, rounds):
+    series = {}
+    socket = bench.redis_server.url().removeprefix("unix://").split("?")[0]
+
+    def note(name, figures):
+        series.setdefault(name, []).append(figures)
+
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+        note("raw_redis", bench.raw("raw_redis", socket, FAST_JOBS, RAW_THREADS, 64))
+        note("fast_1", bench.fast_drain(1))
+        note("fast_2", bench.fast_drain(2))
+        note("raw_jobs", bench.raw("raw_jobs", DURABLE_JOBS, RAW_JOBS_THREADS, 128))
+        note("durable_1", bench.durable_drain(1))
+        note("durable_2", bench.durable_drain(2))
+    note("latency_fast", bench.latency(bench.add_fast))
+    note("latency_durable", bench.latency(bench.add_durable))
+    return {name: median_of(figures) for name, figures in series.items()}
+
+
+def show(f):
+    def row(what, ours, limit):
+        print(f"{what:<44} {ours:>10,.0f} {limit:>10,.0f} {ours / limit:>7.0%}")
+
+    print(f"{'jobs a second':<44} {'Till':>10} {'limit':>10} {'share':>7}")
+    row("no-op fast jobs, 1 process", f["fast_1"]["rate"], f["raw_redis"]["drain"])
+    row("no-op fast jobs, 2 processes", f["fast_2"]["rate"], f["raw_redis"]["drain"])
+    row("no-op durable jobs, 1 process", f["durable_1"]["rate"], f["raw_jobs"]["drain"])
+    row("no-op durable jobs, 2 processes", f["durable_2"]["rate"], f["raw_jobs"]["drain"])
+    print(f"\n{'enqueue to end of a no-op, idle, ms':<44} {'p50':>10} {'p95':>10} {'p99':>10}")
+    for what in ("fast", "durable"):
+        values = f[f"latency_{what}"]
+        print(f"{what:<44} {values['p50']:>10.2f} {values['p95']:>10.2f} {values['p99']:>10.2f}")
+    print(f"\nmemory of a worker process after the drain: {f['durable_2']['memory']:.1f} MiB")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", metavar="FILE")
+    arguments = parser.parse_args()
+    bench = Bench(folders.new_run_folder())
+    try:
+        figures = measure(bench, arguments.rounds)
+    finally:
+        bench.end()
+    show(figures)
+    if arguments.json:
+        with open(arguments.json, "w") as out:
+            json.dump(figures, out, indent=2)
+
+
+if __name__ == "__main__":
+    main()

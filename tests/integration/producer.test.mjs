@@ -1,0 +1,180 @@
+// A producer in another language, written from common/PROTOCOL.md alone: no package, RESP over a
+// socket and psql. test_enqueue.py runs it beside a real worker and scheduler.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { connect } from "node:net";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+const STREAM = "till:{default}:normal";
+const DEADLINE_MS = 20000 * Number(process.env.TEST_SLOWNESS ?? 1);
+let redis;
+
+// ---- Redis: a command is an array of byte strings, an answer one of five kinds ----
+
+class Redis {
+  constructor(path) {
+    this.socket = connect(path);
+    this.bytes = Buffer.alloc(0);
+    this.waiting = [];
+    this.socket.on("data", (data) => {
+      this.bytes = Buffer.concat([this.bytes, data]);
+      for (let answer; this.waiting.length && (answer = this.parse(0)); ) {
+        this.bytes = this.bytes.subarray(answer.end);
+        const { resolve, reject } = this.waiting.shift();
+        if (answer.value instanceof Error) reject(answer.value);
+        else resolve(answer.value);
+      }
+    });
+    this.socket.on("error", (error) => this.waiting.forEach(({ reject }) => reject(error)));
+  }
+
+  /** The answer that begins at `from`, or undefined when more of it is to come. */
+  parse(from) {
+    const line = this.bytes.indexOf("\r\n", from);
+    if (line < 0) return undefined;
+    const text = this.bytes.toString("utf8", from + 1, line);
+    const end = line + 2;
+    switch (this.bytes.toString("latin1", from, from + 1)) {
+      case "+":
+        return { value: text, end };
+      case "-":
+        return { value: new Error(text), end };
+      case ":":
+        return { value: Number(text), end };
+      case "$": {
+        const length = Number(text);
+        if (length < 0) return { value: null, end };
+        if (this.bytes.length < end + length + 2) return undefined;
+        return { value: this.bytes.toString("utf8", end, end + length), end: end + length + 2 };
+      }
+      default: {
+        const value = [];
+        let at = end;
+        for (let i = 0; i < Number(text); i++) {
+          const item = this.parse(at);
+          if (!item) return undefined;
+          value.push(item.value);
+          at = item.end;
+        }
+        return { value, end: at };
+      }
+    }
+  }
+
+  call(...words) {
+    const parts = [Buffer.from(`*${words.length}\r\n`)];
+    for (const word of words) {
+      const bytes = Buffer.isBuffer(word) ? word : Buffer.from(String(word));
+      parts.push(Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from("\r\n"));
+    }
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ resolve, reject });
+      this.socket.write(Buffer.concat(parts));
+    });
+  }
+}
+
+// ---- PostgreSQL: psql, with values as variables that it quotes itself ----
+
+async function sql(text, values = {}) {
+  const args = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", process.env.TEST_DATABASE_URL];
+  for (const [name, value] of Object.entries(values)) args.push("-v", `${name}=${value}`);
+  const child = run("psql", args);
+  child.child.stdin.end(text);
+  return (await child).stdout.trim();
+}
+
+async function until(question) {
+  const deadline = Date.now() + DEADLINE_MS;
+  for (;;) {
+    const answer = await question();
+    if (answer) return answer;
+    assert.ok(Date.now() < deadline, `never: ${question}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+const countOf = async (ids, state) =>
+  Number(
+    await sql("SELECT count(*) FROM jobs WHERE id = ANY (:'ids'::uuid[]) AND state::text = :'state';", {
+      ids: `{${ids.join(",")}}`,
+      state,
+    }),
+  );
+const succeeded = (ids) => until(async () => (await countOf(ids, "SUCCESS")) === ids.length);
+
+before(() => {
+  redis = new Redis(process.env.TEST_REDIS_SOCKET);
+});
+after(() => redis.socket.end());
+
+test("fast jobs: one XADD each, gone from the stream when they have run", async () => {
+  await Promise.all(
+    Array.from({ length: 500 }, (_, n) =>
+      redis.call("XADD", STREAM, "*", "task", "till.tasks.noop", "args", JSON.stringify([n, "ü"])),
+    ),
+  );
+  await redis.call("XADD", STREAM, "*", "task", "till.tasks.noop"); // the rest has defaults
+  await until(async () => (await redis.call("XLEN", STREAM)) === 0);
+  assert.equal(await sql("SELECT count(*) FROM jobs WHERE task <> 'undecodable';"), "0");
+});
+
+test("a fast job that fails becomes a row under the id it was given", async () => {
+  const id = randomUUID();
+  await redis.call(
+    "XADD", STREAM, "*", "task", "till.tasks.fail", "args", '["as told"]', "kwargs", "{}", "id", id,
+  ); // prettier-ignore
+  await until(async () => (await sql("SELECT count(*) FROM jobs WHERE id = :'id';", { id })) === "1");
+  assert.match(await sql("SELECT error FROM jobs WHERE id = :'id';", { id }), /as told/);
+  await until(async () => (await countOf([id], "FAILURE")) === 1); // after its retries
+});
+
+test("durable jobs: INSERT, COMMIT, then XADD of the id", async () => {
+  const ids = Array.from({ length: 50 }, () => randomUUID());
+  await sql(
+    `BEGIN;
+     INSERT INTO jobs (id, task, queue, enqueued_at)
+     SELECT id, 'till.tasks.noop', 'default', now() FROM unnest(:'ids'::uuid[]) id;
+     COMMIT;`,
+    { ids: `{${ids.join(",")}}` },
+  );
+  await Promise.all(ids.map((id) => redis.call("XADD", STREAM, "*", "job", id)));
+  await redis.call("XADD", STREAM, "*", "job", ids[0]); // a second copy is dropped
+  await succeeded(ids);
+  const attempts = await sql("SELECT DISTINCT attempt FROM jobs WHERE id = ANY (:'ids'::uuid[]);", {
+    ids: `{${ids.join(",")}}`,
+  });
+  assert.equal(attempts, "1");
+});
+
+test("durable jobs: one INSERT alone; an id is made", async () => {
+  const id = await sql("INSERT INTO jobs (task, args) VALUES ('till.tasks.noop', '[42]') RETURNING id;");
+  assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7/);
+  await succeeded([id]);
+});
+
+test("durable jobs: till_enqueue() in a transaction that commits, and in one that does not", async () => {
+  const [kept, dropped] = [randomUUID(), randomUUID()];
+  await sql("BEGIN; SELECT till_enqueue('till.tasks.noop', id => :'id'); ROLLBACK;", { id: dropped });
+  const made = await sql("BEGIN; SELECT till_enqueue('till.tasks.noop', '[1]', id => :'id'); COMMIT;", {
+    id: kept,
+  });
+  assert.equal(made, kept);
+  await succeeded([kept]);
+  assert.equal(await sql("SELECT count(*) FROM jobs WHERE id = :'id';", { id: dropped }), "0");
+  await assert.rejects(sql("SELECT till_enqueue('till.tasks.noop', '{}');"), /must be a JSON array, not object/);
+});
+
+test("an entry that says nothing ends as a FAILURE with its bytes kept", async () => {
+  const bytes = Buffer.from([0x68, 0x00, 0xff, 0x0a]);
+  const buried = "SELECT encode(payload, 'hex') FROM jobs WHERE task = 'undecodable' AND state = 'FAILURE'";
+  await redis.call("XADD", STREAM, "*", "hello", bytes);
+  await until(async () => (await sql(`${buried};`)) !== "");
+  const netstrings = Buffer.concat([Buffer.from("5:hello,4:"), bytes, Buffer.from(",")]);
+  assert.equal(await sql(`${buried};`), netstrings.toString("hex"));
+  await until(async () => (await redis.call("XLEN", STREAM)) === 0);
+});
