@@ -138,6 +138,8 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
 
     set_log_context(s->item, &run);
     outcome = call(s, &run, &e);
+    /* The limit is the task's. Settling has none: it waits for PostgreSQL, and so may a batch. */
+    atomic_store(&s->item->killed_at_us, 0);
     runtime_us = clock_mono_us() - began_us;
     deferrable = may_be_deferred(s, &run, outcome);
     if (defer && deferrable) {
