@@ -119,14 +119,31 @@ static int64_t missing_for(struct missing *missing, const char *name)
     return 0;
 }
 
-static void forget_missing(struct missing *missing, const char *name)
+static bool is_listed(const struct name_list *names, const char *name)
 {
+    for (size_t i = 0; i < names->count; i++)
+        if (strcmp(names->items[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* Who has come back, or has no jobs any more, is not missed: when it is next, it is from then on,
+ * and those that are gone for good do not fill the list. */
+static void forget_missing(struct missing *missing, const struct name_list *busy,
+                           const struct queue_workers *workers)
+{
+    int kept = 0;
+
     for (int i = 0; i < missing->count; i++) {
-        if (strcmp(missing->workers[i].name, name) != 0)
+        const struct queue_worker *worker = find_worker(workers, missing->workers[i].name);
+
+        if (!is_listed(busy, missing->workers[i].name) || (worker && worker->is_alive))
             continue;
-        missing->workers[i] = missing->workers[--missing->count];
-        return;
+        if (kept != i)
+            missing->workers[kept] = missing->workers[i];
+        kept++;
     }
+    missing->count = kept;
 }
 
 static void add_ids(const json_t *list, bool objects, struct buf *held)
@@ -180,7 +197,6 @@ static enum err_code heal_worker(struct scheduler *s, const struct queue_workers
 
     buf_init(&held, HELD_MAX);
     if (worker && worker->is_alive) {
-        forget_missing(missing, name);
         if (!read_held(worker, &held))
             return ERR_OK;
     } else if (missing_for(missing, name) <= s->conf->lease_seconds * US_PER_S) {
@@ -195,9 +211,11 @@ static enum err_code heal_orphans(struct scheduler *s, struct missing *missing, 
     AUTO_VALUE(queue_workers_release) struct queue_workers workers = {0};
     enum err_code rc = jobs_list_busy_workers(s->db, s->conf->lease_seconds * US_PER_S, &names, e);
 
-    if (rc || names.count == 0)
+    if (!rc && names.count > 0)
+        rc = queue_list_workers(s->redis, &workers, e);
+    if (rc)
         return rc;
-    rc = queue_list_workers(s->redis, &workers, e);
+    forget_missing(missing, &names, &workers);
     for (size_t i = 0; !rc && i < names.count; i++)
         rc = heal_worker(s, &workers, missing, names.items[i], e);
     return rc;

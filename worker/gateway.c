@@ -200,7 +200,9 @@ static CURLcode perform(struct gateway *gateway, const struct call *call, struct
     set_safe_options(gateway->curl, gateway->url);
     curl_easy_setopt(gateway->curl, CURLOPT_URL, url.data);
     curl_easy_setopt(gateway->curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(gateway->curl, CURLOPT_TIMEOUT_MS, (long)(call->timeout_us / US_PER_MS));
+    /* 0 would mean no limit at all. */
+    curl_easy_setopt(gateway->curl, CURLOPT_TIMEOUT_MS,
+                     call->timeout_us > US_PER_MS ? (long)(call->timeout_us / US_PER_MS) : 1L);
     curl_easy_setopt(gateway->curl, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(gateway->curl, CURLOPT_WRITEDATA, body);
     curl_easy_setopt(gateway->curl, CURLOPT_HEADERFUNCTION, take_header);

@@ -14,7 +14,12 @@
 #include "common/mem.h"
 #include "common/text.h"
 
-enum { QP_LINE_MAX = 76, ENCODED_WORD_BYTES = 42 };
+enum {
+    QP_LINE_MAX = 76,
+    ENCODED_WORD_BYTES = 39, /* "Subject: " and one word stay within 76 (RFC 2047, 2) */
+    PLAIN_MAX = 68,          /* longer texts are folded, as encoded words */
+    MESSAGE_ID_MAX = 320,
+};
 
 bool mail_address_is_valid(const char *address)
 {
@@ -49,6 +54,8 @@ enum err_code mail_address_parse(const char *text, struct mail_address *ret_addr
     }
     if (!fits || !mail_address_is_valid(address.address))
         return err_set(e, ERR_INVALID, "\"%.80s\" is no mail address that can be written to", text);
+    if (!text_is_utf8(address.name, strlen(address.name)))
+        return err_set(e, ERR_INVALID, "the name in a mail address is not UTF-8");
     for (const char *p = address.name; *p; p++)
         if ((unsigned char)*p < ' ' || *p == 0x7f)
             return err_set(e, ERR_INVALID, "the name in a mail address has a control character");
@@ -58,15 +65,18 @@ enum err_code mail_address_parse(const char *text, struct mail_address *ret_addr
 
 /* ---- headers ---- */
 
+/* Goes into a header as it is: short printable ASCII that no reader takes for an encoded word. */
 static bool is_plain(const char *text)
 {
-    for (; *text; text++)
-        if ((unsigned char)*text < ' ' || (unsigned char)*text > '~')
+    size_t len = strlen(text);
+
+    for (const char *p = text; *p; p++)
+        if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
             return false;
-    return true;
+    return len <= PLAIN_MAX && !strstr(text, "=?");
 }
 
-/* One encoded word of at most 75 characters: "=?UTF-8?B?" + 56 + "?=". */
+/* One encoded word of at most 64 characters: "=?UTF-8?B?" + 52 + "?=". */
 static void add_encoded_word(struct buf *out, const char *text, size_t len)
 {
     char base64[sodium_base64_ENCODED_LEN(ENCODED_WORD_BYTES, sodium_base64_VARIANT_ORIGINAL)];
@@ -76,21 +86,30 @@ static void add_encoded_word(struct buf *out, const char *text, size_t len)
     buf_addf(out, "=?UTF-8?B?%s?=", base64);
 }
 
-/* Text of a header: as it is when printable ASCII, else encoded words folded onto lines. */
+/* How many bytes of the text go into its first word: no character is torn between two. */
+static size_t first_word_len(const char *text, size_t left)
+{
+    size_t take = ENCODED_WORD_BYTES;
+
+    if (left <= take)
+        return left;
+    for (size_t back = 0; back <= 3; back++)
+        if (((unsigned char)text[take - back] & 0xc0) != 0x80)
+            return take - back;
+    return take; /* not UTF-8 */
+}
+
 static void add_header_text(struct buf *out, const char *text)
 {
     size_t left = strlen(text);
 
-    if (is_plain(text) && left < 70) {
+    if (is_plain(text)) {
         buf_add_str(out, text);
         return;
     }
     while (left > 0) {
-        size_t take = left < ENCODED_WORD_BYTES ? left : ENCODED_WORD_BYTES;
+        size_t take = first_word_len(text, left);
 
-        /* A character must not be torn between two words. */
-        while (take < left && ((unsigned char)text[take] & 0xc0) == 0x80)
-            take--;
         add_encoded_word(out, text, take);
         text += take;
         left -= take;
@@ -142,7 +161,7 @@ static void add_quoted_printable(struct buf *out, const char *text)
     size_t column = 0;
 
     for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        bool at_end = p[1] == '\n' || p[1] == '\0';
+        bool at_end = p[1] == '\n' || p[1] == '\r' || p[1] == '\0';
         bool plain =
             (*p >= '!' && *p <= '~' && *p != '=') || ((*p == ' ' || *p == '\t') && !at_end);
 
@@ -175,13 +194,22 @@ static void add_part(struct buf *out, const char *boundary, const char *type, co
     add_quoted_printable(out, body);
 }
 
+/* Printable ASCII that needs no quoting, neither within < > nor as a boundary. */
+static bool is_message_id(const char *id)
+{
+    for (const char *p = id; *p; p++)
+        if (*p <= ' ' || *p >= 0x7f || strchr("<>()[]\\,;:\"", *p))
+            return false;
+    return *id && strlen(id) <= MESSAGE_ID_MAX;
+}
+
 enum err_code mail_compose(const struct mail_parts *parts, struct buf *out, struct err *e)
 {
     char boundary[80];
 
     /* Quoted-printable never has "=_" in it, so no body can hold the boundary (RFC 2045, 6.7). */
-    if (!text_format(boundary, sizeof boundary, "=_%.60s", parts->message_id) ||
-        strpbrk(parts->message_id, "<>\r\n \""))
+    if (!is_message_id(parts->message_id) ||
+        !text_format(boundary, sizeof boundary, "=_%.60s", parts->message_id))
         return err_set(e, ERR_INTERNAL, "\"%.60s\" is no message id", parts->message_id);
     *strchrnul(boundary, '@') = '\0';
     add_address(out, "From", parts->from);

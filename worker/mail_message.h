@@ -22,18 +22,20 @@ struct mail_parts {
     const struct mail_address *from;
     const struct mail_address *to;
     const char *subject;    /* UTF-8 */
-    const char *message_id; /* without < > */
+    const char *message_id; /* without < >, at most 320 */
     int64_t date_us;        /* wall time */
     const char *text;       /* UTF-8, lines end with \n */
     const char *html;
 };
 
-/* "Name <a@b>" or "a@b". ERR_INVALID when it is no address that SMTP without extensions carries. */
+/* "Name <a@b>" or "a@b". ERR_INVALID when it is no address that SMTP without extensions carries, or
+ * the name is not UTF-8 or has control characters. */
 enum err_code mail_address_parse(const char *text, struct mail_address *ret_address,
                                  struct err *e) MUST_CHECK;
 bool mail_address_is_valid(const char *address);
 
-/* The whole message with CRLF line ends, into `out`. ERR_INVALID when it would be too long. */
+/* The whole message with CRLF line ends, into `out`. ERR_INVALID when it would be too long,
+ * ERR_INTERNAL when the message id is none. */
 enum err_code mail_compose(const struct mail_parts *parts, struct buf *out,
                            struct err *e) MUST_CHECK;
 

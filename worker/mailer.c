@@ -210,7 +210,8 @@ struct transfer {
     smtp_recipient_t recipient;
     auth_context_t auth;
     const char *text;
-    bool given; /* the callback has handed the text out */
+    bool given;  /* the callback has handed the text out, and not yet said that it was all */
+    bool handed; /* it has handed the text out at least once: the server may have the mail */
 };
 
 static void transfer_release(struct transfer *transfer)
@@ -234,6 +235,7 @@ static const char *give_text(void **buffer, int *len, void *context)
         return NULL;
     }
     transfer->given = true;
+    transfer->handed = true;
     *len = (int)strlen(transfer->text);
     return transfer->text;
 }
@@ -308,7 +310,7 @@ static enum mail_outcome judge(const struct transfer *transfer, struct err *e)
     if (sent && sent->code == 250 && recipient && recipient->code / 100 == 2)
         return MAIL_SENT;
     (void)smtp_strerror(smtp_errno(), text, sizeof text);
-    if (transfer->given) {
+    if (transfer->handed) {
         (void)err_set_detail(e, ERR_TIMEOUT, text,
                              "the connection to the mail server ended during the transfer; the "
                              "mail may have gone out");

@@ -37,7 +37,7 @@ struct item {
     struct job job;          /* filled for durable jobs by the claim */
     const struct task *task; /* NULL: not known in this build, or no job at all */
     enum item_state state;
-    bool lost;               /* our lease ran out: another may have it; no longer renewed */
+    atomic_bool lost;        /* our lease ran out: another may have it; no longer renewed */
     int64_t started_wall_us; /* RUNNING */
     atomic_int_fast64_t killed_at_us; /* RUNNING: monotonic time of its hard limit; 0: none */
 };

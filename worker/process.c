@@ -44,7 +44,7 @@ struct crew {
     size_t slot_count;
     struct db *db;       /* of this thread, for giving back */
     struct redis *redis; /* likewise */
-    bool hurry;          /* a second TERM, or QUIT: do not wait for running jobs */
+    bool hurry;          /* QUIT: do not wait for running jobs */
 };
 
 bool process_pause(const struct process *process, int64_t us)
@@ -233,13 +233,15 @@ static bool is_end_signal(int number)
     return number == SIGTERM || number == SIGINT || number == SIGQUIT;
 }
 
-/* Waits for the running jobs; false when time or a second signal ended the wait. */
+/* Waits for the running jobs; false when time or QUIT ended the wait. */
 static bool await_slots(struct crew *crew)
 {
     int64_t until_us = clock_mono_us() + crew->process->conf->shutdown_seconds * US_PER_S;
 
     while (!pool_wait_idle(crew->process->pool, STEP_MS * US_PER_MS)) {
-        if (is_end_signal(program_wait(0)))
+        /* The supervisor turns a second TERM into QUIT. TERM itself comes twice without anybody
+         * being in a hurry: a terminal and systemd send it to all processes. */
+        if (program_wait(0) == SIGQUIT)
             crew->hurry = true;
         if (crew->hurry || clock_mono_us() >= until_us)
             return false;

@@ -6,6 +6,7 @@
 #include "worker/slot.h"
 
 #include <inttypes.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -45,14 +46,15 @@ static void clear_log_context(void)
     log_context_set("attempt", NULL);
 }
 
-/* Reads args and kwargs; both owned by the caller. */
+/* Reads args and kwargs; both owned by the caller. Their size was judged when the job was accepted:
+ * PostgreSQL gives them back with blanks, longer than they came. */
 static enum err_code decode(const char *args_text, const char *kwargs_text, json_t **ret_args,
                             json_t **ret_kwargs, struct err *e)
 {
-    enum err_code rc = json_read(args_text, strlen(args_text), JOB_ARGS_MAX, ret_args, e);
+    enum err_code rc = json_read(args_text, strlen(args_text), SIZE_MAX, ret_args, e);
 
     if (!rc)
-        rc = json_read(kwargs_text, strlen(kwargs_text), JOB_ARGS_MAX, ret_kwargs, e);
+        rc = json_read(kwargs_text, strlen(kwargs_text), SIZE_MAX, ret_kwargs, e);
     if (!rc && (!json_is_array(*ret_args) || !json_is_object(*ret_kwargs)))
         rc = err_set(e, ERR_INVALID, "args are no JSON array or kwargs no JSON object");
     return rc;
@@ -136,6 +138,8 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
 
     set_log_context(s->item, &run);
     outcome = call(s, &run, &e);
+    /* The limit is the task's. Settling has none: it waits for PostgreSQL, and so may a batch. */
+    atomic_store(&s->item->killed_at_us, 0);
     runtime_us = clock_mono_us() - began_us;
     deferrable = may_be_deferred(s, &run, outcome);
     if (defer && deferrable) {

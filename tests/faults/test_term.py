@@ -1,7 +1,9 @@
 """SIGTERM to each program while it works."""
 
+import signal
 import socket
 
+from harness import processes
 from harness.load import Load
 from harness.wait import wait_for
 
@@ -91,6 +93,21 @@ def test_a_job_longer_than_the_grace_time_is_released_to_others_at_once(stack):
 
     wait_for(taken, 10, lambda: f"not taken by another, far before its lease: {one.job(made)}")
     second.kill()
+
+
+def test_a_term_to_all_processes_of_a_worker_hurries_nobody(stack):
+    """As a terminal and systemd send it: to the supervisor, which passes it on, and to its children."""
+    one = stack({"TILL_SHUTDOWN_SECONDS": 30}).start(apis=0)
+    worker = one.worker
+    job = one.enqueue("till.tasks.sleep", 3)
+    one.wait_job(job, "STARTED")
+
+    for child in processes.children_of(worker.pid):
+        processes.send(child, signal.SIGTERM)
+    worker.wait_for_log("stopping", timeout=10)
+    worker.term_and_wait(timeout=20)
+
+    assert one.query("SELECT state, attempt FROM jobs") == [{"state": "SUCCESS", "attempt": 1}]
 
 
 def test_the_worker_under_load_ends_with_0_again_and_again(stack):

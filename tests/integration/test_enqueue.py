@@ -25,6 +25,19 @@ def states(one):
 # ---- in bulk ----
 
 
+def test_arguments_just_below_the_limit_run_although_the_database_writes_them_longer(stack, tmp_path):
+    one = stack()
+    one.start_worker()
+    one.start_scheduler()
+    file = tmp_path / "batch"
+    file.write_text("[" + ",".join("1" * 120_000) + "]\n")
+
+    one.till("enqueue", "till.tasks.noop", "--batch", str(file))
+    one.wait_settled()
+
+    assert states(one) == [("SUCCESS", 1, 1)]
+
+
 def test_twenty_thousand_jobs_each_run_exactly_once(stack):
     one = stack()
     one.start_worker()

@@ -1,0 +1,574 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a worker process holds: how much, in which order, and that no entry is acknowledged that was
+ * not settled, nor forgotten that was not acknowledged.
+ */
+#include "worker/pool.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <criterion/criterion.h>
+
+#include "common/auto.h"
+#include "common/clock.h"
+#include "common/mem.h"
+#include "worker/task.h"
+
+enum { LONG_US = 30 * 1000 * 1000 };
+
+static const struct task quick = {.name = "quick"};
+static const struct task slow = {.name = "slow"};
+
+/* ---- helpers ---- */
+
+static struct item *add(struct pool *pool, int number, const struct task *task)
+{
+    struct queue_delivery delivery = {.stream = (size_t)number % 3, .kind = DELIVERY_FAST};
+    struct item *item;
+
+    (void)snprintf(delivery.entry, sizeof delivery.entry, "%d-0", number);
+    (void)snprintf(delivery.id.text, sizeof delivery.id.text, "%d", number);
+    delivery.task = mem_dup(task ? task->name : "unknown");
+    item = pool_add(pool, &delivery);
+    cr_assert_null(delivery.task, "taken over");
+    item->task = task;
+    return item;
+}
+
+static void add_ready(struct pool *pool, int first, int count, const struct task *task)
+{
+    for (int i = 0; i < count; i++) {
+        struct item *item = add(pool, first + i, task);
+
+        pool_make_ready(pool, &item, 1);
+    }
+}
+
+static int number_of(const struct item *item)
+{
+    int number = 0;
+
+    for (const char *p = item->delivery.entry; *p != '-'; p++)
+        number = number * 10 + (*p - '0');
+    return number;
+}
+
+/* Takes `count` items one by one into `items`, which all of them must be long for. */
+static void take(struct pool *pool, struct item **items, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        cr_assert_eq(pool_take(pool, &items[i], 1), 1);
+}
+
+static void finish(struct pool *pool, struct item *item, bool acknowledge)
+{
+    pool_finish(pool, &item, &acknowledge, 1);
+}
+
+static void note(struct pool *pool, const struct task *task, int64_t each_us, int times)
+{
+    for (int i = 0; i < times; i++)
+        pool_note_runtime(pool, task, each_us, 1);
+}
+
+static void expect_counts(struct pool *pool, int claiming, int waiting, int running, int done)
+{
+    struct pool_count count = pool_counts(pool);
+
+    cr_expect_eq(count.claiming, claiming, "claiming: %d, not %d", count.claiming, claiming);
+    cr_expect_eq(count.waiting, waiting, "waiting: %d, not %d", count.waiting, waiting);
+    cr_expect_eq(count.running, running, "running: %d, not %d", count.running, running);
+    cr_expect_eq(count.done, done, "done: %d, not %d", count.done, done);
+}
+
+AUTO_DEFINE(struct pool *, pool_free);
+
+/* ---- how much ---- */
+
+Test(pool_room, nothing_known_holds_one_ready_a_slot)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(4, 100);
+
+    cr_expect_leq(pool_wait_room(pool, 0), 8);
+    cr_expect_geq(pool_wait_room(pool, 0), 4);
+}
+
+Test(pool_room, short_jobs_are_held_up_to_the_prefetch)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(4, 100);
+
+    note(pool, &quick, 10, 200);
+    cr_expect_eq(pool_wait_room(pool, 0), 104);
+    add_ready(pool, 0, 104, &quick);
+    cr_expect_eq(pool_wait_room(pool, 0), 0);
+}
+
+Test(pool_room, one_long_job_ends_the_prefetch_at_once)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(4, 100);
+
+    note(pool, &quick, 10, 200);
+    note(pool, &slow, 5 * US_PER_S, 1);
+    cr_expect_eq(pool_wait_room(pool, 0), 4);
+    note(pool, &quick, 10, 20);
+    cr_expect_leq(pool_wait_room(pool, 0), 6, "and it comes back slowly");
+    note(pool, &quick, 10, 200);
+    cr_expect_eq(pool_wait_room(pool, 0), 104);
+}
+
+Test(pool_room, every_state_but_done_takes_room)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(3, 0);
+    struct item *items[2];
+
+    cr_assert_eq(pool_wait_room(pool, 0), 3);
+    (void)add(pool, 1, &slow);
+    cr_expect_eq(pool_wait_room(pool, 0), 2);
+    add_ready(pool, 2, 2, &slow);
+    cr_expect_eq(pool_wait_room(pool, 0), 0);
+    take(pool, items, 2);
+    cr_expect_eq(pool_wait_room(pool, 0), 0);
+    finish(pool, items[0], true);
+    cr_expect_eq(pool_wait_room(pool, 0), 1);
+    finish(pool, items[1], false);
+    cr_expect_eq(pool_wait_room(pool, 0), 2);
+    add_ready(pool, 10, 5, &slow);
+    cr_expect_eq(pool_wait_room(pool, 0), 0, "more than there is room for is not less than none");
+}
+
+Test(pool_room, counting_no_job_changes_nothing)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 100);
+    int before = pool_wait_room(pool, 0);
+
+    pool_note_runtime(pool, &slow, 10 * US_PER_S, 0);
+    cr_expect_eq(pool_wait_room(pool, 0), before);
+}
+
+/* ---- batches ---- */
+
+Test(pool_take, unknown_and_long_tasks_go_one_by_one)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 100);
+    struct item *items[8];
+
+    add_ready(pool, 0, 3, &quick);
+    cr_expect_eq(pool_take(pool, items, 8), 1, "not known yet");
+    note(pool, &slow, US_PER_S, 1);
+    note(pool, &quick, US_PER_S, 1);
+    cr_expect_eq(pool_take(pool, items, 8), 1);
+}
+
+Test(pool_take, short_tasks_go_together_up_to_the_goal)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 100);
+    struct item *items[64];
+
+    note(pool, &quick, 500, 100);
+    add_ready(pool, 0, 64, &quick);
+    cr_expect_eq(pool_take(pool, items, 64), 10, "5 ms of 500 us");
+    cr_expect_eq(pool_take(pool, items, 4), 4, "no more than asked for");
+    expect_counts(pool, 0, 50, 14, 0);
+}
+
+Test(pool_take, a_batch_ends_before_a_long_task)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 100);
+    struct item *items[64];
+
+    note(pool, &quick, 10, 1);
+    note(pool, &slow, US_PER_S, 1);
+    add_ready(pool, 0, 3, &quick);
+    add_ready(pool, 3, 1, &slow);
+    add_ready(pool, 4, 2, &quick);
+    cr_assert_eq(pool_take(pool, items, 64), 3);
+    cr_assert_eq(pool_take(pool, items, 64), 1);
+    cr_expect_eq(items[0]->task, &slow);
+    cr_assert_eq(pool_take(pool, items, 64), 2);
+    expect_counts(pool, 0, 0, 6, 0);
+}
+
+Test(pool_take, more_tasks_than_it_remembers_are_taken_for_long)
+{
+    struct task tasks[70] = {{0}};
+    AUTO(pool_free) struct pool *pool = pool_new(1, 100);
+    struct item *items[8];
+
+    for (size_t i = 0; i < COUNT_OF(tasks); i++)
+        note(pool, &tasks[i], 1, 1);
+    add_ready(pool, 0, 2, &tasks[69]);
+    cr_expect_eq(pool_take(pool, items, 8), 1);
+}
+
+Test(pool_take, keeps_the_order)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 100);
+    struct item *items[10];
+    struct item *batch[3];
+
+    batch[0] = add(pool, 0, &slow);
+    batch[1] = add(pool, 1, &slow);
+    batch[2] = add(pool, 2, &slow);
+    pool_make_ready(pool, batch, 3);
+    add_ready(pool, 3, 7, &slow);
+    take(pool, items, 10);
+    for (int i = 0; i < 10; i++)
+        cr_expect_eq(number_of(items[i]), i);
+}
+
+Test(pool_take, tells_when_it_was_started)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 1);
+    struct item *item;
+
+    clock_fix(INT64_C(1732212345678901), 0);
+    add_ready(pool, 1, 1, &slow);
+    take(pool, &item, 1);
+    cr_expect_eq(item->started_wall_us, INT64_C(1732212345678901));
+    cr_expect_eq(item->state, ITEM_RUNNING);
+}
+
+/* ---- the end of an item ---- */
+
+Test(pool_done, listed_in_the_order_of_their_end)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 10);
+    struct item *items[3];
+    struct queue_entry entries[8];
+
+    add_ready(pool, 0, 3, &slow);
+    take(pool, items, 3);
+    finish(pool, items[2], true);
+    finish(pool, items[0], true);
+    finish(pool, items[1], false);
+    cr_assert_eq(pool_list_done(pool, entries, 8), 2, "what is given up is not acknowledged");
+    cr_expect_str_eq(entries[0].entry, "2-0");
+    cr_expect_eq(entries[0].stream, 2);
+    cr_expect_str_eq(entries[1].entry, "0-0");
+    cr_assert_eq(pool_list_done(pool, entries, 1), 1);
+    cr_expect_str_eq(entries[0].entry, "2-0");
+    expect_counts(pool, 0, 0, 0, 2);
+}
+
+Test(pool_done, what_ends_between_listing_and_forgetting_stays)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 10);
+    struct item *items[4];
+    struct queue_entry entries[8];
+    size_t count;
+
+    add_ready(pool, 0, 4, &slow);
+    take(pool, items, 4);
+    finish(pool, items[3], true);
+    finish(pool, items[1], true);
+    count = pool_list_done(pool, entries, 8);
+    finish(pool, items[0], true);
+    pool_forget_done(pool, count);
+    cr_assert_eq(pool_list_done(pool, entries, 8), 1);
+    cr_expect_str_eq(entries[0].entry, "0-0");
+    pool_forget_done(pool, 99);
+    expect_counts(pool, 0, 0, 1, 0);
+}
+
+Test(pool_done, an_item_may_end_without_having_run)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 10);
+    struct queue_entry entries[4];
+
+    finish(pool, add(pool, 5, NULL), true);
+    finish(pool, add(pool, 6, NULL), false);
+    cr_assert_eq(pool_list_done(pool, entries, 4), 1);
+    cr_expect_str_eq(entries[0].entry, "5-0");
+}
+
+Test(pool_done, the_keeper_is_woken)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 10);
+    int64_t began_us = clock_mono_us();
+
+    finish(pool, add(pool, 5, NULL), true);
+    pool_wait_done(pool, LONG_US);
+    pool_forget_done(pool, 1);
+    pool_poke(pool);
+    pool_wait_done(pool, LONG_US);
+    cr_expect_lt(clock_mono_us() - began_us, LONG_US / 2);
+    pool_wait_done(pool, US_PER_MS);
+    pool_wait_done(pool, -US_PER_S);
+}
+
+/* ---- what is held ---- */
+
+Test(pool_held, lists_what_is_not_done)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 10);
+    struct item *items[2];
+    struct queue_entry entries[8];
+
+    add_ready(pool, 0, 3, &slow);
+    (void)add(pool, 3, NULL);
+    take(pool, items, 2);
+    finish(pool, items[0], true);
+    cr_assert_eq(pool_list_held(pool, entries, 8), 3);
+    cr_expect_str_eq(entries[0].entry, "3-0");
+    cr_expect_str_eq(entries[1].entry, "2-0");
+    cr_expect_str_eq(entries[2].entry, "1-0");
+    cr_expect_eq(pool_list_held(pool, entries, 2), 2);
+    cr_expect_eq(pool_list_held(pool, entries, 0), 0);
+}
+
+Test(pool_held, lost_items_are_not_renewed_but_acknowledged_when_they_are_settled)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 10);
+    struct queue_entry entries[8];
+    struct item *item;
+
+    add_ready(pool, 0, 2, &slow);
+    take(pool, &item, 1);
+    (void)add(pool, 2, NULL);
+    pool_mark_lost(pool);
+    cr_expect_eq(pool_list_held(pool, entries, 8), 0);
+    (void)add(pool, 3, NULL);
+    cr_assert_eq(pool_list_held(pool, entries, 8), 1, "what came later is ours");
+    cr_expect_str_eq(entries[0].entry, "3-0");
+    finish(pool, item, true);
+    cr_assert_eq(pool_list_done(pool, entries, 8), 1);
+    cr_expect_str_eq(entries[0].entry, "0-0");
+}
+
+Test(pool_held, knows_entries_by_stream_and_id_in_every_state)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 10);
+    struct item *items[2];
+
+    add_ready(pool, 0, 3, &slow);
+    (void)add(pool, 3, NULL);
+    take(pool, items, 2);
+    finish(pool, items[0], true);
+    for (int i = 0; i < 4; i++) {
+        char entry[QUEUE_ENTRY_SIZE];
+
+        (void)snprintf(entry, sizeof entry, "%d-0", i);
+        cr_expect(pool_holds(pool, (size_t)i % 3, entry), "%s", entry);
+        cr_expect_not(pool_holds(pool, (size_t)(i + 1) % 3, entry), "%s", entry);
+    }
+    cr_expect_not(pool_holds(pool, 1, "4-0"));
+    cr_expect_not(pool_holds(pool, 1, "1-"));
+    pool_forget_done(pool, 1);
+    cr_expect_not(pool_holds(pool, 0, "0-0"));
+}
+
+/* ---- hard limits ---- */
+
+Test(pool_overrun, names_the_running_one_past_its_limit)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 10);
+    struct item *items[3];
+    struct uuid id = {.text = "none"};
+    char task[8] = "none";
+
+    add_ready(pool, 0, 3, &slow);
+    take(pool, items, 3);
+    cr_expect_not(pool_find_overrun(pool, INT64_MAX, &id, task, sizeof task), "no limit is set");
+    atomic_store(&items[1]->killed_at_us, 1000);
+    atomic_store(&items[2]->killed_at_us, 2000);
+    cr_expect_not(pool_find_overrun(pool, 999, &id, task, sizeof task));
+    cr_expect_str_eq(id.text, "none");
+    cr_expect(pool_find_overrun(pool, 1000, &id, task, sizeof task));
+    cr_expect_str_eq(id.text, "1");
+    cr_expect_str_eq(task, "slow");
+    finish(pool, items[1], true);
+    cr_expect_not(pool_find_overrun(pool, 1999, &id, task, sizeof task), "what is done has none");
+    items[2]->task = NULL;
+    cr_expect(pool_find_overrun(pool, 2001, &id, task, 3));
+    cr_expect_str_eq(task, "");
+}
+
+/* ---- the end ---- */
+
+Test(pool_end, closed_gives_nothing_more_to_run)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(2, 10);
+    struct item *items[4];
+
+    add_ready(pool, 0, 3, &slow);
+    take(pool, items, 1);
+    pool_close(pool);
+    cr_expect_eq(pool_take(pool, items + 1, 3), 0);
+    expect_counts(pool, 0, 2, 1, 0);
+    finish(pool, items[0], true);
+    expect_counts(pool, 0, 2, 0, 1);
+}
+
+static void *wait_for_work(void *context)
+{
+    struct item *items[4];
+
+    return pool_take(context, items, 4) == 0 ? context : NULL;
+}
+
+Test(pool_end, closing_wakes_whoever_waits)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(3, 10);
+    pthread_t threads[3];
+    int64_t began_us = clock_mono_us();
+
+    for (size_t i = 0; i < COUNT_OF(threads); i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, wait_for_work, pool), 0);
+    pool_close(pool);
+    for (size_t i = 0; i < COUNT_OF(threads); i++) {
+        void *result = NULL;
+
+        cr_assert_eq(pthread_join(threads[i], &result), 0);
+        cr_expect_eq(result, pool);
+    }
+    add_ready(pool, 0, 14, &slow);
+    cr_expect_eq(pool_wait_room(pool, LONG_US), 0, "nobody waits for room in a closed pool");
+    cr_expect_lt(clock_mono_us() - began_us, LONG_US / 2);
+}
+
+Test(pool_end, idle_is_when_nothing_runs)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 10);
+    struct item *item;
+
+    cr_expect(pool_wait_idle(pool, 0));
+    add_ready(pool, 0, 2, &slow);
+    cr_expect(pool_wait_idle(pool, 0), "what waits does not run");
+    take(pool, &item, 1);
+    cr_expect_not(pool_wait_idle(pool, US_PER_MS));
+    finish(pool, item, true);
+    cr_expect(pool_wait_idle(pool, 0));
+}
+
+static bool drop_even(struct item *item, void *context)
+{
+    int *visited = context;
+
+    (*visited)++;
+    return number_of(item) % 2 == 0;
+}
+
+Test(pool_end, a_visit_may_remove_items)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(1, 10);
+    struct item *items[2];
+    int visited = 0;
+
+    add_ready(pool, 0, 5, &slow);
+    pool_visit(pool, ITEM_RUNNING, drop_even, &visited);
+    cr_expect_eq(visited, 0);
+    pool_visit(pool, ITEM_WAITING, drop_even, &visited);
+    cr_expect_eq(visited, 5);
+    expect_counts(pool, 0, 2, 0, 0);
+    take(pool, items, 2);
+    cr_expect_eq(number_of(items[0]), 1);
+    cr_expect_eq(number_of(items[1]), 3);
+}
+
+/* ---- all at once ---- */
+
+enum { STRESS_ITEMS = 50000, STRESS_SLOTS = 4, STRESS_BATCH = 32 };
+
+struct stress {
+    struct pool *pool;
+    atomic_int runs[STRESS_ITEMS];         /* by number */
+    atomic_int acknowledged[STRESS_ITEMS]; /* by number */
+    atomic_int finished;
+    atomic_int forgotten;
+    atomic_bool failed;
+};
+
+static void *stress_slot(void *context)
+{
+    struct stress *stress = context;
+    struct item *items[STRESS_BATCH];
+    bool acknowledge[STRESS_BATCH];
+    size_t count;
+
+    while ((count = pool_take(stress->pool, items, STRESS_BATCH)) > 0) {
+        for (size_t i = 0; i < count; i++) {
+            int number = number_of(items[i]);
+
+            atomic_fetch_add(&stress->runs[number], 1);
+            /* One in seven loses its fence and leaves its entry to others. */
+            acknowledge[i] = number % 7 != 0;
+        }
+        pool_note_runtime(stress->pool, items[0]->task, 20, (int)count);
+        pool_finish(stress->pool, items, acknowledge, count);
+        atomic_fetch_add(&stress->finished, (int)count);
+    }
+    return NULL;
+}
+
+static void *stress_keeper(void *context)
+{
+    struct stress *stress = context;
+    struct queue_entry entries[256];
+    bool last = false;
+
+    for (;;) {
+        size_t count = pool_list_done(stress->pool, entries, COUNT_OF(entries));
+        struct uuid id;
+        char task[16];
+
+        for (size_t i = 0; i < count; i++) {
+            struct item key = {.next = NULL};
+
+            memcpy(key.delivery.entry, entries[i].entry, sizeof entries[i].entry);
+            atomic_fetch_add(&stress->acknowledged[number_of(&key)], 1);
+        }
+        pool_forget_done(stress->pool, count);
+        atomic_fetch_add(&stress->forgotten, (int)count);
+        if (pool_list_held(stress->pool, entries, COUNT_OF(entries)) > COUNT_OF(entries) ||
+            pool_find_overrun(stress->pool, clock_mono_us(), &id, task, sizeof task))
+            atomic_store(&stress->failed, true);
+        if (count == 0 && last)
+            return NULL;
+        last = count == 0 && atomic_load(&stress->finished) == STRESS_ITEMS;
+        if (count == 0)
+            pool_wait_done(stress->pool, 10 * US_PER_MS);
+    }
+}
+
+static void stress_fetch(struct stress *stress)
+{
+    for (int next = 0; next < STRESS_ITEMS;) {
+        int room = pool_wait_room(stress->pool, US_PER_S);
+        struct item *items[64];
+        size_t count = 0;
+
+        while (next < STRESS_ITEMS && count < COUNT_OF(items) && (int)count < room)
+            items[count++] = add(stress->pool, next++, &quick);
+        pool_make_ready(stress->pool, items, count);
+    }
+}
+
+Test(pool_stress, each_item_runs_once_and_is_forgotten_once)
+{
+    AUTO(mem_free) struct stress *stress = mem_alloc(sizeof *stress);
+    pthread_t slots[STRESS_SLOTS];
+    pthread_t keeper;
+
+    (void)alarm(120); /* ends a test that hangs */
+    stress->pool = pool_new(STRESS_SLOTS, 128);
+    cr_assert_eq(pthread_create(&keeper, NULL, stress_keeper, stress), 0);
+    for (size_t i = 0; i < STRESS_SLOTS; i++)
+        cr_assert_eq(pthread_create(&slots[i], NULL, stress_slot, stress), 0);
+    stress_fetch(stress);
+    cr_assert_eq(pthread_join(keeper, NULL), 0);
+    cr_expect(pool_wait_idle(stress->pool, 0));
+    pool_close(stress->pool);
+    for (size_t i = 0; i < STRESS_SLOTS; i++)
+        cr_assert_eq(pthread_join(slots[i], NULL), 0);
+    for (int i = 0; i < STRESS_ITEMS; i++) {
+        cr_assert_eq(atomic_load(&stress->runs[i]), 1, "item %d", i);
+        cr_assert_eq(atomic_load(&stress->acknowledged[i]), i % 7 != 0, "item %d", i);
+    }
+    cr_expect_eq(atomic_load(&stress->forgotten), STRESS_ITEMS - (STRESS_ITEMS + 6) / 7);
+    cr_expect_not(atomic_load(&stress->failed));
+    expect_counts(stress->pool, 0, 0, 0, 0);
+    pool_free(stress->pool);
+}
