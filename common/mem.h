@@ -21,6 +21,8 @@ void mem_free(void *p);
 /* Overwrites a secret before its memory is given back; NULL is allowed. */
 void mem_wipe_free(char *secret);
 
+AUTO_DEFINE(char *, mem_wipe_free);
+
 static inline void mem_free_auto(void *p) { mem_free(*(void **)p); }
 
 #endif

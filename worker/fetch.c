@@ -156,7 +156,8 @@ static void abandon(struct fetch *fetch, const struct claiming *claiming)
 {
     struct items items = {.count = claiming->count};
 
-    memcpy(items.list, claiming->items, claiming->count * sizeof items.list[0]);
+    for (size_t i = 0; i < claiming->count; i++)
+        items.list[i] = claiming->items[i];
     finish(fetch, &items, false);
 }
 

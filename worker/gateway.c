@@ -282,6 +282,25 @@ void gateway_charge(struct gateway *gateway, const struct charge *charge, int64_
         read_intent(json, charge, reply);
 }
 
+/* Of several intents, the one that took the money, else one that may still take it. */
+static const json_t *choose_intent(const json_t *list)
+{
+    static const char *const urgent[] = {"succeeded", "processing", "requires_capture"};
+    const json_t *intent;
+    size_t i;
+
+    for (size_t k = 0; k < COUNT_OF(urgent); k++) {
+        json_array_foreach(list, i, intent)
+        {
+            const char *status = json_member_text(intent, "status");
+
+            if (status && strcmp(status, urgent[k]) == 0)
+                return intent;
+        }
+    }
+    return json_array_get(list, 0);
+}
+
 void gateway_find(struct gateway *gateway, const struct charge *charge, int64_t timeout_us,
                   struct gateway_reply *reply)
 {
@@ -291,7 +310,6 @@ void gateway_find(struct gateway *gateway, const struct charge *charge, int64_t 
     char query[96];
     const json_t *list;
     const json_t *intent;
-    size_t i;
 
     (void)snprintf(query, sizeof query, "metadata['payment_id']:'%s'", charge->payment.text);
     buf_init(&path, 1024);
@@ -305,13 +323,10 @@ void gateway_find(struct gateway *gateway, const struct charge *charge, int64_t 
     json = exchange(gateway, &call, reply);
     list = json_object_get(json, "data");
     reply->answer.is_readable = json_is_array(list);
-    json_array_foreach(list, i, intent)
-    {
+    intent = choose_intent(list);
+    reply->is_found = intent != NULL;
+    if (intent)
         read_intent(intent, charge, reply);
-        reply->is_found = true;
-        if (strcmp(reply->intent_status, "succeeded") == 0)
-            break; /* of several, the one that took the money */
-    }
 }
 
 void gateway_refund(struct gateway *gateway, const struct charge *charge, int64_t timeout_us,

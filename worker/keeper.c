@@ -246,9 +246,11 @@ static void finish(struct keeper *keeper)
 
     for (int i = 0; i < LAST_ROUNDS; i++) {
         struct err e = {0};
+        enum err_code rc = acknowledge(keeper, &e);
 
-        if (!acknowledge(keeper, &e) &&
-            !queue_worker_leave(keeper->redis, process->name, process->token, &e))
+        if (!rc)
+            rc = queue_worker_leave(keeper->redis, process->name, process->token, &e);
+        if (!rc || rc == ERR_CONFLICT) /* the name is another's already */
             return;
         pause_briefly();
     }

@@ -51,7 +51,7 @@ struct mailer {
 
 static bool parse_url(const char *url, struct mailer *mailer)
 {
-    AUTO(mem_free) char *rest = NULL;
+    AUTO(mem_wipe_free) char *rest = NULL;
     char *host;
     char *at;
     char *colon;

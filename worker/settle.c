@@ -166,6 +166,23 @@ static enum err_code write_successes(struct db *db, const struct batch *batch, s
     return rc;
 }
 
+static void note_successes(struct process *process, const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct success *success = &batch->successes[i];
+
+        if (!*success->ok) {
+            log_warn("job_not_ours", L_STR("job_id", success->item->job.id.text));
+            continue;
+        }
+        atomic_fetch_add(&process->succeeded, 1);
+        log_info("job_done", L_STR("job_id", success->item->job.id.text),
+                 L_STR("task", success->item->job.task),
+                 L_INT("attempt", success->item->job.attempt),
+                 L_INT("runtime_us", success->runtime_us));
+    }
+}
+
 /* One of them cannot be written: each alone, so that it harms none of the others. */
 static void write_one_by_one(struct process *process, struct db *db, const struct batch *batch)
 {
@@ -189,9 +206,7 @@ void settle_successes(struct process *process, struct db *db, struct batch *batc
         enum err_code rc = batch->count > 0 ? write_successes(db, batch, &e) : ERR_OK;
 
         if (!rc) {
-            for (size_t i = 0; i < batch->count; i++)
-                if (*batch->successes[i].ok)
-                    atomic_fetch_add(&process->succeeded, 1);
+            note_successes(process, batch);
             break;
         }
         if (!err_is_transient(rc)) {

@@ -33,7 +33,8 @@ enum { SLOT_BATCH_MAX = 128 };
 struct success {
     struct item *item;
     char *result; /* JSON, owned; or NULL */
-    bool *ok;     /* gets whether its entry is to be acknowledged */
+    int64_t runtime_us;
+    bool *ok; /* gets whether its entry is to be acknowledged */
 };
 
 struct batch {
@@ -41,7 +42,7 @@ struct batch {
     size_t count;
 };
 
-/* Writes the successes in one statement, each behind its own fence, and empties the batch. */
+/* Writes and logs the successes, in one statement, each behind its own fence; empties the batch. */
 void settle_successes(struct process *process, struct db *db, struct batch *batch);
 
 /* An entry that is no job. The same meaning of the result. */

@@ -19,7 +19,7 @@
 #include "worker/settle.h"
 #include "worker/task.h"
 
-enum { SLOT_REDIS_TIMEOUT_MS = 3000 };
+enum { SLOT_REDIS_TIMEOUT_MS = 3000, UNKNOWN_TASK_LIMIT_S = 60 };
 
 struct slot {
     struct process *process;
@@ -84,21 +84,26 @@ static enum task_outcome call(const struct settling *s, struct task_run *run, st
     return outcome;
 }
 
+static int max_attempts_of(const struct item *item)
+{
+    if (item->delivery.kind != DELIVERY_FAST)
+        return item->job.max_attempts;
+    return item->task ? item->task->max_attempts : JOB_DEFAULT_ATTEMPTS;
+}
+
 static struct task_run begin_run(const struct slot *slot, const struct settling *s)
 {
-    const struct item *item = s->item;
+    struct item *item = s->item;
     bool fast = item->delivery.kind == DELIVERY_FAST;
     int64_t now_us = clock_mono_us();
-    int soft_s = s->task ? s->task->soft_limit_s : 60;
+    int soft_s = s->task ? s->task->soft_limit_s : UNKNOWN_TASK_LIMIT_S;
 
     if (s->task)
-        atomic_store(&s->item->killed_at_us, now_us + s->task->hard_limit_s * US_PER_S);
+        atomic_store(&item->killed_at_us, now_us + s->task->hard_limit_s * US_PER_S);
     return (struct task_run){
         .id = fast ? item->delivery.id : item->job.id,
         .attempt = fast ? 1 : item->job.attempt,
-        .max_attempts = !fast     ? item->job.max_attempts
-                        : s->task ? s->task->max_attempts
-                                  : JOB_DEFAULT_ATTEMPTS,
+        .max_attempts = max_attempts_of(item),
         .deadline_us = now_us + soft_s * US_PER_S,
         .conf = slot->process->conf,
         .db = slot->db,
@@ -143,9 +148,10 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
     runtime_us = clock_mono_us() - began_us;
     deferrable = may_be_deferred(s, &run, outcome);
     if (defer && deferrable) {
-        batch->successes[batch->count++] =
-            (struct success){.item = s->item, .result = TAKE(run.result), .ok = ret_acknowledge};
-        log_done(s, runtime_us);
+        char *result = TAKE(run.result);
+
+        batch->successes[batch->count++] = (struct success){
+            .item = s->item, .result = result, .runtime_us = runtime_us, .ok = ret_acknowledge};
     } else {
         *ret_acknowledge = settle(s, &run, outcome, &e);
         if (!deferrable)
@@ -169,8 +175,6 @@ static int64_t run_item(struct slot *slot, struct item *item, bool defer, struct
                                .item = item};
 
     *ret_acknowledge = false;
-    if (item->lost)
-        return 0; /* another may be running it: leave it alone */
     if (item->delivery.kind != DELIVERY_UNDECODABLE)
         return run_job(slot, &s, defer, batch, ret_acknowledge);
     *ret_acknowledge = settle_undecodable(&s);
@@ -187,8 +191,12 @@ static void run_batch(struct slot *slot, struct item **items, size_t count)
     int alike = 0;
 
     for (size_t i = 0; i < count; i++) {
-        runtime_us += run_item(slot, items[i], count > 1, &batch, &acknowledge[i]);
-        alike++;
+        if (!items[i]->lost) { /* it does not run, and says nothing of its task */
+            runtime_us += run_item(slot, items[i], count > 1, &batch, &acknowledge[i]);
+            alike++;
+        } else {
+            acknowledge[i] = false; /* another may be running it: leave it alone */
+        }
         if (i + 1 == count || items[i + 1]->task != items[i]->task) {
             pool_note_runtime(pool, items[i]->task, runtime_us, alike);
             runtime_us = 0;

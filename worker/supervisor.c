@@ -42,6 +42,7 @@ struct supervisor {
     int ready_fd[2]; /* each child writes one byte once it consumes */
     int ready;
     bool told_ready;
+    bool quiet; /* no replacements: they would take work */
     bool stopping;
     int64_t kill_at_us; /* monotonic, when stopping */
 };
@@ -129,7 +130,7 @@ static int64_t restart_due(struct supervisor *s)
 {
     int64_t next_us = -1;
 
-    for (int i = 0; i < s->count && !s->stopping; i++) {
+    for (int i = 0; i < s->count && !s->stopping && !s->quiet; i++) {
         struct child *child = &s->children[i];
         int64_t wait_us = child->restart_at_us - clock_mono_us();
 
@@ -166,10 +167,14 @@ static void handle(struct supervisor *s, int number)
     case SIGINT:
     case SIGQUIT:
         pass_on(s, s->stopping ? SIGQUIT : number);
+        if (!s->stopping)
+            s->kill_at_us = clock_mono_us() + (s->conf->shutdown_seconds + KILL_AFTER_S) * US_PER_S;
         s->stopping = true;
-        s->kill_at_us = clock_mono_us() + (s->conf->shutdown_seconds + KILL_AFTER_S) * US_PER_S;
         break;
     case SIGTSTP:
+        s->quiet = true;
+        pass_on(s, number);
+        break;
     case SIGUSR1:
         pass_on(s, number);
         break;
