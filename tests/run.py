@@ -110,7 +110,8 @@ def run_criterion(path, folder, results, settings=None):
     start = time.monotonic()
     before = (results.passed, results.failed)
     done = subprocess.run(
-        [path, f"--xml={report}"],
+        # Tests of a store share its database: one after the other.
+        [path, f"--xml={report}"] + (["--jobs", "1"] if settings else []),
         env={**os.environ, **(settings or {})},
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
