@@ -115,7 +115,8 @@ class Bench:
         return figures
 
     def latency(self, enqueue):
-        """Milliseconds from just before the enqueueing to the end of the no-op, one at a time."""
+        """Milliseconds from just before the enqueueing to the end of the no-op, one at a time; for
+        those with a row also to the claim, after which the handler begins."""
         self.redis.flushall()
         worker = self.worker(2, "ready", LOG_LEVEL="debug")
         begun = {}
@@ -131,8 +132,14 @@ class Bench:
             for line in worker.read_log()
             if line["event"] == "job_done"
         }
-        values = sorted((ended[job] - at) * 1000 for job, at in begun.items())
-        return {f"p{p}": values[len(values) * p // 100] for p in (50, 95, 99)}
+        claimed = {
+            str(job): at
+            for job, at in self.query("SELECT id, extract(epoch FROM started_at)::float8 FROM jobs")
+        }
+        return {
+            "end": percentiles((ended[job] - at) * 1000 for job, at in begun.items()),
+            "claim": percentiles((claimed[job] - begun[job]) * 1000 for job in claimed if job in begun),
+        }
 
     def add_fast(self, job):
         self.redis.xadd(STREAM, {"task": "till.tasks.noop", "id": job})
@@ -143,6 +150,12 @@ class Bench:
             f" ('{job}', 'till.tasks.noop', now())"
         )
         self.redis.xadd(STREAM, {"job": job})
+
+
+def percentiles(values):
+    """None of nothing."""
+    values = sorted(values)
+    return {f"p{p}": values[len(values) * p // 100] for p in (50, 95, 99)} if values else None
 
 
 def time_of(text):
@@ -176,9 +189,12 @@ def measure(bench, rounds):
         note("raw_jobs", bench.raw("raw_jobs", DURABLE_JOBS, RAW_JOBS_THREADS, 128))
         note("durable_1", bench.durable_drain(1))
         note("durable_2", bench.durable_drain(2))
-    note("latency_fast", bench.latency(bench.add_fast))
-    note("latency_durable", bench.latency(bench.add_durable))
-    return {name: median_of(figures) for name, figures in series.items()}
+    figures = {name: median_of(rounds) for name, rounds in series.items()}
+    bench.query("TRUNCATE jobs, job_errors")
+    figures["fast_end"] = bench.latency(bench.add_fast)["end"]
+    durable = bench.latency(bench.add_durable)
+    figures["durable_claim"], figures["durable_end"] = durable["claim"], durable["end"]
+    return figures
 
 
 def show(f):
@@ -190,10 +206,13 @@ def show(f):
     row("no-op fast jobs, 2 processes", f["fast_2"]["rate"], f["raw_redis"]["drain"])
     row("no-op durable jobs, 1 process", f["durable_1"]["rate"], f["raw_jobs"]["drain"])
     row("no-op durable jobs, 2 processes", f["durable_2"]["rate"], f["raw_jobs"]["drain"])
-    print(f"\n{'enqueue to end of a no-op, idle, ms':<44} {'p50':>10} {'p95':>10} {'p99':>10}")
-    for what in ("fast", "durable"):
-        values = f[f"latency_{what}"]
-        print(f"{what:<44} {values['p50']:>10.2f} {values['p95']:>10.2f} {values['p99']:>10.2f}")
+    print(f"\n{'one job at a time, idle, ms':<44} {'p50':>10} {'p95':>10} {'p99':>10}")
+    for what, name in (
+        ("fast: from before XADD to the end", "fast_end"),
+        ("durable: from before INSERT to the claim", "durable_claim"),
+        ("durable: from before INSERT to the end", "durable_end"),
+    ):
+        print(f"{what:<44} {f[name]['p50']:>10.2f} {f[name]['p95']:>10.2f} {f[name]['p99']:>10.2f}")
     print(f"\nmemory of a worker process after the drain: {f['durable_2']['memory']:.1f} MiB")
 
 
