@@ -68,6 +68,9 @@ enum gateway_outcome payment_judge(const struct gateway_answer *answer)
         return GATEWAY_DECLINED;
     if (answer->should_retry)
         return GATEWAY_RETRY;
+    /* The key was used with other parameters: that call may have charged. */
+    if (strcmp(answer->error_type, "idempotency_error") == 0)
+        return GATEWAY_RETRY;
     switch (answer->status) {
     case 400:
     case 404:

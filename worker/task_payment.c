@@ -188,11 +188,13 @@ static enum task_outcome look_up(struct task_run *run, const struct charge *char
     return settle(run, charge, &reply, e);
 }
 
-/* A stored 500 is replayed for as long as the gateway keeps the key; the charge behind it may have
- * been made all the same. From the fourth attempt on its own books are asked. */
+/* Answers that stay the same for as long as the gateway keeps the key, while the charge behind them
+ * may have been made: a stored 500 that is replayed, and a key that was first used with other
+ * parameters (by another version of this program). Then its own books are asked. */
 static bool is_stuck(const struct task_run *run, const struct gateway_reply *reply)
 {
-    return run->attempt >= 4 && reply->answer.status >= 500;
+    return (run->attempt >= 4 && reply->answer.status >= 500) ||
+           (reply->answer.status == 400 && strcmp(reply->error_type, "idempotency_error") == 0);
 }
 
 static enum task_outcome charge_card(struct task_run *run, const struct charge *charge,

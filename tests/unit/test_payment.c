@@ -95,6 +95,19 @@ Test(payment_judge, statuses_that_say_not_charged)
     }
 }
 
+/* The key was first used with other parameters: that call may have charged. */
+Test(payment_judge, a_key_of_another_request_does_not_tell)
+{
+    static const long statuses[] = {400, 409, 422};
+
+    for (size_t i = 0; i < COUNT_OF(statuses); i++) {
+        struct gateway_answer a = answer(statuses[i]);
+
+        a.error_type = "idempotency_error";
+        expect(&a, GATEWAY_RETRY);
+    }
+}
+
 /* A hold on the money, a status of tomorrow's API, none at all: not known to be uncharged. */
 Test(payment_judge, statuses_that_do_not_tell)
 {

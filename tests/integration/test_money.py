@@ -1,0 +1,174 @@
+"""What becomes of money in the rare cases: orders that close meanwhile, keys that the gateway may have
+forgotten, answers that hide a charge."""
+
+import json
+import urllib.parse
+import urllib.request
+
+import pytest
+
+from harness.gateway import SECRET_KEY
+from harness.wait import wait_for
+
+INTENTS = "/v1/payment_intents"
+
+
+@pytest.fixture
+def waiting(stack):
+    """A system without a worker, and a payment that waits for one."""
+    one = stack().start(workers=0)
+    shop = one.shop().sign_up()
+    order = shop.order((one.product(), 2))
+    return one, order, shop.pay(order["id"])
+
+
+def payment_of(one, payment):
+    return one.query("SELECT * FROM payments WHERE id = %s", payment["id"])[0]
+
+
+def order_status(one, order):
+    return one.value("SELECT order_status FROM orders WHERE id = %s", order["id"])
+
+
+def wait_payment(one, payment, status):
+    wait_for(lambda: payment_of(one, payment)["status"] == status, 15, f"the payment to be {status}")
+
+
+def intents_posted(one):
+    return [r for r in one.gateway.requests() if r["method"] == "POST" and r["path"] == INTENTS]
+
+
+def was_sent(one, payment, hours):
+    """As if the gateway had been called that long ago, and the worker had died."""
+    one.query(
+        "UPDATE payments SET status = 'processing', first_sent_at = now() - %s * interval '1 hour'"
+        " WHERE id = %s",
+        hours,
+        payment["id"],
+    )
+
+
+def charge_at_the_gateway(one, payment, **others):
+    """What the worker that died had sent; `others` as another version would have sent it."""
+    row = payment_of(one, payment)
+    form = {
+        "amount": int(row["amount"] * 100),
+        "currency": row["currency"],
+        "payment_method": row["payment_token"],
+        "confirm": "true",
+        "payment_method_types[0]": "card",
+        "metadata[order_id]": row["order_id"],
+        "metadata[payment_id]": payment["id"],
+        **others,
+    }
+    request = urllib.request.Request(
+        one.gateway.url + INTENTS,
+        urllib.parse.urlencode(form).encode(),
+        {"Authorization": f"Bearer {SECRET_KEY}", "Idempotency-Key": str(row["idempotency_key"])},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert json.load(answer)["status"] == "succeeded"
+
+
+def test_a_success_that_comes_for_a_cancelled_order_is_refunded(waiting):
+    one, order, payment = waiting
+    one.gateway.fault("hold_after", path=INTENTS)
+    one.start_worker()
+    wait_for(lambda: one.gateway.held(), 15, "the charge to be made and its answer held")
+    one.query("UPDATE orders SET order_status = 'cancelled' WHERE id = %s", order["id"])
+    one.gateway.release()
+
+    wait_payment(one, payment, "refunded")
+
+    assert order_status(one, order) == "cancelled"
+    (charge,) = one.gateway.charges()
+    assert charge["refunded"] and not one.gateway.effective_charges()
+    assert one.value("SELECT count(*) FROM jobs WHERE queue = 'mail'") == 0
+
+
+def test_an_order_that_closed_before_its_payment_began_is_not_charged(waiting):
+    one, order, payment = waiting
+    one.query("UPDATE orders SET order_status = 'expired' WHERE id = %s", order["id"])
+    one.start_worker()
+
+    wait_payment(one, payment, "failed")
+
+    assert payment_of(one, payment)["failure_code"] == "order_closed"
+    assert order_status(one, order) == "expired"
+    assert not intents_posted(one)
+
+
+def test_a_payment_older_than_its_key_is_looked_up_and_ends_failed_when_never_charged(waiting):
+    one, order, payment = waiting
+    was_sent(one, payment, hours=21)
+    one.start_worker()
+
+    wait_payment(one, payment, "failed")
+
+    assert payment_of(one, payment)["failure_code"] == "never_charged"
+    assert order_status(one, order) == "payment_failed"
+    assert not intents_posted(one), "it is never sent again"
+
+
+def test_a_payment_older_than_its_key_is_looked_up_and_ends_paid_when_charged(waiting):
+    one, order, payment = waiting
+    charge_at_the_gateway(one, payment)
+    was_sent(one, payment, hours=21)
+    one.start_worker()
+
+    wait_payment(one, payment, "succeeded")
+
+    assert order_status(one, order) == "paid"
+    assert len(intents_posted(one)) == 1, "the first one alone"
+    assert len(one.gateway.effective_charges()) == 1
+    states = one.query("SELECT to_status FROM payment_events ORDER BY id")
+    assert [row["to_status"] for row in states] == ["pending", "processing", "unknown", "succeeded"]
+
+
+def test_a_payment_younger_than_its_key_is_sent_again_under_it(waiting):
+    one, order, payment = waiting
+    charge_at_the_gateway(one, payment)
+    was_sent(one, payment, hours=19)
+    one.start_worker()
+
+    one.settle()
+
+    assert order_status(one, order) == "paid"
+    assert len({r["idempotency_key"] for r in intents_posted(one)}) == 1
+    assert len(intents_posted(one)) == 2 and len(one.gateway.effective_charges()) == 1
+
+
+def test_a_key_that_another_version_used_with_other_parameters_is_looked_up(waiting):
+    one, order, payment = waiting
+    charge_at_the_gateway(one, payment, description="an order")
+    was_sent(one, payment, hours=1)
+    one.start_worker()
+
+    one.settle()
+
+    assert order_status(one, order) == "paid"
+    assert len(one.gateway.effective_charges()) == 1
+
+
+def test_a_stored_500_that_hides_a_charge_is_found_out_by_looking_it_up(waiting):
+    one, order, _ = waiting
+    one.gateway.fault("status", status=500, when="after", path=INTENTS)
+    one.start_worker()
+
+    one.settle()
+
+    assert order_status(one, order) == "paid"
+    assert len(one.gateway.effective_charges()) == 1
+    assert all(r["status"] == 500 for r in intents_posted(one)), "the gateway repeats it for ever"
+
+
+def test_a_charge_of_another_amount_ends_unknown_and_calls_for_people(waiting):
+    one, order, payment = waiting
+    one.gateway.fault("wrong_amount", amount=1, path=INTENTS)
+    one.start_worker()
+
+    job = one.wait_job(payment["task_id"], "FAILURE")
+
+    assert payment_of(one, payment)["status"] == "unknown"
+    assert order_status(one, order) == "pending"
+    assert payment["id"] in job["error"]
