@@ -65,19 +65,6 @@ enum err_code queue_push(struct redis *redis, const struct queue_stream *stream,
     return rc;
 }
 
-enum err_code queue_push_fast(struct redis *redis, const struct queue_stream *stream,
-                              const struct uuid *id, const char *task, const char *args_json,
-                              const char *kwargs_json, struct err *e)
-{
-    const char *const words[] = {"XADD",    stream->key, "*",         "task", task,    "args",
-                                 args_json, "kwargs",    kwargs_json, "id",   id->text};
-    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
-
-    for (size_t i = 0; i < COUNT_OF(words); i++)
-        redis_add(&args, words[i]);
-    return redis_call(redis, &args, NULL, e);
-}
-
 /* Adds the ids of those entries that belong to `stream`; how many. */
 static size_t add_entries(struct redis_args *args, const struct queue_entry *entries, size_t count,
                           size_t stream)

@@ -41,11 +41,6 @@ const char *queue_priority_name(enum job_priority priority);
 enum err_code queue_push(struct redis *redis, const struct queue_stream *stream,
                          const struct uuid *ids, size_t count, struct err *e) MUST_CHECK;
 
-/* Puts a fast job into the stream, without a row. */
-enum err_code queue_push_fast(struct redis *redis, const struct queue_stream *stream,
-                              const struct uuid *id, const char *task, const char *args,
-                              const char *kwargs, struct err *e) MUST_CHECK;
-
 /* ---- workers ---- */
 
 /* What one stream entry says. Owned; queue_delivery_release() frees it. */

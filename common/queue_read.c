@@ -254,12 +254,21 @@ static enum err_code call_reading(struct redis *redis, const struct redis_args *
     return ERR_OK;
 }
 
-enum err_code queue_read(struct redis *redis, const struct queue_stream *streams, size_t count,
-                         const char *consumer, int max, int block_ms,
-                         struct queue_deliveries *ret_deliveries, struct err *e)
+/* What to read: new entries (">"), or one's own pending ones after an id. */
+struct reading {
+    const char *consumer;
+    const char *from;
+    int max;
+    int block_ms; /* 0: do not wait */
+};
+
+static enum err_code read_group(struct redis *redis, const struct queue_stream *streams,
+                                size_t count, const struct reading *reading,
+                                struct queue_deliveries *ret_deliveries, struct err *e)
 {
     AUTO_VALUE(redis_args_release) struct redis_args args = {0};
     AUTO(freeReplyObject) redisReply *reply = NULL;
+    bool is_new = strcmp(reading->from, ">") == 0;
     char max_text[24];
     char block_text[24];
     enum err_code rc;
@@ -267,18 +276,18 @@ enum err_code queue_read(struct redis *redis, const struct queue_stream *streams
     redis_add(&args, "XREADGROUP");
     redis_add(&args, "GROUP");
     redis_add(&args, QUEUE_GROUP);
-    redis_add(&args, consumer);
+    redis_add(&args, reading->consumer);
     redis_add(&args, "COUNT");
-    redis_add_number(&args, max, max_text);
-    if (block_ms > 0) {
+    redis_add_number(&args, reading->max, max_text);
+    if (reading->block_ms > 0) {
         redis_add(&args, "BLOCK");
-        redis_add_number(&args, block_ms, block_text);
+        redis_add_number(&args, reading->block_ms, block_text);
     }
     redis_add(&args, "STREAMS");
     for (size_t i = 0; i < count; i++)
         redis_add(&args, streams[i].key);
     for (size_t i = 0; i < count; i++)
-        redis_add(&args, ">");
+        redis_add(&args, reading->from);
     rc = call_reading(redis, &args, streams, count, &reply, e);
     if (rc)
         return rc;
@@ -286,35 +295,26 @@ enum err_code queue_read(struct redis *redis, const struct queue_stream *streams
         *ret_deliveries = (struct queue_deliveries){0};
         return ERR_OK;
     }
-    return decode_read(reply, streams, count, false, ret_deliveries, e);
+    return decode_read(reply, streams, count, !is_new, ret_deliveries, e);
+}
+
+enum err_code queue_read(struct redis *redis, const struct queue_stream *streams, size_t count,
+                         const char *consumer, int max, int block_ms,
+                         struct queue_deliveries *ret_deliveries, struct err *e)
+{
+    const struct reading reading = {
+        .consumer = consumer, .from = ">", .max = max, .block_ms = block_ms};
+
+    return read_group(redis, streams, count, &reading, ret_deliveries, e);
 }
 
 enum err_code queue_read_own(struct redis *redis, const struct queue_stream *streams, size_t stream,
                              const char *consumer, int max, const char *cursor,
                              struct queue_deliveries *ret_deliveries, struct err *e)
 {
-    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
-    AUTO(freeReplyObject) redisReply *reply = NULL;
-    char max_text[24];
-    enum err_code rc;
+    const struct reading reading = {.consumer = consumer, .from = cursor, .max = max};
+    enum err_code rc = read_group(redis, &streams[stream], 1, &reading, ret_deliveries, e);
 
-    redis_add(&args, "XREADGROUP");
-    redis_add(&args, "GROUP");
-    redis_add(&args, QUEUE_GROUP);
-    redis_add(&args, consumer);
-    redis_add(&args, "COUNT");
-    redis_add_number(&args, max, max_text);
-    redis_add(&args, "STREAMS");
-    redis_add(&args, streams[stream].key);
-    redis_add(&args, cursor);
-    rc = call_reading(redis, &args, &streams[stream], 1, &reply, e);
-    if (rc)
-        return rc;
-    if (!reply) {
-        *ret_deliveries = (struct queue_deliveries){0};
-        return ERR_OK;
-    }
-    rc = decode_read(reply, &streams[stream], 1, true, ret_deliveries, e);
     for (size_t i = 0; !rc && i < ret_deliveries->count; i++)
         ret_deliveries->items[i].stream = stream;
     return rc;

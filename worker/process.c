@@ -288,7 +288,8 @@ static void report(const struct process *process)
              L_INT("claiming", counts.claiming), L_INT("unacknowledged", counts.done),
              L_INT("succeeded", atomic_load(&process->succeeded)),
              L_INT("failed", atomic_load(&process->failed)),
-             L_INT("retried", atomic_load(&process->retried)));
+             L_INT("retried", atomic_load(&process->retried)),
+             L_INT("log_lines_dropped", log_dropped()));
 }
 
 static void quiet(struct crew *crew)
