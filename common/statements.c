@@ -20,7 +20,8 @@
     X(payments_run)                                                                                \
     X(products)                                                                                    \
     X(sessions)                                                                                    \
-    X(users)
+    X(users)                                                                                       \
+    X(worker_orders)
 
 #define X(store) extern const struct db_statements db_statements_##store;
 STORES(X)
