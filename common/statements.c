@@ -20,6 +20,7 @@
     X(payments_run)                                                                                \
     X(products)                                                                                    \
     X(sessions)                                                                                    \
+    X(trial)                                                                                       \
     X(users)                                                                                       \
     X(worker_orders)
 

@@ -247,6 +247,37 @@ void pool_make_ready(struct pool *pool, struct item **items, size_t count)
 
 /* ---- slots ---- */
 
+static bool takes_many(const struct item *item) { return item->task && item->task->run_many; }
+
+static struct item *begin(struct pool *pool, struct item *item, int64_t now_us)
+{
+    item->started_wall_us = now_us;
+    set_state(pool, item, ITEM_RUNNING);
+    return item;
+}
+
+/* For a task that takes many: the first one that waits, and all like it wherever they stand. One
+ * whose worker has died with it may end this one, too: it goes alone. */
+static size_t take_alike(struct pool *pool, struct item **items, size_t max, int64_t now_us)
+{
+    struct item *first = pool->lists[ITEM_WAITING].first;
+    const struct task *task = first->task;
+    struct item *next = first->next;
+    size_t count = 0;
+
+    if (max > (size_t)task->batch_max)
+        max = (size_t)task->batch_max;
+    if (first->delivery.taken_over)
+        max = 1;
+    items[count++] = begin(pool, first, now_us);
+    for (struct item *item = next; item && count < max; item = next) {
+        next = item->next;
+        if (item->task == task && !item->delivery.taken_over)
+            items[count++] = begin(pool, item, now_us);
+    }
+    return count;
+}
+
 /* How many this slot takes: one, or as many as are likely over within BATCH_GOAL_US. Sharing tiny
  * ones out to all slots would win nothing: what costs is the statement that settles them. */
 static size_t batch_size(struct pool *pool, size_t max)
@@ -256,6 +287,8 @@ static size_t batch_size(struct pool *pool, size_t max)
 
     for (const struct item *item = pool->lists[ITEM_WAITING].first; item && count < max;
          item = item->next) {
+        if (takes_many(item))
+            break;
         left_us -= expected_us(pool, item);
         if (left_us < 0)
             break;
@@ -274,14 +307,13 @@ size_t pool_take(struct pool *pool, struct item **items, size_t max)
     while (!pool->closed && count_of(pool, ITEM_WAITING) == 0)
         pthread_cond_wait(&pool->work, &pool->lock);
     pool->sleeping--;
-    max = pool->closed ? 0 : batch_size(pool, max);
     now_us = clock_wall_us();
-    while (count < max && pool->lists[ITEM_WAITING].first) {
-        struct item *item = pool->lists[ITEM_WAITING].first;
-
-        item->started_wall_us = now_us;
-        set_state(pool, item, ITEM_RUNNING);
-        items[count++] = item;
+    if (!pool->closed && takes_many(pool->lists[ITEM_WAITING].first)) {
+        count = take_alike(pool, items, max, now_us);
+    } else {
+        max = pool->closed ? 0 : batch_size(pool, max);
+        while (count < max && pool->lists[ITEM_WAITING].first)
+            items[count++] = begin(pool, pool->lists[ITEM_WAITING].first, now_us);
     }
     pthread_mutex_unlock(&pool->lock);
     return count;

@@ -45,14 +45,14 @@ static int64_t retry_delay_us(const struct settling *s, const struct task_run *r
 /* ---- success ---- */
 
 /* The jobs that this one added are committed; what cannot be pushed now, the scheduler delivers. */
-static void push_follow_ups(const struct settling *s, const struct task_run *run)
+static void push_follow_ups(struct redis *redis, const struct task_run *run)
 {
     for (int i = 0; i < run->follow_up_count; i++) {
         const struct job_ready *ready = &run->follow_ups[i];
         struct queue_stream stream = queue_stream_of(ready->queue, ready->priority);
         struct err e = {0};
 
-        if (ready->is_ready && queue_push(s->redis, &stream, &ready->id, 1, &e))
+        if (ready->is_ready && queue_push(redis, &stream, &ready->id, 1, &e))
             log_debug("push_failed", L_STR("pushed_job", ready->id.text), L_ERR(&e));
     }
 }
@@ -136,7 +136,7 @@ static bool settle_success(const struct settling *s, struct task_run *run, struc
     if (rc)
         return settle_failure(s, run, retry_delay_us(s, run, TASK_RETRY), e);
     atomic_fetch_add(&s->process->succeeded, 1);
-    push_follow_ups(s, run);
+    push_follow_ups(s->redis, run);
     return true;
 }
 
@@ -218,6 +218,77 @@ void settle_successes(struct process *process, struct db *db, struct batch *batc
             break; /* unacknowledged: others take them over */
     }
     release(batch);
+}
+
+/* ---- a batch in its own transaction ---- */
+
+/* The fences of all that is done; whether each is ours. */
+static enum err_code fence_many(struct task_batch *batch, bool *ret_all_ours, struct err *e)
+{
+    struct task_member *fenced[TASK_BATCH_MAX];
+    struct attempt attempts[TASK_BATCH_MAX];
+    const char *results[TASK_BATCH_MAX];
+    bool ours[TASK_BATCH_MAX];
+    size_t count = 0;
+    enum err_code rc;
+
+    *ret_all_ours = true;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct task_member *member = batch->members[i];
+
+        if (task_is_marked(member) || is_fast(member->item))
+            continue;
+        fenced[count] = member;
+        attempts[count] = attempt_of(member->item);
+        results[count++] = member->run.result;
+    }
+    rc = count > 0 ? jobs_succeed_many(batch->db, attempts, results, count, ours, e) : ERR_OK;
+    for (size_t i = 0; !rc && i < count; i++) {
+        fenced[i]->is_lost = !ours[i];
+        *ret_all_ours = *ret_all_ours && ours[i];
+    }
+    return rc;
+}
+
+static void note_many(struct process *process, struct redis *redis, const struct task_batch *batch)
+{
+    int64_t runtime_us = clock_mono_us() - batch->began_us;
+
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct task_member *member = batch->members[i];
+
+        if (task_is_marked(member))
+            continue;
+        *member->acknowledge = true;
+        atomic_fetch_add(&process->succeeded, 1);
+        push_follow_ups(redis, &member->run);
+        if (!is_fast(member->item))
+            log_info("job_done", L_STR("job_id", member->run.id.text),
+                     L_STR("task", member->item->job.task), L_INT("attempt", member->run.attempt),
+                     L_INT("runtime_us", runtime_us), L_INT("batch", batch->count));
+    }
+}
+
+enum many_end settle_many(struct process *process, struct redis *redis, struct task_batch *batch,
+                          struct err *e)
+{
+    bool all_ours = true;
+    bool sent = false;
+    enum err_code rc = task_batch_begin(batch, e);
+
+    if (!rc)
+        rc = fence_many(batch, &all_ours, e);
+    if (!rc && all_ours) {
+        sent = true;
+        rc = db_commit(&batch->tx, e);
+    }
+    db_rollback(&batch->tx);
+    if (rc)
+        return sent && !db_is_connected(batch->db) ? MANY_UNKNOWN : MANY_FAILED;
+    if (!all_ours)
+        return MANY_LOST;
+    note_many(process, redis, batch);
+    return MANY_DONE;
 }
 
 bool settle(const struct settling *settling, struct task_run *run, enum task_outcome outcome,

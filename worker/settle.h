@@ -45,6 +45,18 @@ struct batch {
 /* Writes and logs the successes, in one statement, each behind its own fence; empties the batch. */
 void settle_successes(struct process *process, struct db *db, struct batch *batch);
 
+enum many_end {
+    MANY_DONE,    /* committed; the members that are not marked are done */
+    MANY_LOST,    /* rolled back: some are not ours any more, member->is_lost */
+    MANY_FAILED,  /* rolled back: `e` says why */
+    MANY_UNKNOWN, /* no answer to the commit */
+};
+
+/* Settles what run_many() has done, in its transaction: the success of all members that are not
+ * marked, each behind its own fence. */
+enum many_end settle_many(struct process *process, struct redis *redis, struct task_batch *batch,
+                          struct err *e);
+
 /* An entry that is no job. The same meaning of the result. */
 bool settle_undecodable(const struct settling *settling);
 

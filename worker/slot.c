@@ -16,20 +16,13 @@
 #include "common/mem.h"
 #include "worker/gateway.h"
 #include "worker/mailer.h"
+#include "worker/run_many.h"
 #include "worker/settle.h"
 #include "worker/task.h"
 
 enum { SLOT_REDIS_TIMEOUT_MS = 3000, UNKNOWN_TASK_LIMIT_S = 60 };
 
-struct slot {
-    struct process *process;
-    struct db *db;
-    struct redis *redis;
-    struct gateway *gateway;
-    struct mailer *mailer;
-};
-
-static void set_log_context(const struct item *item, const struct task_run *run)
+void slot_set_log_context(const struct item *item, const struct task_run *run)
 {
     char attempt[16];
 
@@ -39,18 +32,21 @@ static void set_log_context(const struct item *item, const struct task_run *run)
     log_context_set("attempt", attempt);
 }
 
-static void clear_log_context(void)
+void slot_clear_log_context(void)
 {
     log_context_set("job_id", NULL);
     log_context_set("task", NULL);
     log_context_set("attempt", NULL);
 }
 
-/* Reads args and kwargs; both owned by the caller. Their size was judged when the job was accepted:
- * PostgreSQL gives them back with blanks, longer than they came. */
-static enum err_code decode(const char *args_text, const char *kwargs_text, json_t **ret_args,
-                            json_t **ret_kwargs, struct err *e)
+/* Their size was judged when the job was accepted: PostgreSQL gives them back with blanks, longer
+ * than they came. */
+enum err_code slot_decode(const struct item *item, json_t **ret_args, json_t **ret_kwargs,
+                          struct err *e)
 {
+    bool fast = item->delivery.kind == DELIVERY_FAST;
+    const char *args_text = fast ? item->delivery.args : item->job.args;
+    const char *kwargs_text = fast ? item->delivery.kwargs : item->job.kwargs;
     enum err_code rc = json_read(args_text, strlen(args_text), SIZE_MAX, ret_args, e);
 
     if (!rc)
@@ -62,8 +58,6 @@ static enum err_code decode(const char *args_text, const char *kwargs_text, json
 
 static enum task_outcome call(const struct settling *s, struct task_run *run, struct err *e)
 {
-    const struct item *item = s->item;
-    bool fast = item->delivery.kind == DELIVERY_FAST;
     AUTO(json_decref) json_t *args = NULL;
     AUTO(json_decref) json_t *kwargs = NULL;
     enum task_outcome outcome;
@@ -73,8 +67,7 @@ static enum task_outcome call(const struct settling *s, struct task_run *run, st
         (void)err_set(e, ERR_UNAVAILABLE, "this worker does not know the task");
         return TASK_RETRY;
     }
-    if (decode(fast ? item->delivery.args : item->job.args,
-               fast ? item->delivery.kwargs : item->job.kwargs, &args, &kwargs, e))
+    if (slot_decode(s->item, &args, &kwargs, e))
         return TASK_FAIL;
     run->args = args;
     run->kwargs = kwargs;
@@ -91,15 +84,14 @@ static int max_attempts_of(const struct item *item)
     return item->task ? item->task->max_attempts : JOB_DEFAULT_ATTEMPTS;
 }
 
-static struct task_run begin_run(const struct slot *slot, const struct settling *s)
+struct task_run slot_begin_run(const struct slot *slot, struct item *item)
 {
-    struct item *item = s->item;
     bool fast = item->delivery.kind == DELIVERY_FAST;
     int64_t now_us = clock_mono_us();
-    int soft_s = s->task ? s->task->soft_limit_s : UNKNOWN_TASK_LIMIT_S;
+    int soft_s = item->task ? item->task->soft_limit_s : UNKNOWN_TASK_LIMIT_S;
 
-    if (s->task)
-        atomic_store(&item->killed_at_us, now_us + s->task->hard_limit_s * US_PER_S);
+    if (item->task)
+        atomic_store(&item->killed_at_us, now_us + item->task->hard_limit_s * US_PER_S);
     return (struct task_run){
         .id = fast ? item->delivery.id : item->job.id,
         .attempt = fast ? 1 : item->job.attempt,
@@ -134,14 +126,14 @@ static void log_done(const struct settling *s, int64_t runtime_us)
 static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, struct batch *batch,
                        bool *ret_acknowledge)
 {
-    struct task_run run = begin_run(slot, s);
+    struct task_run run = slot_begin_run(slot, s->item);
     int64_t began_us = clock_mono_us();
     int64_t runtime_us;
     struct err e = {0};
     enum task_outcome outcome;
     bool deferrable;
 
-    set_log_context(s->item, &run);
+    slot_set_log_context(s->item, &run);
     outcome = call(s, &run, &e);
     /* The limit is the task's. Settling has none: it waits for PostgreSQL, and so may a batch. */
     atomic_store(&s->item->killed_at_us, 0);
@@ -161,7 +153,8 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
     }
     db_rollback(&run.tx);
     mem_free(run.result);
-    clear_log_context();
+    mem_free(run.follow_ups);
+    slot_clear_log_context();
     return runtime_us;
 }
 
@@ -223,8 +216,12 @@ void *slot_main(void *process)
     /* The first job should not pay for it. Where it fails, the first job finds out. */
     if (db_connect(slot.db, &e))
         log_debug("slot_not_connected", L_ERR(&e));
-    while ((count = pool_take(slot.process->pool, items, SLOT_BATCH_MAX)) > 0)
-        run_batch(&slot, items, count);
+    while ((count = pool_take(slot.process->pool, items, SLOT_BATCH_MAX)) > 0) {
+        if (items[0]->task && items[0]->task->run_many)
+            run_many(&slot, items, count);
+        else
+            run_batch(&slot, items, count);
+    }
     mailer_close(slot.mailer);
     gateway_close(slot.gateway);
     redis_close(slot.redis);

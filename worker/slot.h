@@ -1,13 +1,40 @@
 /* SPDX-License-Identifier: MIT
  *
- * A slot: the thread that runs jobs, one at a time, with connections of its own.
+ * A slot: the thread that runs jobs, one at a time (or a batch of a task that takes many), with
+ * connections of its own.
  */
 #ifndef WORKER_SLOT_H
 #define WORKER_SLOT_H
 
+#include <jansson.h>
+
+#include "common/db.h"
+#include "common/err.h"
+#include "common/redis.h"
 #include "worker/process.h"
+#include "worker/task.h"
 
 /* Body of the thread; `process` is a struct process. Ends when the pool is closed. */
 void *slot_main(void *process);
+
+/* What a slot runs jobs with; its own. */
+struct slot {
+    struct process *process;
+    struct db *db;
+    struct redis *redis;
+    struct gateway *gateway;
+    struct mailer *mailer;
+};
+
+/* What a job runs with, but its arguments. Its hard time limit begins to count. */
+struct task_run slot_begin_run(const struct slot *slot, struct item *item);
+
+/* Reads args and kwargs of a job; both are owned by the caller, also after an error. */
+enum err_code slot_decode(const struct item *item, json_t **ret_args, json_t **ret_kwargs,
+                          struct err *e) MUST_CHECK;
+
+/* Log lines of this thread carry the job from here on. */
+void slot_set_log_context(const struct item *item, const struct task_run *run);
+void slot_clear_log_context(void);
 
 #endif

@@ -4,7 +4,11 @@
  */
 #include "worker/task.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 #include "common/clock.h"
+#include "common/mem.h"
 
 const char *task_arg_text(const struct task_run *run, size_t index)
 {
@@ -24,6 +28,8 @@ bool task_arg_int(const struct task_run *run, size_t index, int64_t min, int64_t
 
 enum err_code task_begin(struct task_run *run, struct err *e)
 {
+    if (run->batch)
+        return task_batch_begin(run->batch, e);
     return run->tx.db ? ERR_OK : db_begin(run->db, &run->tx, e);
 }
 
@@ -33,6 +39,8 @@ enum err_code task_enqueue(struct task_run *run, const struct job_new *job, stru
 
     if (run->follow_up_count == TASK_FOLLOW_UPS_MAX)
         return err_set(e, ERR_INTERNAL, "a task adds at most %d jobs", TASK_FOLLOW_UPS_MAX);
+    if (!run->follow_ups)
+        run->follow_ups = mem_array(TASK_FOLLOW_UPS_MAX, sizeof run->follow_ups[0]);
     rc = jobs_insert(run->db, job, &run->follow_ups[run->follow_up_count], e);
     if (!rc)
         run->follow_up_count++;
@@ -44,4 +52,27 @@ int64_t task_time_left_us(const struct task_run *run) { return run->deadline_us 
 enum task_outcome task_outcome_of(const struct err *e)
 {
     return err_is_transient(e->code) ? TASK_RETRY : TASK_FAIL;
+}
+
+void task_mark(struct task_member *member, enum task_outcome outcome, enum err_code code,
+               const char *format, ...)
+{
+    char text[sizeof member->error.text];
+    va_list args;
+
+    if (outcome == TASK_DONE || task_is_marked(member))
+        return;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    member->outcome = outcome;
+    (void)err_set(&member->error, code, "%s", text);
+    member->had_no_effect = !member->run.batch->tx.db;
+}
+
+bool task_is_marked(const struct task_member *member) { return member->outcome != TASK_DONE; }
+
+enum err_code task_batch_begin(struct task_batch *batch, struct err *e)
+{
+    return batch->tx.db ? ERR_OK : db_begin(batch->db, &batch->tx, e);
 }

@@ -58,8 +58,45 @@ struct task_run {
 
     /* Private to task.c and settle.c: */
     struct db_tx tx;
-    struct job_ready follow_ups[TASK_FOLLOW_UPS_MAX];
+    struct job_ready *follow_ups; /* owned; NULL before the first */
     int follow_up_count;
+    struct task_batch *batch; /* of a member of one */
+};
+
+/* One job of a batch. */
+struct task_member {
+    struct task_run run; /* as for run(); its transaction is the batch's */
+
+    /* Private to task.c and run_many.c: */
+    enum task_outcome outcome; /* task_mark() */
+    struct err error;
+    bool had_no_effect; /* it was marked before the transaction began */
+    bool is_lost;       /* another has taken it over */
+    bool is_settled;
+    struct item *item;
+    bool *acknowledge;
+    json_t *args;
+    json_t *kwargs;
+};
+
+enum { TASK_BATCH_MAX = 128 };
+
+/* What a run_many() works with: between 1 and the task's batch_max jobs. */
+struct task_batch {
+    struct task_member *const *members;
+    size_t count;
+    int64_t deadline_us; /* monotonic: the soft limit of all of them together */
+    const struct conf *conf;
+    struct db *db;
+    struct gateway *gateway;
+    struct mailer *mailer;
+
+    /* Set by the task: */
+    int64_t retry_after_us; /* with TASK_RETRY for the batch as a whole */
+
+    /* Private to task.c, run_many.c and settle.c: */
+    struct db_tx tx;
+    int64_t began_us; /* monotonic */
 };
 
 struct task {
@@ -70,7 +107,10 @@ struct task {
     int soft_limit_s; /* run->deadline_us */
     int hard_limit_s; /* past it the process is killed and the attempt counts */
     int retry_max_s;  /* longest backoff; 0: TILL_RETRY_MAX_SECONDS */
+    /* One of the two: */
     enum task_outcome (*run)(struct task_run *run, struct err *e);
+    enum task_outcome (*run_many)(struct task_batch *batch, struct err *e);
+    int batch_max; /* jobs that run_many() gets at once, at most TASK_BATCH_MAX */
 };
 
 /* The argument at `index`, or kwargs' member `name`; NULL or false when it is not of that type. */
@@ -86,6 +126,40 @@ enum err_code task_enqueue(struct task_run *run, const struct job_new *job,
                            struct err *e) MUST_CHECK;
 
 int64_t task_time_left_us(const struct task_run *run);
+
+/* ---- many at once: run_many() ----
+ *
+ * Gets the jobs of its task that wait, decides about all of them, and writes their effects by
+ * statements over arrays, in one transaction. TASK_DONE commits it together with the success of
+ * every member, each behind its own fence.
+ *
+ *   for each member: read its arguments; what is wrong: task_mark(member, TASK_FAIL, ...)
+ *   if (task_batch_begin(batch, e) || things_mark_many(batch->db, ..., e))
+ *       return task_outcome_of(e);
+ *   return TASK_DONE;
+ *
+ * It is called again, with fewer members, until each one has its end: without those that it has
+ * marked once the transaction had begun, since an effect of theirs may stand in it, and without
+ * those that are another's by now; and after a failure with one half, then the other, so that the
+ * one that fails is found. So nothing may be remembered between calls, and what is outside the
+ * database has to be idempotent, as for run().
+ *
+ * What it returns is meant for the batch:
+ *   TASK_DONE   all members but the marked ones are done
+ *   TASK_RETRY  before task_batch_begin(): what all of them need is away; all are tried again later
+ *               after it: one of them went wrong, find it
+ *   TASK_FAIL   one of them went wrong, find it
+ *
+ * Limits of time are for one call. A job whose worker has died in it runs alone the next time. */
+
+/* This member is not done. Leave it out of what is written; it is settled by itself. The first mark
+ * wins. */
+void task_mark(struct task_member *member, enum task_outcome outcome, enum err_code code,
+               const char *format, ...) __attribute__((format(printf, 4, 5)));
+bool task_is_marked(const struct task_member *member);
+
+/* Opens the transaction of the batch. */
+enum err_code task_batch_begin(struct task_batch *batch, struct err *e) MUST_CHECK;
 
 /* TASK_RETRY for what may pass (a server away, a time-out), TASK_FAIL for the rest. */
 enum task_outcome task_outcome_of(const struct err *e);

@@ -15,7 +15,9 @@
     X(noop)                                                                                        \
     X(sleep)                                                                                       \
     X(fail)                                                                                        \
-    X(crash)
+    X(crash)                                                                                       \
+    X(tally)                                                                                       \
+    X(tally_many)
 
 #define X(name) extern const struct task task_##name;
 TASKS(X)

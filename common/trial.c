@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Counters for trying and measuring; see trial.h.
+ */
+#include "common/trial.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/buf.h"
+#include "common/statements.h"
+
+enum { COUNT, ENTER, COUNT_MANY, ENTER_MANY };
+enum { ARRAY_MAX = 1024 * 1024 };
+
+static const struct db_stmt statements[] = {
+    [COUNT] = {"trial_count", "UPDATE trial_counters SET total = total + $2 WHERE id = $1", 2},
+    [ENTER] = {"trial_enter",
+               "INSERT INTO trial_entries (job_id, counter, amount) VALUES ($1, $2, $3)", 3},
+    /* Several batches at once meet at the same counters: all of them lock in the same order. */
+    [COUNT_MANY] = {"trial_count_many",
+                    "WITH given AS ("
+                    " SELECT counter, sum(amount) AS amount"
+                    " FROM unnest($1::int[], $2::int[]) AS g(counter, amount) GROUP BY counter"
+                    "), held AS ("
+                    " SELECT c.id, g.amount FROM given g JOIN trial_counters c ON c.id = g.counter"
+                    " ORDER BY c.id FOR NO KEY UPDATE OF c"
+                    "), counted AS ("
+                    " UPDATE trial_counters c SET total = c.total + h.amount"
+                    " FROM held h WHERE c.id = h.id RETURNING c.id"
+                    ") SELECT counter FROM given WHERE counter NOT IN (SELECT id FROM counted)",
+                    2},
+    [ENTER_MANY] = {"trial_enter_many",
+                    "INSERT INTO trial_entries (job_id, counter, amount)"
+                    " SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[])",
+                    3},
+};
+
+DB_STATEMENTS(trial, statements);
+
+enum err_code trial_add(struct db *db, const struct trial_tally *tally, struct err *e)
+{
+    int64_t touched = 0;
+    enum err_code rc = db_exec(db, &statements[COUNT],
+                               DB_ARGS(DB_INT(tally->counter), DB_INT(tally->amount)), &touched, e);
+
+    if (!rc && touched == 0)
+        rc = err_set(e, ERR_NOT_FOUND, "there is no counter %" PRId64, tally->counter);
+    if (!rc)
+        rc = db_exec(
+            db, &statements[ENTER],
+            DB_ARGS(DB_TEXT(tally->job.text), DB_INT(tally->counter), DB_INT(tally->amount)), NULL,
+            e);
+    return rc;
+}
+
+static void add_number(struct buf *array, int64_t number)
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof text, "%" PRId64, number);
+    db_array_add(array, text);
+}
+
+static bool mark_missing(const struct db_result *missing, const struct trial_tally *tallies,
+                         size_t count, bool *ret_missing)
+{
+    for (size_t i = 0; i < count; i++) {
+        ret_missing[i] = false;
+        for (int row = 0; row < db_rows(missing) && !ret_missing[i]; row++)
+            ret_missing[i] = db_int(missing, row, 0) == tallies[i].counter;
+    }
+    return db_rows(missing) > 0;
+}
+
+enum err_code trial_add_many(struct db *db, const struct trial_tally *tallies, size_t count,
+                             bool *ret_missing, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *missing = NULL;
+    AUTO_VALUE(buf_release) struct buf jobs;
+    AUTO_VALUE(buf_release) struct buf counters;
+    AUTO_VALUE(buf_release) struct buf amounts;
+    enum err_code rc;
+
+    buf_init(&jobs, ARRAY_MAX);
+    buf_init(&counters, ARRAY_MAX);
+    buf_init(&amounts, ARRAY_MAX);
+    for (size_t i = 0; i < count; i++) {
+        db_array_add(&jobs, tallies[i].job.text);
+        add_number(&counters, tallies[i].counter);
+        add_number(&amounts, tallies[i].amount);
+    }
+    db_array_end(&jobs);
+    db_array_end(&counters);
+    db_array_end(&amounts);
+    rc = db_query(db, &statements[COUNT_MANY],
+                  DB_ARGS(DB_TEXT(counters.data), DB_TEXT(amounts.data)), &missing, e);
+    if (rc || mark_missing(missing, tallies, count, ret_missing))
+        return rc;
+    return db_exec(db, &statements[ENTER_MANY],
+                   DB_ARGS(DB_TEXT(jobs.data), DB_TEXT(counters.data), DB_TEXT(amounts.data)), NULL,
+                   e);
+}
