@@ -17,8 +17,8 @@ static const char *const state_names[] = {
 
 #define TO(state) (1u << JOB_##state)
 
-/* Row: from; bits: to. The trigger jobs_transition in sql/0003_jobs.sql says the same. STARTED to
- * STARTED is a takeover: a new attempt, no new state. */
+/* Row: from; bits: to. The trigger jobs_transition in sql/0007_hot_claims.sql says the same.
+ * STARTED to STARTED is a takeover: a new attempt, no new state. */
 static const unsigned legal_moves[JOB_STATE_COUNT] = {
     [JOB_PENDING] = TO(STARTED) | TO(FAILURE) | TO(REVOKED),
     [JOB_RETRY] = TO(STARTED) | TO(PENDING) | TO(FAILURE) | TO(REVOKED),

@@ -36,7 +36,7 @@ enum { ARRAY_MAX = 4 * 1024 * 1024 };
 
 /* $1 task, $2 queue, $3 beginning of the error, $4 until, $5 at most */
 #define DEAD                                                                                       \
-    "ARRAY(SELECT id FROM jobs WHERE state = 'FAILURE'"                                            \
+    "ARRAY(SELECT id FROM jobs WHERE listed_state = 'FAILURE'"                                     \
     " AND finished_at <= to_timestamp($4::bigint / 1000000.0)"                                     \
     " AND ($1::text IS NULL OR task = $1) AND ($2::text IS NULL OR queue = $2)"                    \
     " AND ($3::text IS NULL OR starts_with(error, $3))"
@@ -44,8 +44,8 @@ enum { ARRAY_MAX = 4 * 1024 * 1024 };
 
 #define PURGED                                                                                     \
     "UPDATE jobs SET state = 'REVOKED', finished_at = now(), error = 'purged from its queue'"      \
-    " WHERE id = ANY (ARRAY(SELECT id FROM jobs WHERE queue = $1 AND state IN ('PENDING', "        \
-    "'RETRY')"
+    " WHERE id = ANY (ARRAY(SELECT id FROM jobs WHERE queue = $1 AND finished_at IS NULL"          \
+    " AND state IN ('PENDING', 'RETRY')"
 
 static const struct db_stmt statements[] = {
     /* An attempt that is cut off leaves its error, like every one that does not end in success. */
@@ -76,11 +76,13 @@ static const struct db_stmt statements[] = {
                           5},
     [DELETE_MATCHING] = {"jobs_delete_matching",
                          "DELETE FROM jobs WHERE id = ANY (" DEAD OLDEST ")", 5},
-    [PURGE_READY] = {"jobs_purge_ready",
-                     PURGED " AND enqueued_at <= to_timestamp($2::bigint / 1000000.0)"
-                            " ORDER BY priority, enqueued_at LIMIT $3"
-                            " FOR NO KEY UPDATE SKIP LOCKED))",
-                     3},
+    [PURGE_READY] =
+        {"jobs_purge_ready",
+         PURGED
+         " AND enqueued_at IS NOT NULL AND enqueued_at <= to_timestamp($2::bigint / 1000000.0)"
+         " ORDER BY priority, enqueued_at LIMIT $3"
+         " FOR NO KEY UPDATE SKIP LOCKED))",
+         3},
     [PURGE_SCHEDULED] = {"jobs_purge_scheduled",
                          PURGED " AND enqueued_at IS NULL"
                                 " AND created_at <= to_timestamp($2::bigint / 1000000.0)"

@@ -15,8 +15,9 @@ enum { COUNT, TOTAL, QUEUES, TASKS, WORKERS };
 #define BOUND "20001"
 _Static_assert(JOBS_COUNT_MAX == 20000, "BOUND is one more, as text");
 
-#define WAITING "enqueued_at IS NOT NULL AND state IN ('PENDING', 'RETRY')"
-#define DUE "enqueued_at IS NULL AND state IN ('PENDING', 'RETRY')"
+#define OPEN "enqueued_at IS NOT NULL AND finished_at IS NULL"
+#define WAITING OPEN " AND state IN ('PENDING', 'RETRY')"
+#define DUE "enqueued_at IS NULL AND finished_at IS NULL"
 
 /* The distinct values of an index's first column, one probe each: a loose index scan. */
 #define DISTINCT_OF(name, column, condition)                                                       \
@@ -24,16 +25,18 @@ _Static_assert(JOBS_COUNT_MAX == 20000, "BOUND is one more, as text");
          " UNION ALL SELECT (SELECT " column " FROM jobs WHERE " condition " AND " column          \
          " > v ORDER BY " column " LIMIT 1) FROM " name " WHERE v IS NOT NULL)"
 
-#define READY_QUEUES DISTINCT_OF("ready", "queue", WAITING)
+#define READY_QUEUES DISTINCT_OF("ready", "queue", OPEN)
 #define SEEN_TASKS DISTINCT_OF("seen", "task", "true")
 
 static const struct db_stmt statements[] = {
     [COUNT] = {"jobs_count",
-               "SELECT s, (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = s AND state IN"
-               " ('PENDING', 'RETRY', 'FAILURE', 'REVOKED') ORDER BY id DESC LIMIT " BOUND ") x)"
-               " FROM unnest('{PENDING,RETRY,FAILURE,REVOKED}'::job_state[]) s UNION ALL"
-               " SELECT 'STARTED', count(*) FROM (SELECT 1 FROM jobs WHERE state = 'STARTED'"
-               " ORDER BY worker LIMIT " BOUND ") x",
+               "SELECT s, (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE listed_state = s"
+               " AND listed_state IS NOT NULL ORDER BY id DESC LIMIT " BOUND ") x)"
+               " FROM unnest('{RETRY,FAILURE,REVOKED}'::job_state[]) s"
+               " UNION ALL SELECT 'STARTED', (SELECT count(*) FROM started_jobs)"
+               " UNION ALL SELECT 'PENDING', count(*) FROM (SELECT 1 FROM jobs"
+               " WHERE finished_at IS NULL AND state = 'PENDING' ORDER BY id DESC LIMIT " BOUND
+               ") x",
                0},
     [TOTAL] = {"jobs_total",
                "SELECT greatest(c.reltuples, 0)::bigint, x.total, x.success FROM pg_class c,"
@@ -45,10 +48,9 @@ static const struct db_stmt statements[] = {
                 "WITH RECURSIVE " READY_QUEUES ","
                 " due AS (SELECT queue, count(*) AS n FROM (SELECT queue FROM jobs WHERE " DUE
                 " ORDER BY scheduled_at LIMIT " BOUND ") x GROUP BY queue),"
-                " started AS (SELECT queue, count(*) AS n FROM (SELECT queue FROM jobs"
-                " WHERE state = 'STARTED' ORDER BY worker LIMIT " BOUND ") x GROUP BY queue),"
+                " started AS (SELECT queue, count(*) AS n FROM started_jobs GROUP BY queue),"
                 " dead AS (SELECT queue, count(*) AS n FROM (SELECT queue FROM jobs"
-                " WHERE state = 'FAILURE' ORDER BY finished_at DESC LIMIT " BOUND ") x"
+                " WHERE listed_state = 'FAILURE' ORDER BY finished_at DESC LIMIT " BOUND ") x"
                 " GROUP BY queue),"
                 " names AS (SELECT queue FROM tasks UNION SELECT v FROM ready"
                 " WHERE v IS NOT NULL UNION SELECT queue FROM due"
@@ -73,9 +75,7 @@ static const struct db_stmt statements[] = {
                " UNION SELECT name FROM tasks ORDER BY 1",
                0},
     [WORKERS] = {"jobs_workers",
-                 "SELECT worker, count(*) FROM (SELECT worker FROM jobs WHERE state = 'STARTED'"
-                 " ORDER BY worker LIMIT " BOUND ") x GROUP BY worker ORDER BY worker",
-                 0},
+                 "SELECT worker, count(*) FROM started_jobs GROUP BY worker ORDER BY worker", 0},
 };
 
 DB_STATEMENTS(jobs_figures, statements);

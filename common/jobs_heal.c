@@ -14,25 +14,25 @@ enum { TAKE_DUE, NEXT_DUE, WAITING_STREAMS, TAKE_LOST, BUSY_WORKERS, TAKE_ORPHAN
 static const struct db_stmt statements[] = {
     [TAKE_DUE] = {"jobs_take_due",
                   "UPDATE jobs SET enqueued_at = now() WHERE id = ANY (ARRAY("
-                  " SELECT id FROM jobs WHERE enqueued_at IS NULL AND state IN ('PENDING', 'RETRY')"
+                  " SELECT id FROM jobs WHERE enqueued_at IS NULL AND finished_at IS NULL"
                   " AND scheduled_at <= now() ORDER BY scheduled_at LIMIT $1"
                   " FOR NO KEY UPDATE SKIP LOCKED)) RETURNING id, queue, priority",
                   1},
     [NEXT_DUE] = {"jobs_next_due",
                   "SELECT greatest(0, (extract(epoch FROM min(scheduled_at) - clock_timestamp())"
                   " * 1000000)::bigint) FROM jobs"
-                  " WHERE enqueued_at IS NULL AND state IN ('PENDING', 'RETRY')",
+                  " WHERE enqueued_at IS NULL AND finished_at IS NULL",
                   0},
     /* A loose index scan: one step for each queue and priority, however many rows wait. */
     [WAITING_STREAMS] = {"jobs_waiting_streams",
                          "WITH RECURSIVE streams AS ("
                          " (SELECT queue, priority FROM jobs"
-                         "  WHERE enqueued_at IS NOT NULL AND state IN ('PENDING', 'RETRY')"
+                         "  WHERE enqueued_at IS NOT NULL AND finished_at IS NULL"
                          "  ORDER BY queue, priority LIMIT 1)"
                          " UNION ALL"
                          " SELECT n.queue, n.priority FROM streams s, LATERAL ("
                          "  SELECT queue, priority FROM jobs"
-                         "  WHERE enqueued_at IS NOT NULL AND state IN ('PENDING', 'RETRY')"
+                         "  WHERE enqueued_at IS NOT NULL AND finished_at IS NULL"
                          "  AND (queue, priority) > (s.queue, s.priority)"
                          "  ORDER BY queue, priority LIMIT 1) n"
                          ") SELECT '', queue, priority FROM streams",
@@ -40,20 +40,22 @@ static const struct db_stmt statements[] = {
     [TAKE_LOST] = {"jobs_take_lost",
                    "UPDATE jobs SET enqueued_at = now() WHERE id = ANY (ARRAY("
                    " SELECT id FROM jobs WHERE queue = $1 AND priority = $2"
-                   " AND enqueued_at IS NOT NULL AND state IN ('PENDING', 'RETRY')"
+                   " AND enqueued_at IS NOT NULL AND finished_at IS NULL"
+                   " AND state IN ('PENDING', 'RETRY')"
                    " AND enqueued_at < to_timestamp($3::bigint / 1000000.0)"
                    " ORDER BY enqueued_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED))"
                    " RETURNING id, queue, priority",
                    4},
     [BUSY_WORKERS] = {"jobs_busy_workers",
-                      "SELECT DISTINCT worker FROM jobs WHERE state = 'STARTED'"
-                      " AND started_at < now() - $1::bigint * interval '1 microsecond'",
+                      "SELECT DISTINCT worker FROM started_jobs"
+                      " WHERE started_at < now() - $1::bigint * interval '1 microsecond'",
                       1},
     [TAKE_ORPHANS] =
         {"jobs_take_orphans",
          "WITH orphans AS ("
          " SELECT id, attempt, max_attempts, worker, started_at FROM jobs"
-         " WHERE state = 'STARTED' AND worker = $1 AND id <> ALL ($4::uuid[])"
+         " WHERE id IN (SELECT id FROM started_jobs WHERE worker = $1)"
+         " AND state = 'STARTED' AND worker = $1 AND id <> ALL ($4::uuid[])"
          " AND started_at < now() - $2::bigint * interval '1 microsecond'"
          " ORDER BY id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED"
          "), kept AS ("

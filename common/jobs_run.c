@@ -13,17 +13,32 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { CLAIM, SUCCEED, SUCCEED_MANY, FAIL, GIVE_BACK, BURY, ADOPT };
+enum { CLAIM_WAITING, CLAIM_REST, SUCCEED, SUCCEED_MANY, FAIL, GIVE_BACK, BURY, ADOPT };
 enum { ARRAY_MAX = 4 * 1024 * 1024, ERROR_MAX = 8 * 1024 };
 
+/* What a claim returns, of rows `j` that were delivered by entry `g.entry`. */
+#define CLAIMED(entry)                                                                             \
+    " RETURNING j.id, " entry ", j.state, j.task, j.queue, j.priority, j.attempt,"                 \
+    " j.max_attempts, j.args, j.kwargs, (extract(epoch FROM j.created_at) * 1000000)::bigint"
+
 static const struct db_stmt statements[] = {
-    /* Three ways into a claim: the row waits; or it is STARTED by the very delivery that was taken
-     * over from a dead worker; or by this worker's own, in a claim whose answer was lost. Rows are
-     * locked in the order of their ids. An attempt that was cut off leaves its error, and a job
-     * without attempts left is FAILURE from here. The same job delivered twice in one batch is
-     * claimed once; a claim made again counts no second attempt. */
-    [CLAIM] =
-        {"jobs_claim",
+    /* What nearly every delivery is: a row that waits. One pass over the primary key, and no column
+     * of an index changes. */
+    [CLAIM_WAITING] = {"jobs_claim_waiting",
+                       "UPDATE jobs j SET state = 'STARTED', attempt = j.attempt + 1, worker = $3,"
+                       " delivery = g.entry, started_at = now()"
+                       " FROM unnest($1::uuid[], $2::text[]) AS g(id, entry)"
+                       " WHERE j.id = g.id AND j.state IN ('PENDING', 'RETRY')"
+                       " AND j.enqueued_at IS NOT NULL AND j.attempt < j.max_attempts" CLAIMED(
+                           "g.entry"),
+                       3},
+    /* The rest. Three ways into a claim: the row waits; or it is STARTED by the very delivery that
+     * was taken over from a dead worker; or by this worker's own, in a claim whose answer was lost.
+     * Rows are locked in the order of their ids. An attempt that was cut off leaves its error, and
+     * a job without attempts left is FAILURE from here. The same job delivered twice in one batch
+     * is claimed once; a claim made again counts no second attempt. */
+    [CLAIM_REST] =
+        {"jobs_claim_rest",
          "WITH given AS ("
          " SELECT DISTINCT ON (id) id, entry, taken_over"
          " FROM unnest($1::uuid[], $2::text[], $3::bool[]) AS g(id, entry, taken_over)"
@@ -53,21 +68,17 @@ static const struct db_stmt statements[] = {
          " error = CASE WHEN h.runs THEN j.error ELSE"
          " coalesce(CASE WHEN h.state <> 'STARTED' THEN j.error END,"
          " 'the worker died or lost its lease during the last attempt') END"
-         " FROM decided h WHERE j.id = h.id"
-         " RETURNING j.id, h.entry, j.state, j.task, j.queue, j.priority, j.attempt,"
-         " j.max_attempts, j.args, j.kwargs, (extract(epoch FROM j.created_at) * 1000000)::bigint",
+         " FROM decided h WHERE j.id = h.id" CLAIMED("h.entry"),
          5},
-    /* The fence compares the state as text: with the state itself PostgreSQL may walk the partial
-     * index jobs_started, which it believes to be empty, instead of the primary key. */
     [SUCCEED] = {"jobs_succeed",
                  "UPDATE jobs SET state = 'SUCCESS', finished_at = now(), result = $3::jsonb,"
-                 " error = NULL WHERE id = $1 AND attempt = $2 AND state::text = 'STARTED'",
+                 " error = NULL WHERE id = $1 AND attempt = $2 AND state = 'STARTED'",
                  3},
     [SUCCEED_MANY] = {"jobs_succeed_many",
                       "UPDATE jobs j SET state = 'SUCCESS', finished_at = now(),"
                       " result = nullif(g.result, '')::jsonb, error = NULL"
                       " FROM unnest($1::uuid[], $2::int[], $3::text[]) AS g(id, attempt, result)"
-                      " WHERE j.id = g.id AND j.attempt = g.attempt AND j.state::text = 'STARTED'"
+                      " WHERE j.id = g.id AND j.attempt = g.attempt AND j.state = 'STARTED'"
                       " RETURNING j.id",
                       3},
     [FAIL] = {"jobs_fail",
@@ -78,7 +89,7 @@ static const struct db_stmt statements[] = {
               " scheduled_at = CASE WHEN $3::bigint < 0 THEN scheduled_at"
               "  ELSE now() + $3::bigint * interval '1 microsecond' END,"
               " enqueued_at = CASE WHEN $3::bigint < 0 THEN enqueued_at END"
-              " WHERE id = $1 AND attempt = $2 AND state::text = 'STARTED'"
+              " WHERE id = $1 AND attempt = $2 AND state = 'STARTED'"
               " RETURNING id, attempt, worker, started_at"
               ") INSERT INTO job_errors (job_id, attempt, worker, started_at, error, detail)"
               " SELECT id, attempt, worker, started_at, $4, $5 FROM failed",
@@ -87,7 +98,7 @@ static const struct db_stmt statements[] = {
                    "UPDATE jobs j SET state = 'PENDING', enqueued_at = now(),"
                    " max_attempts = j.max_attempts + 1"
                    " FROM unnest($1::uuid[], $2::int[]) AS g(id, attempt)"
-                   " WHERE j.id = g.id AND j.attempt = g.attempt AND j.state::text = 'STARTED'"
+                   " WHERE j.id = g.id AND j.attempt = g.attempt AND j.state = 'STARTED'"
                    " RETURNING j.id",
                    2},
     [BURY] = {"jobs_bury_undecodable",
@@ -143,44 +154,102 @@ static int find_claimed(const struct db_result *rows, const struct queue_deliver
     return -1;
 }
 
+/* The deliveries of a claim as array parameters; with `without`, those alone that are not there. */
+struct claim_arrays {
+    struct buf ids;
+    struct buf entries;
+    struct buf taken_over;
+    size_t count;
+};
+
+static void claim_arrays_init(struct claim_arrays *arrays, const struct queue_delivery *deliveries,
+                              size_t count, const struct db_result *without)
+{
+    *arrays = (struct claim_arrays){.count = 0};
+    buf_init(&arrays->ids, ARRAY_MAX);
+    buf_init(&arrays->entries, ARRAY_MAX);
+    buf_init(&arrays->taken_over, ARRAY_MAX);
+    for (size_t i = 0; i < count; i++) {
+        if (without && find_claimed(without, &deliveries[i]) >= 0)
+            continue;
+        db_array_add(&arrays->ids, deliveries[i].id.text);
+        db_array_add(&arrays->entries, deliveries[i].entry);
+        db_array_add(&arrays->taken_over, deliveries[i].taken_over ? "t" : "f");
+        arrays->count++;
+    }
+    db_array_end(&arrays->ids);
+    db_array_end(&arrays->entries);
+    db_array_end(&arrays->taken_over);
+}
+
+static void claim_arrays_release(struct claim_arrays *arrays)
+{
+    buf_release(&arrays->ids);
+    buf_release(&arrays->entries);
+    buf_release(&arrays->taken_over);
+}
+
+static enum err_code claim_waiting(struct db *db, const char *worker,
+                                   const struct queue_delivery *deliveries, size_t count,
+                                   struct db_result **ret_rows, struct err *e)
+{
+    AUTO_VALUE(claim_arrays_release) struct claim_arrays arrays = {.count = 0};
+
+    claim_arrays_init(&arrays, deliveries, count, NULL);
+    return db_query(
+        db, &statements[CLAIM_WAITING],
+        DB_ARGS(DB_TEXT(arrays.ids.data), DB_TEXT(arrays.entries.data), DB_TEXT(worker)), ret_rows,
+        e);
+}
+
+/* Those that claim_waiting() did not get; no rows at all when it got them all. */
+static enum err_code claim_rest(struct db *db, const char *worker,
+                                const struct queue_delivery *deliveries, size_t count, bool retried,
+                                const struct db_result *got, struct db_result **ret_rows,
+                                struct err *e)
+{
+    AUTO_VALUE(claim_arrays_release) struct claim_arrays arrays = {.count = 0};
+
+    if ((size_t)db_rows(got) == count)
+        return ERR_OK;
+    claim_arrays_init(&arrays, deliveries, count, got);
+    return db_query(db, &statements[CLAIM_REST],
+                    DB_ARGS(DB_TEXT(arrays.ids.data), DB_TEXT(arrays.entries.data),
+                            DB_TEXT(arrays.taken_over.data), DB_TEXT(worker), DB_BOOL(retried)),
+                    ret_rows, e);
+}
+
+static void read_claim(const struct db_result *rows, const struct queue_delivery *delivery,
+                       struct claim *claim)
+{
+    int row = rows ? find_claimed(rows, delivery) : -1;
+
+    if (row < 0)
+        return;
+    if (strcmp(db_text(rows, row, 2), "STARTED") != 0) {
+        claim->result = CLAIM_DEAD;
+        return;
+    }
+    claim->result = CLAIM_RUN;
+    fill_job(rows, row, &delivery->id, &claim->job);
+}
+
 enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_delivery *deliveries,
                          size_t count, bool retried, struct claim *claims, struct err *e)
 {
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    AUTO_VALUE(buf_release) struct buf ids;
-    AUTO_VALUE(buf_release) struct buf entries;
-    AUTO_VALUE(buf_release) struct buf taken_over;
-    enum err_code rc;
+    AUTO(db_result_free) struct db_result *waiting = NULL;
+    AUTO(db_result_free) struct db_result *rest = NULL;
+    enum err_code rc = claim_waiting(db, worker, deliveries, count, &waiting, e);
 
-    buf_init(&ids, ARRAY_MAX);
-    buf_init(&entries, ARRAY_MAX);
-    buf_init(&taken_over, ARRAY_MAX);
-    for (size_t i = 0; i < count; i++) {
-        db_array_add(&ids, deliveries[i].id.text);
-        db_array_add(&entries, deliveries[i].entry);
-        db_array_add(&taken_over, deliveries[i].taken_over ? "t" : "f");
-    }
-    db_array_end(&ids);
-    db_array_end(&entries);
-    db_array_end(&taken_over);
-    rc = db_query(db, &statements[CLAIM],
-                  DB_ARGS(DB_TEXT(ids.data), DB_TEXT(entries.data), DB_TEXT(taken_over.data),
-                          DB_TEXT(worker), DB_BOOL(retried)),
-                  &rows, e);
+    if (!rc)
+        rc = claim_rest(db, worker, deliveries, count, retried, waiting, &rest, e);
     if (rc)
         return rc;
     for (size_t i = 0; i < count; i++) {
-        int row = find_claimed(rows, &deliveries[i]);
-
         claims[i] = (struct claim){.result = CLAIM_DROP};
-        if (row < 0)
-            continue;
-        if (strcmp(db_text(rows, row, 2), "STARTED") != 0) {
-            claims[i].result = CLAIM_DEAD;
-            continue;
-        }
-        claims[i].result = CLAIM_RUN;
-        fill_job(rows, row, &deliveries[i].id, &claims[i].job);
+        read_claim(waiting, &deliveries[i], &claims[i]);
+        if (claims[i].result == CLAIM_DROP)
+            read_claim(rest, &deliveries[i], &claims[i]);
     }
     return ERR_OK;
 }

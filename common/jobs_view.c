@@ -46,12 +46,12 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "PREVIEW has it as text");
 #define OF_TASK "SELECT * FROM jobs WHERE task = $4 AND "
 /* The subquery hides the state from the planner, which would otherwise take jobs_dead and sort. */
 #define OF_STATE                                                                                   \
-    "SELECT * FROM jobs WHERE state = (SELECT $7::job_state)"                                      \
-    " AND state IN ('PENDING', 'RETRY', 'FAILURE', 'REVOKED') AND "
-/* As many as there are slots of workers: small. The inner order is that of the index. */
-#define STARTED                                                                                    \
-    "SELECT * FROM (SELECT * FROM jobs WHERE state = 'STARTED' ORDER BY worker LIMIT " WINDOW      \
-    ") s WHERE "
+    "SELECT * FROM jobs WHERE listed_state = (SELECT $7::job_state)"                               \
+    " AND listed_state IS NOT NULL AND "
+/* Nearly all that is unfinished is PENDING; the rest is chosen away with the filters. */
+#define PENDING "SELECT * FROM jobs WHERE finished_at IS NULL AND "
+/* As many as the workers hold: few. */
+#define STARTED "SELECT * FROM jobs WHERE id IN (SELECT id FROM started_jobs) AND "
 
 /* What is skipped by the offset is not made into columns: hence the subquery. */
 #define CHOSEN(source, ids, order)                                                                 \
@@ -79,21 +79,24 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "PREVIEW has it as text");
     }
 _Static_assert(JOBS_BY_NAME == 2 && JOBS_BY_STARTED_DOWN == 7, "SORTED has the orders as numbers");
 
-enum source { FROM_ALL, FROM_TASK, FROM_STATE, FROM_STARTED, SOURCE_COUNT };
+enum source { FROM_ALL, FROM_TASK, FROM_STATE, FROM_PENDING, FROM_STARTED, SOURCE_COUNT };
 enum { DOWN = 0, UP = SOURCE_COUNT, SORT = 2 * SOURCE_COUNT, FIND = 3 * SOURCE_COUNT, FAILURES };
 
 static const struct db_stmt statements[] = {
     [DOWN + FROM_ALL] = LIST("all", ALL, IDS_DOWN, "id DESC"),
     [DOWN + FROM_TASK] = LIST("task", OF_TASK, IDS_DOWN, "id DESC"),
     [DOWN + FROM_STATE] = LIST("state", OF_STATE, IDS_DOWN, "id DESC"),
+    [DOWN + FROM_PENDING] = LIST("pending", PENDING, IDS_DOWN, "id DESC"),
     [DOWN + FROM_STARTED] = LIST("started", STARTED, IDS_DOWN, "id DESC"),
     [UP + FROM_ALL] = LIST("all_up", ALL, IDS_UP, "id"),
     [UP + FROM_TASK] = LIST("task_up", OF_TASK, IDS_UP, "id"),
     [UP + FROM_STATE] = LIST("state_up", OF_STATE, IDS_UP, "id"),
+    [UP + FROM_PENDING] = LIST("pending_up", PENDING, IDS_UP, "id"),
     [UP + FROM_STARTED] = LIST("started_up", STARTED, IDS_UP, "id"),
     [SORT + FROM_ALL] = SORTED("all", ALL),
     [SORT + FROM_TASK] = SORTED("task", OF_TASK),
     [SORT + FROM_STATE] = SORTED("state", OF_STATE),
+    [SORT + FROM_PENDING] = SORTED("pending", PENDING),
     [SORT + FROM_STARTED] = SORTED("started", STARTED),
     [FIND] = {"jobs_find",
               "SELECT " COMMON_COLUMNS
@@ -201,6 +204,8 @@ static enum source choose_source(const struct jobs_filter *filter)
 {
     if (filter->state == JOB_STARTED)
         return FROM_STARTED;
+    if (filter->state == JOB_PENDING)
+        return FROM_PENDING;
     if (filter->state != JOBS_ANY_STATE && filter->state != JOB_SUCCESS)
         return FROM_STATE;
     return none_if_empty(filter->task) ? FROM_TASK : FROM_ALL;
