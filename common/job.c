@@ -34,6 +34,8 @@ void job_release(struct job *job)
     mem_free(job->queue);
     mem_free(job->args);
     mem_free(job->kwargs);
+    mem_free(job->headers);
+    mem_free(job->traceparent);
     *job = (struct job){0};
 }
 

@@ -31,6 +31,14 @@ enum { JOB_STATE_COUNT = JOB_REVOKED + 1 };
 enum job_priority { JOB_PRIORITY_HIGH, JOB_PRIORITY_NORMAL, JOB_PRIORITY_LOW };
 enum { JOB_PRIORITY_COUNT = 3 };
 
+/* When the unique key of a new job is held by an unfinished one. */
+enum job_conflict {
+    JOB_CONFLICT_KEEP,    /* that one stays as it is */
+    JOB_CONFLICT_REPLACE, /* it becomes the new one while it waits; while it runs, it gives the key
+                             up, ends with this attempt, and the new one is added */
+    JOB_CONFLICT_REFUSE,  /* ERR_CONFLICT, which names it */
+};
+
 enum {
     JOB_NAME_MAX = 200,        /* of a task or a queue, bytes */
     JOB_ARGS_MAX = 256 * 1024, /* JSON text of args or kwargs, bytes */
@@ -47,8 +55,10 @@ struct job {
     enum job_priority priority;
     int attempt; /* 1 is the first; the fence of everything this attempt writes */
     int max_attempts;
-    char *args;   /* JSON array */
-    char *kwargs; /* JSON object */
+    char *args;        /* JSON array */
+    char *kwargs;      /* JSON object */
+    char *headers;     /* JSON object of texts, or NULL */
+    char *traceparent; /* or NULL */
     int64_t created_us;
 };
 

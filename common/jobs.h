@@ -20,12 +20,26 @@
 struct job_new {
     struct uuid id; /* empty text: one is made */
     const char *task;
-    const char *queue;          /* NULL: as the task declares, else JOB_DEFAULT_QUEUE */
-    enum job_priority priority; /* zero is high: set it */
-    const char *args;           /* JSON array; NULL: [] */
-    const char *kwargs;         /* JSON object; NULL: {} */
-    int max_attempts;           /* 0: as the task declares, else JOB_DEFAULT_ATTEMPTS */
-    int64_t scheduled_us;       /* wall time before which it does not run; 0: now */
+    const char *queue;             /* NULL: as the task declares, else JOB_DEFAULT_QUEUE */
+    enum job_priority priority;    /* zero is high: set it */
+    const char *args;              /* JSON array; NULL: [] */
+    const char *kwargs;            /* JSON object; NULL: {} */
+    int max_attempts;              /* 0: as the task declares, else JOB_DEFAULT_ATTEMPTS */
+    int64_t scheduled_us;          /* wall time before which it does not run; 0: now */
+    int64_t expires_us;            /* wall time after which no attempt begins; 0: none */
+    const char *headers;           /* JSON object of texts, see job_options.h; NULL: none */
+    const char *traceparent;       /* W3C Trace Context; NULL: none */
+    int64_t retention_s;           /* kept for this long when finished; 0: as the task declares */
+    const char *unique_key;        /* at most one unfinished job has it; NULL: none */
+    int64_t unique_ttl_s;          /* how long the job may hold the key; 0: until it is finished */
+    enum job_conflict on_conflict; /* with `unique_key`: when another job holds it */
+};
+
+/* What became of a job that was to be inserted. */
+enum job_outcome {
+    JOB_ADDED,
+    JOB_KEPT,     /* another holds its unique key: that one's id; nothing was inserted */
+    JOB_REPLACED, /* the same, and that one, which waits, now says what the new one said */
 };
 
 /* Where a job that is ready has to be pushed. */
@@ -33,11 +47,12 @@ struct job_ready {
     struct uuid id;
     char queue[JOB_NAME_MAX + 1];
     enum job_priority priority;
-    bool is_ready; /* false: scheduled for later, nothing to push */
+    bool is_ready; /* false: scheduled for later, or kept as it was: nothing to push */
+    enum job_outcome outcome;
 };
 
-/* Inserts in the caller's transaction (or alone). ERR_INVALID for a bad name or JSON, ERR_CONFLICT
- * when the id exists. */
+/* Inserts in the caller's transaction (or alone). ERR_INVALID for a bad name, JSON or option,
+ * ERR_CONFLICT when the id exists, or the unique key is held and `on_conflict` refuses that. */
 enum err_code jobs_insert(struct db *db, const struct job_new *new_job, struct job_ready *ret_ready,
                           struct err *e) MUST_CHECK;
 
@@ -46,7 +61,8 @@ enum {
     JOBS_INSERT_BYTES = 16 * 1024 * 1024, /* of args, and of kwargs, in one statement */
 };
 
-/* Whether jobs_insert() would accept these names and this JSON: ERR_INVALID when not. No I/O. */
+/* Whether jobs_insert() would accept these names, JSON and options: ERR_INVALID when not. No I/O.
+ */
 enum err_code jobs_check(const struct job_new *new_job, struct err *e) MUST_CHECK;
 
 /* Inserts up to JOBS_INSERT_MAX jobs in one statement, all or none, by the rules of jobs_insert();
@@ -55,8 +71,9 @@ enum err_code jobs_check(const struct job_new *new_job, struct err *e) MUST_CHEC
 enum err_code jobs_insert_many(struct db *db, const struct job_new *jobs, size_t count,
                                struct job_ready *ret_ready, struct err *e) MUST_CHECK;
 
-/* Declares what the workers can run (upsert into `tasks`). */
+/* Declares what the workers can run (upsert into `tasks`). `retention_s` 0: as the settings say. */
 enum err_code jobs_declare_task(struct db *db, const char *name, const char *queue,
-                                int max_attempts, bool fast, struct err *e) MUST_CHECK;
+                                int max_attempts, bool fast, int64_t retention_s,
+                                struct err *e) MUST_CHECK;
 
 #endif

@@ -346,7 +346,7 @@ static enum err_code introduce(struct fetch *fetch, struct err *e)
 
     for (size_t i = 0; !rc && !fetch->is_known && i < tasks_count; i++)
         rc = jobs_declare_task(fetch->db, tasks[i]->name, tasks[i]->queue, tasks[i]->max_attempts,
-                               tasks[i]->fast, e);
+                               tasks[i]->fast, tasks[i]->retention_s, e);
     fetch->is_known = !rc;
     return rc;
 }

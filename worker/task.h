@@ -107,6 +107,7 @@ struct task {
     int soft_limit_s; /* run->deadline_us */
     int hard_limit_s; /* past it the process is killed and the attempt counts */
     int retry_max_s;  /* longest backoff; 0: TILL_RETRY_MAX_SECONDS */
+    int retention_s;  /* how long finished jobs are kept; 0: TILL_RETENTION_SECONDS */
     /* One of the two: */
     enum task_outcome (*run)(struct task_run *run, struct err *e);
     enum task_outcome (*run_many)(struct task_batch *batch, struct err *e);

@@ -1,0 +1,236 @@
+-- What an enqueue may say besides task, arguments and time: a unique key, an expiry, headers and a
+-- trace, and how long the finished row is kept. All of it is NULL for a job that says nothing, which
+-- costs nothing; and no index here names a column that a claim changes.
+
+ALTER TABLE jobs
+    ADD COLUMN unique_key text,           -- held until the job is finished, or until ...
+    ADD COLUMN unique_until timestamptz,  -- ... this time, when it is given
+    ADD COLUMN expires_at timestamptz,    -- an attempt that has not begun by then never does
+    ADD COLUMN headers jsonb,             -- object of texts
+    ADD COLUMN traceparent text,          -- W3C Trace Context, version 00
+    ADD COLUMN retention_s integer;       -- kept for this long when finished; NULL: as the task says
+ALTER TABLE tasks ADD COLUMN retention_s integer; -- NULL: as the settings say
+
+-- At most one unfinished job holds a key, whoever inserts it.
+CREATE UNIQUE INDEX jobs_unique_key ON jobs (unique_key)
+    WHERE unique_key IS NOT NULL AND finished_at IS NULL;
+CREATE INDEX jobs_expires ON jobs (expires_at)
+    WHERE expires_at IS NOT NULL AND finished_at IS NULL;
+
+-- What is wrong with these options, or NULL. The same rules and words as jobs_check() in
+-- common/jobs.c. Versions of a traceparent above 00 are for those who can write them anew as 00.
+CREATE FUNCTION job_options_problem(
+    unique_key text, headers jsonb, traceparent text, retention_s bigint,
+    expires_at timestamptz, scheduled_at timestamptz
+) RETURNS text LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    entries bigint;
+    bytes bigint;
+    other text;
+BEGIN
+    IF octet_length(unique_key) NOT BETWEEN 1 AND 200
+        OR unique_key ~ E'[\\u0001-\\u001f\\u007f-\\u009f]' THEN
+        RETURN 'unique_key is 1 to 200 bytes of printable text';
+    END IF;
+    IF NOT isfinite(expires_at) THEN
+        RETURN format('expires_at must be a time, not %s', expires_at);
+    END IF;
+    IF expires_at <= scheduled_at THEN
+        RETURN 'a job that expires before its time comes would never run';
+    END IF;
+    IF retention_s NOT BETWEEN 1 AND 315360000 THEN
+        RETURN 'the retention of a job is 1 second to 10 years';
+    END IF;
+    IF traceparent !~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$' THEN
+        RETURN format('"%s" is no traceparent', left(traceparent, 60));
+    END IF;
+    IF jsonb_typeof(headers) <> 'object' THEN
+        RETURN format('headers of a job must be a JSON object, not %s', jsonb_typeof(headers));
+    END IF;
+    IF headers IS NOT NULL THEN
+        SELECT count(*), sum(octet_length(key) + octet_length(value #>> '{}')),
+            min(key) FILTER (WHERE jsonb_typeof(value) <> 'string')
+        INTO entries, bytes, other FROM jsonb_each(headers);
+        IF other IS NOT NULL THEN
+            RETURN format('header "%s" of a job must be a text', left(other, 60));
+        END IF;
+        SELECT min(key) INTO other FROM jsonb_object_keys(headers) key
+        WHERE key !~ '^[A-Za-z0-9_.-]+$' OR length(key) > 200;
+        IF other IS NOT NULL THEN
+            RETURN format('"%s" is no name of a header', left(other, 60));
+        END IF;
+        IF entries > 32 OR bytes > 8192 THEN
+            RETURN 'headers of a job are at most 32, and at most 8192 bytes together';
+        END IF;
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION check_job_options() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    problem text := job_options_problem(NEW.unique_key, NEW.headers, NEW.traceparent,
+        NEW.retention_s, NEW.expires_at, NULL);
+BEGIN
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION '%', problem USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER jobs_options_check
+    BEFORE INSERT OR UPDATE OF unique_key, headers, traceparent, retention_s, expires_at ON jobs
+    FOR EACH ROW WHEN (NEW.unique_key IS NOT NULL OR NEW.headers IS NOT NULL
+        OR NEW.traceparent IS NOT NULL OR NEW.retention_s IS NOT NULL OR NEW.expires_at IS NOT NULL)
+    EXECUTE FUNCTION check_job_options();
+
+-- For whoever has met a key at an INSERT ... ON CONFLICT DO NOTHING: who holds it, and what follows.
+-- 'kept': `holder` has it. 'replace': `holder` has it, waits, and is locked until the transaction
+-- ends. 'again': the key is free now, insert once more.
+CREATE FUNCTION resolve_unique_key(wanted text, on_conflict text, OUT holder uuid, OUT outcome text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    held record;
+BEGIN
+    outcome := 'again';
+    SELECT id, state, unique_until INTO held FROM jobs
+    WHERE unique_key = wanted AND finished_at IS NULL;
+    IF held.id IS NOT NULL AND held.unique_until <= clock_timestamp() THEN
+        UPDATE jobs SET unique_key = NULL, unique_until = NULL
+        WHERE id = held.id AND unique_key = wanted AND unique_until <= clock_timestamp();
+    ELSIF held.id IS NOT NULL AND on_conflict <> 'replace' THEN
+        holder := held.id;
+        outcome := 'kept';
+    ELSIF held.id IS NOT NULL THEN
+        SELECT id, state INTO held FROM jobs
+        WHERE unique_key = wanted AND finished_at IS NULL FOR NO KEY UPDATE;
+        IF held.state = 'STARTED' THEN
+            -- It goes on with what it has read, without the key and without another attempt: what
+            -- is new runs after it, or beside it.
+            UPDATE jobs SET unique_key = NULL, unique_until = NULL, max_attempts = attempt
+            WHERE id = held.id;
+        ELSIF held.id IS NOT NULL THEN
+            holder := held.id;
+            outcome := 'replace';
+        END IF;
+    END IF;
+END $$;
+
+-- SELECT till_enqueue('mail.send', '[42]', unique_key => 'mail 42', expires_at => now() + '1 hour');
+-- NULL in any place but the task is what leaving it out is: queue and attempts then come from the
+-- task's declaration. The same rules and limits as jobs_insert() in common/jobs.c.
+DROP FUNCTION till_enqueue(text, jsonb, jsonb, text, integer, timestamptz, integer, uuid);
+CREATE FUNCTION till_enqueue(
+    task text,
+    args jsonb DEFAULT NULL,
+    kwargs jsonb DEFAULT NULL,
+    queue text DEFAULT NULL,
+    priority integer DEFAULT NULL,
+    scheduled_at timestamptz DEFAULT NULL,
+    max_attempts integer DEFAULT NULL,
+    id uuid DEFAULT NULL,
+    expires_at timestamptz DEFAULT NULL,
+    headers jsonb DEFAULT NULL,
+    traceparent text DEFAULT NULL,
+    retention interval DEFAULT NULL,
+    unique_key text DEFAULT NULL,
+    unique_ttl interval DEFAULT NULL,
+    on_conflict text DEFAULT NULL
+) RETURNS uuid LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    name_form CONSTANT text := '^[A-Za-z0-9_.-]+$';
+    json_max CONSTANT integer := 256 * 1024;
+    keeps_s CONSTANT bigint := ceil(extract(epoch FROM till_enqueue.retention));
+    problem text;
+    job jobs;
+    met record;
+BEGIN
+    problem := CASE
+        WHEN till_enqueue.task IS NULL THEN 'the name of a task must be given'
+        WHEN till_enqueue.task !~ name_form OR length(till_enqueue.task) > 200 THEN
+            format('"%s" is no name of a task', left(till_enqueue.task, 40))
+        WHEN till_enqueue.queue !~ name_form OR length(till_enqueue.queue) > 200 THEN
+            format('"%s" is no name of a queue', left(till_enqueue.queue, 40))
+        WHEN jsonb_typeof(till_enqueue.args) <> 'array' THEN
+            format('args of a job must be a JSON array, not %s', jsonb_typeof(till_enqueue.args))
+        WHEN jsonb_typeof(till_enqueue.kwargs) <> 'object' THEN
+            format('kwargs of a job must be a JSON object, not %s', jsonb_typeof(till_enqueue.kwargs))
+        WHEN octet_length(till_enqueue.args::text) > json_max THEN
+            format('args of a job must be at most %s bytes', json_max)
+        WHEN octet_length(till_enqueue.kwargs::text) > json_max THEN
+            format('kwargs of a job must be at most %s bytes', json_max)
+        WHEN till_enqueue.priority NOT BETWEEN 0 AND 2 THEN
+            format('priority is 0 (high), 1 (normal) or 2 (low), not %s', till_enqueue.priority)
+        WHEN till_enqueue.max_attempts < 1 THEN
+            format('max_attempts is at least 1, not %s', till_enqueue.max_attempts)
+        WHEN NOT isfinite(till_enqueue.scheduled_at) THEN
+            format('scheduled_at must be a time, not %s', till_enqueue.scheduled_at)
+        WHEN till_enqueue.unique_key IS NULL AND
+            (till_enqueue.unique_ttl IS NOT NULL OR till_enqueue.on_conflict IS NOT NULL) THEN
+            'unique_ttl and on_conflict belong to a unique_key'
+        WHEN till_enqueue.unique_ttl NOT BETWEEN interval '1 second' AND interval '10 years' THEN
+            'unique_ttl is 1 second to 10 years'
+        WHEN till_enqueue.on_conflict NOT IN ('keep', 'replace', 'refuse') THEN
+            format('on_conflict is keep, replace or refuse, not "%s"', left(till_enqueue.on_conflict, 40))
+    END;
+    -- A version that is not known yet is understood as far as version 00 goes (W3C, 2.2.5).
+    IF till_enqueue.traceparent ~ '^(?!00|ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}($|-)' THEN
+        till_enqueue.traceparent := '00' || substr(till_enqueue.traceparent, 3, 53);
+    END IF;
+    problem := coalesce(problem, job_options_problem(till_enqueue.unique_key, till_enqueue.headers,
+        till_enqueue.traceparent, keeps_s, till_enqueue.expires_at, till_enqueue.scheduled_at));
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION '%', problem USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    job.id := coalesce(till_enqueue.id, new_job_id());
+    job.task := till_enqueue.task;
+    SELECT coalesce(till_enqueue.queue, t.queue, 'default'),
+        coalesce(till_enqueue.max_attempts, t.max_attempts, 10)
+    INTO job.queue, job.max_attempts
+    FROM (SELECT 1) one LEFT JOIN tasks t ON t.name = till_enqueue.task;
+    job.priority := coalesce(till_enqueue.priority, 1);
+    job.args := coalesce(till_enqueue.args, '[]');
+    job.kwargs := coalesce(till_enqueue.kwargs, '{}');
+    job.scheduled_at := coalesce(till_enqueue.scheduled_at, now());
+    job.expires_at := till_enqueue.expires_at;
+    job.headers := till_enqueue.headers;
+    job.traceparent := till_enqueue.traceparent;
+    job.retention_s := keeps_s;
+    job.unique_key := till_enqueue.unique_key;
+    job.unique_until := clock_timestamp() + till_enqueue.unique_ttl;
+
+    IF job.unique_key IS NULL THEN
+        INSERT INTO jobs (id, task, queue, priority, args, kwargs, max_attempts, scheduled_at,
+            expires_at, headers, traceparent, retention_s)
+        VALUES (job.id, job.task, job.queue, job.priority, job.args, job.kwargs, job.max_attempts,
+            job.scheduled_at, job.expires_at, job.headers, job.traceparent, job.retention_s);
+        RETURN job.id;
+    END IF;
+    LOOP
+        INSERT INTO jobs (id, task, queue, priority, args, kwargs, max_attempts, scheduled_at,
+            expires_at, headers, traceparent, retention_s, unique_key, unique_until)
+        VALUES (job.id, job.task, job.queue, job.priority, job.args, job.kwargs, job.max_attempts,
+            job.scheduled_at, job.expires_at, job.headers, job.traceparent, job.retention_s,
+            job.unique_key, job.unique_until)
+        ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND finished_at IS NULL DO NOTHING;
+        IF FOUND THEN
+            RETURN job.id;
+        END IF;
+        SELECT * INTO met FROM resolve_unique_key(job.unique_key, coalesce(till_enqueue.on_conflict, 'keep'));
+        IF met.outcome = 'kept' AND till_enqueue.on_conflict = 'refuse' THEN
+            RAISE EXCEPTION 'unique key "%" is held by job %', job.unique_key, met.holder
+                USING ERRCODE = 'unique_violation', CONSTRAINT = 'jobs_unique_key';
+        END IF;
+        IF met.outcome = 'replace' THEN
+            UPDATE jobs j SET task = job.task, queue = job.queue, priority = job.priority,
+                args = job.args, kwargs = job.kwargs, max_attempts = j.attempt + job.max_attempts,
+                state = 'PENDING', scheduled_at = job.scheduled_at, enqueued_at = NULL,
+                expires_at = job.expires_at, headers = job.headers, traceparent = job.traceparent,
+                retention_s = job.retention_s, unique_until = job.unique_until
+            WHERE j.id = met.holder;
+        END IF;
+        IF met.outcome <> 'again' THEN
+            RETURN met.holder;
+        END IF;
+    END LOOP;
+END $$;
