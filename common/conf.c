@@ -75,7 +75,7 @@ static const struct setting settings[] = {
      PROGRAM_WORKER | PROGRAM_SCHEDULER | PROGRAM_DASHBOARD | PROGRAM_CLI,
      "a worker silent for this long has lost its jobs to others"},
     {"TILL_QUEUES", "queues", TEXT(queues), "payments,mail,default", 0, 0, false, PROGRAM_WORKER,
-     "queues to work on, comma separated, most urgent first"},
+     "queues to work on: a,b,c in strict order, or a=6,b=3,c=1 by weight"},
     {"TILL_RETRY_BASE_MS", "retry-base-ms", INT(retry_base_ms), "2000", 1, 3600000, false,
      PROGRAM_WORKER, "wait before the second attempt; doubles from there, with jitter"},
     {"TILL_RETRY_MAX_SECONDS", "retry-max-seconds", INT(retry_max_seconds), "3600", 1, 86400, false,
@@ -375,39 +375,6 @@ static enum err_code set_value(struct conf *conf, const struct setting *setting,
     return rc;
 }
 
-static bool is_placeholder(const char *secret)
-{
-    static const char *const known[] = {"changeme", "change-me", "secret", "password", "xxx"};
-
-    for (size_t i = 0; i < COUNT_OF(known); i++)
-        if (strcasecmp(secret, known[i]) == 0)
-            return true;
-    return false;
-}
-
-/* Rules that a type and a range cannot say. */
-static enum err_code check_values(const struct conf *conf, enum program program, struct err *e)
-{
-    enum log_level level;
-
-    if (!log_level_parse(conf->log_level, &level))
-        return err_set(e, ERR_INVALID, "LOG_LEVEL=\"%.20s\" is not debug, info, warn or error",
-                       conf->log_level);
-    if (strcmp(conf->log_format, "json") != 0 && strcmp(conf->log_format, "text") != 0)
-        return err_set(e, ERR_INVALID, "LOG_FORMAT=\"%.20s\" is not json or text",
-                       conf->log_format);
-    if (program == PROGRAM_API &&
-        (strlen(conf->jwt_secret) < 32 || is_placeholder(conf->jwt_secret)))
-        return err_set(
-            e, ERR_INVALID,
-            "JWT_SECRET is shorter than 32 bytes: make one with \"openssl rand -hex 32\"");
-    if (program == PROGRAM_WORKER && is_placeholder(conf->gateway_secret_key))
-        return err_set(e, ERR_INVALID, "GATEWAY_SECRET_KEY is a placeholder");
-    if (program == PROGRAM_DASHBOARD && *conf->dashboard_auth && !strchr(conf->dashboard_auth, ':'))
-        return err_set(e, ERR_INVALID, "TILL_DASHBOARD_AUTH is not of the form user:password");
-    return ERR_OK;
-}
-
 static enum err_code apply(struct conf *conf, enum program program, const struct source *sources,
                            size_t count, struct err *e)
 {
@@ -434,7 +401,7 @@ static enum err_code apply(struct conf *conf, enum program program, const struct
         if (rc)
             return rc;
     }
-    return check_values(conf, program, e);
+    return conf_check(conf, program, e);
 }
 
 enum err_code conf_load(struct conf *conf, enum program program, int argc, char **argv,

@@ -65,6 +65,9 @@ struct conf_request {
 enum err_code conf_load(struct conf *conf, enum program program, int argc, char **argv,
                         struct conf_request *ret_request, struct err *e) MUST_CHECK;
 
+/* The rules that conf_load() ends with: what a type and a range cannot say. */
+enum err_code conf_check(const struct conf *conf, enum program program, struct err *e) MUST_CHECK;
+
 void conf_release(struct conf *conf); /* wipes secrets */
 
 /* The table of the settings that `program` reads, for --help. */

@@ -24,6 +24,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/migrate.h"
+#include "worker/reader.h"
 #include "worker/tasks.h"
 
 enum {
@@ -40,12 +41,10 @@ struct fetch {
     struct process *process;
     struct db *db;
     struct redis *redis;
-    uint64_t generation;       /* of the connection whose own entries were looked for */
-    int64_t take_over_at_us;   /* monotonic: when to look for dead workers' entries next */
-    bool is_known;             /* the database is ours and knows our tasks */
-    struct queue_stream *open; /* owned: the streams whose queues are not paused */
-    size_t *open_index;        /* owned: where they stand in process->streams */
-    size_t open_count;
+    uint64_t generation;     /* of the connection whose own entries were looked for */
+    int64_t take_over_at_us; /* monotonic: when to look for dead workers' entries next */
+    bool is_known;           /* the database is ours and knows our tasks */
+    struct reader *reader;
 };
 
 static bool is_working(const struct fetch *fetch)
@@ -190,56 +189,30 @@ static void take_in(struct fetch *fetch, struct queue_deliveries *deliveries)
     claim(fetch, batch);
 }
 
-/* ---- what is paused ---- */
+/* ---- reading ---- */
 
-/* Makes the list of open streams anew when the flags have changed. */
-static void look_at_pauses(struct fetch *fetch)
+static void look_at_orders(struct fetch *fetch)
 {
     struct process *process = fetch->process;
     uint64_t epoch = atomic_load(&process->control_epoch);
 
     if (epoch == atomic_load(&process->control_seen))
         return;
-    fetch->open_count = 0;
-    for (size_t i = 0; i < process->stream_count; i++) {
-        if (atomic_load(&process->paused[i]))
-            continue;
-        fetch->open[fetch->open_count] = process->streams[i];
-        fetch->open_index[fetch->open_count++] = i;
-    }
+    reader_refresh(fetch->reader);
     fetch->take_over_at_us = 0; /* a resumed queue may hold what dead workers have left */
     atomic_store(&process->control_seen, epoch);
 }
 
-/* ---- reading ---- */
-
-/* The index that a delivery carries is that of the process' streams, whatever was read. */
-static void number_streams(const size_t *index, struct queue_deliveries *deliveries)
+/* One round, until the room is filled. */
+static enum err_code read_in_turn(struct fetch *fetch, int room, size_t *ret_count, struct err *e)
 {
-    for (size_t i = 0; i < deliveries->count; i++)
-        deliveries->items[i].stream = index[deliveries->items[i].stream];
-}
+    AUTO_VALUE(queue_deliveries_release) struct queue_deliveries deliveries = {0};
+    enum err_code rc = reader_read(fetch->reader, fetch->redis, room, &deliveries, e);
 
-/* The streams one after the other, most urgent first, until the room is filled. */
-static enum err_code read_in_turn(struct fetch *fetch, int room, int *ret_count, struct err *e)
-{
-    struct process *process = fetch->process;
-    int got = 0;
-
-    for (size_t i = 0; i < fetch->open_count && got < room; i++) {
-        AUTO_VALUE(queue_deliveries_release) struct queue_deliveries deliveries = {0};
-        enum err_code rc = queue_read(fetch->redis, &fetch->open[i], 1, process->name, room - got,
-                                      0, &deliveries, e);
-
-        if (rc)
-            return rc;
-        number_streams(&fetch->open_index[i], &deliveries);
-        got += (int)deliveries.count;
-        if (deliveries.count > 0)
-            take_in(fetch, &deliveries);
-    }
-    *ret_count = got;
-    return ERR_OK;
+    *ret_count = deliveries.count;
+    if (deliveries.count > 0)
+        take_in(fetch, &deliveries);
+    return rc;
 }
 
 static int64_t lease_us(const struct fetch *fetch)
@@ -247,12 +220,10 @@ static int64_t lease_us(const struct fetch *fetch)
     return fetch->process->conf->lease_seconds * US_PER_S;
 }
 
-/* Waits for the first entry of any stream. It asks for one of each, so that a wait rarely brings
- * more than there is room for; what follows comes by read_in_turn(). */
+/* Waits for the first entry of any stream; what follows comes by read_in_turn(). */
 static enum err_code read_waiting(struct fetch *fetch, struct err *e)
 {
     AUTO_VALUE(queue_deliveries_release) struct queue_deliveries deliveries = {0};
-    struct process *process = fetch->process;
     int64_t block_ms = (fetch->take_over_at_us - clock_mono_us()) / US_PER_MS + 1;
     enum err_code rc;
 
@@ -260,14 +231,10 @@ static enum err_code read_waiting(struct fetch *fetch, struct err *e)
         block_ms = BLOCK_MS;
     if (block_ms < 1)
         block_ms = 1;
-    rc = queue_read(fetch->redis, fetch->open, fetch->open_count, process->name, 1, (int)block_ms,
-                    &deliveries, e);
-    if (rc)
-        return rc;
-    number_streams(fetch->open_index, &deliveries);
-    if (deliveries.count > 0)
+    rc = reader_wait(fetch->reader, fetch->redis, (int)block_ms, &deliveries, e);
+    if (!rc && deliveries.count > 0)
         take_in(fetch, &deliveries);
-    return ERR_OK;
+    return rc;
 }
 
 /* ---- taking over ---- */
@@ -276,9 +243,11 @@ static enum err_code read_waiting(struct fetch *fetch, struct err *e)
 static enum err_code take_own(struct fetch *fetch, struct err *e)
 {
     struct process *process = fetch->process;
+    size_t count;
+    const size_t *open = reader_open(fetch->reader, &count);
 
-    for (size_t n = 0; n < fetch->open_count; n++) {
-        size_t i = fetch->open_index[n];
+    for (size_t n = 0; n < count; n++) {
+        size_t i = open[n];
         char cursor[QUEUE_ENTRY_SIZE] = "0";
 
         for (;;) {
@@ -325,11 +294,13 @@ static enum err_code take_over(struct fetch *fetch, struct err *e)
 {
     /* Within a third of a lease after the lease ran out, and not all workers at once. */
     int64_t pause_us = lease_us(fetch) / 6;
+    size_t count;
+    const size_t *open = reader_open(fetch->reader, &count);
 
     pause_us += (int64_t)randombytes_uniform((uint32_t)(lease_us(fetch) / 6));
     fetch->take_over_at_us = clock_mono_us() + pause_us;
-    for (size_t i = 0; i < fetch->open_count; i++) {
-        enum err_code rc = take_over_stream(fetch, fetch->open_index[i], e);
+    for (size_t i = 0; i < count; i++) {
+        enum err_code rc = take_over_stream(fetch, open[i], e);
 
         if (rc)
             return rc;
@@ -386,12 +357,13 @@ static enum err_code greet(struct fetch *fetch, struct err *e)
 static enum err_code step(struct fetch *fetch, struct err *e)
 {
     enum err_code rc = introduce(fetch, e);
-    int got = 0;
+    size_t open_count;
+    size_t got = 0;
     int room;
 
     if (rc)
         return rc;
-    look_at_pauses(fetch);
+    look_at_orders(fetch);
     if (atomic_load(&fetch->process->control_epoch) == 0) {
         (void)process_pause(fetch->process, UNKNOWN_MS * US_PER_MS);
         return ERR_OK;
@@ -403,7 +375,8 @@ static enum err_code step(struct fetch *fetch, struct err *e)
         rc = take_over(fetch, e);
     if (rc)
         return rc;
-    if (fetch->open_count == 0) {
+    (void)reader_open(fetch->reader, &open_count);
+    if (open_count == 0) {
         (void)process_pause(fetch->process, CLOSED_MS * US_PER_MS);
         return ERR_OK;
     }
@@ -423,8 +396,7 @@ void *fetch_main(void *context)
     bool healthy = true;
 
     log_context_set("worker", process->name);
-    fetch.open = mem_array(process->stream_count, sizeof fetch.open[0]);
-    fetch.open_index = mem_array(process->stream_count, sizeof fetch.open_index[0]);
+    fetch.reader = reader_new(process);
     fetch.db = db_open(process->conf->database_url, "till-worker");
     fetch.redis = redis_open(process->conf->redis_url, process->name, REDIS_TIMEOUT_MS);
     while (is_working(&fetch)) {
@@ -442,7 +414,6 @@ void *fetch_main(void *context)
     atomic_store(&process->fetch_client, 0);
     redis_close(fetch.redis);
     db_close(fetch.db);
-    mem_free(fetch.open);
-    mem_free(fetch.open_index);
+    reader_free(fetch.reader);
     return NULL;
 }

@@ -31,7 +31,6 @@ enum {
     CONTROL_WAIT_MS = 500,
     STEP_MS = 50,
     REDIS_TIMEOUT_MS = 2000,
-    QUEUES_MAX = 64,
 };
 
 /* The threads of the process; main() of the child alone uses it. */
@@ -66,25 +65,20 @@ bool process_pause(const struct process *process, int64_t us)
 /* ---- beginning ---- */
 
 /* "a,b" becomes the streams of a and of b, each from high to low. */
-static bool make_streams(struct process *process)
+static enum err_code make_streams(struct process *process, struct err *e)
 {
-    AUTO(mem_free) char *copy = mem_dup(process->conf->queues);
-    char *rest = copy;
-    char *name;
+    enum err_code rc = queue_list_parse(process->conf->queues, &process->queues, e);
 
-    process->streams = mem_array(QUEUES_MAX * JOB_PRIORITY_COUNT, sizeof process->streams[0]);
-    while ((name = strsep(&rest, ",")) != NULL) {
-        name += strspn(name, " ");
-        name[strcspn(name, " ")] = '\0';
-        if (!*name)
-            continue;
-        if (process->stream_count == QUEUES_MAX * JOB_PRIORITY_COUNT)
-            return false;
+    if (rc)
+        return rc;
+    process->streams =
+        mem_array(process->queues.count * JOB_PRIORITY_COUNT, sizeof process->streams[0]);
+    for (size_t q = 0; q < process->queues.count; q++)
         for (int p = 0; p < JOB_PRIORITY_COUNT; p++)
-            process->streams[process->stream_count++] = queue_stream_of(name, (enum job_priority)p);
-    }
+            process->streams[process->stream_count++] =
+                queue_stream_of(process->queues.items[q].name, (enum job_priority)p);
     process->paused = mem_array(process->stream_count, sizeof process->paused[0]);
-    return process->stream_count > 0;
+    return ERR_OK;
 }
 
 /* Waits for Redis to get a name. False when a signal ended the wait. */
@@ -325,11 +319,12 @@ int process_main(const struct conf *conf, const char *token, int ready_fd)
     struct process process = {
         .conf = conf, .token = token, .started_us = clock_wall_us(), .ready_fd = ready_fd};
     struct crew crew = {.process = &process};
+    struct err e = {0};
 
     if (gethostname(process.host, sizeof process.host - 1) != 0)
         (void)snprintf(process.host, sizeof process.host, "localhost");
-    if (!make_streams(&process)) {
-        log_error("no_queues", L_STR("queues", conf->queues));
+    if (make_streams(&process, &e)) {
+        log_error("no_queues", L_STR("queues", conf->queues), L_ERR(&e));
         return EXIT_USAGE;
     }
     if (!take_name(&process))

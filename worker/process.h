@@ -15,6 +15,7 @@
 
 #include "common/conf.h"
 #include "common/queue.h"
+#include "common/queue_list.h"
 #include "worker/pool.h"
 
 #define PROCESS_COUNTERS(X)                                                                        \
@@ -35,7 +36,8 @@ struct process {
     const char *token; /* holds this process' name across replacements */
     char host[64];
     char name[QUEUE_WORKER_NAME_SIZE]; /* "host:N" */
-    struct queue_stream *streams;      /* in order of urgency */
+    struct queue_list queues;          /* what TILL_QUEUES says */
+    struct queue_stream *streams; /* its queues' high, normal, low, one queue after the other */
     size_t stream_count;
     struct pool *pool;
     int64_t started_us;    /* wall */

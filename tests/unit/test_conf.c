@@ -213,16 +213,22 @@ Test(conf, file_forms)
 {
     const char *file = write_text("# comment\n; comment\n\n  LOG_LEVEL = debug  \r\n"
                                   "MAIL_FROM=\"A # b; 'c' <d@e>\"\n"
-                                  "SMTP_URL='smtp://u:p=x@h:25'\n"
-                                  "TILL_QUEUES=\"\"\n"
+                                  "SMTP_URL=\"\"\n"
+                                  "TILL_QUEUES='a=2,b=1'\n"
                                   "GATEWAY_URL=http://one\nGATEWAY_URL=http://two");
 
     cr_assert_eq(load(PROGRAM_WORKER, FLAGS("--config", file)), ERR_OK, "%s", e.text);
     cr_assert_str_eq(conf.log_level, "debug");
     cr_assert_str_eq(conf.mail_from, "A # b; 'c' <d@e>");
-    cr_assert_str_eq(conf.smtp_url, "smtp://u:p=x@h:25");
-    cr_assert_str_eq(conf.queues, "");
+    cr_assert_str_eq(conf.smtp_url, "");
+    cr_assert_str_eq(conf.queues, "a=2,b=1");
     cr_assert_str_eq(conf.gateway_url, "http://two");
+}
+
+Test(conf, queues_that_make_no_sense_are_refused)
+{
+    expect_refused(load(PROGRAM_WORKER, FLAGS("--queues", "a=1,b")), "TILL_QUEUES");
+    expect_refused(load(PROGRAM_WORKER, FLAGS("--queues", "a,a")), "TILL_QUEUES");
 }
 
 Test(conf, unbalanced_quotes_are_kept)

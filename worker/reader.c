@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The rounds of reading; see reader.h. turns.c decides whom to ask for how much, this file asks.
+ */
+#include "worker/reader.h"
+
+#include <string.h>
+
+#include "common/mem.h"
+#include "worker/turns.h"
+
+_Static_assert((int)TURNS_PRIORITIES == (int)JOB_PRIORITY_COUNT, "a source is a stream");
+
+struct reader {
+    struct process *process;
+    struct turns *turns; /* owned */
+    size_t *open;        /* owned: indexes of the open streams */
+    size_t open_count;
+    struct queue_stream *streams; /* owned scratch: those of one command */
+    size_t *indexes;              /* owned scratch: where they stand in process->streams */
+};
+
+struct reader *reader_new(struct process *process)
+{
+    struct reader *reader = mem_alloc(sizeof *reader);
+
+    reader->process = process;
+    reader->open = mem_array(process->stream_count, sizeof reader->open[0]);
+    reader->streams = mem_array(process->stream_count, sizeof reader->streams[0]);
+    reader->indexes = mem_array(process->stream_count, sizeof reader->indexes[0]);
+    return reader;
+}
+
+void reader_free(struct reader *reader)
+{
+    if (!reader)
+        return;
+    turns_free(reader->turns);
+    mem_free(reader->open);
+    mem_free(reader->streams);
+    mem_free(reader->indexes);
+    mem_free(reader);
+}
+
+void reader_refresh(struct reader *reader)
+{
+    const struct process *process = reader->process;
+    struct turns_queue queues[QUEUE_LIST_MAX];
+
+    reader->open_count = 0;
+    for (size_t i = 0; i < process->stream_count; i++)
+        if (!atomic_load(&process->paused[i]))
+            reader->open[reader->open_count++] = i;
+    for (size_t q = 0; q < process->queues.count; q++)
+        queues[q] = (struct turns_queue){
+            .weight = process->queues.items[q].weight,
+            .is_closed = atomic_load(&process->paused[q * TURNS_PRIORITIES]),
+        };
+    turns_free(reader->turns);
+    reader->turns = turns_new(queues, process->queues.count, process->queues.is_weighted);
+}
+
+const size_t *reader_open(const struct reader *reader, size_t *ret_count)
+{
+    *ret_count = reader->open_count;
+    return reader->open;
+}
+
+/* ---- asking ---- */
+
+/* Moves what one command brought to the end of `into`; from here on an entry's stream is an index
+ * into process->streams. */
+static void collect(const struct reader *reader, struct queue_deliveries *take,
+                    struct queue_deliveries *into)
+{
+    if (take->count == 0)
+        return;
+    into->items = mem_resize(into->items, (into->count + take->count) * sizeof into->items[0]);
+    for (size_t i = 0; i < take->count; i++) {
+        take->items[i].stream = reader->indexes[take->items[i].stream];
+        into->items[into->count++] = take->items[i];
+    }
+    take->count = 0;
+}
+
+static size_t count_of(const struct queue_deliveries *deliveries, size_t stream)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < deliveries->count; i++)
+        count += deliveries->items[i].stream == stream;
+    return count;
+}
+
+/* Reads up to `max` of each of the streams and adds them to `into`. */
+static enum err_code ask(struct reader *reader, struct redis *redis, const size_t *streams,
+                         size_t count, int max, int block_ms, struct queue_deliveries *into,
+                         struct err *e)
+{
+    AUTO_VALUE(queue_deliveries_release) struct queue_deliveries got = {0};
+    const struct process *process = reader->process;
+    enum err_code rc;
+
+    for (size_t i = 0; i < count; i++) {
+        reader->indexes[i] = streams[i];
+        reader->streams[i] = process->streams[streams[i]];
+    }
+    rc = queue_read(redis, reader->streams, count, process->name, max, block_ms, &got, e);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < count; i++)
+        turns_note(reader->turns, streams[i], max, (int)count_of(&got, i));
+    collect(reader, &got, into);
+    return ERR_OK;
+}
+
+enum err_code reader_read(struct reader *reader, struct redis *redis, int room,
+                          struct queue_deliveries *ret_deliveries, struct err *e)
+{
+    struct turns_ask next;
+    enum err_code rc = ERR_OK;
+
+    *ret_deliveries = (struct queue_deliveries){0};
+    turns_begin(reader->turns);
+    while (!rc && turns_next(reader->turns, room - (int)ret_deliveries->count, &next))
+        rc = ask(reader, redis, next.sources, next.count, next.max, 0, ret_deliveries, e);
+    return rc;
+}
+
+enum err_code reader_wait(struct reader *reader, struct redis *redis, int block_ms,
+                          struct queue_deliveries *ret_deliveries, struct err *e)
+{
+    *ret_deliveries = (struct queue_deliveries){0};
+    return ask(reader, redis, reader->open, reader->open_count, 1, block_ms, ret_deliveries, e);
+}
