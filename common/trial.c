@@ -17,17 +17,16 @@ static const struct db_stmt statements[] = {
     [COUNT] = {"trial_count", "UPDATE trial_counters SET total = total + $2 WHERE id = $1", 2},
     [ENTER] = {"trial_enter",
                "INSERT INTO trial_entries (job_id, counter, amount) VALUES ($1, $2, $3)", 3},
-    /* Several batches at once meet at the same counters: all of them lock in the same order. */
+    /* Several batches at once meet at the same counters: all of them go through them in the same
+     * order. */
     [COUNT_MANY] = {"trial_count_many",
-                    "WITH given AS ("
-                    " SELECT counter, sum(amount) AS amount"
-                    " FROM unnest($1::int[], $2::int[]) AS g(counter, amount) GROUP BY counter"
-                    "), held AS ("
-                    " SELECT c.id, g.amount FROM given g JOIN trial_counters c ON c.id = g.counter"
-                    " ORDER BY c.id FOR NO KEY UPDATE OF c"
+                    "WITH given AS MATERIALIZED ("
+                    " SELECT counter, sum(amount)::bigint AS amount"
+                    " FROM unnest($1::int[], $2::int[]) AS g(counter, amount)"
+                    " GROUP BY counter ORDER BY counter"
                     "), counted AS ("
-                    " UPDATE trial_counters c SET total = c.total + h.amount"
-                    " FROM held h WHERE c.id = h.id RETURNING c.id"
+                    " UPDATE trial_counters c SET total = c.total + g.amount"
+                    " FROM given g WHERE c.id = g.counter RETURNING c.id"
                     ") SELECT counter FROM given WHERE counter NOT IN (SELECT id FROM counted)",
                     2},
     [ENTER_MANY] = {"trial_enter_many",

@@ -25,7 +25,7 @@ struct trial_tally {
  * below 0. */
 enum err_code trial_add(struct db *db, const struct trial_tally *tally, struct err *e) MUST_CHECK;
 
-/* The same for many in two statements; locks counters in the order of their numbers. `ret_missing`,
+/* The same for many in two statements. `ret_missing`,
  * with one element for each tally, tells whose counter does not exist. When there is one, nothing
  * is complete: roll back, and call again without it. */
 enum err_code trial_add_many(struct db *db, const struct trial_tally *tallies, size_t count,

@@ -2,7 +2,7 @@
 """make bench: our figures beside their limits, on this machine, in one run.
 
 The limits are what hiredis alone does with the same stream (raw_redis) and what PostgreSQL alone does
-with the same statements in batches (raw_jobs). Every figure is the median of some rounds in which
+with the same statements in batches (raw_jobs, raw_tally). Every figure is the median of some rounds in which
 limit and ours take turns, so that a busy neighbour hits both. PostgreSQL runs without fsync, as in the
 tests: what is measured is our share, not the disk.
 
@@ -20,6 +20,8 @@ import time
 import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+import tally  # noqa: E402
 
 from harness import folders, programs, redis  # noqa: E402
 from harness.postgres import Cluster  # noqa: E402
@@ -58,7 +60,7 @@ class Bench:
         environment = {**os.environ, "DATABASE_URL": self.settings["DATABASE_URL"]}
         path = os.path.join(os.path.dirname(programs.path_of("till")), "tests", "bench", name)
         done = subprocess.run(
-            [path, *map(str, arguments)], env=environment, check=True, capture_output=True, text=True
+            [path, *map(str, arguments)], env=environment, check=True, stdout=subprocess.PIPE, text=True
         )
         return json.loads(done.stdout)
 
@@ -79,10 +81,10 @@ class Bench:
             cursor.execute(sql)
             return cursor.fetchall() if cursor.description else None
 
-    def drain(self, processes, jobs):
+    def drain(self, processes, jobs, **settings):
         """Jobs a second from the start of the worker to the empty stream."""
         began = time.monotonic()
-        worker = self.worker(processes)
+        worker = self.worker(processes, **settings)
         wait_for(lambda: self.redis.xlen(STREAM) == 0, 120, "the stream to be empty")
         took = time.monotonic() - began
         memory = max(rss_mib(pid) for pid in worker.family()[1:])
@@ -189,6 +191,7 @@ def measure(bench, rounds):
         note("raw_jobs", bench.raw("raw_jobs", DURABLE_JOBS, RAW_JOBS_THREADS, 128))
         note("durable_1", bench.durable_drain(1))
         note("durable_2", bench.durable_drain(2))
+        tally.measure(bench, note)
     figures = {name: median_of(rounds) for name, rounds in series.items()}
     bench.query("TRUNCATE jobs, job_errors")
     figures["fast_end"] = bench.latency(bench.add_fast)["end"]
@@ -206,6 +209,7 @@ def show(f):
     row("no-op fast jobs, 2 processes", f["fast_2"]["rate"], f["raw_redis"]["drain"])
     row("no-op durable jobs, 1 process", f["durable_1"]["rate"], f["raw_jobs"]["drain"])
     row("no-op durable jobs, 2 processes", f["durable_2"]["rate"], f["raw_jobs"]["drain"])
+    tally.show(f, row)
     print(f"\n{'one job at a time, idle, ms':<44} {'p50':>10} {'p95':>10} {'p99':>10}")
     for what, name in (
         ("fast: from before XADD to the end", "fast_end"),

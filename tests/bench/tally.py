@@ -1,0 +1,106 @@
+"""Jobs with an effect of their own, one UPDATE and one INSERT: ours beside bare libpq (raw_tally).
+
+Used by bench.py; alone it measures these and nothing else:
+
+    tally.py [--rounds 3]
+"""
+
+import argparse
+import statistics
+import sys
+
+JOBS = 20_000
+BATCHED_JOBS = 60_000
+COUNTERS = 20_000  # so many that batches seldom meet at one
+SLOTS = 10  # and connections of the bare program, as many as pgbench had in the target
+BATCH = 64
+STREAM = "till:{default}:normal"
+
+
+def prepare(bench):
+    bench.query(
+        f"INSERT INTO trial_counters (id) SELECT generate_series(0, {COUNTERS - 1}) ON CONFLICT DO NOTHING"
+    )
+
+
+def fill(bench, task, jobs):
+    """Rows that wait, and their entries."""
+    bench.redis.flushall()
+    bench.query("TRUNCATE jobs, job_errors, trial_entries")
+    bench.query(
+        "INSERT INTO jobs (task, args, enqueued_at)"
+        f" SELECT '{task}', jsonb_build_array(n % {COUNTERS}), now() FROM generate_series(1, {jobs}) AS n"
+    )
+    bench.query("VACUUM ANALYZE jobs")
+    bench.query("VACUUM ANALYZE trial_counters")
+    pipe = bench.redis.pipeline(transaction=False)
+    for (job,) in bench.query("SELECT id FROM jobs ORDER BY id"):
+        pipe.xadd(STREAM, {"job": str(job)})
+    pipe.execute()
+
+
+def drain(bench, task, jobs, processes, slots):
+    fill(bench, task, jobs)
+    [(before,)] = bench.query("SELECT sum(total) FROM trial_counters")
+    figures = bench.drain(processes, jobs, TILL_WORKER_CONCURRENCY=slots)
+    [(after,)] = bench.query("SELECT sum(total) FROM trial_counters")
+    [(entries,)] = bench.query("SELECT count(*) FROM trial_entries")
+    if (after - before, entries) != (jobs, jobs):
+        sys.exit(f"bench: {jobs} jobs, but {after - before} counted and {entries} entries")
+    return figures
+
+
+def measure(bench, note):
+    """One round; note(name, figures)."""
+    prepare(bench)
+    note("raw_tally", bench.raw("raw_tally", JOBS, SLOTS, 1, COUNTERS))
+    note("tally_1", drain(bench, "till.tasks.tally", JOBS, 1, SLOTS))
+    note("tally_2", drain(bench, "till.tasks.tally", JOBS, 2, SLOTS // 2))
+    note("raw_tally_many", bench.raw("raw_tally", BATCHED_JOBS, 4, BATCH, COUNTERS))
+    note("tally_many_1", drain(bench, "till.tasks.tally_many", BATCHED_JOBS, 1, SLOTS))
+    note("tally_many_2", drain(bench, "till.tasks.tally_many", BATCHED_JOBS, 2, SLOTS))
+
+
+def show(figures, row):
+    for processes in (1, 2):
+        name = f"{processes} process{'es' if processes > 1 else ''}"
+        row(
+            f"a transaction a job, {name}",
+            figures[f"tally_{processes}"]["rate"],
+            figures["raw_tally"]["drain"],
+        )
+    for processes in (1, 2):
+        name = f"{processes} process{'es' if processes > 1 else ''}"
+        row(
+            f"batched task, {name}",
+            figures[f"tally_many_{processes}"]["rate"],
+            figures["raw_tally_many"]["drain"],
+        )
+
+
+def main():
+    from bench import Bench, median_of
+    from harness import folders
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    series = {}
+    bench = Bench(folders.new_run_folder())
+    try:
+        for _ in range(rounds):
+            measure(bench, lambda name, figures: series.setdefault(name, []).append(figures))
+    finally:
+        bench.end()
+    for name, all_rounds in series.items():
+        key = "drain" if "drain" in all_rounds[0] else "rate"
+        print(
+            f"{name:<16} {statistics.median(one[key] for one in all_rounds):>10,.0f}",
+            [round(one[key]) for one in all_rounds],
+        )
+    figures = {name: median_of(all_rounds) for name, all_rounds in series.items()}
+    show(figures, lambda what, ours, limit: print(f"{what:<44} {ours / limit:>7.0%}"))
+
+
+if __name__ == "__main__":
+    main()
