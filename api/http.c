@@ -200,6 +200,18 @@ static void log_request(const struct request *req, const struct reply *reply, in
              L_INT("status", reply->status), L_INT("ms", (clock_mono_us() - start_us) / US_PER_MS));
 }
 
+/* The path without the prefix that a proxy in front has left on it. */
+static const char *without_prefix(const struct server_config *config, const char *path)
+{
+    size_t len = config->prefix ? strlen(config->prefix) : 0;
+
+    if (len == 0 || strncmp(path, config->prefix, len) != 0)
+        return path;
+    if (path[len] == '\0')
+        return "/";
+    return path[len] == '/' ? path + len : path;
+}
+
 static int serve(struct server *server, struct mg_connection *conn)
 {
     struct http_wire wire = {.conn = conn, .info = mg_get_request_info(conn), .is_ours = true};
@@ -208,7 +220,7 @@ static int serve(struct server *server, struct mg_connection *conn)
     AUTO_VALUE(reply_release) struct reply reply;
     struct request req = {
         .method = wire.info->request_method,
-        .path = wire.info->request_uri,
+        .path = without_prefix(server->config, wire.info->request_uri),
         .query = wire.info->query_string ? wire.info->query_string : "",
         .body = "",
         .deadline_us = start_us + REQUEST_DEADLINE_S * US_PER_S,

@@ -42,6 +42,7 @@ enum {
 struct request_user {
     int64_t id; /* 0: nobody */
     bool is_staff;
+    int role; /* the program's own; 0: none */
     char name[64];
 };
 
@@ -130,6 +131,7 @@ struct server;
 struct server_config {
     const char *listen; /* "127.0.0.1:8000"; port 0 takes a free one */
     int threads;
+    const char *prefix; /* "/till": also served below it, for a proxy that leaves it; NULL: none */
     const struct route *routes;
     size_t routes_count;
     const struct header *headers; /* on every answer, whoever made it; ends with a NULL name */

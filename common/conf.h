@@ -38,9 +38,12 @@ struct conf {
     char *api_listen;
     char *dashboard_listen;
     char *dashboard_auth;
+    char *dashboard_users;
+    char *path_prefix;
     char *queues;
     int64_t api_threads;
     int64_t dashboard_threads;
+    int64_t dashboard_read_only;
     int64_t worker_processes;
     int64_t worker_concurrency;
     int64_t worker_prefetch;

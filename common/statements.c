@@ -5,15 +5,18 @@
 #include "common/statements.h"
 
 #define STORES(X)                                                                                  \
+    X(audit)                                                                                       \
     X(confirmation)                                                                                \
     X(idempotency)                                                                                 \
     X(jobs)                                                                                        \
     X(jobs_control)                                                                                \
+    X(jobs_desk)                                                                                   \
     X(jobs_figures)                                                                                \
     X(jobs_heal)                                                                                   \
     X(jobs_run)                                                                                    \
     X(jobs_view)                                                                                   \
     X(leader)                                                                                      \
+    X(logins)                                                                                      \
     X(migrate)                                                                                     \
     X(orders)                                                                                      \
     X(payments)                                                                                    \

@@ -21,7 +21,7 @@ enum { REDIS_TIMEOUT_MS = 1500 };
 
 static void *new_thread(void *data)
 {
-    const struct dashboard *dashboard = data;
+    struct dashboard *dashboard = data;
     struct dashboard_thread *thread = mem_alloc(sizeof *thread);
 
     thread->dashboard = dashboard;
@@ -39,19 +39,14 @@ static void free_thread(void *context)
     mem_free(thread);
 }
 
-static bool authorise(struct request *req, struct reply *reply)
+static void reload(struct dashboard *dashboard)
 {
-    const struct auth *auth = &thread_of(req)->dashboard->auth;
+    struct err e = {0};
 
-    if (!auth->is_required && !auth_is_local_host(request_header(req, "Host"))) {
-        reply_detail(reply, 403, "Without TILL_DASHBOARD_AUTH only localhost is served.");
-        return false;
-    }
-    if (auth_admits(auth, request_header(req, "Authorization")))
-        return true;
-    reply_detail(reply, 401, "Authentication credentials were not provided or are wrong.");
-    reply_header(reply, "WWW-Authenticate", "Basic realm=\"till\", charset=\"UTF-8\"");
-    return false;
+    if (auth_reload(dashboard->auth, &e))
+        log_error("reload_failed", L_ERR(&e));
+    else
+        log_info("reloaded");
 }
 
 int dashboard_serve(struct dashboard *dashboard)
@@ -66,7 +61,9 @@ int dashboard_serve(struct dashboard *dashboard)
         .data = dashboard,
         .thread_new = new_thread,
         .thread_free = free_thread,
-        .authorise = authorise,
+        .authorise = guard_authorise,
+        .admit = guard_admit,
+        .prefix = conf->path_prefix,
     };
     struct server *server = NULL;
     struct err e = {0};
@@ -78,6 +75,8 @@ int dashboard_serve(struct dashboard *dashboard)
     }
     do {
         number = program_wait(-1);
+        if (number == SIGHUP)
+            reload(dashboard);
     } while (number != SIGTERM && number != SIGINT && number != SIGQUIT);
     server_stop(server, number == SIGQUIT ? 0 : conf->shutdown_seconds * US_PER_S);
     return EXIT_DONE;

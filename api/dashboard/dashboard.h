@@ -6,6 +6,8 @@
 #ifndef API_DASHBOARD_DASHBOARD_H
 #define API_DASHBOARD_DASHBOARD_H
 
+#include <stdatomic.h>
+
 #include <jansson.h>
 
 #include "api/dashboard/auth.h"
@@ -13,17 +15,19 @@
 #include "common/conf.h"
 #include "common/db.h"
 #include "common/jobs_figures.h"
+#include "common/logins.h"
 #include "common/redis.h"
 
 /* For the whole program; read-only once the server runs. */
 struct dashboard {
     const struct conf *conf;
-    struct auth auth;
+    struct auth *auth;
+    atomic_int waiters; /* threads that wait for a job to end */
 };
 
 /* Of one request thread. Both connect when first used and again after a loss. */
 struct dashboard_thread {
-    const struct dashboard *dashboard;
+    struct dashboard *dashboard;
     struct db *db;
     struct redis *redis;
 };
@@ -36,8 +40,19 @@ int dashboard_serve(struct dashboard *dashboard);
 /* {"count": 3, "is_exact": true} */
 json_t *sum_json(struct jobs_sum sum);
 
-/* Who is asked: everybody, or those whom auth.c lets in. */
-enum scope { SCOPE_PUBLIC, SCOPE_VIEWER };
+/* Which role a route needs; nobody is asked for a public one. */
+enum scope {
+    SCOPE_PUBLIC = ROLE_NONE,
+    SCOPE_VIEWER = ROLE_VIEWER,
+    SCOPE_OPERATOR = ROLE_OPERATOR,
+    SCOPE_ADMIN = ROLE_ADMIN,
+};
+
+/* guard.c */
+#define SESSION_COOKIE "__Host-till"
+bool guard_authorise(struct request *req, struct reply *reply);
+bool guard_admit(struct request *req, struct reply *reply);
+bool request_login_token(const struct request *req, char ret_token[LOGIN_TOKEN_SIZE]);
 
 extern const struct route dashboard_routes[];
 extern const size_t dashboard_routes_count;
@@ -71,6 +86,24 @@ http_handler flower_task_info;
 http_handler flower_task_types;
 http_handler flower_workers;
 http_handler flower_queues;
+
+/* flower_apply.c */
+http_handler flower_apply;
+http_handler flower_async_apply;
+http_handler flower_send_task;
+http_handler flower_result;
+
+/* flower_control.c */
+http_handler flower_revoke;
+http_handler flower_abort;
+
+/* logins.c */
+http_handler login;
+http_handler logout;
+http_handler me_show;
+
+/* audit.c */
+http_handler audit_show;
 
 /* What workers.c and queues.c have gathered from Redis and PostgreSQL, for flower.c to put into
  * another shape. New values. `redis` in them is false when Redis is away, and only PostgreSQL's

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/dashboard/dashboard.h"
+#include "api/dashboard/flower.h"
 #include "common/clock.h"
 #include "common/job_json.h"
 #include "common/jobs_view.h"
@@ -38,7 +39,7 @@ static json_t *value_text(const char *text, int64_t bytes)
     return shown ? json_string(shown) : json_null();
 }
 
-static json_t *task_json(const struct job_view *job, const char *traceback)
+json_t *flower_task_json(const struct job_view *job, const char *traceback)
 {
     static const char *const absent[] = {"sent", "rejected", "exchange", "clock",    "client",
                                          "root", "root_id",  "parent",   "parent_id"};
@@ -99,14 +100,8 @@ static enum err_code take_time(const struct request *req, const char *name, int6
                                struct err *e)
 {
     AUTO(mem_free) char *text = request_query(req, name);
-    char whole[CLOCK_TEXT_SIZE];
 
-    if (!text || !*text)
-        return ERR_OK;
-    if (strlen(text) == 16 && text_format(whole, sizeof whole, "%s:00Z", text) &&
-        clock_parse(whole, value))
-        return ERR_OK;
-    if (clock_parse(text, value))
+    if (!text || !*text || flower_time(text, value))
         return ERR_OK;
     return err_set(e, ERR_INVALID, "%s has the form YYYY-MM-DD HH:MM", name);
 }
@@ -157,7 +152,8 @@ static enum err_code map_json(const struct jobs_page *page, json_t **ret_value, 
     AUTO(json_decref) json_t *map = json_object();
 
     for (size_t i = 0; i < page->count; i++)
-        if (json_object_set_new(map, page->items[i].id.text, task_json(&page->items[i], NULL)) < 0)
+        if (json_object_set_new(map, page->items[i].id.text,
+                                flower_task_json(&page->items[i], NULL)) < 0)
             return err_set(e, ERR_NOMEM, "a job does not fit into memory");
     *ret_value = TAKE(map);
     return ERR_OK;
@@ -215,7 +211,7 @@ enum err_code flower_task_info(struct request *req, struct reply *reply, struct 
         return rc;
     if (detail.failure_count > 0 && detail.job.error)
         traceback = detail.failures[detail.failure_count - 1].detail;
-    return reply_json(reply, 200, task_json(&detail.job, traceback), e);
+    return reply_json(reply, 200, flower_task_json(&detail.job, traceback), e);
 }
 
 enum err_code flower_task_types(struct request *req, struct reply *reply, struct err *e)

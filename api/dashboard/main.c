@@ -3,9 +3,25 @@
  * till-dashboard: settings, who may look, the server, and its end.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "api/dashboard/dashboard.h"
 #include "common/program.h"
+
+/* It goes into pages and headers as it is. */
+static enum err_code check_prefix(const char *prefix, struct err *e)
+{
+    size_t len = strlen(prefix);
+
+    if (len == 0)
+        return ERR_OK;
+    if (prefix[0] != '/' || prefix[len - 1] == '/' || len > 200 || strstr(prefix, "//") ||
+        strspn(prefix, "/abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != len)
+        return err_set(e, ERR_INVALID,
+                       "PATH_PREFIX must begin with a slash, not end with one, and have only"
+                       " letters, digits, '.', '_' and '-' between: /till");
+    return ERR_OK;
+}
 
 int main(int argc, char **argv)
 {
@@ -19,12 +35,15 @@ int main(int argc, char **argv)
                              "were written for Flower.\n",
                              argc, argv, &conf, &request);
 
-    if (code < 0 && auth_init(&dashboard.auth, conf.dashboard_auth, conf.dashboard_listen, &e)) {
+    if (code < 0 && (check_prefix(conf.path_prefix, &e) ||
+                     auth_new(conf.dashboard_auth, conf.dashboard_users, conf.dashboard_listen,
+                              &dashboard.auth, &e))) {
         (void)fprintf(stderr, "till-dashboard: %s\n", e.text);
         code = EXIT_USAGE;
     }
     if (code < 0)
         code = dashboard_serve(&dashboard);
+    auth_free(dashboard.auth);
     conf_release(&conf);
     return code;
 }

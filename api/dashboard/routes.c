@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Every path of the dashboard, and the headers of every answer. A GET changes nothing.
+ * Every path of the dashboard, the role that each needs, and the headers of every answer. A GET
+ * changes nothing.
  */
 #include "api/dashboard/dashboard.h"
 #include "common/auto.h"
@@ -13,7 +14,7 @@ const struct route dashboard_routes[] = {
     {"GET", "/workers", SCOPE_VIEWER, page_show},
     {"GET", "/worker/<name>", SCOPE_VIEWER, page_show},
     {"GET", "/queues", SCOPE_VIEWER, page_show},
-    {"GET", "/static/<file>", SCOPE_VIEWER, asset_show},
+    {"GET", "/static/<file>", SCOPE_PUBLIC, asset_show},
 
     /* What the pages read. */
     {"GET", "/api/v1/summary", SCOPE_VIEWER, summary_show},
@@ -23,6 +24,13 @@ const struct route dashboard_routes[] = {
     {"GET", "/api/v1/workers", SCOPE_VIEWER, workers_list},
     {"GET", "/api/v1/workers/<name>", SCOPE_VIEWER, worker_show},
     {"GET", "/api/v1/queues", SCOPE_VIEWER, queues_list},
+    {"GET", "/api/v1/audit", SCOPE_VIEWER, audit_show},
+
+    /* Who one is. */
+    {"GET", "/login", SCOPE_PUBLIC, page_show},
+    {"GET", "/api/v1/me", SCOPE_VIEWER, me_show},
+    {"POST", "/api/v1/login", SCOPE_PUBLIC, login},
+    {"POST", "/api/v1/logout", SCOPE_PUBLIC, logout},
 
     /* Flower's paths and shapes. */
     {"GET", "/api/tasks", SCOPE_VIEWER, flower_tasks},
@@ -30,6 +38,12 @@ const struct route dashboard_routes[] = {
     {"GET", "/api/task/types", SCOPE_VIEWER, flower_task_types},
     {"GET", "/api/workers", SCOPE_VIEWER, flower_workers},
     {"GET", "/api/queues/length", SCOPE_VIEWER, flower_queues},
+    {"POST", "/api/task/apply/<name>", SCOPE_OPERATOR, flower_apply},
+    {"POST", "/api/task/async-apply/<name>", SCOPE_OPERATOR, flower_async_apply},
+    {"POST", "/api/task/send-task/<name>", SCOPE_OPERATOR, flower_send_task},
+    {"GET", "/api/task/result/<id>", SCOPE_VIEWER, flower_result},
+    {"POST", "/api/task/revoke/<id>", SCOPE_OPERATOR, flower_revoke},
+    {"POST", "/api/task/abort/<id>", SCOPE_OPERATOR, flower_abort},
     {"GET", "/healthcheck", SCOPE_PUBLIC, health_flower},
 
     {"GET", "/healthz", SCOPE_PUBLIC, health_alive},

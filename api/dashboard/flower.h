@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of Flower's HTTP API share: its way of answering. Refusals are plain text in its
+ * own words, since scripts print them.
+ */
+#ifndef API_DASHBOARD_FLOWER_H
+#define API_DASHBOARD_FLOWER_H
+
+#include <stdbool.h>
+
+#include "api/http.h"
+#include "common/jobs_view.h"
+
+/* Fills the reply; gives ERR_OK, for `return flower_refuse(...)`. */
+enum err_code flower_refuse(struct reply *reply, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* 200 {"message": ...} */
+enum err_code flower_message(struct reply *reply, struct err *e, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* A parameter of the query or of a form in the body; mem_free() it. NULL: absent. */
+char *flower_argument(const struct request *req, const char *name);
+
+/* A parameter that has to be there: false when the reply says that it is not. */
+bool flower_need(const struct request *req, struct reply *reply, const char *name,
+                 char **ret_value);
+
+/* One task in Flower's shape; a new value. */
+json_t *flower_task_json(const struct job_view *job, const char *traceback);
+
+/* A time as Flower's scripts write it, "2026-11-21 20:00:00.0", or RFC 3339; UTC without a zone. */
+bool flower_time(const char *text, int64_t *ret_us);
+
+#endif

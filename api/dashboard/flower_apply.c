@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Enqueueing over HTTP, as Flower does it: apply (waits for the end), async-apply and send-task
+ * (need not be known), and asking for a result. The body is JSON whatever its media type says,
+ * since `curl -d` says form; options are Celery's. A job that is accepted is in PostgreSQL.
+ */
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "api/dashboard/act.h"
+#include "api/dashboard/dashboard.h"
+#include "api/dashboard/flower.h"
+#include "common/clock.h"
+#include "common/job_json.h"
+#include "common/job_list.h"
+#include "common/jobs_desk.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/queue.h"
+#include "common/text.h"
+
+enum {
+    BODY_MAX = 1024 * 1024,
+    APPLY_WAIT_S = 300, /* then apply tells how far it is */
+    RESULT_WAIT_MAX_S = 300,
+    PAUSE_FIRST_MS = 2,
+    PAUSE_MAX_MS = 200,
+    RETRIES_MAX = 1000,
+};
+
+#define SECONDS_MAX (100.0 * 366 * 86400)
+
+/* ---- options ---- */
+
+/* Owned texts of a job that is being read. */
+struct order {
+    struct job_new job;
+    char *args;
+    char *kwargs;
+    int retries; /* attempts that count as made */
+};
+
+static void order_release(struct order *order)
+{
+    mem_free(order->args);
+    mem_free(order->kwargs);
+}
+
+static bool is_number(const json_t *value, double *ret_number)
+{
+    const char *text = json_string_value(value);
+    char *end = NULL;
+
+    if (json_is_number(value)) {
+        *ret_number = json_number_value(value);
+    } else if (text && *text) {
+        *ret_number = strtod(text, &end);
+        if (*end)
+            return false;
+    } else {
+        return false;
+    }
+    return isfinite(*ret_number) && fabs(*ret_number) <= SECONDS_MAX;
+}
+
+static enum err_code take_countdown(struct order *order, const json_t *value, struct err *e)
+{
+    double seconds;
+
+    if (!is_number(value, &seconds))
+        return err_set(e, ERR_INVALID, "Invalid option: countdown is a number of seconds");
+    if (seconds > 0)
+        order->job.scheduled_us = clock_wall_us() + (int64_t)(seconds * (double)US_PER_S);
+    return ERR_OK;
+}
+
+static enum err_code take_eta(struct order *order, const json_t *value, struct err *e)
+{
+    const char *text = json_string_value(value);
+
+    if (!text || !flower_time(text, &order->job.scheduled_us))
+        return err_set(e, ERR_INVALID,
+                       "Invalid option: eta has the form YYYY-MM-DD HH:MM:SS.ffffff");
+    return ERR_OK;
+}
+
+static enum err_code take_queue(struct order *order, const json_t *value, struct err *e)
+{
+    const char *name = json_string_value(value);
+
+    if (!name || !text_is_name(name))
+        return err_set(e, ERR_INVALID, "Invalid option: queue is a name of letters, digits, _ . -");
+    order->job.queue = name;
+    return ERR_OK;
+}
+
+/* Celery's numbers with Redis: 0 is the most urgent of 10. */
+static enum err_code take_priority(struct order *order, const json_t *value, struct err *e)
+{
+    const char *name = json_string_value(value);
+
+    for (int i = 0; name && i < JOB_PRIORITY_COUNT; i++) {
+        if (strcmp(name, queue_priority_name((enum job_priority)i)) == 0) {
+            order->job.priority = (enum job_priority)i;
+            return ERR_OK;
+        }
+    }
+    if (json_is_integer(value) && json_integer_value(value) >= 0 &&
+        json_integer_value(value) <= 9) {
+        order->job.priority = json_integer_value(value) < 3   ? JOB_PRIORITY_HIGH
+                              : json_integer_value(value) < 7 ? JOB_PRIORITY_NORMAL
+                                                              : JOB_PRIORITY_LOW;
+        return ERR_OK;
+    }
+    return err_set(e, ERR_INVALID,
+                   "Invalid option: priority is 0 (most urgent) to 9, or high, normal, low");
+}
+
+static enum err_code take_id(struct order *order, const json_t *value, struct err *e)
+{
+    const char *text = json_string_value(value);
+
+    if (!text || !uuid_parse(text, &order->job.id))
+        return err_set(e, ERR_INVALID, "Invalid option: task_id is a UUID");
+    return ERR_OK;
+}
+
+static enum err_code take_retries(struct order *order, const json_t *value, struct err *e)
+{
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        json_integer_value(value) > RETRIES_MAX)
+        return err_set(e, ERR_INVALID, "Invalid option: retries is a number from 0 to %d",
+                       RETRIES_MAX);
+    order->retries = (int)json_integer_value(value);
+    return ERR_OK;
+}
+
+static enum err_code take_max_retries(struct order *order, const json_t *value, struct err *e)
+{
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        json_integer_value(value) > RETRIES_MAX)
+        return err_set(e, ERR_INVALID, "Invalid option: max_retries is a number from 0 to %d",
+                       RETRIES_MAX);
+    order->job.max_attempts = (int)json_integer_value(value) + 1;
+    return ERR_OK;
+}
+
+/* Options of Celery that say how a message travels: here it is a row, so they say nothing. */
+static enum err_code take_nothing(struct order *order, const json_t *value, struct err *e)
+{
+    (void)order;
+    (void)value;
+    (void)e;
+    return ERR_OK;
+}
+
+static const struct {
+    const char *name;
+    enum err_code (*take)(struct order *order, const json_t *value, struct err *e);
+} options[] = {
+    {"compression", take_nothing},
+    {"countdown", take_countdown},
+    {"delivery_mode", take_nothing},
+    {"eta", take_eta},
+    {"exchange", take_nothing},
+    {"ignore_result", take_nothing},
+    {"mandatory", take_nothing},
+    {"max_retries", take_max_retries},
+    {"priority", take_priority},
+    {"queue", take_queue},
+    {"retries", take_retries},
+    {"retry", take_nothing},
+    {"retry_policy", take_nothing},
+    {"routing_key", take_nothing},
+    {"serializer", take_nothing},
+    {"shadow", take_nothing},
+    {"task_id", take_id},
+};
+
+static enum err_code take_options(struct order *order, json_t *given, struct err *e)
+{
+    const char *name;
+    json_t *value;
+    enum err_code rc = ERR_OK;
+
+    json_object_foreach(given, name, value)
+    {
+        size_t i = 0;
+
+        if (strcmp(name, "args") == 0 || strcmp(name, "kwargs") == 0 || json_is_null(value))
+            continue;
+        while (i < COUNT_OF(options) && strcmp(options[i].name, name) != 0)
+            i++;
+        if (i == COUNT_OF(options))
+            return err_set(e, ERR_INVALID, "Invalid option: there is no option \"%.60s\"", name);
+        rc = options[i].take(order, value, e);
+        if (rc)
+            return rc;
+    }
+    return ERR_OK;
+}
+
+/* Reads the body. The texts in the job are borrowed from `given`. */
+static enum err_code read_order(const struct request *req, struct order *order, json_t **ret_given,
+                                struct err *e)
+{
+    AUTO(json_decref) json_t *given = NULL;
+    json_t *args;
+    json_t *kwargs;
+    enum err_code rc = ERR_OK;
+
+    if (req->body_len > 0)
+        rc = json_read(req->body, req->body_len, BODY_MAX, &given, e);
+    else
+        given = json_object();
+    if (rc)
+        return rc;
+    if (!json_is_object(given))
+        return err_set(e, ERR_INVALID, "invalid options");
+    args = json_object_get(given, "args");
+    kwargs = json_object_get(given, "kwargs");
+    if (args && !json_is_array(args))
+        return err_set(e, ERR_INVALID, "args must be an array");
+    if (kwargs && !json_is_object(kwargs))
+        return err_set(e, ERR_INVALID, "kwargs must be an object");
+    order->job.priority = JOB_PRIORITY_NORMAL;
+    order->args = args ? json_write(args) : NULL;
+    order->kwargs = kwargs ? json_write(kwargs) : NULL;
+    order->job.args = order->args;
+    order->job.kwargs = order->kwargs;
+    rc = take_options(order, given, e);
+    if (!rc)
+        *ret_given = TAKE(given);
+    return rc;
+}
+
+/* ---- putting it in ---- */
+
+static enum err_code insert(struct request *req, struct order *order, struct job_ready *ret_ready,
+                            struct err *e)
+{
+    AUTO_VALUE(act_release) struct act act = {0};
+    enum err_code rc;
+
+    if (!*order->job.id.text)
+        order->job.id = uuid_v7();
+    rc = act_begin(&act, req, "task.enqueue", order->job.id.text, e);
+    if (!rc)
+        rc = jobs_insert(thread_of(req)->db, &order->job, ret_ready, e);
+    if (!rc)
+        rc = act_commit(&act, ACT_DONE, json_pack("{s:s}", "task", order->job.task), e);
+    return rc;
+}
+
+/* Without Redis the scheduler delivers it. */
+static void push(struct request *req, const struct job_ready *ready)
+{
+    struct job_ready one = *ready;
+    const struct job_list list = {&one, 1};
+    struct err e = {0};
+
+    if (ready->is_ready && job_list_push(&list, thread_of(req)->redis, &e))
+        log_warn("push_failed", L_ERR(&e));
+}
+
+/* A task's attempts, less those that count as made. */
+static void count_retries(struct order *order, const struct known_task *task)
+{
+    int max = order->job.max_attempts ? order->job.max_attempts
+              : task->is_known        ? task->max_attempts
+                                      : JOB_DEFAULT_ATTEMPTS;
+
+    if (order->retries > 0)
+        order->job.max_attempts = max > order->retries ? max - order->retries : 1;
+}
+
+/* `ret_id` is "" when the reply is a refusal. */
+static enum err_code enqueue(struct request *req, struct reply *reply, bool must_be_known,
+                             struct uuid *ret_id, struct err *e)
+{
+    AUTO(json_decref) json_t *given = NULL;
+    AUTO_VALUE(order_release) struct order order = {0};
+    const char *name = request_param(req, 0);
+    struct known_task task = {0};
+    struct job_ready ready = {0};
+    struct err problem = {0};
+    enum err_code rc = tasks_find(thread_of(req)->db, name, &task, e);
+
+    *ret_id = (struct uuid){0};
+    if (rc)
+        return rc;
+    if (must_be_known && !task.is_known)
+        return flower_refuse(reply, 404, "Unknown task '%s'", name);
+    if (read_order(req, &order, &given, &problem))
+        return flower_refuse(reply, 400, "%s", problem.text);
+    order.job.task = name;
+    count_retries(&order, &task);
+    rc = insert(req, &order, &ready, &problem);
+    if (rc == ERR_INVALID)
+        return flower_refuse(reply, 400, "%s", problem.text);
+    if (rc == ERR_CONFLICT)
+        return flower_refuse(reply, 409, "There is already a task '%s'", order.job.id.text);
+    if (rc) {
+        *e = problem;
+        return rc;
+    }
+    push(req, &ready);
+    *ret_id = ready.id;
+    return ERR_OK;
+}
+
+static enum err_code enqueue_async(struct request *req, struct reply *reply, bool must_be_known,
+                                   struct err *e)
+{
+    struct uuid id;
+    enum err_code rc = enqueue(req, reply, must_be_known, &id, e);
+
+    if (rc || !*id.text)
+        return rc;
+    return reply_json(reply, 200, json_pack("{s:s, s:s}", "task-id", id.text, "state", "PENDING"),
+                      e);
+}
+
+enum err_code flower_async_apply(struct request *req, struct reply *reply, struct err *e)
+{
+    return enqueue_async(req, reply, true, e);
+}
+
+enum err_code flower_send_task(struct request *req, struct reply *reply, struct err *e)
+{
+    return enqueue_async(req, reply, false, e);
+}
+
+/* ---- results ---- */
+
+static void pause_ms(int64_t ms)
+{
+    for (struct timespec until = clock_timespec(clock_mono_us() + ms * US_PER_MS);
+         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR;)
+        ;
+}
+
+/* Waits until the job is final, or the time is over, or the server stops. */
+static enum err_code wait_for_end(struct request *req, const struct uuid *id, int64_t deadline_us,
+                                  struct err *e)
+{
+    for (int64_t ms = PAUSE_FIRST_MS;; ms = ms * 3 / 2 < PAUSE_MAX_MS ? ms * 3 / 2 : PAUSE_MAX_MS) {
+        int64_t left_ms = (deadline_us - clock_mono_us()) / US_PER_MS;
+        enum job_state state;
+        enum err_code rc = jobs_state_of(thread_of(req)->db, id, &state, e);
+
+        if (rc || job_is_final(state) || left_ms <= 0 || server_is_stopping(req->server))
+            return rc;
+        pause_ms(left_ms < ms ? left_ms : ms);
+    }
+}
+
+static enum err_code result_json(struct request *req, const struct uuid *id, json_t **ret_value,
+                                 struct err *e)
+{
+    AUTO_VALUE(job_detail_release) struct job_detail detail = {0};
+    const struct job_view *job = &detail.job;
+    json_t *out;
+    enum err_code rc = jobs_find(thread_of(req)->db, id, &detail, e);
+
+    if (rc)
+        return rc;
+    out = json_pack("{s:s, s:s}", "task-id", id->text, "state", job_state_name(job->state));
+    if (job->state == JOB_SUCCESS)
+        (void)json_object_set_new(out, "result", job_value_json(job->result));
+    else if (job_is_final(job->state))
+        (void)json_object_set_new(out, "result", job_text_json(job->error));
+    if (job->state == JOB_FAILURE)
+        (void)json_object_set_new(
+            out, "traceback",
+            job_text_json(detail.failure_count ? detail.failures[detail.failure_count - 1].detail
+                                               : NULL));
+    *ret_value = out;
+    return ERR_OK;
+}
+
+/* Not every thread may wait: somebody has to answer the others. False: the reply says so. */
+static bool begin_wait(struct request *req, struct reply *reply)
+{
+    struct dashboard *dashboard = thread_of(req)->dashboard;
+
+    if (atomic_fetch_add(&dashboard->waiters, 1) < dashboard->conf->dashboard_threads / 2)
+        return true;
+    atomic_fetch_sub(&dashboard->waiters, 1);
+    (void)flower_refuse(reply, 503,
+                        "Too many requests wait for tasks: use async-apply and ask for the result"
+                        " later, or raise TILL_DASHBOARD_THREADS");
+    return false;
+}
+
+static void end_wait(struct request *req)
+{
+    atomic_fetch_sub(&thread_of(req)->dashboard->waiters, 1);
+}
+
+static enum err_code answer_result(struct request *req, struct reply *reply, const struct uuid *id,
+                                   int64_t wait_us, struct err *e)
+{
+    json_t *value = NULL;
+    enum err_code rc = ERR_OK;
+
+    if (wait_us > 0)
+        rc = wait_for_end(req, id, clock_mono_us() + wait_us, e);
+    if (!rc)
+        rc = result_json(req, id, &value, e);
+    return rc ? rc : reply_json(reply, 200, value, e);
+}
+
+enum err_code flower_apply(struct request *req, struct reply *reply, struct err *e)
+{
+    struct uuid id;
+    enum err_code rc;
+
+    if (!begin_wait(req, reply))
+        return ERR_OK;
+    rc = enqueue(req, reply, true, &id, e);
+    if (!rc && *id.text)
+        rc = answer_result(req, reply, &id, APPLY_WAIT_S * US_PER_S, e);
+    end_wait(req);
+    return rc;
+}
+
+static bool take_timeout(const struct request *req, int64_t *ret_us)
+{
+    AUTO(mem_free) char *text = request_query(req, "timeout");
+    AUTO(json_decref) json_t *value = text && *text ? json_string(text) : NULL;
+    double seconds = 0;
+
+    if (value && !is_number(value, &seconds))
+        return false;
+    if (seconds > RESULT_WAIT_MAX_S)
+        seconds = RESULT_WAIT_MAX_S;
+    *ret_us = seconds > 0 ? (int64_t)(seconds * (double)US_PER_S) : 0;
+    return true;
+}
+
+/* As in Celery an id that nobody knows is PENDING: its task may yet come. */
+enum err_code flower_result(struct request *req, struct reply *reply, struct err *e)
+{
+    int64_t wait_us = 0;
+    struct uuid id;
+    enum err_code rc = ERR_NOT_FOUND;
+
+    if (!take_timeout(req, &wait_us))
+        return flower_refuse(reply, 400, "timeout is a number of seconds");
+    if (wait_us > 0 && !begin_wait(req, reply))
+        return ERR_OK;
+    if (uuid_parse(request_param(req, 0), &id))
+        rc = answer_result(req, reply, &id, wait_us, e);
+    if (wait_us > 0)
+        end_wait(req);
+    if (rc != ERR_NOT_FOUND)
+        return rc;
+    err_clear(e);
+    return reply_json(reply, 200,
+                      json_pack("{s:s, s:s}", "task-id", request_param(req, 0), "state", "PENDING"),
+                      e);
+}

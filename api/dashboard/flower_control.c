@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Flower's orders to tasks: revoke, abort, limits. As in Celery a plain revoke is for what has not
+ * begun; with terminate it ends what runs, too. It is kept in PostgreSQL and survives every
+ * restart.
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "api/dashboard/act.h"
+#include "api/dashboard/dashboard.h"
+#include "api/dashboard/flower.h"
+#include "common/jobs_control.h"
+#include "common/jobs_desk.h"
+#include "common/mem.h"
+
+/* Python's strtobool(). */
+static bool take_bool(const struct request *req, const char *name, bool *ret_value)
+{
+    static const char *const yes[] = {"y", "yes", "t", "true", "on", "1"};
+    static const char *const no[] = {"n", "no", "f", "false", "off", "0", ""};
+    AUTO(mem_free) char *text = flower_argument(req, name);
+
+    if (!text)
+        return true;
+    for (size_t i = 0; i < COUNT_OF(yes); i++)
+        if (strcasecmp(text, yes[i]) == 0)
+            return *ret_value = true;
+    for (size_t i = 0; i < COUNT_OF(no); i++)
+        if (strcasecmp(text, no[i]) == 0) {
+            *ret_value = false;
+            return true;
+        }
+    return false;
+}
+
+static bool is_signal(const char *name)
+{
+    static const char *const signals[] = {"TERM", "KILL", "INT",  "QUIT",
+                                          "HUP",  "USR1", "USR2", "ABRT"};
+
+    if (strncmp(name, "SIG", 3) == 0)
+        name += 3;
+    for (size_t i = 0; i < COUNT_OF(signals); i++)
+        if (strcmp(name, signals[i]) == 0)
+            return true;
+    return false;
+}
+
+/* What cannot be revoked any more, or is not there, is no error: Flower cannot tell either. */
+static enum err_code revoke(struct request *req, const char *action, bool running, struct err *e)
+{
+    AUTO_VALUE(act_release) struct act act = {0};
+    struct db *db = thread_of(req)->db;
+    struct uuid id;
+    bool revoked = false;
+    enum err_code rc = act_begin(&act, req, action, request_param(req, 0), e);
+
+    if (!rc && uuid_parse(request_param(req, 0), &id))
+        rc = running ? jobs_revoke(db, &id, 1, &revoked, e)
+                     : jobs_revoke_waiting(db, &id, 1, &revoked, e);
+    return rc ? rc : act_commit(&act, revoked ? ACT_DONE : ACT_NOTHING, NULL, e);
+}
+
+enum err_code flower_revoke(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO(mem_free) char *number = flower_argument(req, "signal");
+    bool terminate = false;
+    enum err_code rc;
+
+    if (!take_bool(req, "terminate", &terminate))
+        return flower_refuse(reply, 400, "Invalid argument 'terminate' of type 'bool'");
+    if (number && *number && !is_signal(number))
+        return flower_refuse(reply, 400,
+                             "Invalid argument 'signal': SIGTERM, SIGKILL, SIGINT,"
+                             " SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2 or SIGABRT");
+    rc = revoke(req, terminate ? "task.terminate" : "task.revoke", terminate, e);
+    return rc ? rc : flower_message(reply, e, "Revoked '%s'", request_param(req, 0));
+}
+
+enum err_code flower_abort(struct request *req, struct reply *reply, struct err *e)
+{
+    enum err_code rc = revoke(req, "task.abort", true, e);
+
+    return rc ? rc : flower_message(reply, e, "Aborted '%s'", request_param(req, 0));
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Logging in and out, and who one is. The cookie cannot be read by scripts, goes over TLS only (or
+ * to this machine), comes from this very host (__Host-) and with no request of another site.
+ */
+#include <string.h>
+
+#include "api/dashboard/act.h"
+#include "api/dashboard/dashboard.h"
+#include "common/json.h"
+#include "common/logins.h"
+
+enum { BODY_MAX = 4096, COOKIE_SIZE = 200 };
+
+static void set_cookie(struct reply *reply, const char *token, int seconds)
+{
+    char cookie[COOKIE_SIZE];
+
+    if (text_format(cookie, sizeof cookie,
+                    SESSION_COOKIE "=%s; Path=/; Max-Age=%d; Secure; HttpOnly; SameSite=Strict",
+                    token, seconds))
+        reply_header(reply, "Set-Cookie", cookie);
+}
+
+static json_t *me_json(const struct request *req)
+{
+    const struct dashboard *dashboard = thread_of(req)->dashboard;
+    char token[LOGIN_TOKEN_SIZE];
+
+    return json_pack("{s:s, s:s, s:b, s:b}", "name", req->user.name, "role",
+                     role_name((enum role)req->user.role), "read_only",
+                     dashboard->conf->dashboard_read_only != 0, "logged_in",
+                     auth_is_required(dashboard->auth) && request_login_token(req, token) &&
+                         !request_header(req, "Authorization"));
+}
+
+enum err_code me_show(struct request *req, struct reply *reply, struct err *e)
+{
+    return reply_json(reply, 200, me_json(req), e);
+}
+
+static enum err_code check(struct request *req, struct reply *reply, struct auth_user *ret_user,
+                           struct err *e)
+{
+    AUTO(json_decref) json_t *body = NULL;
+    const char *name;
+    const char *password;
+    struct err problem = {0};
+    enum err_code rc;
+
+    if (!request_has_type(req, "application/json") ||
+        json_read(req->body, req->body_len, BODY_MAX, &body, NULL))
+        return err_set(e, ERR_INVALID, "the body is JSON: {\"username\": ..., \"password\": ...}");
+    name = json_member_text(body, "username");
+    password = json_member_text(body, "password");
+    if (!name || !password)
+        return err_set(e, ERR_INVALID, "username and password are texts");
+    rc = auth_check_password(thread_of(req)->dashboard->auth, name, password, ret_user, &problem);
+    if (rc == ERR_DENIED) {
+        reply_detail(reply, 401, "Name or password is wrong.");
+    } else if (rc == ERR_CONFLICT) {
+        reply_detail(reply, 429, "Too many wrong passwords: try again in some minutes.");
+        reply_header(reply, "Retry-After", "300");
+    } else if (rc) {
+        *e = problem;
+        return rc;
+    }
+    return ERR_OK;
+}
+
+enum err_code login(struct request *req, struct reply *reply, struct err *e)
+{
+    struct auth_user user = {0};
+    char token[LOGIN_TOKEN_SIZE];
+    enum err_code rc = check(req, reply, &user, e);
+
+    if (rc || user.role == ROLE_NONE)
+        return rc;
+    rc = logins_add(thread_of(req)->db, user.name, token, e);
+    if (rc)
+        return rc;
+    req->user.role = (int)user.role;
+    (void)memcpy(req->user.name, user.name, sizeof req->user.name);
+    act_note(req, "login", "", "done", NULL);
+    rc = reply_json(reply, 200, me_json(req), e);
+    set_cookie(reply, token, LOGIN_HOURS * 3600);
+    return rc;
+}
+
+enum err_code logout(struct request *req, struct reply *reply, struct err *e)
+{
+    char token[LOGIN_TOKEN_SIZE];
+    enum err_code rc = ERR_OK;
+
+    if (request_login_token(req, token))
+        rc = logins_drop(thread_of(req)->db, token, e);
+    if (rc)
+        return rc;
+    rc = reply_json(reply, 200, json_pack("{s:b}", "logged_in", 0), e);
+    set_cookie(reply, "", 0);
+    return rc;
+}

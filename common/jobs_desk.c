@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the dashboard's desk asks of jobs; see jobs_desk.h. Each statement looks at one row by its
+ * key, or at a bounded number of dead ones.
+ */
+#include "common/jobs_desk.h"
+
+#include <string.h>
+
+#include "common/buf.h"
+#include "common/statements.h"
+
+enum {
+    TASK,
+    STATE,
+    REVOKE_WAITING,
+    DEAD_GROUPS,
+    DEAD_OF,
+    REPLAY_ADD,
+    REPLAY_FIND,
+    REPLAY_LIST,
+};
+
+enum { ARRAY_MAX = 4 * 1024 * 1024 };
+
+/* At least the first letters, so that an error that begins with a number has a reason, too. */
+#define REASON                                                                                     \
+    "coalesce(nullif(left(substring(split_part(error, E'\\n', 1) FROM"                             \
+    " '^(.*?)(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}|[0-9]{5,}|$)'), 160), ''), left(error, 40))"
+
+#define DEAD "state = 'FAILURE' AND finished_at IS NOT NULL"
+
+static const struct db_stmt statements[] = {
+    [TASK] = {"tasks_find", "SELECT max_attempts FROM tasks WHERE name = $1", 1},
+    [STATE] = {"jobs_state_of", "SELECT state FROM jobs WHERE id = $1", 1},
+    [REVOKE_WAITING] = {"jobs_revoke_waiting",
+                        "UPDATE jobs j SET state = 'REVOKED', finished_at = now(),"
+                        " error = 'revoked' FROM (SELECT id FROM jobs"
+                        " WHERE id = ANY ($1::uuid[]) AND state IN ('PENDING', 'RETRY')"
+                        " ORDER BY id FOR NO KEY UPDATE) h WHERE j.id = h.id RETURNING j.id",
+                        1},
+    [DEAD_GROUPS] = {"jobs_dead_groups",
+                     "SELECT task, reason, count(*), " SQL_TIME("min(finished_at)") ", " SQL_TIME(
+                         "max(finished_at)") ", (array_agg(id ORDER BY finished_at DESC))[1],"
+                                             " (array_agg(queue ORDER BY finished_at DESC))[1]"
+                                             " FROM (SELECT id, task, queue, finished_at, " REASON
+                                             " AS reason FROM jobs"
+                                             " WHERE " DEAD " AND ($1::text IS NULL OR queue = $1)"
+                                             " ORDER BY finished_at DESC LIMIT 20000) d"
+                                             " GROUP BY task, reason ORDER BY count(*) DESC, task, "
+                                             "reason LIMIT 200",
+                     1},
+    [DEAD_OF] = {"jobs_dead_of",
+                 "SELECT id FROM jobs WHERE " DEAD
+                 " AND finished_at <= to_timestamp($3::bigint / 1000000.0)"
+                 " AND task = $1 AND " REASON " = $2 ORDER BY finished_at LIMIT $4",
+                 4},
+    [REPLAY_ADD] = {"job_replays_add",
+                    "INSERT INTO job_replays (job_id, parent_id, root_id, made_by)"
+                    " SELECT $1, $2::uuid,"
+                    " coalesce((SELECT root_id FROM job_replays WHERE job_id = $2::uuid), $2), $3",
+                    3},
+    [REPLAY_FIND] = {"job_replays_find",
+                     "SELECT parent_id, root_id, made_by FROM job_replays WHERE job_id = $1", 1},
+    [REPLAY_LIST] = {"job_replays_list",
+                     "SELECT job_id FROM job_replays WHERE parent_id = $1"
+                     " ORDER BY made_at, job_id LIMIT 100",
+                     1},
+};
+_Static_assert(JOBS_DEAD_WINDOW == 20000 && JOBS_DEAD_GROUPS_MAX == 200,
+               "jobs_dead_groups has both as text");
+
+DB_STATEMENTS(jobs_desk, statements);
+
+enum err_code tasks_find(struct db *db, const char *name, struct known_task *ret_task,
+                         struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[TASK], DB_ARGS(DB_TEXT(name)), &rows, e);
+
+    if (rc)
+        return rc;
+    *ret_task = (struct known_task){0};
+    if (db_rows(rows) > 0)
+        *ret_task = (struct known_task){true, (int)db_int(rows, 0, 0)};
+    return ERR_OK;
+}
+
+enum err_code jobs_state_of(struct db *db, const struct uuid *id, enum job_state *ret_state,
+                            struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[STATE], DB_ARGS(DB_TEXT(id->text)), &rows, e);
+
+    if (rc)
+        return rc;
+    if (db_rows(rows) == 0 || !job_state_parse(db_text(rows, 0, 0), ret_state))
+        return err_set(e, ERR_NOT_FOUND, "there is no job %s", id->text);
+    return ERR_OK;
+}
+
+enum err_code jobs_revoke_waiting(struct db *db, const struct uuid *ids, size_t count,
+                                  bool *ret_revoked, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(buf_release) struct buf array;
+    enum err_code rc;
+
+    buf_init(&array, ARRAY_MAX);
+    for (size_t i = 0; i < count; i++)
+        db_array_add(&array, ids[i].text);
+    db_array_end(&array);
+    rc = db_query(db, &statements[REVOKE_WAITING], DB_ARGS(DB_TEXT(array.data)), &rows, e);
+    for (size_t i = 0; !rc && i < count; i++) {
+        ret_revoked[i] = false;
+        for (int row = 0; row < db_rows(rows) && !ret_revoked[i]; row++)
+            ret_revoked[i] = strcmp(db_text(rows, row, 0), ids[i].text) == 0;
+    }
+    return rc;
+}
+
+enum err_code jobs_dead_groups(struct db *db, const char *queue, struct db_result **ret_rows,
+                               struct err *e)
+{
+    return db_query(db, &statements[DEAD_GROUPS], DB_ARGS(DB_TEXT(queue && *queue ? queue : NULL)),
+                    ret_rows, e);
+}
+
+enum err_code jobs_dead_of(struct db *db, const char *task, const char *reason, int64_t until_us,
+                           int max, struct db_result **ret_rows, struct err *e)
+{
+    return db_query(db, &statements[DEAD_OF],
+                    DB_ARGS(DB_TEXT(task), DB_TEXT(reason), DB_INT(until_us), DB_INT(max)),
+                    ret_rows, e);
+}
+
+enum err_code job_replays_add(struct db *db, const struct uuid *id, const struct uuid *parent,
+                              const char *by, struct err *e)
+{
+    return db_exec(db, &statements[REPLAY_ADD],
+                   DB_ARGS(DB_TEXT(id->text), DB_TEXT(parent->text), DB_TEXT(by)), NULL, e);
+}
+
+enum err_code job_replays_find(struct db *db, const struct uuid *id, struct db_result **ret_rows,
+                               struct err *e)
+{
+    return db_query(db, &statements[REPLAY_FIND], DB_ARGS(DB_TEXT(id->text)), ret_rows, e);
+}
+
+enum err_code job_replays_list(struct db *db, const struct uuid *id, struct db_result **ret_rows,
+                               struct err *e)
+{
+    return db_query(db, &statements[REPLAY_LIST], DB_ARGS(DB_TEXT(id->text)), ret_rows, e);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the dashboard's desk asks of jobs beside looking (jobs_view.h) and ordering
+ * (jobs_control.h): whether a task is known, how far a job is, what kinds of dead jobs there are,
+ * and where a job that was run again comes from.
+ */
+#ifndef COMMON_JOBS_DESK_H
+#define COMMON_JOBS_DESK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/db.h"
+#include "common/err.h"
+#include "common/job.h"
+
+struct known_task {
+    bool is_known; /* some worker has declared it */
+    int max_attempts;
+};
+
+enum err_code tasks_find(struct db *db, const char *name, struct known_task *ret_task,
+                         struct err *e) MUST_CHECK;
+
+/* ERR_NOT_FOUND when there is no such job. */
+enum err_code jobs_state_of(struct db *db, const struct uuid *id, enum job_state *ret_state,
+                            struct err *e) MUST_CHECK;
+
+/* PENDING, RETRY -> REVOKED; what runs is left alone. ret_revoked[i] tells which were waiting. */
+enum err_code jobs_revoke_waiting(struct db *db, const struct uuid *ids, size_t count,
+                                  bool *ret_revoked, struct err *e) MUST_CHECK;
+
+/* ---- dead jobs by reason ---- */
+
+/* An error's reason is how its first line begins, up to what differs from job to job: an id, a
+ * number of five digits or more. The newest JOBS_DEAD_WINDOW dead jobs are looked through.
+ * Columns: task, reason, count, first and last time of death, id of the last one, its queue. */
+enum { JOBS_DEAD_WINDOW = 20000, JOBS_DEAD_GROUPS_MAX = 200 };
+
+enum err_code jobs_dead_groups(struct db *db, const char *queue, struct db_result **ret_rows,
+                               struct err *e) MUST_CHECK;
+
+/* Ids in column 0: at most `max` dead jobs of one task and reason, dead since `until_us` or longer,
+ * the oldest first. */
+enum err_code jobs_dead_of(struct db *db, const char *task, const char *reason, int64_t until_us,
+                           int max, struct db_result **ret_rows, struct err *e) MUST_CHECK;
+
+/* ---- run again with other args ---- */
+
+/* `parent` is the job that `id` is a copy of; its root becomes that of `id`. */
+enum err_code job_replays_add(struct db *db, const struct uuid *id, const struct uuid *parent,
+                              const char *by, struct err *e) MUST_CHECK;
+
+/* One row: parent, root, by; none when it is no copy. */
+enum err_code job_replays_find(struct db *db, const struct uuid *id, struct db_result **ret_rows,
+                               struct err *e) MUST_CHECK;
+
+/* Ids of its copies, the oldest first, at most 100. */
+enum err_code job_replays_list(struct db *db, const struct uuid *id, struct db_result **ret_rows,
+                               struct err *e) MUST_CHECK;
+
+#endif
