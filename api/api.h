@@ -10,6 +10,7 @@
 #include "api/http.h"
 #include "common/conf.h"
 #include "common/db.h"
+#include "common/jobs.h"
 #include "common/redis.h"
 
 enum scope {
@@ -46,16 +47,60 @@ http_handler auth_logout;
 /* users.c */
 http_handler users_index;
 http_handler users_show;
-/* catalogue.c */
+/* categories.c */
 http_handler categories_index;
 http_handler categories_show;
+http_handler categories_add;
+http_handler categories_change;
+http_handler categories_remove;
+/* products.c */
 http_handler products_index;
 http_handler products_show;
+http_handler products_add;
+http_handler products_change;
+http_handler products_remove;
+http_handler products_rating;
+/* shopping_carts.c */
+http_handler shopping_carts_index;
+http_handler shopping_carts_show;
+http_handler shopping_carts_add;
+http_handler shopping_carts_change;
+http_handler shopping_carts_remove;
+/* cart_items.c */
+http_handler cart_items_index;
+http_handler cart_items_show;
+http_handler cart_items_add;
+http_handler cart_items_change;
+http_handler cart_items_remove;
+/* wishlists.c */
+http_handler wishlists_index;
+http_handler wishlists_show;
+http_handler wishlists_add;
+http_handler wishlists_change;
+http_handler wishlists_remove;
+/* wishlist_items.c */
+http_handler wishlist_items_index;
+http_handler wishlist_items_show;
+http_handler wishlist_items_add;
+http_handler wishlist_items_change;
+http_handler wishlist_items_remove;
+/* reviews.c */
+http_handler reviews_index;
+http_handler reviews_show;
+http_handler reviews_add;
+http_handler reviews_change;
+http_handler reviews_remove;
 /* orders.c */
 http_handler orders_index;
 http_handler orders_add;
 http_handler orders_show;
 http_handler orders_current;
+http_handler orders_placed;
+http_handler orders_cancel_one;
+http_handler orders_refund;
+/* order_items.c */
+http_handler order_items_index;
+http_handler order_items_add_one;
 /* payments.c */
 http_handler payments_index;
 http_handler payments_add;
@@ -65,6 +110,9 @@ http_handler payments_pay_order;
 http_handler health_live;
 http_handler health_ready;
 http_handler api_root;
+
+/* After the commit: puts a job into its stream. */
+void api_push(const struct request *req, const struct job_ready *job);
 
 /* The id in path parameter 0. False: it is none, so nothing has it (404). */
 bool api_path_id(const struct request *req, int64_t *ret_id);

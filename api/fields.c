@@ -13,6 +13,7 @@
 #include "common/buf.h"
 #include "common/json.h"
 #include "common/mem.h"
+#include "common/money.h"
 #include "common/text.h"
 
 enum { MESSAGE_SIZE = 400 };
@@ -44,16 +45,25 @@ void fields_begin_nested(struct fields *f, const json_t *object)
     *f = (struct fields){.data = object, .errors = json_object(), .texts = json_array()};
 }
 
-bool fields_begin(struct fields *f, const json_t *data, struct reply *reply)
+bool fields_check_object(const json_t *data, struct reply *reply)
 {
-    fields_begin_nested(f, data);
+    AUTO_VALUE(fields_release) struct fields f = {0};
+
     if (!data || json_is_object(data))
         return true;
-    fields_error(f, "non_field_errors", "Invalid data. Expected a dictionary, but got %s.",
+    fields_begin_nested(&f, NULL);
+    fields_error(&f, "non_field_errors", "Invalid data. Expected a dictionary, but got %s.",
                  fields_type_name(data));
-    f->data = NULL;
-    (void)fields_end(f, reply);
+    (void)fields_end(&f, reply);
     return false;
+}
+
+bool fields_begin(struct fields *f, const json_t *data, struct reply *reply)
+{
+    bool is_object = fields_check_object(data, reply);
+
+    fields_begin_nested(f, is_object ? data : NULL);
+    return is_object;
 }
 
 void fields_release(struct fields *f)
@@ -90,13 +100,30 @@ void fields_error_no_object(struct fields *f, const char *name, int64_t id)
     fields_error(f, name, "Invalid pk \"%" PRId64 "\" - object does not exist.", id);
 }
 
+static bool is_known(const struct fields *f, const char *name)
+{
+    for (size_t i = 0; i < f->known_count; i++)
+        if (strcmp(f->known[i], name) == 0)
+            return true;
+    return false;
+}
+
+static const json_t *look(struct fields *f, const char *name)
+{
+    if (f->known_count < FIELDS_MAX && !is_known(f, name))
+        f->known[f->known_count++] = name;
+    return json_object_get(f->data, name);
+}
+
+bool fields_is_given(struct fields *f, const char *name) { return look(f, name) != NULL; }
+
+bool fields_is_null(struct fields *f, const char *name) { return json_is_null(look(f, name)); }
+
 /* The value of a field that is present and not null; else what is wrong is noted. */
 static const json_t *take(struct fields *f, const char *name, unsigned rules)
 {
-    const json_t *value = json_object_get(f->data, name);
+    const json_t *value = look(f, name);
 
-    if (f->known_count < FIELDS_MAX)
-        f->known[f->known_count++] = name;
     if (!value) {
         if (!(rules & FIELD_OPTIONAL))
             fields_error(f, name, "This field is required.");
@@ -263,6 +290,109 @@ bool fields_int(struct fields *f, const char *name, int64_t min, int64_t max, in
     return false;
 }
 
+/* ---- decimals ---- */
+
+/* The parts of "-12.50". Whole digits are counted without leading zeros. */
+struct decimal {
+    const char *whole;
+    const char *places;
+    size_t whole_len;
+    size_t places_len;
+    bool is_negative;
+};
+
+static bool split_decimal(const char *text, struct decimal *ret)
+{
+    static const char digits[] = "0123456789";
+    struct decimal d = {.is_negative = *text == '-'};
+    size_t all;
+
+    text += *text == '-' || *text == '+';
+    all = strspn(text, digits);
+    d.whole = text + strspn(text, "0");
+    d.whole_len = strspn(d.whole, digits);
+    text += all;
+    if (*text == '.') {
+        d.places = ++text;
+        d.places_len = strspn(text, digits);
+        text += d.places_len;
+    }
+    *ret = d;
+    return !*text && all + d.places_len > 0;
+}
+
+enum { DECIMAL_WHOLE_MAX = 10, DECIMAL_PLACES_MAX = 2 }; /* numeric(12,2) */
+
+/* In the one form that the rest of the tree writes: "0.50". */
+static const char *keep_plain(struct fields *f, const struct decimal *d)
+{
+    static const char *const zeros[] = {"00", "0", ""};
+    AUTO_VALUE(buf_release) struct buf plain;
+
+    buf_init(&plain, 32);
+    buf_addf(&plain, "%s%s%.*s.%.*s%s", d->is_negative ? "-" : "", d->whole_len ? "" : "0",
+             (int)d->whole_len, d->whole, (int)d->places_len, d->places ? d->places : "",
+             zeros[d->places_len]);
+    return keep(f, plain.data, 0);
+}
+
+/* NULL when something is noted. */
+static const char *keep_decimal(struct fields *f, const char *name, const char *text)
+{
+    struct decimal d;
+
+    if (!split_decimal(text, &d))
+        fields_error(f, name, "A valid number is required.");
+    else if (d.places_len > DECIMAL_PLACES_MAX)
+        fields_error(f, name, "Ensure that there are no more than %d decimal places.",
+                     DECIMAL_PLACES_MAX);
+    else if (d.whole_len > DECIMAL_WHOLE_MAX)
+        fields_error(f, name,
+                     "Ensure that there are no more than %d digits before the decimal point.",
+                     DECIMAL_WHOLE_MAX);
+    else
+        return keep_plain(f, &d);
+    return NULL;
+}
+
+static const char *check_range(struct fields *f, const char *name, const char *text, int64_t min,
+                               int64_t max)
+{
+    int64_t value = 0;
+
+    if (!money_parse(text, &value))
+        fields_error(f, name, "A valid number is required.");
+    else if (value < min)
+        fields_error(f, name, "Ensure this value is greater than or equal to %" PRId64 ".",
+                     min / 100);
+    else if (value > max)
+        fields_error(f, name, "Ensure this value is less than or equal to %" PRId64 ".", max / 100);
+    else
+        return text;
+    return NULL;
+}
+
+const char *fields_decimal(struct fields *f, const char *name, int64_t min, int64_t max)
+{
+    const json_t *value = take(f, name, 0);
+    char number[24];
+    const char *text = NULL;
+
+    if (!value)
+        return NULL;
+    if (json_is_string(value)) {
+        text = keep(f, json_string_value(value), 0);
+    } else if (json_is_integer(value)) {
+        (void)snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        text = number;
+    } else if (json_is_real(value)) {
+        fields_error(f, name, "Send a decimal as a string, such as \"12.50\".");
+        return NULL;
+    }
+    text = keep_decimal(f, name, text ? text : "");
+    return text ? check_range(f, name, text, min, max) : NULL;
+}
+
 bool fields_id(struct fields *f, const char *name, int64_t *ret_id)
 {
     const json_t *value = take(f, name, 0);
@@ -280,21 +410,13 @@ bool fields_id(struct fields *f, const char *name, int64_t *ret_id)
     return false;
 }
 
-static bool is_known(const struct fields *f, const char *name)
-{
-    for (size_t i = 0; i < f->known_count; i++)
-        if (strcmp(f->known[i], name) == 0)
-            return true;
-    return false;
-}
-
 void fields_refuse_unknown(struct fields *f)
 {
     for (void *at = json_object_iter((json_t *)(uintptr_t)f->data); at;
          at = json_object_iter_next((json_t *)(uintptr_t)f->data, at)) {
         const char *name = json_object_iter_key(at);
 
-        if (!is_known(f, name))
+        if (!is_known(f, name) && !json_object_get(f->errors, name))
             fields_error(f, name, "This field is not known.");
     }
 }

@@ -44,6 +44,12 @@ bool fields_begin(struct fields *f, const json_t *data, struct reply *reply);
 /* For objects within the body, which have their own place for errors. */
 void fields_begin_nested(struct fields *f, const json_t *object);
 void fields_release(struct fields *f);
+/* Whether it is one. False: the reply is the 400 that says so. */
+bool fields_check_object(const json_t *data, struct reply *reply);
+
+/* Whether a field was sent, and whether it is null. One that is only asked for here is known. */
+bool fields_is_given(struct fields *f, const char *name);
+bool fields_is_null(struct fields *f, const char *name);
 
 /* Borrowed from `f`; NULL when absent or wrong. `max` in characters. */
 const char *fields_text(struct fields *f, const char *name, size_t max, unsigned rules);
@@ -52,6 +58,9 @@ const char *fields_email(struct fields *f, const char *name, unsigned rules);
 /* `choices` ends with NULL. */
 const char *fields_choice(struct fields *f, const char *name, const char *const *choices);
 bool fields_int(struct fields *f, const char *name, int64_t min, int64_t max, int64_t *ret_value);
+/* A decimal of at most two places within [min, max] hundredths, as a text that money_parse() reads;
+ * NULL when absent or wrong. Never a JSON real: its digits are not those that were sent. */
+const char *fields_decimal(struct fields *f, const char *name, int64_t min, int64_t max);
 /* The id of another object. False, and no such object, for numbers that cannot be one. */
 bool fields_id(struct fields *f, const char *name, int64_t *ret_id);
 

@@ -35,7 +35,9 @@ enum err_code health_ready(struct request *req, struct reply *reply, struct err 
 
 enum err_code api_root(struct request *req, struct reply *reply, struct err *e)
 {
-    static const char *const names[] = {"users", "categories", "products", "orders", "payments"};
+    static const char *const names[] = {
+        "users",      "categories", "products", "orders",    "order-items",   "shopping-carts",
+        "cart-items", "payments",   "reviews",  "wishlists", "wishlist-items"};
     const char *host = request_header(req, "Host");
     json_t *root = json_object();
 

@@ -10,82 +10,76 @@
 #include "api/api.h"
 #include "api/fields.h"
 #include "api/once.h"
-#include "api/page.h"
+#include "api/resource.h"
+#include "common/buf.h"
+#include "common/jobs.h"
 #include "common/json.h"
+#include "common/mem.h"
 #include "common/money.h"
+#include "common/payments.h"
+#include "common/shop.h"
 
-static json_t *order_json(const struct order *order)
-{
-    json_t *items = json_array();
-    char amount[MONEY_TEXT_SIZE];
+static const char *const statuses[] = {
+#define X(name, text) text,
+    ORDER_STATES(X)
+#undef X
+        NULL,
+};
 
-    for (size_t i = 0; i < order->items_count; i++) {
-        const struct order_item *item = &order->items[i];
+static const struct resource_field filters[] = {
+    {.name = "order_status", .kind = RESOURCE_CHOICE, .choices = statuses},
+    {.name = "total_min", .kind = RESOURCE_DECIMAL, .max = MONEY_MAX},
+    {.name = "total_max", .kind = RESOURCE_DECIMAL, .max = MONEY_MAX},
+};
 
-        money_format(item->price, amount);
-        (void)json_array_append_new(items, json_pack("{s:I, s:I, s:I, s:s}", "id",
-                                                     (json_int_t)item->id, "product_id",
-                                                     (json_int_t)item->product_id, "quantity",
-                                                     (json_int_t)item->quantity, "price", amount));
-    }
-    money_format(order->total, amount);
-    return json_pack("{s:I, s:o, s:s, s:s, s:s, s:s, s:I}", "id", (json_int_t)order->id, "items",
-                     items, "order_status", order->status, "total_amount", amount, "created_at",
-                     order->created_at, "updated_at", order->updated_at, "user_id",
-                     (json_int_t)order->user_id);
-}
+static const struct resource resource = {
+    .sql = &orders_sql,
+    .filters = filters,
+    .filters_count = COUNT_OF(filters),
+};
 
 /* ---- reading ---- */
 
-static enum err_code add_orders(const struct request *req, const struct page *page, json_t *results,
-                                int64_t *ret_total, struct err *e)
+RESOURCE_READERS(orders)
+
+static void reply_text(struct reply *reply, int status, const char *json)
 {
-    AUTO_VALUE(orders_release) struct orders list = {0};
-    enum err_code rc =
-        orders_list(api_of(req)->db, req->user.id, page->size, page->offset, &list, ret_total, e);
-
-    for (size_t i = 0; !rc && i < list.count; i++)
-        (void)json_array_append_new(results, order_json(&list.items[i]));
-    return rc;
-}
-
-enum err_code orders_index(struct request *req, struct reply *reply, struct err *e)
-{
-    return page_list(req, reply, add_orders, e);
-}
-
-enum err_code orders_show(struct request *req, struct reply *reply, struct err *e)
-{
-    AUTO_VALUE(order_release) struct order order = {0};
-    int64_t id;
-    enum err_code rc;
-
-    if (!api_path_id(req, &id))
-        return err_set(e, ERR_NOT_FOUND, "there is no such order");
-    rc = orders_find(api_of(req)->db, req->user.id, id, &order, e);
-    return rc ? rc : reply_json(reply, 200, order_json(&order), e);
+    reply_bytes(reply, status, "application/json", json, strlen(json));
 }
 
 enum err_code orders_current(struct request *req, struct reply *reply, struct err *e)
 {
-    AUTO_VALUE(order_release) struct order order = {0};
-    enum err_code rc = orders_find_payable(api_of(req)->db, req->user.id, &order, e);
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = orders_find_payable(api_of(req)->db, req->user.id, &rows, e);
 
-    return rc ? rc : reply_json(reply, 200, order_json(&order), e);
+    if (!rc)
+        reply_text(reply, 200, db_text(rows, 0, 0));
+    return rc;
+}
+
+enum err_code orders_placed(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = orders_find_placed(api_of(req)->db, req->user.id, &rows, e);
+
+    if (!rc)
+        reply_text(reply, 200, db_text(rows, 0, 0));
+    return rc;
 }
 
 /* ---- making ---- */
 
-struct cart {
+struct wish {
     struct order_line lines[ORDER_ITEMS_MAX];
     size_t count;
-    json_t *errors; /* owned: one object a line */
+    int64_t cart_id; /* 0: the lines came with the request */
+    json_t *errors;  /* owned: one object a line; empty for a cart */
     bool is_good;
 };
 
-static void cart_release(struct cart *cart) { json_decref(cart->errors); }
+static void cart_release(struct wish *cart) { json_decref(cart->errors); }
 
-static void read_line(const json_t *item, struct cart *cart)
+static void read_line(const json_t *item, struct wish *cart)
 {
     AUTO_VALUE(fields_release) struct fields f = {0};
     struct order_line *line = &cart->lines[cart->count++];
@@ -117,7 +111,7 @@ static json_t *list_error(const char *text)
 }
 
 /* Notes the lines whose product does not exist, so that they are told with all other faults. */
-static enum err_code check_products(struct request *req, struct cart *cart, struct err *e)
+static enum err_code check_products(struct request *req, struct wish *cart, struct err *e)
 {
     bool exists[ORDER_ITEMS_MAX] = {false};
     enum err_code rc = orders_check_products(api_of(req)->db, cart->lines, cart->count, exists, e);
@@ -155,7 +149,7 @@ static bool read_items(const struct request *req, struct reply *reply)
         (void)fields_text(&f, "items", 0, 0);
         return fields_end(&f, reply);
     }
-    f.known[f.known_count++] = "items";
+    (void)fields_is_given(&f, "items");
     if (!fields_end(&f, reply))
         return false;
     if (json_array_size(items) == 0)
@@ -168,13 +162,13 @@ static bool read_items(const struct request *req, struct reply *reply)
 }
 
 /* What orders_create() refused, in the words of the shop. */
-static void reply_refusal(struct reply *reply, const struct cart *cart,
+static void reply_refusal(struct reply *reply, const struct wish *cart,
                           const struct order_refusal *refusal)
 {
     int64_t product_id = cart->lines[refusal->at].product_id;
     char text[96] = "The total of the order is too large.";
 
-    if (refusal->reason == ORDER_REFUSED_UNKNOWN) {
+    if (refusal->reason == ORDER_REFUSED_UNKNOWN && cart->cart_id == 0) {
         AUTO_VALUE(fields_release) struct fields f = {0};
 
         fields_begin_nested(&f, NULL);
@@ -189,29 +183,80 @@ static void reply_refusal(struct reply *reply, const struct cart *cart,
     reply_items(reply, json_pack("[s]", text));
 }
 
+static enum err_code no_cart(struct reply *reply, int64_t cart_id)
+{
+    AUTO_VALUE(fields_release) struct fields f = {0};
+
+    fields_begin_nested(&f, NULL);
+    fields_error_no_object(&f, "cart_id", cart_id);
+    (void)fields_end(&f, reply);
+    return ERR_OK;
+}
+
+/* Empties the cart into the wish. The reply is filled when it cannot be ordered. */
+static enum err_code take_cart(struct request *req, struct reply *reply, struct wish *cart,
+                               struct err *e)
+{
+    struct err failure = {0};
+    enum err_code rc = orders_take_cart(api_of(req)->db, req->user.id, cart->cart_id, cart->lines,
+                                        &cart->count, &failure);
+
+    if (rc == ERR_NOT_FOUND)
+        return no_cart(reply, cart->cart_id);
+    if (rc)
+        return err_set_detail(e, rc, failure.detail, "%s", failure.text);
+    if (cart->count == 0)
+        fields_reply_error(reply, "cart_id", "The cart is empty.");
+    else if (cart->count > ORDER_ITEMS_MAX)
+        fields_reply_error(reply, "cart_id", "The cart holds more than 100 products.");
+    for (size_t i = 0; i < cart->count && i < ORDER_ITEMS_MAX; i++)
+        if (cart->lines[i].quantity > ORDER_QUANTITY_MAX)
+            fields_reply_error(reply, "cart_id", "The cart holds too much of a product.");
+    return ERR_OK;
+}
+
 static enum err_code create(struct request *req, struct reply *reply, void *data, struct err *e)
 {
-    AUTO_VALUE(order_release) struct order order = {0};
-    const struct cart *cart = data;
+    AUTO(mem_free) char *json = NULL;
+    struct wish *cart = data;
     struct order_refusal refusal;
     struct err failure = {0};
-    enum err_code rc = orders_create(api_of(req)->db, req->user.id, cart->lines, cart->count,
-                                     &order, &refusal, &failure);
+    enum err_code rc = cart->cart_id ? take_cart(req, reply, cart, e) : ERR_OK;
 
+    if (rc || reply->status >= 400)
+        return rc;
+    rc = orders_create(api_of(req)->db, req->user.id, cart->lines, cart->count, &json, &refusal,
+                       &failure);
     if (rc == ERR_CONFLICT) {
         reply_refusal(reply, cart, &refusal);
         return ERR_OK;
     }
     if (rc)
         return err_set_detail(e, rc, failure.detail, "%s", failure.text);
-    return reply_json(reply, 201, order_json(&order), e);
+    reply_text(reply, 201, json);
+    return ERR_OK;
+}
+
+static enum err_code add_from_cart(struct request *req, struct wish *cart, struct reply *reply,
+                                   struct err *e)
+{
+    AUTO_VALUE(fields_release) struct fields f = {0};
+
+    if (!fields_begin(&f, req->data, reply))
+        return ERR_OK;
+    (void)fields_id(&f, "cart_id", &cart->cart_id);
+    if (!fields_end(&f, reply))
+        return ERR_OK;
+    return once_run(req, reply, &(struct once_work){.run = create, .data = cart}, e);
 }
 
 enum err_code orders_add(struct request *req, struct reply *reply, struct err *e)
 {
-    AUTO_VALUE(cart_release) struct cart cart = {.errors = json_array(), .is_good = true};
+    AUTO_VALUE(cart_release) struct wish cart = {.errors = json_array(), .is_good = true};
     const json_t *items = json_object_get(req->data, "items");
 
+    if (!items && json_object_get(req->data, "cart_id"))
+        return add_from_cart(req, &cart, reply, e);
     if (!read_items(req, reply))
         return ERR_OK;
     for (size_t i = 0; i < json_array_size(items); i++)
@@ -224,4 +269,116 @@ enum err_code orders_add(struct request *req, struct reply *reply, struct err *e
         return rc;
     }
     return once_run(req, reply, &(struct once_work){.run = create, .data = &cart}, e);
+}
+
+/* ---- ending ---- */
+
+/* What stands in the way of an order that is not what was hoped. */
+static const char *text_of_state(enum order_state state)
+{
+    static const char *const texts[] = {
+        [ORDER_PENDING] = "Order is not paid.",
+        [ORDER_PAID] = "Order is already paid.",
+        [ORDER_PAYMENT_FAILED] = "Order is not paid.",
+        [ORDER_CANCELLED] = "Order is already cancelled.",
+        [ORDER_EXPIRED] = "Order has expired.",
+        [ORDER_REFUNDED] = "Order is already refunded.",
+    };
+
+    return texts[state];
+}
+
+static enum err_code show_order(struct request *req, int64_t id, struct reply *reply, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = resource_find(api_of(req)->db, &orders_sql, req->user.id, id, &rows, e);
+
+    if (!rc)
+        reply_text(reply, 200, db_text(rows, 0, 0));
+    return rc;
+}
+
+static enum err_code cancel(struct request *req, struct reply *reply, void *data, struct err *e)
+{
+    const int64_t *id = data;
+    bool is_cancelled = false;
+    enum order_state state = ORDER_PENDING;
+    enum err_code rc = orders_cancel(api_of(req)->db, req->user.id, *id, &is_cancelled, e);
+
+    if (!rc)
+        rc = orders_read_state(api_of(req)->db, req->user.id, *id, &state, e);
+    if (rc)
+        return rc;
+    if (is_cancelled)
+        return show_order(req, *id, reply, e);
+    fields_reply_error(reply, "order_status", text_of_state(state));
+    return ERR_OK;
+}
+
+/* No job: nothing outside of the database has to be asked. A payment that is under way and succeeds
+ * all the same finds its order cancelled, and its own job refunds it. */
+enum err_code orders_cancel_one(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO_VALUE(fields_release) struct fields f = {0};
+    int64_t id;
+
+    if (!api_path_id(req, &id))
+        return err_set(e, ERR_NOT_FOUND, "there is no such order");
+    if (!fields_begin(&f, req->data, reply) || !fields_end(&f, reply))
+        return ERR_OK;
+    return once_run(req, reply, &(struct once_work){.run = cancel, .data = &id}, e);
+}
+
+struct refund {
+    int64_t order_id;
+    struct job_ready job;
+};
+
+static enum err_code start_refund(struct request *req, struct reply *reply, void *data,
+                                  struct err *e)
+{
+    struct refund *refund = data;
+    struct db *db = api_of(req)->db;
+    enum order_state state = ORDER_PENDING;
+    struct uuid payment = {0};
+    char location[80];
+    enum err_code rc = orders_find_refundable(db, refund->order_id, &state, &payment, e);
+
+    if (rc)
+        return rc;
+    if (state != ORDER_PAID) {
+        fields_reply_error(reply, "order_status", text_of_state(state));
+        return ERR_OK;
+    }
+    rc = payments_add_refund(db, &payment, &refund->job, e);
+    if (rc)
+        return rc;
+    if (text_format(location, sizeof location, "/api/orders/%" PRId64 "/", refund->order_id))
+        reply_header(reply, "Location", location);
+    return reply_json(reply, 202,
+                      json_pack("{s:I, s:s, s:s}", "order_id", (json_int_t)refund->order_id,
+                                "payment_id", payment.text, "task_id", refund->job.id.text),
+                      e);
+}
+
+static void push_refund(struct request *req, void *data)
+{
+    const struct refund *refund = data;
+
+    api_push(req, &refund->job);
+}
+
+/* The gateway is asked by a job; two of them ask with the same key, and it pays back once. */
+enum err_code orders_refund(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO_VALUE(fields_release) struct fields f = {0};
+    struct refund refund = {0};
+
+    if (!api_path_id(req, &refund.order_id))
+        return err_set(e, ERR_NOT_FOUND, "there is no such order");
+    if (!fields_begin(&f, req->data, reply) || !fields_end(&f, reply))
+        return ERR_OK;
+    return once_run(
+        req, reply,
+        &(struct once_work){.run = start_refund, .committed = push_refund, .data = &refund}, e);
 }

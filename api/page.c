@@ -14,8 +14,7 @@
 
 enum { PAGE_NUMBER_MAX = 10 * 1000 * 1000, LINK_MAX = 20 * 1024 };
 
-/* False: the reply is the 404 of a page that is no number. */
-static bool read_page(const struct request *req, struct page *ret_page, struct reply *reply)
+bool page_read(const struct request *req, struct page *ret_page, struct reply *reply)
 {
     AUTO(mem_free) char *number = request_query(req, "page");
     AUTO(mem_free) char *size = request_query(req, "page_size");
@@ -35,8 +34,8 @@ static bool read_page(const struct request *req, struct page *ret_page, struct r
     return true;
 }
 
-/* The address of this request with another page, or null. Page 1 has no parameter. */
-static json_t *link_to(const struct request *req, int64_t number)
+/* The address of this request with another page, as JSON. Page 1 has no parameter. */
+static void add_link(struct buf *out, const struct request *req, int64_t number)
 {
     AUTO_VALUE(buf_release) struct buf link;
     const char *host = request_header(req, "Host");
@@ -58,39 +57,49 @@ static json_t *link_to(const struct request *req, int64_t number)
     }
     if (number > 1)
         buf_addf(&link, "%cpage=%" PRId64, separator, number);
-    return json_stringn(link.data, link.len);
+    buf_add_json(out, link.data);
 }
 
-static enum err_code reply_page(const struct request *req, const struct page *page, int64_t total,
-                                json_t *results, struct reply *reply, struct err *e)
+enum err_code page_reply(const struct request *req, const struct page *page, int64_t total,
+                         const char *results, struct reply *reply, struct err *e)
 {
-    json_t *next = NULL;
-    json_t *previous = NULL;
+    struct buf *body = &reply->body;
 
     if (page->number > 1 && page->offset >= total) {
         reply_detail(reply, 404, "Invalid page.");
         return ERR_OK;
     }
+    reply_bytes(reply, 200, "application/json", "", 0);
+    buf_addf(body, "{\"count\":%" PRId64 ",\"next\":", total);
     if (page->offset + page->size < total)
-        next = link_to(req, page->number + 1);
+        add_link(body, req, page->number + 1);
+    else
+        buf_add_str(body, "null");
+    buf_add_str(body, ",\"previous\":");
     if (page->number > 1)
-        previous = link_to(req, page->number - 1);
-    return reply_json(reply, 200,
-                      json_pack("{s:I, s:o, s:o, s:O}", "count", (json_int_t)total, "next",
-                                next ? next : json_null(), "previous",
-                                previous ? previous : json_null(), "results", results),
-                      e);
+        add_link(body, req, page->number - 1);
+    else
+        buf_add_str(body, "null");
+    buf_add_str(body, ",\"results\":");
+    buf_add_str(body, results);
+    buf_add_char(body, '}');
+    return body->overflow ? err_set(e, ERR_INTERNAL, "the answer is too large") : ERR_OK;
 }
 
 enum err_code page_list(struct request *req, struct reply *reply, page_items *items, struct err *e)
 {
     AUTO(json_decref) json_t *results = json_array();
+    AUTO(mem_free) char *text = NULL;
     struct page page;
     int64_t total = 0;
     enum err_code rc;
 
-    if (!read_page(req, &page, reply))
+    if (!page_read(req, &page, reply))
         return ERR_OK;
     rc = items(req, &page, results, &total, e);
-    return rc ? rc : reply_page(req, &page, total, results, reply, e);
+    if (rc)
+        return rc;
+    text = json_dumps(results, JSON_COMPACT);
+    return text ? page_reply(req, &page, total, text, reply, e)
+                : err_set(e, ERR_NOMEM, "out of memory");
 }

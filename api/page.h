@@ -25,6 +25,13 @@ struct page {
 typedef enum err_code page_items(const struct request *req, const struct page *page,
                                  json_t *results, int64_t *ret_total, struct err *e);
 
+/* Reads the parameters of a page. False: the reply is the 404 of a page that is no number. */
+bool page_read(const struct request *req, struct page *ret_page, struct reply *reply);
+
+/* The answer: `results` is the text of a JSON array. A page beyond the last is 404. */
+enum err_code page_reply(const struct request *req, const struct page *page, int64_t total,
+                         const char *results, struct reply *reply, struct err *e) MUST_CHECK;
+
 /* The whole of a list's handler. A page that is no number, or beyond the last, is 404; the first
  * page of nothing is empty. */
 enum err_code page_list(struct request *req, struct reply *reply, page_items *items,

@@ -12,9 +12,7 @@
 #include "api/fields.h"
 #include "api/once.h"
 #include "api/page.h"
-#include "common/log.h"
 #include "common/money.h"
-#include "common/queue.h"
 
 /* payment_uuid and payment_status stand for clients of the shop that Till replaces. */
 static json_t *payment_json(const struct payment *payment)
@@ -134,15 +132,11 @@ static enum err_code start(struct request *req, struct reply *reply, void *data,
     return accept(&payment, &wish->job, reply, e);
 }
 
-/* The job is safe in the database; without Redis the scheduler puts it into its stream later. */
 static void push(struct request *req, void *data)
 {
     const struct wish *wish = data;
-    struct queue_stream stream = queue_stream_of(wish->job.queue, wish->job.priority);
-    struct err e = {0};
 
-    if (queue_push(api_of(req)->redis, &stream, &wish->job.id, 1, &e))
-        log_debug("push_failed", L_STR("job_id", wish->job.id.text), L_ERR(&e));
+    api_push(req, &wish->job);
 }
 
 /* The fields that both ways of paying share. False: the reply is filled. */

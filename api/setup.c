@@ -4,7 +4,9 @@
  */
 #include "api/api.h"
 
+#include "common/log.h"
 #include "common/mem.h"
+#include "common/queue.h"
 #include "common/text.h"
 
 enum { REDIS_TIMEOUT_MS = 500 }; /* a request must not wait for what may come later */
@@ -54,6 +56,16 @@ void api_configure(const struct conf *conf, struct server_config *ret_config)
         .authorise = guard_authorise,
         .admit = guard_admit,
     };
+}
+
+/* The job is safe in the database; without Redis the scheduler puts it into its stream later. */
+void api_push(const struct request *req, const struct job_ready *job)
+{
+    struct queue_stream stream = queue_stream_of(job->queue, job->priority);
+    struct err e = {0};
+
+    if (queue_push(api_of(req)->redis, &stream, &job->id, 1, &e))
+        log_debug("push_failed", L_STR("job_id", job->id.text), L_ERR(&e));
 }
 
 bool api_path_id(const struct request *req, int64_t *ret_id)

@@ -11,14 +11,41 @@
 #include "common/buf.h"
 #include "common/mem.h"
 #include "common/money.h"
+#include "common/shop.h"
 #include "common/statements.h"
 
-enum { LOCK, CREATE, EXISTING, LIST, COUNT, FIND, FIND_PAYABLE, ITEMS };
+enum {
+    LOCK,
+    CREATE,
+    EXISTING,
+    BY_ID,
+    BY_ID_DOWN,
+    FIND,
+    FIND_PAYABLE,
+    FIND_PLACED,
+    CART_LOCK,
+    CART_LINES,
+    CART_EMPTY,
+    CANCEL,
+    STATE,
+    REFUNDABLE,
+};
 enum { ARRAY_MAX = ORDER_ITEMS_MAX * 24 };
 
-#define ORDER                                                                                      \
-    "id, user_id, order_status, total_amount, " SQL_TIME("created_at") " AS created, " SQL_TIME(   \
-        "updated_at") " AS updated"
+#define ITEM "i.id, i.product_id, i.quantity, i.price::text"
+/* The items of `from` as one JSON array without blanks. */
+#define ITEMS(from)                                                                                \
+    "('[' || coalesce((SELECT string_agg(row_to_json(t)::text, ',' ORDER BY t.id)"                 \
+    " FROM (SELECT " ITEM " FROM " from ") t), '') || ']')::json AS items"
+#define ORDER(items)                                                                               \
+    "o.id, " items ", o.order_status, o.total_amount::text, " SQL_CREATED("o") ", " SQL_UPDATED(   \
+        "o") ", o.user_id"
+#define STORED ORDER(ITEMS("order_items i WHERE i.order_id = o.id"))
+/* $4 status, $5 lowest and $6 highest total */
+#define LISTED                                                                                     \
+    "orders o WHERE o.user_id = $1 AND ($4::text IS NULL OR o.order_status = $4)"                  \
+    " AND ($5::numeric IS NULL OR o.total_amount >= $5)"                                           \
+    " AND ($6::numeric IS NULL OR o.total_amount <= $6)"
 
 static const struct db_stmt statements[] = {
     /* The locks are taken in the order of the sort below them. */
@@ -29,51 +56,65 @@ static const struct db_stmt statements[] = {
     [CREATE] = {"orders_create",
                 "WITH wanted AS (SELECT * FROM unnest($3::bigint[], $4::int[], $5::numeric[])"
                 "  WITH ORDINALITY AS w (product_id, quantity, price, place)),"
-                " made AS (INSERT INTO orders (user_id, total_amount) VALUES ($1, $2)"
-                "  RETURNING " ORDER "),"
-                " lines AS (INSERT INTO order_items (order_id, product_id, quantity, price)"
-                "  SELECT made.id, product_id, quantity, price FROM made, wanted ORDER BY place"
+                " o AS (INSERT INTO orders (user_id, total_amount) VALUES ($1, $2) RETURNING *),"
+                " i AS (INSERT INTO order_items (order_id, product_id, quantity, price)"
+                "  SELECT o.id, product_id, quantity, price FROM o, wanted ORDER BY place"
                 "  RETURNING id, product_id, quantity, price),"
                 " taken AS (UPDATE products p SET stock_quantity = stock_quantity - s.quantity"
                 "  FROM (SELECT product_id, sum(quantity) AS quantity FROM wanted GROUP BY 1) s"
-                "  WHERE p.id = s.product_id AND p.stock_quantity >= s.quantity RETURNING p.id)"
-                " SELECT made.*, lines.*, (SELECT count(*) FROM taken) FROM made, lines"
-                " ORDER BY lines.id",
+                "  WHERE p.id = s.product_id AND p.stock_quantity >= s.quantity RETURNING p.id),"
+                " made AS (SELECT " ORDER(
+                    ITEMS("i")) " FROM o)"
+                                " SELECT row_to_json(made)::text, (SELECT count(*) FROM i),"
+                                " (SELECT count(*) FROM taken) FROM made",
                 5},
     [EXISTING] = {"orders_existing_products",
                   "SELECT id FROM products WHERE id = ANY ($1::bigint[])", 1},
-    [LIST] = {"orders_list",
-              "SELECT " ORDER " FROM orders WHERE user_id = $1 ORDER BY id LIMIT $2 OFFSET $3", 3},
-    [COUNT] = {"orders_count", "SELECT count(*) FROM orders WHERE user_id = $1", 1},
-    [FIND] = {"orders_find", "SELECT " ORDER " FROM orders WHERE user_id = $1 AND id = $2", 2},
+    [BY_ID] = {"orders_by_id", SQL_PAGE(STORED, LISTED, "o.id"), 6},
+    [BY_ID_DOWN] = {"orders_by_id_down", SQL_PAGE(STORED, LISTED, "o.id DESC"), 6},
+    [FIND] = {"orders_find", SQL_ROW(STORED, "orders o WHERE o.user_id = $1 AND o.id = $2"), 2},
     [FIND_PAYABLE] = {"orders_find_payable",
-                      "SELECT " ORDER " FROM orders WHERE user_id = $1 AND order_status IN"
-                      " ('pending', 'payment_failed') ORDER BY id DESC LIMIT 1",
+                      SQL_ROW(STORED, "orders o WHERE o.user_id = $1 AND o.order_status IN"
+                                      " ('pending', 'payment_failed') ORDER BY o.id DESC LIMIT 1"),
                       1},
-    [ITEMS] = {"orders_items",
-               "SELECT order_id, id, product_id, quantity, price FROM order_items"
-               " WHERE order_id = ANY ($1::bigint[]) ORDER BY order_id, id",
-               1},
+    [FIND_PLACED] = {"orders_find_placed",
+                     SQL_ROW(STORED, "orders o WHERE o.id = (SELECT p.order_id FROM payments p"
+                                     " JOIN orders m ON m.id = p.order_id WHERE m.user_id = $1"
+                                     " AND p.status <> 'failed'"
+                                     " ORDER BY p.created_at DESC, p.id DESC LIMIT 1)"),
+                     1},
+    [CART_LOCK] = {"orders_lock_cart",
+                   "SELECT id FROM shopping_carts WHERE user_id = $1 AND id = $2 FOR UPDATE", 2},
+    [CART_LINES] = {"orders_cart_lines",
+                    "SELECT product_id, sum(quantity) FROM cart_items WHERE cart_id = $1"
+                    " GROUP BY product_id ORDER BY min(id) LIMIT $2",
+                    2},
+    [CART_EMPTY] = {"orders_empty_cart", "DELETE FROM cart_items WHERE cart_id = $1", 1},
+    [CANCEL] = {"orders_cancel",
+                "WITH cancelled AS (UPDATE orders SET order_status = 'cancelled'"
+                "  WHERE user_id = $1 AND id = $2 AND order_status IN ('pending', 'payment_failed')"
+                "  RETURNING id)"
+                " SELECT give_stock_back(id) FROM cancelled",
+                2},
+    [STATE] = {"orders_state", "SELECT order_status FROM orders WHERE user_id = $1 AND id = $2", 2},
+    [REFUNDABLE] = {"orders_refundable",
+                    "SELECT o.order_status, p.id FROM orders o LEFT JOIN payments p"
+                    " ON p.order_id = o.id AND p.status = 'succeeded' WHERE o.id = $1"
+                    " FOR NO KEY UPDATE OF o",
+                    1},
 };
 
 DB_STATEMENTS(orders, statements);
 
-void order_release(struct order *order)
-{
-    mem_free(order->status);
-    mem_free(order->created_at);
-    mem_free(order->updated_at);
-    mem_free(order->items);
-    *order = (struct order){0};
-}
+static const struct resource_order lists[] = {
+    {"id", &statements[BY_ID]},
+    {"-id", &statements[BY_ID_DOWN]},
+    {"created_at", &statements[BY_ID]},
+    {"-created_at", &statements[BY_ID_DOWN]},
+    {NULL, NULL},
+};
 
-void orders_release(struct orders *orders)
-{
-    for (size_t i = 0; i < orders->count; i++)
-        order_release(&orders->items[i]);
-    mem_free(orders->items);
-    *orders = (struct orders){0};
-}
+const struct resource_sql orders_sql = {.lists = lists, .find = &statements[FIND]};
 
 static void add_int(struct buf *array, int64_t value)
 {
@@ -146,31 +187,6 @@ static enum err_code price_lines(const struct db_result *rows, const struct orde
     return ERR_OK;
 }
 
-static enum err_code read_head(const struct db_result *rows, int row, struct order *order,
-                               struct err *e)
-{
-    *order = (struct order){
-        .id = db_int(rows, row, 0),
-        .user_id = db_int(rows, row, 1),
-        .status = mem_dup(db_text(rows, row, 2)),
-        .created_at = mem_dup(db_text(rows, row, 4)),
-        .updated_at = mem_dup(db_text(rows, row, 5)),
-    };
-    return read_money(db_text(rows, row, 3), &order->total, e);
-}
-
-/* An item whose columns (id, product, quantity, price) begin at `col`. */
-static enum err_code read_item(const struct db_result *rows, int row, int col,
-                               struct order_item *item, struct err *e)
-{
-    *item = (struct order_item){
-        .id = db_int(rows, row, col),
-        .product_id = db_int(rows, row, col + 1),
-        .quantity = db_int(rows, row, col + 2),
-    };
-    return read_money(db_text(rows, row, col + 3), &item->price, e);
-}
-
 static enum err_code insert(struct db *db, int64_t user_id, const struct order_line *lines,
                             const int64_t *prices, size_t count, int64_t total,
                             struct db_result **ret_rows, struct err *e)
@@ -200,12 +216,11 @@ static enum err_code insert(struct db *db, int64_t user_id, const struct order_l
 }
 
 enum err_code orders_create(struct db *db, int64_t user_id, const struct order_line *lines,
-                            size_t count, struct order *ret_order,
-                            struct order_refusal *ret_refusal, struct err *e)
+                            size_t count, char **ret_json, struct order_refusal *ret_refusal,
+                            struct err *e)
 {
     AUTO(db_result_free) struct db_result *products = NULL;
     AUTO(db_result_free) struct db_result *rows = NULL;
-    AUTO_VALUE(order_release) struct order order = {0};
     int64_t prices[ORDER_ITEMS_MAX];
     int64_t total = 0;
     enum err_code rc;
@@ -219,17 +234,9 @@ enum err_code orders_create(struct db *db, int64_t user_id, const struct order_l
         rc = insert(db, user_id, lines, prices, count, total, &rows, e);
     if (rc)
         return rc;
-    if ((size_t)db_rows(rows) != count || db_int(rows, 0, 10) != db_rows(products))
+    if (db_int(rows, 0, 1) != (int64_t)count || db_int(rows, 0, 2) != db_rows(products))
         return err_set(e, ERR_INTERNAL, "an order took other stock than it had locked");
-    rc = read_head(rows, 0, &order, e);
-    order.items_count = count;
-    order.items = mem_array(count, sizeof order.items[0]);
-    for (size_t i = 0; !rc && i < count; i++)
-        rc = read_item(rows, (int)i, 6, &order.items[i], e);
-    if (rc)
-        return rc;
-    *ret_order = order;
-    order = (struct order){0};
+    *ret_json = mem_dup(db_text(rows, 0, 0));
     return ERR_OK;
 }
 
@@ -246,103 +253,103 @@ enum err_code orders_check_products(struct db *db, const struct order_line *line
     return ERR_OK;
 }
 
-/* ---- reading ---- */
+/* ---- from a cart ---- */
 
-/* Hands the items, which come sorted by order, out to their orders. */
-static enum err_code give_items(const struct db_result *rows, struct orders *orders, struct err *e)
+enum err_code orders_take_cart(struct db *db, int64_t user_id, int64_t cart_id,
+                               struct order_line *lines, size_t *ret_count, struct err *e)
 {
-    int row = 0;
-
-    for (size_t i = 0; i < orders->count; i++) {
-        struct order *order = &orders->items[i];
-        int first = row;
-
-        while (row < db_rows(rows) && db_int(rows, row, 0) == order->id)
-            row++;
-        order->items_count = (size_t)(row - first);
-        order->items = mem_array(order->items_count + 1, sizeof order->items[0]);
-        for (int k = first; k < row; k++) {
-            enum err_code rc = read_item(rows, k, 1, &order->items[k - first], e);
-
-            if (rc)
-                return rc;
-        }
-    }
-    return ERR_OK;
-}
-
-/* Reads the orders of `heads`, which come by id, and their items. */
-static enum err_code read_orders(struct db *db, const struct db_result *heads,
-                                 struct orders *ret_orders, struct err *e)
-{
+    AUTO(db_result_free) struct db_result *cart = NULL;
     AUTO(db_result_free) struct db_result *rows = NULL;
-    AUTO_VALUE(orders_release) struct orders list = {0};
-    AUTO_VALUE(buf_release) struct buf ids;
-    enum err_code rc = ERR_OK;
+    enum err_code rc =
+        db_query(db, &statements[CART_LOCK], DB_ARGS(DB_INT(user_id), DB_INT(cart_id)), &cart, e);
 
-    buf_init(&ids, 64 * 1024);
-    list.items = mem_array((size_t)db_rows(heads) + 1, sizeof list.items[0]);
-    for (; !rc && list.count < (size_t)db_rows(heads); list.count++) {
-        rc = read_head(heads, (int)list.count, &list.items[list.count], e);
-        add_int(&ids, db_int(heads, (int)list.count, 0));
-    }
-    db_array_end(&ids);
-    if (!rc && ids.overflow)
-        rc = err_set(e, ERR_INTERNAL, "too many orders at once");
-    if (!rc && list.count > 0)
-        rc = db_query(db, &statements[ITEMS], DB_ARGS(DB_TEXT(ids.data)), &rows, e);
-    if (!rc && list.count > 0)
-        rc = give_items(rows, &list, e);
+    if (!rc && db_rows(cart) == 0)
+        rc = err_set(e, ERR_NOT_FOUND, "there is no such cart");
+    if (!rc)
+        rc = db_query(db, &statements[CART_LINES],
+                      DB_ARGS(DB_INT(cart_id), DB_INT(ORDER_ITEMS_MAX + 1)), &rows, e);
+    if (!rc)
+        rc = db_exec(db, &statements[CART_EMPTY], DB_ARGS(DB_INT(cart_id)), NULL, e);
     if (rc)
         return rc;
-    *ret_orders = list;
-    list = (struct orders){0};
+    for (int i = 0; i < db_rows(rows) && i < ORDER_ITEMS_MAX; i++)
+        lines[i] = (struct order_line){db_int(rows, i, 0), db_int(rows, i, 1)};
+    *ret_count = (size_t)db_rows(rows);
     return ERR_OK;
 }
 
-enum err_code orders_list(struct db *db, int64_t user_id, int64_t limit, int64_t offset,
-                          struct orders *ret_orders, int64_t *ret_total, struct err *e)
-{
-    AUTO(db_result_free) struct db_result *total = NULL;
-    AUTO(db_result_free) struct db_result *heads = NULL;
-    enum err_code rc = db_query(db, &statements[COUNT], DB_ARGS(DB_INT(user_id)), &total, e);
+/* ---- reading ---- */
 
+static enum err_code find_newest(struct db *db, const struct db_stmt *stmt, int64_t user_id,
+                                 struct db_result **ret_rows, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, stmt, DB_ARGS(DB_INT(user_id)), &rows, e);
+
+    if (!rc && db_rows(rows) == 0)
+        rc = err_set(e, ERR_NOT_FOUND, "there is no such order");
     if (!rc)
-        rc = db_query(db, &statements[LIST],
-                      DB_ARGS(DB_INT(user_id), DB_INT(limit), DB_INT(offset)), &heads, e);
-    if (!rc)
-        rc = read_orders(db, heads, ret_orders, e);
-    if (!rc)
-        *ret_total = db_int(total, 0, 0);
+        *ret_rows = TAKE(rows);
     return rc;
 }
 
-static enum err_code find_one(struct db *db, const struct db_stmt *stmt, struct db_args args,
-                              struct order *ret_order, struct err *e)
+enum err_code orders_find_payable(struct db *db, int64_t user_id, struct db_result **ret_rows,
+                                  struct err *e)
 {
-    AUTO(db_result_free) struct db_result *heads = NULL;
-    AUTO_VALUE(orders_release) struct orders list = {0};
-    enum err_code rc = db_query(db, stmt, args, &heads, e);
+    return find_newest(db, &statements[FIND_PAYABLE], user_id, ret_rows, e);
+}
 
-    if (!rc && db_rows(heads) == 0)
-        rc = err_set(e, ERR_NOT_FOUND, "there is no such order");
+enum err_code orders_find_placed(struct db *db, int64_t user_id, struct db_result **ret_rows,
+                                 struct err *e)
+{
+    return find_newest(db, &statements[FIND_PLACED], user_id, ret_rows, e);
+}
+
+/* ---- ending ---- */
+
+enum err_code orders_cancel(struct db *db, int64_t user_id, int64_t id, bool *ret_cancelled,
+                            struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc =
+        db_query(db, &statements[CANCEL], DB_ARGS(DB_INT(user_id), DB_INT(id)), &rows, e);
+
     if (!rc)
-        rc = read_orders(db, heads, &list, e);
-    if (rc)
-        return rc;
-    *ret_order = list.items[0];
-    list.items[0] = (struct order){0};
+        *ret_cancelled = db_rows(rows) > 0;
+    return rc;
+}
+
+static enum err_code read_state(const struct db_result *rows, enum order_state *ret_state,
+                                struct err *e)
+{
+    if (db_rows(rows) == 0)
+        return err_set(e, ERR_NOT_FOUND, "there is no such order");
+    if (!order_state_parse(db_text(rows, 0, 0), ret_state))
+        return err_set(e, ERR_PROTOCOL, "the order is in an unknown state");
     return ERR_OK;
 }
 
-enum err_code orders_find(struct db *db, int64_t user_id, int64_t id, struct order *ret_order,
-                          struct err *e)
+enum err_code orders_read_state(struct db *db, int64_t user_id, int64_t id,
+                                enum order_state *ret_state, struct err *e)
 {
-    return find_one(db, &statements[FIND], DB_ARGS(DB_INT(user_id), DB_INT(id)), ret_order, e);
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc =
+        db_query(db, &statements[STATE], DB_ARGS(DB_INT(user_id), DB_INT(id)), &rows, e);
+
+    return rc ? rc : read_state(rows, ret_state, e);
 }
 
-enum err_code orders_find_payable(struct db *db, int64_t user_id, struct order *ret_order,
-                                  struct err *e)
+enum err_code orders_find_refundable(struct db *db, int64_t id, enum order_state *ret_state,
+                                     struct uuid *ret_payment, struct err *e)
 {
-    return find_one(db, &statements[FIND_PAYABLE], DB_ARGS(DB_INT(user_id)), ret_order, e);
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[REFUNDABLE], DB_ARGS(DB_INT(id)), &rows, e);
+
+    if (!rc)
+        rc = read_state(rows, ret_state, e);
+    if (rc)
+        return rc;
+    if (*ret_state == ORDER_PAID && !uuid_parse(db_text(rows, 0, 1), ret_payment))
+        return err_set(e, ERR_INTERNAL, "a paid order has no payment that succeeded");
+    return ERR_OK;
 }

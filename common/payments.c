@@ -146,7 +146,7 @@ static enum err_code insert(struct db *db, const struct payment_new *new_payment
     return read_row(rows, 0, payment, e);
 }
 
-static enum err_code insert_job(struct db *db, const struct uuid *payment,
+static enum err_code insert_job(struct db *db, const char *task, const struct uuid *payment,
                                 struct job_ready *ret_job, struct err *e)
 {
     char args[64];
@@ -155,13 +155,19 @@ static enum err_code insert_job(struct db *db, const struct uuid *payment,
         return err_set(e, ERR_INTERNAL, "the id of a payment is too long");
     return jobs_insert(db,
                        &(struct job_new){
-                           .task = TASK_PROCESS_PAYMENT,
+                           .task = task,
                            .queue = QUEUE_PAYMENTS,
                            .priority = JOB_PRIORITY_NORMAL,
                            .args = args,
                            .max_attempts = PAYMENT_MAX_ATTEMPTS,
                        },
                        ret_job, e);
+}
+
+enum err_code payments_add_refund(struct db *db, const struct uuid *payment,
+                                  struct job_ready *ret_job, struct err *e)
+{
+    return insert_job(db, TASK_REFUND_PAYMENT, payment, ret_job, e);
 }
 
 enum err_code payments_start(struct db *db, const struct payment_new *new_payment,
@@ -179,7 +185,7 @@ enum err_code payments_start(struct db *db, const struct payment_new *new_paymen
     if (!rc)
         rc = insert(db, new_payment, &payment, ret_refusal, e);
     if (!rc)
-        rc = insert_job(db, &payment.id, ret_job, e);
+        rc = insert_job(db, TASK_PROCESS_PAYMENT, &payment.id, ret_job, e);
     if (rc)
         return rc;
     *ret_payment = payment;

@@ -58,8 +58,9 @@ static const struct db_stmt statements[] = {
                   "WITH refunded AS ("
                   " UPDATE payments SET status = 'refunded' WHERE id = $1 AND status = 'succeeded'"
                   " RETURNING order_id"
-                  ") UPDATE orders o SET order_status = 'refunded' FROM refunded"
-                  " WHERE o.id = refunded.order_id AND o.order_status = 'paid'",
+                  "), closed AS (UPDATE orders o SET order_status = 'refunded' FROM refunded"
+                  " WHERE o.id = refunded.order_id AND o.order_status = 'paid' RETURNING o.id)"
+                  " SELECT give_stock_back(id) FROM closed",
                   1},
 };
 

@@ -58,7 +58,7 @@ enum err_code payments_decline(struct db *db, const struct uuid *id, const char 
 /* processing -> unknown: only looking it up at the gateway may settle it. */
 enum err_code payments_mark_unknown(struct db *db, const struct uuid *id, struct err *e) MUST_CHECK;
 
-/* succeeded -> refunded, and a paid order -> refunded. */
+/* succeeded -> refunded, and a paid order -> refunded, whose goods go back on the shelf. */
 enum err_code payments_refunded(struct db *db, const struct uuid *id, struct err *e) MUST_CHECK;
 
 #endif

@@ -1,169 +1,108 @@
 /* SPDX-License-Identifier: MIT
  *
- * Statements on the tables of products and categories; see products.h.
+ * Statements on products and their ratings. Staff writes the stock here; orders take from it and
+ * give back to it in orders.c alone.
  */
-#include "common/products.h"
-
-#include "common/mem.h"
-#include "common/money.h"
+#include "common/shop.h"
 #include "common/statements.h"
 
-#define PRODUCT                                                                                    \
-    "id, name, description, price, stock_quantity, category_id, " SQL_TIME(                        \
-        "created_at") ", " SQL_TIME("updated_at")
-#define CATEGORY "id, name, parent_id, " SQL_TIME("created_at") ", " SQL_TIME("updated_at")
+#define COLUMNS                                                                                    \
+    "p.id, p.name, p.description, p.price::text, p.stock_quantity, " SQL_CREATED(                  \
+        "p") ", " SQL_UPDATED("p") ", p.category_id"
+/* $4 category, $5 lowest and $6 highest price, $7 part of the name, $8 whether in stock */
+#define FILTERS                                                                                    \
+    " WHERE " SQL_ANY_USER " AND ($4::bigint IS NULL OR p.category_id = $4)"                       \
+    " AND ($5::numeric IS NULL OR p.price >= $5) AND ($6::numeric IS NULL OR p.price <= $6)"       \
+    " AND ($7::text IS NULL OR strpos(lower(p.name), lower($7)) > 0)"                              \
+    " AND ($8::boolean IS NULL OR (p.stock_quantity > 0) = $8)"
+#define LIST(order) SQL_PAGE(COLUMNS, "products p" FILTERS, order), 8
+#define RATED(order)                                                                               \
+    SQL_PAGE(COLUMNS, "products p LEFT JOIN product_ratings r ON r.product_id = p.id" FILTERS,     \
+             order),                                                                               \
+        8
 
-enum { LIST, COUNT, FIND, LIST_CATEGORIES, COUNT_CATEGORIES, FIND_CATEGORY };
+enum {
+    BY_ID,
+    BY_ID_DOWN,
+    BY_NAME,
+    BY_NAME_DOWN,
+    BY_PRICE,
+    BY_PRICE_DOWN,
+    BY_TIME,
+    BY_TIME_DOWN,
+    BY_RATING,
+    BY_RATING_DOWN,
+    FIND,
+    ADD,
+    CHANGE,
+    REMOVE,
+    CHECK,
+    FIND_RATING,
+};
 
 static const struct db_stmt statements[] = {
-    [LIST] = {"products_list", "SELECT " PRODUCT " FROM products ORDER BY id LIMIT $1 OFFSET $2",
+    [BY_ID] = {"products_by_id", LIST("p.id")},
+    [BY_ID_DOWN] = {"products_by_id_down", LIST("p.id DESC")},
+    [BY_NAME] = {"products_by_name", LIST("p.name, p.id")},
+    [BY_NAME_DOWN] = {"products_by_name_down", LIST("p.name DESC, p.id DESC")},
+    [BY_PRICE] = {"products_by_price", LIST("p.price, p.id")},
+    [BY_PRICE_DOWN] = {"products_by_price_down", LIST("p.price DESC, p.id DESC")},
+    [BY_TIME] = {"products_by_time", LIST("p.created_at, p.id")},
+    [BY_TIME_DOWN] = {"products_by_time_down", LIST("p.created_at DESC, p.id DESC")},
+    [BY_RATING] = {"products_by_rating", RATED("r.rating NULLS FIRST, p.id")},
+    [BY_RATING_DOWN] = {"products_by_rating_down", RATED("r.rating DESC NULLS LAST, p.id")},
+    [FIND] = {"products_find", SQL_ROW(COLUMNS, "products p WHERE " SQL_ANY_USER " AND p.id = $2"),
               2},
-    [COUNT] = {"products_count", "SELECT count(*) FROM products", 0},
-    [FIND] = {"products_find", "SELECT " PRODUCT " FROM products WHERE id = $1", 1},
-    [LIST_CATEGORIES] = {"categories_list",
-                         "SELECT " CATEGORY " FROM categories ORDER BY id LIMIT $1 OFFSET $2", 2},
-    [COUNT_CATEGORIES] = {"categories_count", "SELECT count(*) FROM categories", 0},
-    [FIND_CATEGORY] = {"categories_find", "SELECT " CATEGORY " FROM categories WHERE id = $1", 1},
+    [ADD] = {"products_add",
+             SQL_ROW_OF("INSERT INTO products AS p"
+                        " (name, description, price, stock_quantity, category_id)"
+                        " SELECT $2::text, coalesce($3, 'No description'), $4::numeric,"
+                        " coalesce($5::int, 0), $6::bigint WHERE " SQL_ANY_USER,
+                        COLUMNS),
+             6},
+    [CHANGE] = {"products_change",
+                SQL_ROW_OF("UPDATE products p SET name = coalesce($3, p.name),"
+                           " description = coalesce($4, p.description),"
+                           " price = coalesce($5, p.price),"
+                           " stock_quantity = coalesce($6, p.stock_quantity),"
+                           " category_id = coalesce($7, p.category_id)"
+                           " WHERE " SQL_ANY_USER " AND p.id = $2",
+                           COLUMNS),
+                7},
+    [REMOVE] = {"products_remove", "DELETE FROM products WHERE " SQL_ANY_USER " AND id = $2", 2},
+    [CHECK] = {"products_check",
+               "SELECT EXISTS (SELECT FROM categories WHERE " SQL_ANY_USER " AND id = $2)", 2},
+    [FIND_RATING] = {"products_find_rating",
+                     SQL_ROW(
+                         "p.id AS product_id, r.rating::text, coalesce(r.reviews, 0) AS reviews",
+                         "products p LEFT JOIN product_ratings r ON r.product_id = p.id"
+                         " WHERE " SQL_ANY_USER " AND p.id = $2"),
+                     2},
 };
 
 DB_STATEMENTS(products, statements);
 
-/* ---- products ---- */
+static const struct resource_order lists[] = {
+    {"id", &statements[BY_ID]},
+    {"-id", &statements[BY_ID_DOWN]},
+    {"name", &statements[BY_NAME]},
+    {"-name", &statements[BY_NAME_DOWN]},
+    {"price", &statements[BY_PRICE]},
+    {"-price", &statements[BY_PRICE_DOWN]},
+    {"created_at", &statements[BY_TIME]},
+    {"-created_at", &statements[BY_TIME_DOWN]},
+    {"rating", &statements[BY_RATING]},
+    {"-rating", &statements[BY_RATING_DOWN]},
+    {NULL, NULL},
+};
 
-void product_release(struct product *product)
-{
-    mem_free(product->name);
-    mem_free(product->description);
-    mem_free(product->created_at);
-    mem_free(product->updated_at);
-    *product = (struct product){0};
-}
+const struct resource_sql products_sql = {
+    .lists = lists,
+    .find = &statements[FIND],
+    .add = &statements[ADD],
+    .change = &statements[CHANGE],
+    .remove = &statements[REMOVE],
+    .check = &statements[CHECK],
+};
 
-void products_release(struct products *products)
-{
-    for (size_t i = 0; i < products->count; i++)
-        product_release(&products->items[i]);
-    mem_free(products->items);
-    *products = (struct products){0};
-}
-
-static enum err_code read_product(const struct db_result *rows, int row, struct product *product,
-                                  struct err *e)
-{
-    *product = (struct product){
-        .id = db_int(rows, row, 0),
-        .name = mem_dup(db_text(rows, row, 1)),
-        .description = mem_dup(db_text(rows, row, 2)),
-        .stock_quantity = db_int(rows, row, 4),
-        .category_id = db_int(rows, row, 5),
-        .created_at = mem_dup(db_text(rows, row, 6)),
-        .updated_at = mem_dup(db_text(rows, row, 7)),
-    };
-    if (!money_parse(db_text(rows, row, 3), &product->price))
-        return err_set(e, ERR_PROTOCOL, "a price of the database is no amount");
-    return ERR_OK;
-}
-
-enum err_code products_list(struct db *db, int64_t limit, int64_t offset,
-                            struct products *ret_products, int64_t *ret_total, struct err *e)
-{
-    AUTO(db_result_free) struct db_result *total = NULL;
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    AUTO_VALUE(products_release) struct products list = {0};
-    enum err_code rc = db_query(db, &statements[COUNT], DB_NO_ARGS, &total, e);
-
-    if (!rc)
-        rc = db_query(db, &statements[LIST], DB_ARGS(DB_INT(limit), DB_INT(offset)), &rows, e);
-    if (rc)
-        return rc;
-    list.items = mem_array((size_t)db_rows(rows) + 1, sizeof list.items[0]);
-    for (; !rc && list.count < (size_t)db_rows(rows); list.count++)
-        rc = read_product(rows, (int)list.count, &list.items[list.count], e);
-    if (rc)
-        return rc;
-    *ret_products = list;
-    list = (struct products){0};
-    *ret_total = db_int(total, 0, 0);
-    return ERR_OK;
-}
-
-enum err_code products_find(struct db *db, int64_t id, struct product *ret_product, struct err *e)
-{
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    AUTO_VALUE(product_release) struct product product = {0};
-    enum err_code rc = db_query(db, &statements[FIND], DB_ARGS(DB_INT(id)), &rows, e);
-
-    if (rc)
-        return rc;
-    if (db_rows(rows) == 0)
-        return err_set(e, ERR_NOT_FOUND, "there is no such product");
-    rc = read_product(rows, 0, &product, e);
-    if (rc)
-        return rc;
-    *ret_product = product;
-    product = (struct product){0};
-    return ERR_OK;
-}
-
-/* ---- categories ---- */
-
-void category_release(struct category *category)
-{
-    mem_free(category->name);
-    mem_free(category->created_at);
-    mem_free(category->updated_at);
-    *category = (struct category){0};
-}
-
-void categories_release(struct categories *categories)
-{
-    for (size_t i = 0; i < categories->count; i++)
-        category_release(&categories->items[i]);
-    mem_free(categories->items);
-    *categories = (struct categories){0};
-}
-
-static void read_category(const struct db_result *rows, int row, struct category *category)
-{
-    *category = (struct category){
-        .id = db_int(rows, row, 0),
-        .name = mem_dup(db_text(rows, row, 1)),
-        .parent_id = db_int(rows, row, 2),
-        .created_at = mem_dup(db_text(rows, row, 3)),
-        .updated_at = mem_dup(db_text(rows, row, 4)),
-    };
-}
-
-enum err_code categories_list(struct db *db, int64_t limit, int64_t offset,
-                              struct categories *ret_categories, int64_t *ret_total, struct err *e)
-{
-    AUTO(db_result_free) struct db_result *total = NULL;
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = db_query(db, &statements[COUNT_CATEGORIES], DB_NO_ARGS, &total, e);
-
-    if (!rc)
-        rc = db_query(db, &statements[LIST_CATEGORIES], DB_ARGS(DB_INT(limit), DB_INT(offset)),
-                      &rows, e);
-    if (rc)
-        return rc;
-    ret_categories->count = (size_t)db_rows(rows);
-    ret_categories->items = mem_array(ret_categories->count + 1, sizeof ret_categories->items[0]);
-    for (size_t i = 0; i < ret_categories->count; i++)
-        read_category(rows, (int)i, &ret_categories->items[i]);
-    *ret_total = db_int(total, 0, 0);
-    return ERR_OK;
-}
-
-enum err_code categories_find(struct db *db, int64_t id, struct category *ret_category,
-                              struct err *e)
-{
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = db_query(db, &statements[FIND_CATEGORY], DB_ARGS(DB_INT(id)), &rows, e);
-
-    if (rc)
-        return rc;
-    if (db_rows(rows) == 0)
-        return err_set(e, ERR_NOT_FOUND, "there is no such category");
-    read_category(rows, 0, ret_category);
-    return ERR_OK;
-}
+const struct resource_sql product_ratings_sql = {.find = &statements[FIND_RATING]};

@@ -6,6 +6,7 @@
 
 #define STORES(X)                                                                                  \
     X(audit)                                                                                       \
+    X(categories)                                                                                  \
     X(confirmation)                                                                                \
     X(idempotency)                                                                                 \
     X(jobs)                                                                                        \
@@ -18,13 +19,17 @@
     X(leader)                                                                                      \
     X(logins)                                                                                      \
     X(migrate)                                                                                     \
+    X(order_items)                                                                                 \
     X(orders)                                                                                      \
     X(payments)                                                                                    \
     X(payments_run)                                                                                \
     X(products)                                                                                    \
+    X(reviews)                                                                                     \
     X(sessions)                                                                                    \
+    X(shopping_carts)                                                                              \
     X(trial)                                                                                       \
     X(users)                                                                                       \
+    X(wishlists)                                                                                   \
     X(worker_orders)
 
 #define X(store) extern const struct db_statements db_statements_##store;

@@ -8,13 +8,21 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "common/shop.h"
 #include "common/statements.h"
 
 #define COLUMNS                                                                                    \
     "id, username, email, first_name, last_name, password_hash, is_active, is_staff, " SQL_TIME(   \
         "created_at") ", " SQL_TIME("updated_at")
 
-enum { CREATE, FIND, FIND_BY_EMAIL, LIST, COUNT, TAKEN };
+/* What clients see of those they may see: oneself, and staff everybody. */
+#define SHOWN                                                                                      \
+    "u.id, u.username, u.email, u.first_name, u.last_name, u.is_active, u.is_staff, " SQL_CREATED( \
+        "u") ", " SQL_UPDATED("u")
+#define VISIBLE                                                                                    \
+    "users u WHERE (u.id = $1 OR EXISTS (SELECT FROM users s WHERE s.id = $1 AND s.is_staff))"
+
+enum { CREATE, FIND, FIND_BY_EMAIL, LIST, SHOW, TAKEN };
 
 static const struct db_stmt statements[] = {
     [CREATE] = {"users_create",
@@ -25,12 +33,8 @@ static const struct db_stmt statements[] = {
     [FIND] = {"users_find", "SELECT " COLUMNS " FROM users WHERE id = $1", 1},
     [FIND_BY_EMAIL] = {"users_find_by_email",
                        "SELECT " COLUMNS " FROM users WHERE lower(email) = lower($1)", 1},
-    [LIST] = {"users_list",
-              "SELECT " COLUMNS " FROM users WHERE $1::bigint = 0 OR id = $1::bigint"
-              " ORDER BY id LIMIT $2 OFFSET $3",
-              3},
-    [COUNT] = {"users_count", "SELECT count(*) FROM users WHERE $1::bigint = 0 OR id = $1::bigint",
-               1},
+    [LIST] = {"users_list", SQL_PAGE(SHOWN, VISIBLE, "u.id"), 3},
+    [SHOW] = {"users_show", SQL_ROW(SHOWN, VISIBLE " AND u.id = $2"), 2},
     [TAKEN] = {"users_taken",
                "SELECT EXISTS (SELECT FROM users WHERE username = $1),"
                " EXISTS (SELECT FROM users WHERE lower(email) = lower($2))",
@@ -38,6 +42,10 @@ static const struct db_stmt statements[] = {
 };
 
 DB_STATEMENTS(users, statements);
+
+static const struct resource_order lists[] = {{"id", &statements[LIST]}, {NULL, NULL}};
+
+const struct resource_sql users_sql = {.lists = lists, .find = &statements[SHOW]};
 
 void user_release(struct user *user)
 {
@@ -49,14 +57,6 @@ void user_release(struct user *user)
     mem_free(user->created_at);
     mem_free(user->updated_at);
     *user = (struct user){0};
-}
-
-void users_release(struct users *users)
-{
-    for (size_t i = 0; i < users->count; i++)
-        user_release(&users->items[i]);
-    mem_free(users->items);
-    *users = (struct users){0};
 }
 
 static void read_row(const struct db_result *rows, int row, struct user *user)
@@ -126,26 +126,6 @@ enum err_code users_find_by_email(struct db *db, const char *email, struct user 
                                   struct err *e)
 {
     return find(db, &statements[FIND_BY_EMAIL], DB_ARGS(DB_TEXT(email)), ret_user, e);
-}
-
-enum err_code users_list(struct db *db, int64_t only_id, int64_t limit, int64_t offset,
-                         struct users *ret_users, int64_t *ret_total, struct err *e)
-{
-    AUTO(db_result_free) struct db_result *total = NULL;
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = db_query(db, &statements[COUNT], DB_ARGS(DB_INT(only_id)), &total, e);
-
-    if (!rc)
-        rc = db_query(db, &statements[LIST],
-                      DB_ARGS(DB_INT(only_id), DB_INT(limit), DB_INT(offset)), &rows, e);
-    if (rc)
-        return rc;
-    ret_users->count = (size_t)db_rows(rows);
-    ret_users->items = mem_array(ret_users->count + 1, sizeof ret_users->items[0]);
-    for (size_t i = 0; i < ret_users->count; i++)
-        read_row(rows, (int)i, &ret_users->items[i]);
-    *ret_total = db_int(total, 0, 0);
-    return ERR_OK;
 }
 
 enum err_code users_look_taken(struct db *db, const char *username, const char *email,

@@ -36,13 +36,7 @@ struct user {
     char *updated_at;
 };
 
-struct users {
-    struct user *items; /* owned */
-    size_t count;
-};
-
 void user_release(struct user *user);
-void users_release(struct users *users);
 
 /* Which of the two is taken already; in letters' case a username counts, an e-mail does not. */
 struct user_taken {
@@ -60,10 +54,6 @@ enum err_code users_find(struct db *db, int64_t id, struct user *ret_user,
                          struct err *e) MUST_CHECK;
 enum err_code users_find_by_email(struct db *db, const char *email, struct user *ret_user,
                                   struct err *e) MUST_CHECK;
-
-/* By id; `only_id` 0: all of them. *ret_total counts without limit and offset. */
-enum err_code users_list(struct db *db, int64_t only_id, int64_t limit, int64_t offset,
-                         struct users *ret_users, int64_t *ret_total, struct err *e) MUST_CHECK;
 
 /* Which names are taken, before anything is written. */
 enum err_code users_look_taken(struct db *db, const char *username, const char *email,

@@ -33,7 +33,7 @@ def test_the_catalogue_looks_as_clients_know_it(api, shop):
     category = api.value("SELECT category_id FROM products")
     answer = shop.get(f"/api/products/{product}/")
     found = shop.expect(200, answer)
-    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert answer.headers["Allow"] == "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"
     assert answer.headers["Vary"] == "Accept"
     assert TIME.match(found.pop("created_at")) and TIME.match(found.pop("updated_at"))
     assert found == {

@@ -10,6 +10,7 @@
 
 #include "api/card.h"
 #include "common/auto.h"
+#include "common/buf.h"
 #include "common/json.h"
 #include "common/mem.h"
 
@@ -72,6 +73,48 @@ Test(fields, give_texts_trimmed_unless_raw)
     fields_begin_nested(&f, data);
     cr_assert_str_eq(fields_text(&f, "n", 9, 0), "a b");
     cr_assert_str_eq(fields_text(&f, "n", 9, FIELD_RAW), " a b ");
+}
+
+static void read_decimal(struct fields *f) { (void)fields_decimal(f, "n", 100, 500); }
+
+Test(fields, decimals)
+{
+    static const char *const good[] = {
+        "\"1\"", "1", "5", "\"4.5\"", "\"+04.50\"", "\" 2. \"", "\"0000000000000000005\""};
+    static const char *const bad[] = {"\"\"", "\"x\"", "\"1e0\"", "\"1,5\"", "\"NaN\"",
+                                      "true", "\".\"", "\"-\"",   "\"0x1\"", "[1]"};
+    char text[80];
+
+    for (size_t i = 0; i < COUNT_OF(good); i++) {
+        cr_assert(text_format(text, sizeof text, "{\"n\": %s}", good[i]));
+        check(text, read_decimal, "{}");
+    }
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        cr_assert(text_format(text, sizeof text, "{\"n\": %s}", bad[i]));
+        check(text, read_decimal, "{\"n\":[\"A valid number is required.\"]}");
+    }
+    check("{\"n\": \".99\"}", read_decimal,
+          "{\"n\":[\"Ensure this value is greater than or equal to 1.\"]}");
+    check("{\"n\": \"-3\"}", read_decimal,
+          "{\"n\":[\"Ensure this value is greater than or equal to 1.\"]}");
+    check("{\"n\": \"5.01\"}", read_decimal,
+          "{\"n\":[\"Ensure this value is less than or equal to 5.\"]}");
+    check("{\"n\": \"1.000\"}", read_decimal,
+          "{\"n\":[\"Ensure that there are no more than 2 decimal places.\"]}");
+    check("{\"n\": 12345678901}", read_decimal,
+          "{\"n\":[\"Ensure that there are no more than 10 digits before the decimal point.\"]}");
+    check("{\"n\": 4.5}", read_decimal,
+          "{\"n\":[\"Send a decimal as a string, such as \\\"12.50\\\".\"]}");
+    check("{\"n\": null}", read_decimal, "{\"n\":[\"This field may not be null.\"]}");
+}
+
+Test(fields, give_decimals_in_one_form)
+{
+    AUTO(json_decref) json_t *data = json_pack("{s:s}", "n", " +02.5");
+    AUTO_VALUE(fields_release) struct fields f;
+
+    fields_begin_nested(&f, data);
+    cr_assert_str_eq(fields_decimal(&f, "n", 0, 1000), "2.50");
 }
 
 static void read_count(struct fields *f)

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * /api/shopping-carts/: one's own. A cart has no field that a client may set.
+ */
+#include "api/resource.h"
+#include "common/shop.h"
+
+static const struct resource resource = {.sql = &shopping_carts_sql};
+
+RESOURCE_READERS(shopping_carts)
+RESOURCE_WRITERS(shopping_carts)
