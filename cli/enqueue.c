@@ -9,6 +9,7 @@
 
 #include "cli/cli.h"
 #include "cli/lines.h"
+#include "cli/options.h"
 #include "cli/wait.h"
 #include "common/clock.h"
 #include "common/jobs.h"
@@ -25,6 +26,7 @@ enum {
 
 struct order_of_jobs {
     struct job_new job;
+    char *headers; /* owned; job.headers */
     size_t count;
     const char *batch;  /* file of args, one job a line, or NULL */
     struct lines lines; /* owned */
@@ -32,7 +34,11 @@ struct order_of_jobs {
     int64_t timeout_s; /* 0: none */
 };
 
-static void order_release(struct order_of_jobs *order) { lines_release(&order->lines); }
+static void order_release(struct order_of_jobs *order)
+{
+    lines_release(&order->lines);
+    mem_free(order->headers);
+}
 
 static int read_priority(const char *name, enum job_priority *ret_priority)
 {
@@ -113,6 +119,8 @@ static int read_words(struct cli *cli, struct order_of_jobs *order)
     if (id && (order->count > 1 || order->batch || !uuid_parse(id, &job->id)))
         return cli_usage("--id is the UUID of a single job");
     code = read_time(cli, job);
+    if (code == EXIT_DONE)
+        code = read_options(cli, job, &order->headers);
     if (code != EXIT_DONE)
         return code;
     job->task = cli_word(cli);
@@ -168,9 +176,44 @@ static size_t count_of_statement(const struct order_of_jobs *order, size_t from)
     return count;
 }
 
+/* What became of the jobs: the id of each to be printed, and those that have to be pushed. All of a
+ * command have one task and one priority, so one stream. */
+struct added {
+    struct uuid *ids;    /* owned, like the next two */
+    struct uuid *pushed; /* a part of them */
+    unsigned char *outcomes;
+    size_t count;
+    size_t pushed_count;
+    struct queue_stream stream; /* when something has to be pushed */
+};
+
+static void added_init(struct added *added, size_t count)
+{
+    *added = (struct added){.ids = mem_array(count + 1, sizeof added->ids[0]),
+                            .pushed = mem_array(count + 1, sizeof added->pushed[0]),
+                            .outcomes = mem_array(count + 1, sizeof added->outcomes[0])};
+}
+
+static void added_release(struct added *added)
+{
+    mem_free(added->ids);
+    mem_free(added->pushed);
+    mem_free(added->outcomes);
+}
+
+static void note_added(struct added *added, const struct job_ready *ready)
+{
+    added->ids[added->count] = ready->id;
+    added->outcomes[added->count++] = (unsigned char)ready->outcome;
+    if (!ready->is_ready)
+        return;
+    if (added->pushed_count == 0)
+        added->stream = queue_stream_of(ready->queue, ready->priority);
+    added->pushed[added->pushed_count++] = ready->id;
+}
+
 static enum err_code insert(struct cli *cli, const struct order_of_jobs *order, size_t from,
-                            size_t count, struct uuid *ids, struct job_ready *ret_last,
-                            struct err *e)
+                            size_t count, struct added *added, struct err *e)
 {
     AUTO(mem_free) struct job_new *jobs = mem_array(count, sizeof *jobs);
     AUTO(mem_free) struct job_ready *ready = mem_array(count, sizeof *ready);
@@ -179,48 +222,59 @@ static enum err_code insert(struct cli *cli, const struct order_of_jobs *order, 
     for (size_t i = 0; i < count; i++)
         jobs[i] = job_at(order, from + i);
     rc = jobs_insert_many(cli_db(cli), jobs, count, ready, e);
-    if (rc)
-        return rc;
-    for (size_t i = 0; i < count; i++)
-        ids[i] = ready[i].id;
-    *ret_last = ready[count - 1];
-    return ERR_OK;
+    for (size_t i = 0; i < count && !rc; i++)
+        note_added(added, &ready[i]);
+    return rc;
 }
 
-/* Pushes committed jobs and prints their ids. All of a command have one task, so one queue. */
-static void deliver(struct cli *cli, const struct job_ready *last, const struct uuid *ids,
-                    size_t count)
+static void print_added(const struct cli *cli, const struct order_of_jobs *order,
+                        const struct added *added, size_t at)
 {
-    struct queue_stream stream = queue_stream_of(last->queue, last->priority);
+    static const char *const outcomes[] = {
+        [JOB_ADDED] = "added", [JOB_KEPT] = "kept", [JOB_REPLACED] = "replaced"};
+    const char *id = added->ids[at].text;
+
+    if (!cli->json)
+        (void)printf("%s\n", id);
+    else if (order->job.unique_key)
+        (void)printf("{\"id\":\"%s\",\"outcome\":\"%s\"}\n", id, outcomes[added->outcomes[at]]);
+    else
+        (void)printf("{\"id\":\"%s\"}\n", id);
+}
+
+/* Pushes committed jobs and prints their ids; nothing is left in `added`. */
+static void deliver(struct cli *cli, const struct order_of_jobs *order, struct added *added)
+{
     struct err push = {0};
 
-    if (last->is_ready && queue_push(cli_redis(cli), &stream, ids, count, &push))
+    if (added->pushed_count > 0 &&
+        queue_push(cli_redis(cli), &added->stream, added->pushed, added->pushed_count, &push))
         (void)fprintf(stderr, "till: %s; the scheduler delivers the jobs later\n", push.text);
-    for (size_t i = 0; i < count; i++)
-        (void)printf(cli->json ? "{\"id\":\"%s\"}\n" : "%s\n", ids[i].text);
+    for (size_t i = 0; i < added->count; i++)
+        print_added(cli, order, added, i);
     (void)fflush(stdout);
+    added->count = added->pushed_count = 0;
 }
 
-static enum err_code enqueue(struct cli *cli, const struct order_of_jobs *order, struct uuid *ids,
-                             struct err *e)
+static enum err_code enqueue(struct cli *cli, const struct order_of_jobs *order,
+                             struct added *added, struct err *e)
 {
     AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
-    struct job_ready last = {0};
     enum err_code rc = order->batch ? db_begin(cli_db(cli), &tx, e) : ERR_OK;
     size_t done = 0;
 
     while (done < order->count && !rc) {
         size_t count = count_of_statement(order, done);
 
-        rc = insert(cli, order, done, count, ids + done, &last, e);
+        rc = insert(cli, order, done, count, added, e);
         if (!rc && !order->batch)
-            deliver(cli, &last, ids + done, count);
+            deliver(cli, order, added);
         done += count;
     }
     if (!rc && order->batch) {
         rc = db_commit(&tx, e);
         if (!rc)
-            deliver(cli, &last, ids, order->count);
+            deliver(cli, order, added);
     }
     return rc;
 }
@@ -228,7 +282,8 @@ static enum err_code enqueue(struct cli *cli, const struct order_of_jobs *order,
 static int run_enqueue(struct cli *cli)
 {
     AUTO_VALUE(order_release) struct order_of_jobs order = {0};
-    AUTO(mem_free) struct uuid *ids = NULL;
+    AUTO_VALUE(added_release) struct added added = {0};
+    struct uuid first;
     struct err e = {0};
     int code = read_words(cli, &order);
 
@@ -236,17 +291,19 @@ static int run_enqueue(struct cli *cli)
         return code;
     if (read_batch(&order, &e))
         return cli_fail(&e);
-    ids = mem_array(order.count + 1, sizeof *ids);
-    if (enqueue(cli, &order, ids, &e))
+    added_init(&added, order.count);
+    if (enqueue(cli, &order, &added, &e))
         return cli_fail(&e);
-    return order.wait ? wait_for_job(cli, &ids[0], order.timeout_s) : EXIT_DONE;
+    first = added.ids[0];
+    return order.wait ? wait_for_job(cli, &first, order.timeout_s) : EXIT_DONE;
 }
 
 const struct command command_enqueue = {
     "enqueue",
     "TASK [ARGS] [--kwargs JSON] [--queue Q] [--priority high|normal|low] [--eta T | --countdown S]"
-    " [--count N | --batch FILE] [--max-attempts N] [--id UUID] [--wait [--timeout S]]",
+    " [--count N | --batch FILE] [--max-attempts N] [--id UUID]" OPTIONS_USAGE
+    " [--wait [--timeout S]]",
     "adds durable jobs and prints their ids; ARGS is a JSON array. --batch takes one such array a"
-    " line ('-': standard input), all or none. --wait waits for the end and prints state and "
-    "result",
+    " line ('-': standard input), all or none. --unique prints the id of the job that holds the key"
+    " when there is one. --wait waits for the end and prints state and result",
     run_enqueue};

@@ -2,6 +2,7 @@
  *
  * till task list, till task show: what the dashboard shows, in the shell.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -62,6 +63,19 @@ static void print_text(const char *label, const char *text)
         (void)printf("%-10s %s\n", label, text);
 }
 
+/* Redacted, like all that is shown of a job. */
+static void print_headers(const char *text)
+{
+    AUTO(json_decref) json_t *headers = job_value_json(text);
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(headers, name, value)
+    {
+        (void)printf("%-10s %s: %s\n", "header", name, json_string_value(value));
+    }
+}
+
 static void print_detail(const struct job_detail *detail)
 {
     const struct job_view *job = &detail->job;
@@ -75,6 +89,13 @@ static void print_detail(const struct job_detail *detail)
     print_time("scheduled", job->scheduled_us);
     print_time("started", job->started_us);
     print_time("finished", job->finished_us);
+    print_time("expires", job->expires_us);
+    print_text("unique", job->unique_key);
+    print_time("held until", job->unique_until_us);
+    print_headers(job->headers);
+    print_text("trace", job->traceparent);
+    if (job->retention_s)
+        (void)printf("%-10s %" PRId64 " s\n", "retention", job->retention_s);
     print_text("error", job->error);
     for (size_t i = 0; i < detail->failure_count; i++) {
         const struct job_failure *failure = &detail->failures[i];

@@ -98,6 +98,15 @@ static json_t *last_attempt_json(const struct job_detail *detail)
                      "ended_at", job_time_json(job->finished_us), "error", "detail");
 }
 
+static json_t *options_json(const struct job_view *job)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "expires_at", job_time_json(job->expires_us),
+                     "unique_key", job_text_json(job->unique_key), "unique_until",
+                     job_time_json(job->unique_until_us), "headers", job_value_json(job->headers),
+                     "traceparent", job_text_json(job->traceparent), "retention",
+                     job->retention_s ? json_integer(job->retention_s) : json_null());
+}
+
 json_t *job_detail_json(const struct job_detail *detail)
 {
     AUTO(json_decref) json_t *out = job_json(&detail->job);
@@ -112,7 +121,8 @@ json_t *job_detail_json(const struct job_detail *detail)
         json_object_set_new(out, "delivery",
                             detail->job.delivery ? json_string(detail->job.delivery)
                                                  : json_null()) < 0 ||
-        json_object_set_new(out, "payload", job_text_json(detail->job.payload)) < 0)
+        json_object_set_new(out, "payload", job_text_json(detail->job.payload)) < 0 ||
+        json_object_update_new(out, options_json(&detail->job)) < 0)
         return NULL;
     return TAKE(out);
 }

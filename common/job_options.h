@@ -16,6 +16,7 @@ enum {
     JOB_HEADERS_MAX = 32,           /* of one job */
     JOB_HEADERS_BYTES = 8 * 1024,   /* of names and values together */
     JOB_HEADERS_JSON = 64 * 1024,   /* of the text that has them, which may be escaped */
+    JOB_TRACEPARENT_MAX = 512,      /* what versions to come may have */
     JOB_UNIQUE_KEY_MAX = 200,       /* bytes */
     JOB_DURATION_MAX_S = 315360000, /* of a retention or a time to live: ten years */
 };

@@ -9,9 +9,24 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { TAKE_DUE, NEXT_DUE, WAITING_STREAMS, TAKE_LOST, BUSY_WORKERS, TAKE_ORPHANS, SERVER_TIME };
+enum {
+    EXPIRE,
+    TAKE_DUE,
+    NEXT_DUE,
+    WAITING_STREAMS,
+    TAKE_LOST,
+    BUSY_WORKERS,
+    TAKE_ORPHANS,
+    SERVER_TIME
+};
 
 static const struct db_stmt statements[] = {
+    [EXPIRE] = {"jobs_expire",
+                "UPDATE jobs SET state = 'REVOKED', finished_at = now(), error = 'expired'"
+                " WHERE id = ANY (ARRAY(SELECT id FROM jobs WHERE expires_at <= now()"
+                " AND finished_at IS NULL AND state IN ('PENDING', 'RETRY')"
+                " ORDER BY expires_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED))",
+                1},
     [TAKE_DUE] = {"jobs_take_due",
                   "UPDATE jobs SET enqueued_at = now() WHERE id = ANY (ARRAY("
                   " SELECT id FROM jobs WHERE enqueued_at IS NULL AND finished_at IS NULL"
@@ -96,6 +111,11 @@ static enum err_code take(struct db *db, const struct db_stmt *stmt, struct db_a
     if (!rc)
         *ret_jobs = job_list_from_rows(rows);
     return rc;
+}
+
+enum err_code jobs_expire(struct db *db, int max, int64_t *ret_count, struct err *e)
+{
+    return db_exec(db, &statements[EXPIRE], DB_ARGS(DB_INT(max)), ret_count, e);
 }
 
 enum err_code jobs_take_due(struct db *db, int max, struct job_list *ret_jobs, struct err *e)

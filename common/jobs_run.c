@@ -19,7 +19,8 @@ enum { ARRAY_MAX = 4 * 1024 * 1024, ERROR_MAX = 8 * 1024 };
 /* What a claim returns, of rows `j` that were delivered by entry `g.entry`. */
 #define CLAIMED(entry)                                                                             \
     " RETURNING j.id, " entry ", j.state, j.task, j.queue, j.priority, j.attempt,"                 \
-    " j.max_attempts, j.args, j.kwargs, (extract(epoch FROM j.created_at) * 1000000)::bigint"
+    " j.max_attempts, j.args, j.kwargs, (extract(epoch FROM j.created_at) * 1000000)::bigint,"     \
+    " j.headers, j.traceparent"
 
 static const struct db_stmt statements[] = {
     /* What nearly every delivery is: a row that waits. One pass over the primary key, and no column
@@ -29,14 +30,15 @@ static const struct db_stmt statements[] = {
                        " delivery = g.entry, started_at = now()"
                        " FROM unnest($1::uuid[], $2::text[]) AS g(id, entry)"
                        " WHERE j.id = g.id AND j.state IN ('PENDING', 'RETRY')"
-                       " AND j.enqueued_at IS NOT NULL AND j.attempt < j.max_attempts" CLAIMED(
-                           "g.entry"),
+                       " AND j.enqueued_at IS NOT NULL AND j.attempt < j.max_attempts"
+                       " AND (j.expires_at IS NULL OR j.expires_at > now())" CLAIMED("g.entry"),
                        3},
     /* The rest. Three ways into a claim: the row waits; or it is STARTED by the very delivery that
      * was taken over from a dead worker; or by this worker's own, in a claim whose answer was lost.
      * Rows are locked in the order of their ids. An attempt that was cut off leaves its error, and
-     * a job without attempts left is FAILURE from here. The same job delivered twice in one batch
-     * is claimed once; a claim made again counts no second attempt. */
+     * a job without attempts left is FAILURE from here, one whose time is over REVOKED. The same
+     * job delivered twice in one batch is claimed once; a claim made again counts no second
+     * attempt. */
     [CLAIM_REST] =
         {"jobs_claim_rest",
          "WITH given AS ("
@@ -45,7 +47,8 @@ static const struct db_stmt statements[] = {
          " ORDER BY id, taken_over DESC"
          "), held AS ("
          " SELECT j.id, g.entry, j.state, j.attempt, j.max_attempts, j.worker, j.started_at,"
-         " j.state = 'STARTED' AND NOT g.taken_over AS again"
+         " j.state = 'STARTED' AND NOT g.taken_over AS again,"
+         " coalesce(j.expires_at <= now(), false) AS expired"
          " FROM jobs j JOIN given g ON g.id = j.id"
          " WHERE (j.state IN ('PENDING', 'RETRY') AND j.enqueued_at IS NOT NULL)"
          " OR (j.state = 'STARTED' AND j.delivery = g.entry"
@@ -57,15 +60,17 @@ static const struct db_stmt statements[] = {
          " 'the worker died or lost its lease during this attempt'"
          " FROM held WHERE state = 'STARTED' AND NOT again ON CONFLICT DO NOTHING"
          "), decided AS ("
-         " SELECT *, again OR attempt < max_attempts AS runs FROM held"
+         " SELECT *, again OR (attempt < max_attempts AND NOT expired) AS runs,"
+         " attempt < max_attempts AS revoked FROM held"
          ") UPDATE jobs j SET"
-         " state = CASE WHEN h.runs THEN 'STARTED' ELSE 'FAILURE' END::job_state,"
+         " state = CASE WHEN h.runs THEN 'STARTED' WHEN h.revoked THEN 'REVOKED'"
+         " ELSE 'FAILURE' END::job_state,"
          " attempt = h.attempt + (h.runs AND NOT h.again)::int,"
          " worker = CASE WHEN h.runs THEN $4 ELSE j.worker END,"
          " delivery = h.entry,"
          " started_at = CASE WHEN h.runs THEN now() ELSE j.started_at END,"
          " finished_at = CASE WHEN h.runs THEN NULL ELSE now() END,"
-         " error = CASE WHEN h.runs THEN j.error ELSE"
+         " error = CASE WHEN h.runs THEN j.error WHEN h.revoked THEN 'expired' ELSE"
          " coalesce(CASE WHEN h.state <> 'STARTED' THEN j.error END,"
          " 'the worker died or lost its lease during the last attempt') END"
          " FROM decided h WHERE j.id = h.id" CLAIMED("h.entry"),
@@ -114,16 +119,18 @@ static const struct db_stmt statements[] = {
         {"jobs_adopt_fast",
          "WITH adopted AS ("
          " INSERT INTO jobs (id, task, queue, priority, state, attempt, max_attempts, args, kwargs,"
-         " scheduled_at, enqueued_at, started_at, finished_at, worker, delivery, error)"
+         " scheduled_at, enqueued_at, started_at, finished_at, worker, delivery, error,"
+         " headers, traceparent, expires_at)"
          " VALUES ($1, $2, $3, $4,"
          " CASE WHEN $8::bigint < 0 THEN 'FAILURE' ELSE 'RETRY' END::job_state, 1, $5,"
          " $6::jsonb, $7::jsonb, now() + greatest($8::bigint, 0) * interval '1 microsecond',"
          " CASE WHEN $8::bigint < 0 THEN now() END, now(),"
-         " CASE WHEN $8::bigint < 0 THEN now() END, $9, $10, $11)"
+         " CASE WHEN $8::bigint < 0 THEN now() END, $9, $10, $11, $13::jsonb, $14,"
+         " to_timestamp(nullif($15::bigint, 0) / 1000000.0))"
          " ON CONFLICT (id) DO NOTHING RETURNING id, started_at"
          ") INSERT INTO job_errors (job_id, attempt, worker, started_at, error, detail)"
          " SELECT id, 1, $9, started_at, $11, $12 FROM adopted",
-         12},
+         15},
 };
 
 DB_STATEMENTS(jobs_run, statements);
@@ -142,6 +149,8 @@ static void fill_job(const struct db_result *rows, int row, const struct uuid *i
         .args = mem_dup(db_text(rows, row, 8)),
         .kwargs = mem_dup(db_text(rows, row, 9)),
         .created_us = db_int(rows, row, 10),
+        .headers = db_is_null(rows, row, 11) ? NULL : mem_dup(db_text(rows, row, 11)),
+        .traceparent = db_is_null(rows, row, 12) ? NULL : mem_dup(db_text(rows, row, 12)),
     };
 }
 
@@ -223,14 +232,14 @@ static void read_claim(const struct db_result *rows, const struct queue_delivery
                        struct claim *claim)
 {
     int row = rows ? find_claimed(rows, delivery) : -1;
+    const char *state;
 
     if (row < 0)
         return;
-    if (strcmp(db_text(rows, row, 2), "STARTED") != 0) {
-        claim->result = CLAIM_DEAD;
-        return;
-    }
-    claim->result = CLAIM_RUN;
+    state = db_text(rows, row, 2);
+    claim->result = strcmp(state, "STARTED") == 0   ? CLAIM_RUN
+                    : strcmp(state, "REVOKED") == 0 ? CLAIM_EXPIRED
+                                                    : CLAIM_DEAD;
     fill_job(rows, row, &delivery->id, &claim->job);
 }
 
@@ -399,6 +408,7 @@ enum err_code jobs_adopt_fast(struct db *db, const struct queue_delivery *delive
                            DB_TEXT(stream->queue), DB_INT(stream->priority), DB_INT(max_attempts),
                            DB_TEXT(delivery->args), DB_TEXT(delivery->kwargs), DB_INT(delay_us),
                            DB_TEXT(worker), DB_TEXT(delivery->entry), DB_TEXT(clean_error.data),
-                           DB_TEXT(detail ? clean_detail.data : NULL)),
+                           DB_TEXT(detail ? clean_detail.data : NULL), DB_TEXT(delivery->headers),
+                           DB_TEXT(delivery->traceparent), DB_INT(delivery->expires_us)),
                    NULL, e);
 }

@@ -19,12 +19,13 @@
 enum claim_result {
     CLAIM_DROP, /* finished, cancelled, held by another, or a duplicate: acknowledge and forget */
     CLAIM_RUN,  /* ours: state STARTED, attempt counted */
-    CLAIM_DEAD, /* its attempts are used up (it killed its workers): now FAILURE; acknowledge */
+    CLAIM_EXPIRED, /* its time was over before this attempt: now REVOKED; acknowledge */
+    CLAIM_DEAD,    /* its attempts are used up (it killed its workers): now FAILURE; acknowledge */
 };
 
 struct claim {
     enum claim_result result;
-    struct job job; /* filled for CLAIM_RUN; owned, job_release() */
+    struct job job; /* filled unless CLAIM_DROP; owned, job_release() */
 };
 
 /* Claims a batch in one statement. `claims` has one element for each delivery, in their order, and

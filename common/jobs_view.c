@@ -98,12 +98,16 @@ static const struct db_stmt statements[] = {
     [SORT + FROM_STATE] = SORTED("state", OF_STATE),
     [SORT + FROM_PENDING] = SORTED("pending", PENDING),
     [SORT + FROM_STARTED] = SORTED("started", STARTED),
-    [FIND] = {"jobs_find",
-              "SELECT " COMMON_COLUMNS
-              "args, octet_length(args::text), kwargs, octet_length(kwargs::text), result,"
-              " coalesce(octet_length(result::text), 0), error, delivery, encode(payload, 'escape')"
-              " FROM jobs j WHERE id = $1",
-              1},
+    [FIND] =
+        {"jobs_find",
+         "SELECT " COMMON_COLUMNS
+         "args, octet_length(args::text), kwargs, octet_length(kwargs::text), result,"
+         " coalesce(octet_length(result::text), 0), error, delivery, encode(payload, 'escape'),"
+         " (extract(epoch FROM expires_at) * 1000000)::bigint, unique_key,"
+         " (extract(epoch FROM unique_until) * 1000000)::bigint, headers, traceparent,"
+         " retention_s"
+         " FROM jobs j WHERE id = $1",
+         1},
     [FAILURES] = {"jobs_failures",
                   "SELECT attempt, worker, (extract(epoch FROM started_at) * 1000000)::bigint,"
                   " (extract(epoch FROM failed_at) * 1000000)::bigint, error, detail"
@@ -394,6 +398,12 @@ enum err_code jobs_find(struct db *db, const struct uuid *id, struct job_detail 
     read_view(detail.rows, 0, &detail.job);
     detail.job.delivery = text_or_null(detail.rows, 0, 21);
     detail.job.payload = text_or_null(detail.rows, 0, 22);
+    detail.job.expires_us = db_int(detail.rows, 0, 23);
+    detail.job.unique_key = text_or_null(detail.rows, 0, 24);
+    detail.job.unique_until_us = db_int(detail.rows, 0, 25);
+    detail.job.headers = text_or_null(detail.rows, 0, 26);
+    detail.job.traceparent = text_or_null(detail.rows, 0, 27);
+    detail.job.retention_s = db_int(detail.rows, 0, 28);
     read_failures(&detail);
     *ret_detail = detail;
     detail = (struct job_detail){0};

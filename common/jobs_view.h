@@ -79,10 +79,16 @@ struct job_view {
     int64_t enqueued_us;
     int64_t started_us;
     int64_t finished_us;
-    int64_t failed_us;    /* end of the last attempt that failed */
-    int64_t changed_us;   /* the last of all these that has come to pass */
-    const char *delivery; /* stream entry; only in a detail */
-    const char *payload;  /* what could not be decoded, as printable ASCII; only in a detail */
+    int64_t failed_us;  /* end of the last attempt that failed */
+    int64_t changed_us; /* the last of all these that has come to pass */
+    int64_t expires_us; /* no attempt begins after it; only in a detail, like all that follows */
+    const char *unique_key;
+    int64_t unique_until_us; /* when it gives the key up at the latest */
+    const char *headers;     /* JSON */
+    const char *traceparent;
+    int64_t retention_s;  /* its own; 0: as its task declares */
+    const char *delivery; /* stream entry */
+    const char *payload;  /* what could not be decoded, as printable ASCII */
 };
 
 struct jobs_page {

@@ -51,7 +51,7 @@ bool log_level_parse(const char *name, enum log_level *ret_level);
 
 /* Per thread. At most LOG_CONTEXT_MAX keys; the key is kept by reference, the value is copied (and
  * cut at 63 bytes). A NULL value removes the key. */
-enum { LOG_CONTEXT_MAX = 6 };
+enum { LOG_CONTEXT_MAX = 8 };
 void log_context_set(const char *key, const char *value);
 void log_context_clear(void);
 

@@ -4,7 +4,8 @@
  * PROTOCOL.md tells the same to producers in other languages.
  *
  * A queue is three streams, one a priority: till:{QUEUE}:high, :normal, :low; the group of the
- * workers is "till". A durable job is an entry {job: UUID}; a fast one is {task, args, kwargs, id}.
+ * workers is "till". A durable job is an entry {job: UUID}; a fast one is {task, args, kwargs, id,
+ * headers, traceparent, expires}.
  * An entry leaves the stream when it is acknowledged, so XLEN counts waiting and running ones.
  */
 #ifndef COMMON_QUEUE_H
@@ -54,11 +55,15 @@ struct queue_delivery {
         DELIVERY_UNDECODABLE,
         DELIVERY_GONE, /* deleted while it was pending: acknowledge, nothing else is known */
     } kind;
-    struct uuid id; /* of the job; for FAST and UNDECODABLE made from the entry when not given */
-    char *task;     /* FAST */
-    char *args;     /* FAST, JSON */
-    char *kwargs;   /* FAST, JSON */
-    char *payload;  /* UNDECODABLE: the fields, byte for byte, as netstrings */
+    struct uuid id;    /* of the job; for FAST and UNDECODABLE made from the entry when not given */
+    char *task;        /* FAST */
+    char *args;        /* FAST, JSON */
+    char *kwargs;      /* FAST, JSON */
+    char *headers;     /* FAST, JSON, or NULL */
+    char *traceparent; /* FAST, or NULL */
+    bool trace_dropped; /* FAST: there was one that cannot be read */
+    int64_t expires_us; /* FAST: wall time after which it is not run; 0: none */
+    char *payload;      /* UNDECODABLE: the fields, byte for byte, as netstrings */
     size_t payload_len;
     char *reason; /* UNDECODABLE */
 };

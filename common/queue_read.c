@@ -10,15 +10,22 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/job_options.h"
 #include "common/json.h"
 #include "common/mem.h"
 #include "common/text.h"
+#include "common/trace.h"
+
+/* The year 9999 (clock_format() has four digits). */
+#define TIME_MAX_MS INT64_C(253402300799999)
 
 void queue_delivery_release(struct queue_delivery *delivery)
 {
     mem_free(delivery->task);
     mem_free(delivery->args);
     mem_free(delivery->kwargs);
+    mem_free(delivery->headers);
+    mem_free(delivery->traceparent);
     mem_free(delivery->payload);
     mem_free(delivery->reason);
     *delivery = (struct queue_delivery){0};
@@ -93,8 +100,33 @@ static bool is_json(const char *text, json_type type)
     return !json_read(text, strlen(text), JOB_ARGS_MAX, &value, NULL) && json_typeof(value) == type;
 }
 
+/* Headers, trace and expiry; gives what is wrong with them, or NULL. A trace that cannot be read is
+ * left out: it says something about the job's caller, and nothing about the job. */
+static const char *decode_options(const redisReply *fields, struct queue_delivery *delivery)
+{
+    AUTO(mem_free) char *traceparent = field_text(fields, "traceparent", JOB_TRACEPARENT_MAX);
+    AUTO(mem_free) char *expires = field_text(fields, "expires", 24);
+    struct trace trace;
+    int64_t ms = 0;
+
+    delivery->headers = field_text(fields, "headers", JOB_HEADERS_JSON);
+    if (find_field(fields, "headers") &&
+        (!delivery->headers || job_headers_check(delivery->headers, NULL)))
+        return "the entry's headers are no JSON object of at most 32 short texts";
+    if (find_field(fields, "expires") && (!expires || !text_to_int(expires, 0, TIME_MAX_MS, &ms)))
+        return "the entry's \"expires\" is no time in milliseconds";
+    delivery->expires_us = ms * US_PER_MS;
+    if (traceparent && trace_parse(traceparent, &trace)) {
+        delivery->traceparent = mem_alloc(TRACE_TEXT_SIZE);
+        trace_format(&trace, delivery->traceparent);
+    }
+    delivery->trace_dropped = find_field(fields, "traceparent") && !delivery->traceparent;
+    return NULL;
+}
+
 static void decode_fast(const redisReply *fields, const char *key, struct queue_delivery *delivery)
 {
+    const char *problem;
     const redisReply *id = find_field(fields, "id");
     char origin[sizeof((struct queue_stream *)0)->key + QUEUE_ENTRY_SIZE + 1];
 
@@ -114,6 +146,8 @@ static void decode_fast(const redisReply *fields, const char *key, struct queue_
                          delivery);
     else if (id && !uuid_parse(id->str, &delivery->id))
         mark_undecodable(fields, key, "the entry's \"id\" is no UUID", delivery);
+    else if ((problem = decode_options(fields, delivery)) != NULL)
+        mark_undecodable(fields, key, problem, delivery);
     else if (!id) {
         (void)snprintf(origin, sizeof origin, "%s %s", key, delivery->entry);
         delivery->id = uuid_from_bytes(queue_entry_time_us(delivery->entry) / US_PER_MS, origin,

@@ -221,10 +221,30 @@ static enum err_code heal_orphans(struct scheduler *s, struct missing *missing, 
     return rc;
 }
 
+/* ---- jobs whose time is over ---- */
+
+static enum err_code expire(struct scheduler *s, struct err *e)
+{
+    int64_t found = HEAL_BATCH;
+    int64_t total = 0;
+    enum err_code rc = ERR_OK;
+
+    while (!rc && found == HEAL_BATCH) {
+        rc = jobs_expire(s->db, HEAL_BATCH, &found, e);
+        if (!rc)
+            total += found;
+    }
+    if (total > 0)
+        log_info("jobs_expired", L_INT("count", total));
+    return rc;
+}
+
 enum err_code heal(struct scheduler *scheduler, struct missing *missing, struct err *e)
 {
-    enum err_code rc = heal_lost(scheduler, e);
+    enum err_code rc = expire(scheduler, e);
 
+    if (!rc)
+        rc = heal_lost(scheduler, e);
     if (!rc)
         rc = heal_orphans(scheduler, missing, e);
     if (rc)

@@ -24,6 +24,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/migrate.h"
+#include "common/trace.h"
 #include "worker/reader.h"
 #include "worker/tasks.h"
 
@@ -78,6 +79,16 @@ static void finish(struct fetch *fetch, const struct items *items, bool acknowle
         pool_finish(fetch->process->pool, items->list, marks, items->count);
 }
 
+/* One line a batch: fast jobs come at a rate that no log should see. */
+static void note_fast(struct fetch *fetch, int expired, int dropped_traces)
+{
+    atomic_fetch_add(&fetch->process->dropped, (uint_fast64_t)expired);
+    if (expired > 0)
+        log_info("fast_jobs_expired", L_INT("count", expired));
+    if (dropped_traces > 0)
+        log_warn("traceparents_dropped", L_INT("count", dropped_traces));
+}
+
 /* Moves the deliveries into the pool. Fast jobs, and entries that are no jobs, need no claim. */
 static void collect(struct fetch *fetch, struct queue_deliveries *deliveries,
                     struct claiming *claiming)
@@ -85,6 +96,9 @@ static void collect(struct fetch *fetch, struct queue_deliveries *deliveries,
     struct pool *pool = fetch->process->pool;
     struct items ready = {.count = 0};
     struct items gone = {.count = 0};
+    int64_t now_us = clock_wall_us();
+    int expired = 0;
+    int dropped_traces = 0;
 
     for (size_t i = 0; i < deliveries->count; i++) {
         struct queue_delivery *delivery = &deliveries->items[i];
@@ -101,6 +115,12 @@ static void collect(struct fetch *fetch, struct queue_deliveries *deliveries,
             gone.list[gone.count++] = item;
             break;
         case DELIVERY_FAST:
+            dropped_traces += item->delivery.trace_dropped;
+            if (item->delivery.expires_us && item->delivery.expires_us <= now_us) {
+                gone.list[gone.count++] = item;
+                expired++;
+                break;
+            }
             item->task = task_find(item->delivery.task);
             ready.list[ready.count++] = item;
             break;
@@ -113,15 +133,28 @@ static void collect(struct fetch *fetch, struct queue_deliveries *deliveries,
             break;
         }
     }
+    note_fast(fetch, expired, dropped_traces);
     finish(fetch, &gone, true);
     if (ready.count > 0)
         pool_make_ready(pool, ready.list, ready.count);
+}
+
+/* For the log; NULL when the job has no trace. */
+static const char *trace_id(const struct job *job, char out[TRACE_ID_SIZE])
+{
+    struct trace trace;
+
+    if (!job->traceparent || !trace_parse(job->traceparent, &trace))
+        return NULL;
+    memcpy(out, trace.id, TRACE_ID_SIZE);
+    return out;
 }
 
 static void distribute(struct fetch *fetch, struct claiming *claiming)
 {
     struct items ready = {.count = 0};
     struct items over = {.count = 0};
+    char id[TRACE_ID_SIZE];
 
     for (size_t i = 0; i < claiming->count; i++) {
         struct claim *claim = &claiming->claims[i];
@@ -135,8 +168,17 @@ static void distribute(struct fetch *fetch, struct claiming *claiming)
             break;
         case CLAIM_DEAD:
             atomic_fetch_add(&fetch->process->failed, 1);
-            log_error("job_failed", L_STR("job_id", claiming->keys[i].id.text),
+            log_error("job_failed", L_STR("job_id", claim->job.id.text),
+                      L_STR("task", claim->job.task), L_STR("trace_id", trace_id(&claim->job, id)),
                       L_STR("error", "its attempts are used up: it ended its workers"));
+            job_release(&claim->job);
+            over.list[over.count++] = item;
+            break;
+        case CLAIM_EXPIRED:
+            atomic_fetch_add(&fetch->process->dropped, 1);
+            log_info("job_expired", L_STR("job_id", claim->job.id.text),
+                     L_STR("task", claim->job.task), L_STR("trace_id", trace_id(&claim->job, id)));
+            job_release(&claim->job);
             over.list[over.count++] = item;
             break;
         case CLAIM_DROP:

@@ -61,6 +61,13 @@ static void init_cond(pthread_cond_t *cond)
     pthread_condattr_destroy(&attr);
 }
 
+const char *item_trace_id(const struct item *item, struct trace *ret_trace)
+{
+    const char *text = item->job.traceparent ? item->job.traceparent : item->delivery.traceparent;
+
+    return text && trace_parse(text, ret_trace) ? ret_trace->id : NULL;
+}
+
 struct pool *pool_new(int slots, int prefetch_max)
 {
     struct pool *pool = mem_alloc(sizeof *pool);

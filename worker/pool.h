@@ -18,6 +18,7 @@
 
 #include "common/job.h"
 #include "common/queue.h"
+#include "common/trace.h"
 
 struct task;
 
@@ -41,6 +42,9 @@ struct item {
     int64_t started_wall_us; /* RUNNING */
     atomic_int_fast64_t killed_at_us; /* RUNNING: monotonic time of its hard limit; 0: none */
 };
+
+/* The id of the trace that the job belongs to, in `ret_trace`; NULL without one. */
+const char *item_trace_id(const struct item *item, struct trace *ret_trace);
 
 struct pool;
 

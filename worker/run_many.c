@@ -107,10 +107,12 @@ static void note_lost(const struct task_batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
         struct task_member *member = batch->members[i];
+        struct trace trace;
 
         if (!member->is_lost)
             continue;
-        log_warn("job_not_ours", L_STR("job_id", member->run.id.text));
+        log_warn("job_not_ours", L_STR("job_id", member->run.id.text),
+                 L_STR("trace_id", item_trace_id(member->item, &trace)));
         member->is_settled = true; /* not acknowledged */
     }
 }
@@ -240,8 +242,7 @@ static void close_member(struct task_member *member)
 {
     json_decref(member->args);
     json_decref(member->kwargs);
-    mem_free(member->run.result);
-    mem_free(member->run.follow_ups);
+    slot_end_run(&member->run);
 }
 
 void run_many(const struct slot *slot, struct item *const *items, size_t count)

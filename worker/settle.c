@@ -170,15 +170,18 @@ static void note_successes(struct process *process, const struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
         const struct success *success = &batch->successes[i];
+        struct trace trace;
+        const char *trace_id = item_trace_id(success->item, &trace);
 
         if (!*success->ok) {
-            log_warn("job_not_ours", L_STR("job_id", success->item->job.id.text));
+            log_warn("job_not_ours", L_STR("job_id", success->item->job.id.text),
+                     L_STR("trace_id", trace_id));
             continue;
         }
         atomic_fetch_add(&process->succeeded, 1);
         log_info("job_done", L_STR("job_id", success->item->job.id.text),
                  L_STR("task", success->item->job.task),
-                 L_INT("attempt", success->item->job.attempt),
+                 L_INT("attempt", success->item->job.attempt), L_STR("trace_id", trace_id),
                  L_INT("runtime_us", success->runtime_us));
     }
 }
@@ -256,6 +259,7 @@ static void note_many(struct process *process, struct redis *redis, const struct
 
     for (size_t i = 0; i < batch->count; i++) {
         const struct task_member *member = batch->members[i];
+        struct trace trace;
 
         if (task_is_marked(member))
             continue;
@@ -265,6 +269,7 @@ static void note_many(struct process *process, struct redis *redis, const struct
         if (!is_fast(member->item))
             log_info("job_done", L_STR("job_id", member->run.id.text),
                      L_STR("task", member->item->job.task), L_INT("attempt", member->run.attempt),
+                     L_STR("trace_id", item_trace_id(member->item, &trace)),
                      L_INT("runtime_us", runtime_us), L_INT("batch", batch->count));
     }
 }

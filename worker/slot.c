@@ -24,12 +24,14 @@ enum { SLOT_REDIS_TIMEOUT_MS = 3000, UNKNOWN_TASK_LIMIT_S = 60 };
 
 void slot_set_log_context(const struct item *item, const struct task_run *run)
 {
+    struct trace trace;
     char attempt[16];
 
     (void)snprintf(attempt, sizeof attempt, "%d", run->attempt);
     log_context_set("job_id", run->id.text);
     log_context_set("task", item->job.task ? item->job.task : item->delivery.task);
     log_context_set("attempt", attempt);
+    log_context_set("trace_id", item_trace_id(item, &trace));
 }
 
 void slot_clear_log_context(void)
@@ -37,6 +39,7 @@ void slot_clear_log_context(void)
     log_context_set("job_id", NULL);
     log_context_set("task", NULL);
     log_context_set("attempt", NULL);
+    log_context_set("trace_id", NULL);
 }
 
 /* Their size was judged when the job was accepted: PostgreSQL gives them back with blanks, longer
@@ -84,6 +87,14 @@ static int max_attempts_of(const struct item *item)
     return item->task ? item->task->max_attempts : JOB_DEFAULT_ATTEMPTS;
 }
 
+/* Headers were judged when they were accepted. */
+static json_t *read_headers(const char *text)
+{
+    json_t *headers = NULL;
+
+    return text && !json_read(text, strlen(text), SIZE_MAX, &headers, NULL) ? headers : NULL;
+}
+
 struct task_run slot_begin_run(const struct slot *slot, struct item *item)
 {
     bool fast = item->delivery.kind == DELIVERY_FAST;
@@ -96,12 +107,21 @@ struct task_run slot_begin_run(const struct slot *slot, struct item *item)
         .id = fast ? item->delivery.id : item->job.id,
         .attempt = fast ? 1 : item->job.attempt,
         .max_attempts = max_attempts_of(item),
+        .traceparent = fast ? item->delivery.traceparent : item->job.traceparent,
+        .headers = read_headers(fast ? item->delivery.headers : item->job.headers),
         .deadline_us = now_us + soft_s * US_PER_S,
         .conf = slot->process->conf,
         .db = slot->db,
         .gateway = slot->gateway,
         .mailer = slot->mailer,
     };
+}
+
+void slot_end_run(struct task_run *run)
+{
+    json_decref(run->headers);
+    mem_free(run->result);
+    mem_free(run->follow_ups);
 }
 
 /* A success without a transaction of its own may be written together with others. */
@@ -152,8 +172,7 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
             log_done(s, runtime_us);
     }
     db_rollback(&run.tx);
-    mem_free(run.result);
-    mem_free(run.follow_ups);
+    slot_end_run(&run);
     slot_clear_log_context();
     return runtime_us;
 }

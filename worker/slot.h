@@ -28,6 +28,8 @@ struct slot {
 
 /* What a job runs with, but its arguments. Its hard time limit begins to count. */
 struct task_run slot_begin_run(const struct slot *slot, struct item *item);
+/* Frees what belongs to the run; its transaction is over. */
+void slot_end_run(struct task_run *run);
 
 /* Reads args and kwargs of a job; both are owned by the caller, also after an error. */
 enum err_code slot_decode(const struct item *item, json_t **ret_args, json_t **ret_kwargs,

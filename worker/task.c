@@ -26,6 +26,11 @@ bool task_arg_int(const struct task_run *run, size_t index, int64_t min, int64_t
     return true;
 }
 
+const char *task_header(const struct task_run *run, const char *name)
+{
+    return json_string_value(json_object_get(run->headers, name));
+}
+
 enum err_code task_begin(struct task_run *run, struct err *e)
 {
     if (run->batch)
@@ -35,13 +40,16 @@ enum err_code task_begin(struct task_run *run, struct err *e)
 
 enum err_code task_enqueue(struct task_run *run, const struct job_new *job, struct err *e)
 {
+    struct job_new added = *job;
     enum err_code rc;
 
     if (run->follow_up_count == TASK_FOLLOW_UPS_MAX)
         return err_set(e, ERR_INTERNAL, "a task adds at most %d jobs", TASK_FOLLOW_UPS_MAX);
     if (!run->follow_ups)
         run->follow_ups = mem_array(TASK_FOLLOW_UPS_MAX, sizeof run->follow_ups[0]);
-    rc = jobs_insert(run->db, job, &run->follow_ups[run->follow_up_count], e);
+    if (!added.traceparent)
+        added.traceparent = run->traceparent;
+    rc = jobs_insert(run->db, &added, &run->follow_ups[run->follow_up_count], e);
     if (!rc)
         run->follow_up_count++;
     return rc;

@@ -44,9 +44,11 @@ struct task_run {
     struct uuid id;
     int attempt; /* 1 is the first */
     int max_attempts;
-    const json_t *args;   /* array */
-    const json_t *kwargs; /* object */
-    int64_t deadline_us;  /* monotonic: the soft limit; give up with TASK_RETRY before it */
+    const json_t *args;      /* array */
+    const json_t *kwargs;    /* object */
+    const char *traceparent; /* W3C Trace Context, or NULL; jobs that this one adds inherit it */
+    json_t *headers;         /* object of texts, or NULL; see task_header() */
+    int64_t deadline_us;     /* monotonic: the soft limit; give up with TASK_RETRY before it */
     const struct conf *conf;
     struct db *db;
     struct gateway *gateway;
@@ -119,10 +121,14 @@ const char *task_arg_text(const struct task_run *run, size_t index);
 bool task_arg_int(const struct task_run *run, size_t index, int64_t min, int64_t max,
                   int64_t *ret_value);
 
+/* What the job's header of this name says; NULL without one. */
+const char *task_header(const struct task_run *run, const char *name);
+
 /* Opens the transaction that the job's success commits. */
 enum err_code task_begin(struct task_run *run, struct err *e) MUST_CHECK;
 
-/* Adds a job in that transaction; it is pushed into its stream after the commit. */
+/* Adds a job in that transaction; it is pushed into its stream after the commit. Without a trace
+ * of its own it belongs to that of this job. */
 enum err_code task_enqueue(struct task_run *run, const struct job_new *job,
                            struct err *e) MUST_CHECK;
 
