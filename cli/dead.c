@@ -3,6 +3,7 @@
  * till dead list, retry, delete: jobs that ended in FAILURE, by their ids or by what they have in
  * common.
  */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "cli/jobs.h"
@@ -98,17 +99,32 @@ static int run_matching(struct cli *cli, struct dead_filter *filter, const char 
                                                int64_t *ret_count, struct err *e))
 {
     struct err e = {0};
-    int64_t found = DEAD_BATCH;
+    int64_t found = 1;
     int64_t total = 0;
     enum err_code rc = jobs_server_time(cli_db(cli), &filter->until_us, &e);
 
-    while (!rc && found == DEAD_BATCH) {
+    while (!rc && found > 0) {
         rc = batch(cli, filter, &found, &e);
         if (!rc)
             total += found;
     }
     print_sum(cli, total, done);
     return rc ? cli_fail(&e) : EXIT_DONE;
+}
+
+/* What was left as it was, and why. */
+static int tell_held(struct cli *cli, const struct dead_filter *filter)
+{
+    struct err e = {0};
+    int64_t held = 0;
+
+    if (jobs_count_held(cli_db(cli), filter, &held, &e))
+        return cli_fail(&e);
+    if (held > 0)
+        (void)fprintf(stderr,
+                      "till: %" PRId64 " %s not retried: another job holds the unique key\n", held,
+                      held == 1 ? "job was" : "jobs were");
+    return EXIT_DONE;
 }
 
 static int run_retry(struct cli *cli)
@@ -120,8 +136,10 @@ static int run_retry(struct cli *cli)
 
     if (code != EXIT_DONE)
         return code;
-    if (selection.ids.count == 0)
-        return run_matching(cli, &selection.filter, "retried", retry_batch);
+    if (selection.ids.count == 0) {
+        code = run_matching(cli, &selection.filter, "retried", retry_batch);
+        return code == EXIT_DONE ? tell_held(cli, &selection.filter) : code;
+    }
     if (jobs_requeue(cli_db(cli), selection.ids.items, selection.ids.count, true, &jobs, &e))
         return cli_fail(&e);
     push_jobs(cli, &jobs);

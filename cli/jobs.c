@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/job_json.h"
+#include "common/jobs_control.h"
 #include "common/json.h"
 #include "common/mem.h"
 
@@ -39,6 +40,14 @@ int read_ids(struct cli *cli, struct id_list *ret_ids)
     return EXIT_DONE;
 }
 
+/* Whether a job cannot run again because another one holds its unique key. */
+static bool find_holder(struct cli *cli, const struct job_view *job, const char *done,
+                        struct uuid *ret_holder)
+{
+    return job->unique_key && strcmp(done, "retried") == 0 &&
+           !jobs_key_holder(cli_db(cli), &job->id, ret_holder, NULL);
+}
+
 /* Why nothing was done: its state, or that there is no such job. */
 static int print_not_done(struct cli *cli, const struct uuid *id, const char *done)
 {
@@ -46,6 +55,7 @@ static int print_not_done(struct cli *cli, const struct uuid *id, const char *do
     struct err e = {0};
     enum err_code rc = jobs_find(cli_db(cli), id, &detail, &e);
     const char *state = rc ? NULL : job_state_name(detail.job.state);
+    struct uuid holder;
 
     if (rc && rc != ERR_NOT_FOUND)
         return cli_fail(&e);
@@ -57,6 +67,9 @@ static int print_not_done(struct cli *cli, const struct uuid *id, const char *do
         (void)fprintf(stderr, "till: there is no job %s\n", id->text);
     else if (detail.job.payload)
         (void)fprintf(stderr, "till: job %s could not be decoded: not %s\n", id->text, done);
+    else if (find_holder(cli, &detail.job, done, &holder))
+        (void)fprintf(stderr, "till: job %s is %s: not %s: unique key \"%s\" is held by job %s\n",
+                      id->text, state, done, detail.job.unique_key, holder.text);
     else
         (void)fprintf(stderr, "till: job %s is %s: not %s\n", id->text, state, done);
     return EXIT_FAILED;

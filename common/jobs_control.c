@@ -14,9 +14,12 @@
 
 enum {
     REVOKE,
+    RELEASE_KEYS,
     REQUEUE,
+    KEY_HOLDER,
     DELETE,
     REQUEUE_MATCHING,
+    COUNT_HELD,
     DELETE_MATCHING,
     PURGE_READY,
     PURGE_SCHEDULED,
@@ -25,22 +28,36 @@ enum {
     LIST_PAUSED,
 };
 
-enum { ARRAY_MAX = 4 * 1024 * 1024 };
+enum { ARRAY_MAX = 4 * 1024 * 1024, REQUEUE_TRIES = 20 };
 
 /* Ready now, with the attempts that the task declares, and never fewer than it had. The entry it
  * last came by may still be pending: at its takeover the claim decides which of the two runs. */
 #define AGAIN                                                                                      \
     "UPDATE jobs j SET state = 'PENDING', finished_at = NULL, scheduled_at = now(),"               \
     " enqueued_at = now(), max_attempts = greatest(j.max_attempts, j.attempt +"                    \
-    " coalesce((SELECT t.max_attempts FROM tasks t WHERE t.name = j.task), 10))"
+    " coalesce((SELECT t.max_attempts FROM tasks t WHERE t.name = j.task), 10)),"                  \
+    " expires_at = CASE WHEN j.expires_at > now() THEN j.expires_at END,"                          \
+    " unique_key = f.key, unique_until = CASE WHEN f.key IS NOT NULL THEN j.unique_until END"      \
+    " FROM free f WHERE j.id = f.id RETURNING j.id, j.queue, j.priority"
+
+/* A unique key that a finished job takes again, unless its time to live is over. */
+#define KEY "CASE WHEN d.unique_until <= now() THEN NULL ELSE d.unique_key END"
+#define KEY_IS_HELD                                                                                \
+    "EXISTS (SELECT FROM jobs o WHERE o.unique_key = " KEY " AND o.finished_at IS NULL)"
+
+/* Those of `found` that can run again: of several with one key, the first. */
+#define FREE                                                                                       \
+    "), free AS (SELECT id, key FROM (SELECT id, key,"                                             \
+    " row_number() OVER (PARTITION BY key ORDER BY id) AS place FROM found) f"                     \
+    " WHERE key IS NULL OR place = 1) "
 
 /* $1 task, $2 queue, $3 beginning of the error, $4 until, $5 at most */
-#define DEAD                                                                                       \
-    "ARRAY(SELECT id FROM jobs WHERE listed_state = 'FAILURE'"                                     \
+#define IS_DEAD                                                                                    \
+    " FROM jobs d WHERE listed_state = 'FAILURE'"                                                  \
     " AND finished_at <= to_timestamp($4::bigint / 1000000.0)"                                     \
     " AND ($1::text IS NULL OR task = $1) AND ($2::text IS NULL OR queue = $2)"                    \
     " AND ($3::text IS NULL OR starts_with(error, $3))"
-#define OLDEST " ORDER BY finished_at LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED)"
+#define OLDEST " ORDER BY finished_at LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED"
 
 #define PURGED                                                                                     \
     "UPDATE jobs SET state = 'REVOKED', finished_at = now(), error = 'purged from its queue'"      \
@@ -61,21 +78,36 @@ static const struct db_stmt statements[] = {
                 ") UPDATE jobs j SET state = 'REVOKED', finished_at = now(), error = 'revoked'"
                 " FROM held h WHERE j.id = h.id RETURNING j.id",
                 1},
+    /* Keys whose time to live is over, but that nobody has asked for since. */
+    [RELEASE_KEYS] = {"jobs_release_keys",
+                      "UPDATE jobs SET unique_key = NULL, unique_until = NULL"
+                      " WHERE id = ANY (ARRAY(SELECT id FROM jobs WHERE unique_key IS NOT NULL"
+                      " AND finished_at IS NULL AND unique_until <= now()"
+                      " FOR NO KEY UPDATE SKIP LOCKED))",
+                      0},
     [REQUEUE] = {"jobs_requeue",
-                 AGAIN " FROM (SELECT id FROM jobs WHERE id = ANY ($1::uuid[]) AND payload IS NULL"
-                       " AND (state = 'FAILURE' OR (state = 'REVOKED' AND NOT $2::bool))"
-                       " ORDER BY id FOR NO KEY UPDATE) h"
-                       " WHERE j.id = h.id RETURNING j.id, j.queue, j.priority",
+                 "WITH found AS (SELECT id, " KEY " AS key FROM jobs d"
+                 " WHERE id = ANY ($1::uuid[]) AND payload IS NULL"
+                 " AND (state = 'FAILURE' OR (state = 'REVOKED' AND NOT $2::bool))"
+                 " AND NOT " KEY_IS_HELD " ORDER BY id FOR NO KEY UPDATE" FREE AGAIN,
                  2},
+    [KEY_HOLDER] = {"jobs_key_holder",
+                    "SELECT o.id FROM jobs d JOIN jobs o ON o.unique_key = " KEY
+                    " AND o.finished_at IS NULL WHERE d.id = $1 AND d.finished_at IS NOT NULL",
+                    1},
     [DELETE] = {"jobs_delete_dead",
                 "DELETE FROM jobs WHERE id = ANY ($1::uuid[]) AND state = 'FAILURE' RETURNING id",
                 1},
     [REQUEUE_MATCHING] = {"jobs_requeue_matching",
-                          AGAIN " WHERE j.id = ANY (" DEAD " AND payload IS NULL" OLDEST
-                                ") RETURNING j.id, j.queue, j.priority",
+                          "WITH found AS (SELECT id, " KEY " AS key" IS_DEAD
+                          " AND payload IS NULL AND NOT " KEY_IS_HELD OLDEST FREE AGAIN,
                           5},
+    [COUNT_HELD] = {"jobs_count_held",
+                    "SELECT count(*)" IS_DEAD " AND payload IS NULL AND d.unique_key IS NOT NULL"
+                    " AND " KEY_IS_HELD,
+                    4},
     [DELETE_MATCHING] = {"jobs_delete_matching",
-                         "DELETE FROM jobs WHERE id = ANY (" DEAD OLDEST ")", 5},
+                         "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id" IS_DEAD OLDEST "))", 5},
     [PURGE_READY] =
         {"jobs_purge_ready",
          PURGED
@@ -144,19 +176,51 @@ enum err_code jobs_delete_dead(struct db *db, const struct uuid *ids, size_t cou
     return change(db, &statements[DELETE], ids, count, ret_deleted, e);
 }
 
+/* Another job may take a key between the look at it and the change: then it is seen at the next
+ * try. Not within a transaction, which such a clash has ended. */
+static enum err_code requeue(struct db *db, const struct db_stmt *stmt, struct db_args args,
+                             struct job_list *ret_jobs, struct err *e)
+{
+    enum err_code rc = db_exec(db, &statements[RELEASE_KEYS], DB_NO_ARGS, NULL, e);
+
+    for (int tries = 1; !rc; tries++) {
+        AUTO(db_result_free) struct db_result *rows = NULL;
+        struct err own = {0};
+
+        rc = db_query(db, stmt, args, &rows, &own);
+        if (!rc) {
+            *ret_jobs = job_list_from_rows(rows);
+            break;
+        }
+        if (rc == ERR_CONFLICT && tries < REQUEUE_TRIES && !db_in_transaction(db))
+            rc = ERR_OK;
+        else
+            (void)err_set_detail(e, rc, own.detail, "%s", own.text);
+    }
+    return rc;
+}
+
 enum err_code jobs_requeue(struct db *db, const struct uuid *ids, size_t count, bool dead_only,
                            struct job_list *ret_jobs, struct err *e)
 {
-    AUTO(db_result_free) struct db_result *rows = NULL;
     AUTO_VALUE(buf_release) struct buf array;
-    enum err_code rc;
 
     add_ids(ids, count, &array);
-    rc = db_query(db, &statements[REQUEUE], DB_ARGS(DB_TEXT(array.data), DB_BOOL(dead_only)), &rows,
-                  e);
-    if (!rc)
-        *ret_jobs = job_list_from_rows(rows);
-    return rc;
+    return requeue(db, &statements[REQUEUE], DB_ARGS(DB_TEXT(array.data), DB_BOOL(dead_only)),
+                   ret_jobs, e);
+}
+
+enum err_code jobs_key_holder(struct db *db, const struct uuid *id, struct uuid *ret_holder,
+                              struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[KEY_HOLDER], DB_ARGS(DB_TEXT(id->text)), &rows, e);
+
+    if (rc)
+        return rc;
+    if (db_rows(rows) == 0 || !uuid_parse(db_text(rows, 0, 0), ret_holder))
+        return err_set(e, ERR_NOT_FOUND, "no job holds the unique key of job %s", id->text);
+    return ERR_OK;
 }
 
 #define DEAD_ARGS(filter, max)                                                                     \
@@ -166,12 +230,20 @@ enum err_code jobs_requeue(struct db *db, const struct uuid *ids, size_t count, 
 enum err_code jobs_requeue_matching(struct db *db, const struct dead_filter *filter, int max,
                                     struct job_list *ret_jobs, struct err *e)
 {
+    return requeue(db, &statements[REQUEUE_MATCHING], DEAD_ARGS(filter, max), ret_jobs, e);
+}
+
+enum err_code jobs_count_held(struct db *db, const struct dead_filter *filter, int64_t *ret_count,
+                              struct err *e)
+{
     AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc =
-        db_query(db, &statements[REQUEUE_MATCHING], DEAD_ARGS(filter, max), &rows, e);
+    enum err_code rc = db_query(db, &statements[COUNT_HELD],
+                                DB_ARGS(DB_TEXT(filter->task), DB_TEXT(filter->queue),
+                                        DB_TEXT(filter->error), DB_INT(filter->until_us)),
+                                &rows, e);
 
     if (!rc)
-        *ret_jobs = job_list_from_rows(rows);
+        *ret_count = db_int(rows, 0, 0);
     return rc;
 }
 

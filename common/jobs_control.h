@@ -23,10 +23,16 @@ enum err_code jobs_revoke(struct db *db, const struct uuid *ids, size_t count, b
                           struct err *e) MUST_CHECK;
 
 /* FAILURE, and REVOKED unless `dead_only`, -> PENDING, with as many attempts as its task declares
- * from now on; its errors are kept. Jobs in another state, or that could never be decoded, are left
- * as they are and are not in the list. */
+ * from now on; its errors are kept, an expiry that is over is lifted. Jobs in another state, that
+ * could never be decoded, or whose unique key another job holds (jobs_key_holder() tells which) are
+ * left as they are and are not in the list. Not for a transaction. */
 enum err_code jobs_requeue(struct db *db, const struct uuid *ids, size_t count, bool dead_only,
                            struct job_list *ret_jobs, struct err *e) MUST_CHECK;
+
+/* The unfinished job that holds the unique key which this finished one would take again;
+ * ERR_NOT_FOUND when there is none. */
+enum err_code jobs_key_holder(struct db *db, const struct uuid *id, struct uuid *ret_holder,
+                              struct err *e) MUST_CHECK;
 
 /* Deletes jobs in FAILURE with their errors. ret_deleted[i] tells which were. */
 enum err_code jobs_delete_dead(struct db *db, const struct uuid *ids, size_t count,
@@ -41,11 +47,16 @@ struct dead_filter {
                           ends even when jobs die again meanwhile */
 };
 
-/* The same for the `max` that have been dead longest; fewer than `max`: that was all. */
+/* The same for the `max` that have been dead longest; none: that was all. Of several with one
+ * unique key only one is run again. */
 enum err_code jobs_requeue_matching(struct db *db, const struct dead_filter *filter, int max,
                                     struct job_list *ret_jobs, struct err *e) MUST_CHECK;
 enum err_code jobs_delete_matching(struct db *db, const struct dead_filter *filter, int max,
                                    int64_t *ret_count, struct err *e) MUST_CHECK;
+
+/* How many of them cannot run again because another job holds their unique key. */
+enum err_code jobs_count_held(struct db *db, const struct dead_filter *filter, int64_t *ret_count,
+                              struct err *e) MUST_CHECK;
 
 /* Revokes at most `max` jobs of a queue that have been waiting since `until_us` or longer: those
  * that are ready, or (`scheduled`) those that wait for their time, retries among them. */

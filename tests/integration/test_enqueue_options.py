@@ -377,6 +377,84 @@ def test_a_batch_with_one_key_throughout_is_one_job(stack):
     assert one.value("SELECT count(*) FROM jobs WHERE state = 'SUCCESS' AND attempt = 1") == 2
 
 
+def test_a_dead_job_whose_key_another_holds_is_not_retried(stack):
+    one = stack()
+    worker = one.start_worker()
+    one.start_scheduler()
+    dead = by_cli(one, "till.tasks.fail", unique_key="k", max_attempts=1)
+    one.wait_job(dead, "FAILURE")
+    holder = by_cli(one, unique_key="k", countdown=3600)
+    other = by_cli(one, "till.tasks.fail", max_attempts=1)
+    one.wait_job(other, "FAILURE")
+    worker.term_and_wait()
+
+    one_by_id = one.till("task", "retry", dead)
+    dead_by_id = one.till("dead", "retry", dead)
+    matching = one.till("dead", "retry", "--all")
+
+    for done in (one_by_id, dead_by_id):
+        assert done.returncode == 1
+        assert f'unique key "k" is held by job {holder}' in done.stderr, done.stderr
+    assert matching.returncode == 0
+    assert "1 job retried" in matching.stdout
+    assert "1 job" in matching.stderr and "unique key" in matching.stderr
+    assert one.job(dead)["state"] == "FAILURE"
+    assert one.job(other)["state"] == "PENDING"
+
+    one.till("task", "revoke", holder)
+    assert one.till("task", "retry", dead).returncode == 0
+    assert by_sql(one, unique_key="k") == dead, "it holds its key again"
+
+
+def test_of_several_dead_jobs_with_one_key_one_is_retried(stack):
+    one = stack()
+    one.query(
+        "INSERT INTO jobs (id, task, state, enqueued_at, finished_at, error, unique_key)"
+        " SELECT new_job_id(), 'till.tasks.noop', 'FAILURE', now(), now() - n * interval '1 s',"
+        " 'no', CASE WHEN n % 2 = 0 THEN 'k' END FROM generate_series(1, 1400) n"
+    )
+    dead = [row["id"] for row in one.query("SELECT id FROM jobs WHERE unique_key = 'k' LIMIT 3")]
+
+    by_ids = one.till("task", "retry", *dead)
+    matching = one.till("dead", "retry", "--all")
+
+    assert by_ids.returncode == 1
+    assert "1 job retried" in by_ids.stdout
+    assert matching.returncode == 0
+    assert "700 jobs retried" in matching.stdout
+    assert "699 jobs" in matching.stderr and "unique key" in matching.stderr
+    assert one.value(UNFINISHED) == 701
+
+
+def test_a_dead_job_whose_key_ran_out_is_retried_without_it(stack):
+    one = stack()
+    dead = one.insert_job(
+        "till.tasks.noop",
+        state="FAILURE",
+        error="no",
+        enqueued_at="now",
+        finished_at="now",
+        unique_key="k",
+        unique_until="2020-01-01",
+    )
+    holder = by_sql(one, unique_key="k")
+
+    assert one.till("task", "retry", dead).returncode == 0
+    assert one.job(dead)["unique_key"] is None
+    assert by_sql(one, unique_key="k") == holder
+
+
+def test_an_expired_job_that_is_retried_by_hand_has_no_expiry_any_more(stack):
+    one = stack()
+    one.start_worker()
+    job_id = one.till("enqueue", "till.tasks.noop", "--expires", 0).stdout.strip()
+    one.wait_job(job_id, "REVOKED")
+
+    assert one.till("task", "retry", job_id).returncode == 0
+
+    assert one.wait_job(job_id)["expires_at"] is None
+
+
 def test_a_plain_insert_keeps_by_on_conflict_and_is_refused_without(stack):
     one = stack()
     first = one.insert_job("till.tasks.noop", unique_key="k")
