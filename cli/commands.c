@@ -20,6 +20,7 @@
     X(queue_pause)                                                                                 \
     X(queue_resume)                                                                                \
     X(queue_purge)                                                                                 \
+    X(cron_next)                                                                                   \
     X(worker_list)                                                                                 \
     X(settings)
 

@@ -16,7 +16,8 @@ static void print_help(FILE *out)
     (void)fprintf(out, "%s\nVerbs:\n", usage);
     for (const struct command *const *c = commands; *c; c++)
         (void)fprintf(out, "  till %s %s\n      %s\n", (*c)->name, (*c)->usage, (*c)->help);
-    (void)fprintf(out, "\nExit codes: 0 done, 1 failed, 2 wrong usage.\n\n");
+    (void)fprintf(out,
+                  "\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 for what never comes.\n\n");
     conf_print_help(PROGRAM_CLI, out);
 }
 
