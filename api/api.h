@@ -15,8 +15,9 @@
 
 enum scope {
     SCOPE_PUBLIC = 0,
-    SCOPE_USER,  /* an access token */
-    SCOPE_STAFF, /* of a user who is staff */
+    SCOPE_USER,   /* an access token */
+    SCOPE_STAFF,  /* of a user who is staff */
+    SCOPE_SIGNED, /* nobody's token: the handler checks the signature of the raw body */
 };
 
 /* Of one request thread, and nobody else's. */
@@ -106,6 +107,8 @@ http_handler payments_index;
 http_handler payments_add;
 http_handler payments_show;
 http_handler payments_pay_order;
+/* webhooks.c */
+http_handler webhooks_stripe;
 /* health.c */
 http_handler health_live;
 http_handler health_ready;

@@ -77,6 +77,7 @@ const struct route api_routes[] = {
     {"GET",    "/market/order/",             SCOPE_USER,   orders_current},
     {"POST",   "/market/pay/<id>/",          SCOPE_USER,   payments_pay_order},
     {"GET",    "/market/order_success/",     SCOPE_USER,   orders_placed},
+    {"POST",   "/api/webhooks/stripe/",      SCOPE_SIGNED, webhooks_stripe},
 };
 /* clang-format on */
 

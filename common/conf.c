@@ -47,6 +47,8 @@ static const struct setting settings[] = {
      "secret key of the payment gateway (sk_...)"},
     {"GATEWAY_URL", "gateway-url", TEXT(gateway_url), "https://api.stripe.com", 0, 0, false,
      PROGRAM_WORKER, "payment gateway that speaks Stripe's API"},
+    {"GATEWAY_WEBHOOK_SECRET", NULL, TEXT(gateway_webhook_secret), "", 0, 0, true, PROGRAM_API,
+     "signing secret of the gateway's webhooks (whsec_...); empty: they are refused"},
     {"JWT_SECRET", NULL, TEXT(jwt_secret), NULL, 0, 0, true, PROGRAM_API,
      "key of the access and refresh tokens, 32 bytes or more"},
     {"LOG_FORMAT", "log-format", TEXT(log_format), "json", 0, 0, false, ALL,

@@ -32,6 +32,7 @@ struct conf {
     char *mail_from;
     char *gateway_url;
     char *gateway_secret_key;
+    char *gateway_webhook_secret;
     char *jwt_secret;
     char *log_level;
     char *log_format;

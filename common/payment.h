@@ -31,7 +31,7 @@ enum { PAYMENT_STATE_COUNT = PAYMENT_REFUNDED + 1 };
 #define QUEUE_PAYMENTS "payments"
 #define QUEUE_MAIL "mail"
 /* With the default backoff (2 s doubling to 1 h) this many attempts last about 20 hours. */
-enum { PAYMENT_MAX_ATTEMPTS = 30 };
+enum { PAYMENT_MAX_ATTEMPTS = 30, CONFIRMATION_MAX_ATTEMPTS = 20 };
 
 /* Stripe may forget an idempotency key after 24 h (its API reference, "Idempotent requests"). Past
  * this age a payment is looked up at the gateway, never sent again. */

@@ -4,6 +4,8 @@
  */
 #include "common/payments.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/buf.h"
@@ -168,6 +170,23 @@ enum err_code payments_add_refund(struct db *db, const struct uuid *payment,
                                   struct job_ready *ret_job, struct err *e)
 {
     return insert_job(db, TASK_REFUND_PAYMENT, payment, ret_job, e);
+}
+
+enum err_code payments_add_confirmation(struct db *db, int64_t order_id, struct job_ready *ret_job,
+                                        struct err *e)
+{
+    char args[32];
+
+    (void)snprintf(args, sizeof args, "[%" PRId64 "]", order_id);
+    return jobs_insert(db,
+                       &(struct job_new){
+                           .task = TASK_SEND_CONFIRMATION,
+                           .queue = QUEUE_MAIL,
+                           .priority = JOB_PRIORITY_NORMAL,
+                           .args = args,
+                           .max_attempts = CONFIRMATION_MAX_ATTEMPTS,
+                       },
+                       ret_job, e);
 }
 
 enum err_code payments_start(struct db *db, const struct payment_new *new_payment,

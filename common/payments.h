@@ -65,6 +65,10 @@ enum err_code payments_start(struct db *db, const struct payment_new *new_paymen
                              struct payment *ret_payment, struct job_ready *ret_job,
                              enum payment_refusal *ret_refusal, struct err *e) MUST_CHECK;
 
+/* In the caller's transaction: inserts the job that sends the confirmation of a paid order. */
+enum err_code payments_add_confirmation(struct db *db, int64_t order_id, struct job_ready *ret_job,
+                                        struct err *e) MUST_CHECK;
+
 /* In the caller's transaction: inserts the job that gives a payment back. */
 enum err_code payments_add_refund(struct db *db, const struct uuid *payment,
                                   struct job_ready *ret_job, struct err *e) MUST_CHECK;

@@ -50,7 +50,7 @@ static enum err_code add_confirmation(struct task_run *run, const struct charge 
                           .queue = QUEUE_MAIL,
                           .priority = JOB_PRIORITY_NORMAL,
                           .args = args,
-                          .max_attempts = 20};
+                          .max_attempts = CONFIRMATION_MAX_ATTEMPTS};
 
     (void)snprintf(args, sizeof args, "[%" PRId64 "]", charge->order_id);
     return task_enqueue(run, &job, e);

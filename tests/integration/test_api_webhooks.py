@@ -1,0 +1,281 @@
+"""What the gateway tells us on its own: signatures, duplicates, order, and what it does to money."""
+
+import concurrent.futures
+import fcntl
+import hashlib
+import hmac
+import itertools
+import json
+import pathlib
+import shutil
+import subprocess
+import time
+
+import pytest
+import requests
+
+from harness.gateway import SANDBOX, WEBHOOK_SECRET
+from harness.wait import wait_for
+
+PATH = "/api/webhooks/stripe/"
+numbers = itertools.count(1)
+
+
+@pytest.fixture
+def api(stack):
+    one = stack({"GATEWAY_WEBHOOK_SECRET": WEBHOOK_SECRET})
+    one.start_api()
+    return one
+
+
+@pytest.fixture
+def shop(api):
+    return api.shop().sign_up()
+
+
+@pytest.fixture
+def payment(api, shop):
+    """A payment that a worker has sent to the gateway and knows no answer of."""
+    order = shop.order((api.product(stock=5, price="10.00"), 2))
+    made = shop.pay(order["id"])
+    api.query("UPDATE payments SET status = 'processing', first_sent_at = now()")
+    api.query("DELETE FROM jobs")
+    return made
+
+
+def sign(body, at=None, secret=WEBHOOK_SECRET):
+    at = int(time.time()) if at is None else at
+    mac = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={at},v1={mac}"
+
+
+def event(payment, kind="payment_intent.succeeded", **changes):
+    intent = {
+        "id": "pi_1",
+        "object": "payment_intent",
+        "amount": 2000,
+        "amount_received": 2000,
+        "currency": "usd",
+        "metadata": {"payment_id": payment["id"], "order_id": str(payment["order_id"])},
+        **changes,
+    }
+    return {
+        "id": f"evt_{next(numbers)}",
+        "object": "event",
+        "type": kind,
+        "created": int(time.time()),
+        "data": {"object": intent},
+    }
+
+
+def post(api, body, header=None, **headers):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    header = sign(raw) if header is None else header
+    headers = {"Content-Type": "application/json; charset=utf-8", **headers}
+    if header:
+        headers["Stripe-Signature"] = header
+    return requests.post(api.api.url + PATH, data=raw, headers=headers, timeout=30)
+
+
+def accepted(answer):
+    assert (answer.status_code, answer.json()) == (200, {"received": True}), answer.text
+
+
+def states(api):
+    row = api.query(
+        "SELECT p.status, o.order_status FROM payments p JOIN orders o ON o.id = p.order_id"
+    )[0]
+    return row["status"], row["order_status"]
+
+
+def outcomes(api):
+    rows = api.query("SELECT outcome FROM gateway_events ORDER BY received_at, id")
+    return [row["outcome"] for row in rows]
+
+
+def test_a_success_pays_the_order_and_confirms_it_once(api, shop, payment):
+    body = event(payment)
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        for answer in pool.map(lambda _: post(api, body), range(10)):
+            accepted(answer)
+    accepted(post(api, event(payment)))
+    assert states(api) == ("succeeded", "paid")
+    jobs = api.query("SELECT task, args FROM jobs")
+    assert [job["args"] for job in jobs] == [[payment["order_id"]]]
+    assert sorted(outcomes(api)) == ["applied", "ignored"]
+    assert shop.payment(payment["id"])["transaction_id"] == "pi_1"
+
+
+HEADERS = {
+    "none": "",
+    "garbage": "this is not a signature",
+    "no time": lambda raw: sign(raw).split(",")[1],
+    "two times": lambda raw: "t=1," + sign(raw),
+    "no v1": lambda raw: sign(raw).replace("v1=", "v0="),
+    "time only": lambda raw: sign(raw).split(",")[0],
+    "another secret": lambda raw: sign(raw, secret="whsec_other"),
+    "another body": lambda raw: sign(raw + b" "),
+    "another time": lambda raw: sign(raw).replace("t=", "t=1"),
+    "cut": lambda raw: sign(raw)[:-1],
+    "longer": lambda raw: sign(raw) + "00",
+    "301 s old": lambda raw: sign(raw, int(time.time()) - 302),
+    "301 s ahead": lambda raw: sign(raw, int(time.time()) + 302),
+    "an old one": lambda raw: sign(raw, 1700000000),
+    "no number": lambda raw: sign(raw).replace("t=", "t=x"),
+    "long": lambda raw: sign(raw) + ",v1=" + "0" * 5000,
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_what_is_not_signed_changes_nothing(api, payment, kind):
+    raw = json.dumps(event(payment)).encode()
+    header = HEADERS[kind] if isinstance(HEADERS[kind], str) else HEADERS[kind](raw)
+    answer = post(api, raw, header)
+    assert answer.status_code == 400 and "detail" in answer.json(), answer.text
+    assert states(api) == ("processing", "pending")
+    assert outcomes(api) == []
+
+
+def test_any_of_several_signatures_is_enough(api, payment):
+    raw = json.dumps(event(payment)).encode()
+    good = sign(raw)
+    accepted(post(api, raw, good.replace("v1=", "v0=abc,v1=" + "0" * 64 + ",v1=")))
+    assert states(api) == ("succeeded", "paid")
+
+
+@pytest.mark.parametrize("age", [-290, 290])
+def test_five_minutes_are_forgiven(api, payment, age):
+    raw = json.dumps(event(payment)).encode()
+    accepted(post(api, raw, sign(raw, int(time.time()) + age)))
+
+
+def test_the_body_is_signed_byte_for_byte(api, payment):
+    raw = json.dumps(event(payment), indent=3).replace("\n", "\r\n").encode()
+    accepted(post(api, raw))
+    assert states(api) == ("succeeded", "paid")
+
+
+def test_stripes_own_client_signs_what_is_accepted(api, payment):
+    if not shutil.which("node"):
+        pytest.skip("node is not installed")
+    with open(pathlib.Path(SANDBOX) / "package-lock.json", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (pathlib.Path(SANDBOX) / "node_modules" / "stripe").is_dir():
+            subprocess.run(["npm", "ci"], cwd=SANDBOX, check=True, timeout=120)
+    script = pathlib.Path(__file__).with_name("webhook_header.mjs")
+    raw = json.dumps(event(payment)).encode()
+
+    def node(*arguments):
+        done = subprocess.run(
+            ["node", script, WEBHOOK_SECRET, *arguments], input=raw, capture_output=True,
+            timeout=30, check=True,
+        )
+        return done.stdout.decode().strip()
+
+    header = node()
+    accepted(post(api, raw, header))
+    assert states(api) == ("succeeded", "paid")
+    assert node(sign(raw)).startswith("evt_")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"amount_received": 1999}, {"amount_received": "2000"}, {"amount_received": 2000.0},
+        {"amount_received": None}, {"currency": "eur"},
+    ],
+)
+def test_a_charge_that_is_not_ours_pays_nothing(api, payment, changes):
+    accepted(post(api, event(payment, **changes)))
+    assert states(api) == ("processing", "pending")
+    assert outcomes(api) == ["refused"]
+    api.api.wait_for_log("webhook_contradicts", payment_id=payment["id"])
+
+
+@pytest.mark.parametrize("known", ["", "nonsense", "00000000-0000-4000-8000-000000000000", 7])
+def test_what_we_know_nothing_of_is_thanked_for(api, payment, known):
+    accepted(post(api, event(payment, metadata={"payment_id": known})))
+    accepted(post(api, event(payment, kind="customer.created")))
+    accepted(post(api, {"id": "evt_x", "type": "payment_intent.succeeded"}))
+    assert states(api) == ("processing", "pending")
+
+
+def test_a_signed_body_that_is_no_event(api):
+    assert post(api, b"{").status_code == 400
+    assert post(api, b"[" * 40 + b"]" * 40).status_code == 400
+    for body in ([1], "x", {}, {"type": 7}, {"type": "payment_intent.succeeded", "data": []}):
+        accepted(post(api, body))
+    accepted(post(api, b'{"x":"' + b"y" * (1024 * 1024 - 8) + b'"}'))
+    assert post(api, b" " * (1024 * 1024 + 1)).status_code == 413
+
+
+def test_a_decline_lets_the_order_be_paid_again(api, shop, payment):
+    code = {"last_payment_error": {"code": "card_declined"}}
+    accepted(post(api, event(payment, "payment_intent.payment_failed", **code)))
+    assert states(api) == ("failed", "payment_failed")
+    assert shop.payment(payment["id"])["failure_code"] == "card_declined"
+    accepted(post(api, event(payment)))
+    assert states(api) == ("failed", "payment_failed")
+    assert outcomes(api) == ["applied", "refused"]
+    assert shop.pay(payment["order_id"])["status"] == "pending"
+
+
+def test_the_order_of_events_does_not_matter(api, payment):
+    refunded = {
+        "id": "ch_1", "object": "charge", "payment_intent": "pi_1", "amount_refunded": 2000,
+    }
+    accepted(post(api, event(payment, "charge.refunded", **refunded)))
+    assert states(api) == ("processing", "pending")
+    accepted(post(api, event(payment)))
+    accepted(post(api, event(payment, "payment_intent.payment_failed")))
+    assert states(api) == ("succeeded", "paid")
+    accepted(post(api, event(payment, "charge.refunded", **{**refunded, "amount_refunded": 5})))
+    assert states(api) == ("succeeded", "paid")
+    accepted(post(api, event(payment, "charge.refunded", **refunded, metadata={})))
+    assert states(api) == ("refunded", "refunded")
+    assert api.value("SELECT stock_quantity FROM products") == 5
+    assert outcomes(api) == ["ignored", "applied", "ignored", "ignored", "applied"]
+
+
+def test_a_success_for_a_cancelled_order_is_paid_back(api, shop, payment):
+    shop.expect(200, shop.post(f"/api/orders/{payment['order_id']}/cancel/", {}))
+    accepted(post(api, event(payment)))
+    assert states(api) == ("succeeded", "cancelled")
+    tasks = [row["task"] for row in api.query("SELECT task FROM jobs")]
+    assert tasks == ["payments.tasks.refund_payment"]
+
+
+def test_the_path_takes_nothing_else(api):
+    answer = requests.get(api.api.url + PATH)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST, OPTIONS")
+    assert requests.options(api.api.url + PATH).status_code == 200
+
+
+def test_without_a_secret_they_are_refused(stack):
+    api = stack()
+    api.start_api()
+    answer = post(api, {"id": "evt_1"}, sign(b"", secret=""))
+    assert answer.status_code == 503 and "GATEWAY_WEBHOOK_SECRET" in answer.json()["detail"]
+
+
+def test_the_gateway_settles_what_a_stopped_worker_cannot(stack):
+    api = stack({"GATEWAY_WEBHOOK_SECRET": WEBHOOK_SECRET, "TILL_LEASE_SECONDS": 2}).start()
+    shop = api.shop().sign_up()
+    api.gateway.call("POST", "webhooks", {"url": api.api.url + PATH, "backoff": 0.1})
+    try:
+        order = shop.order((api.product(stock=5), 1))
+        api.gateway.fault("hold_after")
+        shop.pay(order["id"])
+        wait_for(api.gateway.held, 15, "the gateway was never asked")
+        shop.wait_order(order["id"], "paid")
+        api.gateway.release("drop")
+        api.settle()
+        intent = api.value("SELECT gateway_reference FROM payments")
+        sent = api.gateway.call(
+            "POST", "webhooks/send",
+            {"payment_intent": intent, "times": 5, "together": True, "order": "shuffle"},
+        )
+        assert sent
+        api.settle()
+    finally:
+        api.gateway.call("POST", "webhooks", {"url": None})
