@@ -110,6 +110,16 @@ static void take_id(struct request *req, const char *given)
     (void)snprintf(req->id, sizeof req->id, "%s", given);
 }
 
+/* What the request adds is part of the client's trace, or of one under the request's id. */
+static void take_trace(struct request *req, const char *given)
+{
+    struct trace trace;
+
+    trace = given && trace_parse(given, &trace) ? trace_child(&trace) : trace_begin(req->id);
+    trace_format(&trace, req->traceparent);
+    log_context_set("trace_id", trace.id);
+}
+
 static void run_handler(struct request *req, struct reply *reply)
 {
     bool may_repeat = strcmp(req->method, "GET") == 0 || strcmp(req->method, "HEAD") == 0;
@@ -234,6 +244,7 @@ static int serve(struct server *server, struct mg_connection *conn)
     (void)snprintf(req.remote, sizeof req.remote, "%s", wire.info->remote_addr);
     take_id(&req, mg_get_header(conn, "X-Request-Id"));
     log_context_set("request_id", req.id);
+    take_trace(&req, mg_get_header(conn, "traceparent"));
     if (take_request(&req, &wire, &body, &reply))
         dispatch(&req, &reply);
     wire_write(&wire, server->config, req.id, strcmp(req.method, "HEAD") == 0,

@@ -28,6 +28,7 @@
 #include "api/router.h"
 #include "common/buf.h"
 #include "common/err.h"
+#include "common/trace.h"
 
 enum {
     HTTP_BODY_MAX = 1024 * 1024,
@@ -56,6 +57,7 @@ struct request {
     int64_t deadline_us; /* monotonic: when the answer should be on its way */
     char remote[48];
     char id[HTTP_ID_SIZE]; /* X-Request-Id: the client's, when it is decent, else ours */
+    char traceparent[TRACE_TEXT_SIZE]; /* of the client's trace, else of one that begins here */
     struct route_match match;
     struct request_user user;
     void *context; /* of this thread, from thread_new */

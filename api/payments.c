@@ -118,8 +118,10 @@ static enum err_code start(struct request *req, struct reply *reply, void *data,
     struct wish *wish = data;
     enum payment_refusal refusal;
     struct err failure = {0};
-    enum err_code rc =
-        payments_start(api_of(req)->db, &wish->payment, &payment, &wish->job, &refusal, &failure);
+    enum err_code rc;
+
+    wish->payment.traceparent = req->traceparent;
+    rc = payments_start(api_of(req)->db, &wish->payment, &payment, &wish->job, &refusal, &failure);
 
     if (rc == ERR_NOT_FOUND)
         return reply_no_order(wish, reply, e);

@@ -149,7 +149,7 @@ static enum err_code insert(struct db *db, const struct payment_new *new_payment
 }
 
 static enum err_code insert_job(struct db *db, const char *task, const struct uuid *payment,
-                                struct job_ready *ret_job, struct err *e)
+                                const char *traceparent, struct job_ready *ret_job, struct err *e)
 {
     char args[64];
 
@@ -162,6 +162,7 @@ static enum err_code insert_job(struct db *db, const char *task, const struct uu
                            .priority = JOB_PRIORITY_NORMAL,
                            .args = args,
                            .max_attempts = PAYMENT_MAX_ATTEMPTS,
+                           .traceparent = traceparent,
                        },
                        ret_job, e);
 }
@@ -169,7 +170,7 @@ static enum err_code insert_job(struct db *db, const char *task, const struct uu
 enum err_code payments_add_refund(struct db *db, const struct uuid *payment,
                                   struct job_ready *ret_job, struct err *e)
 {
-    return insert_job(db, TASK_REFUND_PAYMENT, payment, ret_job, e);
+    return insert_job(db, TASK_REFUND_PAYMENT, payment, NULL, ret_job, e);
 }
 
 enum err_code payments_add_confirmation(struct db *db, int64_t order_id, struct job_ready *ret_job,
@@ -204,7 +205,8 @@ enum err_code payments_start(struct db *db, const struct payment_new *new_paymen
     if (!rc)
         rc = insert(db, new_payment, &payment, ret_refusal, e);
     if (!rc)
-        rc = insert_job(db, TASK_PROCESS_PAYMENT, &payment.id, ret_job, e);
+        rc =
+            insert_job(db, TASK_PROCESS_PAYMENT, &payment.id, new_payment->traceparent, ret_job, e);
     if (rc)
         return rc;
     *ret_payment = payment;

@@ -48,6 +48,7 @@ struct payment_new {
     int64_t order_id;
     const char *method;
     const char *token;
+    const char *traceparent; /* of whoever pays; NULL: none */
 };
 
 /* Why a payment was not started. */

@@ -81,12 +81,10 @@ struct trace trace_begin(const char *uuid)
     size_t len = 0;
 
     random_digits(trace.span, 8);
-    if (!uuid || !uuid_parse(uuid, &id)) {
-        random_digits(trace.id, 16);
-        return trace;
-    }
-    for (const char *p = id.text; *p; p++)
+    for (const char *p = uuid && uuid_parse(uuid, &id) ? id.text : ""; *p; p++)
         if (*p != '-')
             trace.id[len++] = *p;
+    if (is_zero(trace.id))
+        random_digits(trace.id, 16);
     return trace;
 }

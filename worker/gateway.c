@@ -18,6 +18,7 @@
 #include "common/mem.h"
 #include "common/program.h"
 #include "common/text.h"
+#include "common/trace.h"
 
 enum {
     GATEWAY_BODY_MAX = 1024 * 1024,
@@ -29,6 +30,8 @@ struct gateway {
     CURL *curl; /* NULL until the first call */
     char *url;
     char *authorization; /* header line */
+    bool has_trace;
+    struct trace trace;
 };
 
 /* What one call sends. */
@@ -63,6 +66,11 @@ void gateway_close(struct gateway *gateway)
     mem_wipe_free(gateway->authorization);
     mem_free(gateway->url);
     mem_free(gateway);
+}
+
+void gateway_set_trace(struct gateway *gateway, const char *traceparent)
+{
+    gateway->has_trace = traceparent && trace_parse(traceparent, &gateway->trace);
 }
 
 /* ---- what comes back ---- */
@@ -188,6 +196,8 @@ static CURLcode perform(struct gateway *gateway, const struct call *call, struct
     AUTO_VALUE(slist_free) struct curl_slist *headers = NULL;
     AUTO_VALUE(buf_release) struct buf url;
     char key[64];
+    char text[TRACE_TEXT_SIZE];
+    char traceparent[TRACE_TEXT_SIZE + 16];
 
     buf_init(&url, 4096);
     buf_addf(&url, "%s%s", gateway->url, call->path);
@@ -196,6 +206,13 @@ static CURLcode perform(struct gateway *gateway, const struct call *call, struct
     if (call->key) {
         (void)snprintf(key, sizeof key, "Idempotency-Key: %s", call->key);
         headers = curl_slist_append(headers, key);
+    }
+    if (gateway->has_trace) {
+        struct trace span = trace_child(&gateway->trace);
+
+        trace_format(&span, text);
+        (void)snprintf(traceparent, sizeof traceparent, "traceparent: %s", text);
+        headers = curl_slist_append(headers, traceparent);
     }
     set_safe_options(gateway->curl, gateway->url);
     curl_easy_setopt(gateway->curl, CURLOPT_URL, url.data);

@@ -37,6 +37,10 @@ void gateway_global_init(void);
 struct gateway *gateway_open(const char *url, const char *secret_key);
 void gateway_close(struct gateway *gateway);
 
+/* The trace that the calls from here on belong to, each as a span of its own; NULL: none. Copied.
+ */
+void gateway_set_trace(struct gateway *gateway, const char *traceparent);
+
 /* POST /v1/payment_intents with confirm=true under the payment's key. */
 void gateway_charge(struct gateway *gateway, const struct charge *charge, int64_t timeout_us,
                     struct gateway_reply *reply);

@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/text.h"
+#include "common/trace.h"
 
 enum {
     QP_LINE_MAX = 76,
@@ -206,6 +207,7 @@ static bool is_message_id(const char *id)
 enum err_code mail_compose(const struct mail_parts *parts, struct buf *out, struct err *e)
 {
     char boundary[80];
+    struct trace trace;
 
     /* Quoted-printable never has "=_" in it, so no body can hold the boundary (RFC 2045, 6.7). */
     if (!is_message_id(parts->message_id) ||
@@ -218,6 +220,8 @@ enum err_code mail_compose(const struct mail_parts *parts, struct buf *out, stru
     add_header_text(out, parts->subject);
     buf_add_str(out, "\r\n");
     add_date(out, parts->date_us);
+    if (parts->traceparent && trace_parse(parts->traceparent, &trace))
+        buf_addf(out, "X-Till-Trace-Id: %s\r\n", trace.id);
     buf_addf(out,
              "Message-ID: <%s>\r\nMIME-Version: 1.0\r\nAuto-Submitted: auto-generated\r\n"
              "Content-Type: multipart/alternative;\r\n boundary=\"%s\"\r\n\r\n",

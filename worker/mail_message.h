@@ -21,10 +21,11 @@ struct mail_address {
 struct mail_parts {
     const struct mail_address *from;
     const struct mail_address *to;
-    const char *subject;    /* UTF-8 */
-    const char *message_id; /* without < >, at most 320 */
-    int64_t date_us;        /* wall time */
-    const char *text;       /* UTF-8, lines end with \n */
+    const char *subject;     /* UTF-8 */
+    const char *message_id;  /* without < >, at most 320 */
+    const char *traceparent; /* its trace is told in X-Till-Trace-Id; NULL or no such: none */
+    int64_t date_us;         /* wall time */
+    const char *text;        /* UTF-8, lines end with \n */
     const char *html;
 };
 

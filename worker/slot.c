@@ -154,7 +154,9 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
     bool deferrable;
 
     slot_set_log_context(s->item, &run);
+    gateway_set_trace(slot->gateway, run.traceparent);
     outcome = call(s, &run, &e);
+    gateway_set_trace(slot->gateway, NULL);
     /* The limit is the task's. Settling has none: it waits for PostgreSQL, and so may a batch. */
     atomic_store(&s->item->killed_at_us, 0);
     runtime_us = clock_mono_us() - began_us;

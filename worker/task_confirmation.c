@@ -110,6 +110,7 @@ static enum err_code compose(const struct task_run *run, const struct confirmati
                                              .to = &to,
                                              .subject = subject,
                                              .message_id = message_id,
+                                             .traceparent = run->traceparent,
                                              .date_us = clock_wall_us(),
                                              .text = text.data,
                                              .html = html.data},

@@ -51,6 +51,42 @@ def test_a_checkout_ends_with_a_paid_order_one_charge_and_a_mail(one):
     assert one.value("SELECT count(*) FROM orders WHERE user_id = %s", user["id"]) == 1
 
 
+@pytest.mark.parametrize("given", ["theirs", "none", "broken"])
+def test_a_trace_goes_from_the_request_to_gateway_mail_and_log(one, given):
+    theirs = uuid.uuid4().hex
+    traceparent = f"00-{theirs}-00f067aa0ba902b7-01"
+    headers = {
+        "theirs": {"traceparent": traceparent},
+        "none": {},
+        "broken": {"traceparent": traceparent.upper()},
+    }[given]
+    shop = one.shop().sign_up()
+    order = shop.order((one.product(price="19.99"), 1))
+
+    answer = shop.post_payment(order["id"], headers=headers)
+    payment = shop.expect(202, answer)
+    shop.wait_order(order["id"], "paid")
+    one.settle()
+
+    trace_id = one.job(payment["task_id"])["traceparent"].split("-")[1]
+    ours = answer.headers["X-Request-Id"].replace("-", "")
+    assert trace_id == (theirs if given == "theirs" else ours)
+    (call,) = [r["headers"]["traceparent"] for r in one.gateway.requests() if r["method"] == "POST"]
+    version, called, span, flags = call.split("-")
+    assert (version, called, flags) == ("00", trace_id, "01")
+    assert span not in ("00f067aa0ba902b7", one.job(payment["task_id"])["traceparent"].split("-")[2])
+    (mail,) = one.mail.messages()
+    assert mail.header("X-Till-Trace-Id") == [trace_id]
+    tasks = [row["task"] for row in one.query("SELECT task FROM jobs WHERE traceparent LIKE %s", f"%{trace_id}%")]
+    assert sorted(tasks) == [
+        "payments.tasks.process_payment",
+        "payments.tasks.send_order_confirmation_email",
+    ]
+    for task in tasks:
+        assert one.worker.wait_for_log("job_done", task=task)["trace_id"] == trace_id
+    assert one.api.wait_for_log("request", trace_id=trace_id)["status"] == 202
+
+
 def test_the_mail_has_items_total_and_a_fixed_message_id_in_text_and_html(one):
     product = one.product(price="19.99", name="Blue <b>kettle</b> & lid")
     shop = one.shop().sign_up()

@@ -365,6 +365,26 @@ Test(mail_compose, writes_the_headers_of_a_simple_mail)
     cr_expect_str_eq(read.html.data, "<p>Hello Jane</p>\n");
 }
 
+Test(mail_compose, names_the_trace_of_its_job)
+{
+    static const char line[] = "\r\nX-Till-Trace-Id: 4bf92f3577b34da6a3ce929d0e0e4736\r\n";
+    struct mail_parts parts = some_parts();
+    AUTO_VALUE(buf_release) struct buf message;
+    const char *found;
+
+    buf_init(&message, MESSAGE_MAX);
+    parts.traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    cr_assert_eq(mail_compose(&parts, &message, NULL), ERR_OK);
+    found = strstr(message.data, line);
+    cr_assert_not_null(found);
+    cr_expect_lt(found, strstr(message.data, "\r\n\r\n"), "it stands among the headers");
+    buf_clear(&message);
+    parts.traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nBcc: a@b";
+    cr_assert_eq(mail_compose(&parts, &message, NULL), ERR_OK);
+    cr_expect_null(strstr(message.data, "Trace-Id"));
+    cr_expect_null(strstr(message.data, "Bcc"));
+}
+
 Test(mail_compose, leaves_an_empty_name_out)
 {
     const struct mail_address plain = {.address = "a@b"};
