@@ -12,7 +12,9 @@
 
 enum {
     TASK,
+    KNOWN,
     STATE,
+    RETRYING,
     REVOKE_WAITING,
     DEAD_GROUPS,
     DEAD_OF,
@@ -28,11 +30,17 @@ enum { ARRAY_MAX = 4 * 1024 * 1024 };
     "coalesce(nullif(left(substring(split_part(error, E'\\n', 1) FROM"                             \
     " '^(.*?)(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}|[0-9]{5,}|$)'), 160), ''), left(error, 40))"
 
-#define DEAD "state = 'FAILURE' AND finished_at IS NOT NULL"
+/* The condition of the index jobs_dead. */
+#define DEAD "listed_state = 'FAILURE'"
 
 static const struct db_stmt statements[] = {
     [TASK] = {"tasks_find", "SELECT max_attempts FROM tasks WHERE name = $1", 1},
+    [KNOWN] = {"tasks_list_known", "SELECT name FROM tasks ORDER BY name", 0},
     [STATE] = {"jobs_state_of", "SELECT state FROM jobs WHERE id = $1", 1},
+    [RETRYING] = {"jobs_retrying",
+                  "SELECT queue, count(*) FROM (SELECT queue FROM jobs WHERE listed_state = 'RETRY'"
+                  " ORDER BY id DESC LIMIT 20000) r GROUP BY queue",
+                  0},
     [REVOKE_WAITING] = {"jobs_revoke_waiting",
                         "UPDATE jobs j SET state = 'REVOKED', finished_at = now(),"
                         " error = 'revoked' FROM (SELECT id FROM jobs"
@@ -86,6 +94,11 @@ enum err_code tasks_find(struct db *db, const char *name, struct known_task *ret
     return ERR_OK;
 }
 
+enum err_code tasks_list_known(struct db *db, struct db_result **ret_rows, struct err *e)
+{
+    return db_query(db, &statements[KNOWN], DB_NO_ARGS, ret_rows, e);
+}
+
 enum err_code jobs_state_of(struct db *db, const struct uuid *id, enum job_state *ret_state,
                             struct err *e)
 {
@@ -97,6 +110,11 @@ enum err_code jobs_state_of(struct db *db, const struct uuid *id, enum job_state
     if (db_rows(rows) == 0 || !job_state_parse(db_text(rows, 0, 0), ret_state))
         return err_set(e, ERR_NOT_FOUND, "there is no job %s", id->text);
     return ERR_OK;
+}
+
+enum err_code jobs_list_retrying(struct db *db, struct db_result **ret_rows, struct err *e)
+{
+    return db_query(db, &statements[RETRYING], DB_NO_ARGS, ret_rows, e);
 }
 
 enum err_code jobs_revoke_waiting(struct db *db, const struct uuid *ids, size_t count,

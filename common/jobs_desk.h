@@ -23,9 +23,17 @@ struct known_task {
 enum err_code tasks_find(struct db *db, const char *name, struct known_task *ret_task,
                          struct err *e) MUST_CHECK;
 
+/* Names of the tasks that workers have declared, sorted. */
+enum err_code tasks_list_known(struct db *db, struct db_result **ret_rows,
+                               struct err *e) MUST_CHECK;
+
 /* ERR_NOT_FOUND when there is no such job. */
 enum err_code jobs_state_of(struct db *db, const struct uuid *id, enum job_state *ret_state,
                             struct err *e) MUST_CHECK;
+
+/* Queue and number of jobs that wait for their next attempt, for the newest 20,000 of them. */
+enum err_code jobs_list_retrying(struct db *db, struct db_result **ret_rows,
+                                 struct err *e) MUST_CHECK;
 
 /* PENDING, RETRY -> REVOKED; what runs is left alone. ret_revoked[i] tells which were waiting. */
 enum err_code jobs_revoke_waiting(struct db *db, const struct uuid *ids, size_t count,

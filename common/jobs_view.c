@@ -38,7 +38,8 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "PREVIEW has it as text");
 #define LIST_COLUMNS COMMON_COLUMNS PREVIEWS ", left(error, 4096)"
 
 /* $1 cursor, $2 and $3 first and last id, $4 task, $5 queue, $6 worker, $7 state, $8 text,
- * $9 and $10 first and last time of creation, $11 limit, $12 offset. */
+ * $9 and $10 first and last time of creation, $11 limit, $12 offset, $13 to $16 the terms of a
+ * search: alternative, kind, key, text. */
 #define IDS_DOWN "id < $1 AND id >= $2 AND id <= $3 ORDER BY id DESC LIMIT " WINDOW
 #define IDS_UP "id > $1 AND id >= $2 AND id <= $3 ORDER BY id LIMIT " WINDOW
 
@@ -53,6 +54,28 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "PREVIEW has it as text");
 /* As many as the workers hold: few. */
 #define STARTED "SELECT * FROM jobs WHERE id IN (SELECT id FROM started_jobs) AND "
 
+/* A row that one of the alternatives wholly describes. The kinds are those of job_search.h. */
+#define IN(text) "strpos(lower(" text "), x.t) > 0"
+#define FOUND                                                                                                                                                                                                                 \
+    "EXISTS (SELECT FROM unnest($13::int[], $14::int[], $15::text[], $16::text[]) AS x(g, k, f, "                                                                                                                             \
+    "t)"                                                                                                                                                                                                                      \
+    " GROUP BY x.g HAVING bool_and(CASE x.k"                                                                                                                                                                                  \
+    " WHEN 0 THEN " IN("concat_ws(' ', task, id, state, worker, args, kwargs, result, error)") " "                                                                                                                            \
+                                                                                               "W"                                                                                                                            \
+                                                                                               "H"                                                                                                                            \
+                                                                                               "E"                                                                                                                            \
+                                                                                               "N"                                                                                                                            \
+                                                                                               " "                                                                                                                            \
+                                                                                               "1"                                                                                                                            \
+                                                                                               " "                                                                                                                            \
+                                                                                               "T"                                                                                                                            \
+                                                                                               "H"                                                                                                                            \
+                                                                                               "E"                                                                                                                            \
+                                                                                               "N"                                                                                                                            \
+                                                                                               " " IN("task") " WHEN 2 THEN state::text = x.t WHEN 3 THEN " IN("worker") " WHEN 4 THEN " IN("args::text") " WHEN 5 THEN " IN( \
+                                                                                                   "kwargs ->> x.f") " WHEN 6 THEN " IN("concat_ws(' ', result, error)") " WHEN 7 THEN " IN("queue") " WHEN 8 THEN " IN("error") " END))"
+_Static_assert(SEARCH_ANY == 0 && SEARCH_RESULT == 6 && SEARCH_ERROR == 8, "FOUND has the kinds");
+
 /* What is skipped by the offset is not made into columns: hence the subquery. */
 #define CHOSEN(source, ids, order)                                                                 \
     "SELECT " LIST_COLUMNS " FROM (SELECT * FROM (" source ids ") w"                               \
@@ -61,21 +84,22 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "PREVIEW has it as text");
     " AND ($8::text IS NULL OR strpos(id::text, $8) > 0)"                                          \
     " AND ($9::timestamptz IS NULL OR created_at >= $9)"                                           \
     " AND ($10::timestamptz IS NULL OR created_at <= $10)"                                         \
+    " AND ($13::int[] IS NULL OR " FOUND ")"                                                       \
     " ORDER BY " order " LIMIT $11 OFFSET $12) j ORDER BY " order
 
 #define BY_COLUMN                                                                                  \
-    "CASE $13::int WHEN 2 THEN task WHEN 4 THEN state::text END,"                                  \
-    " CASE $13 WHEN 3 THEN task WHEN 5 THEN state::text END DESC,"                                 \
-    " CASE $13 WHEN 6 THEN started_at END,"                                                        \
-    " CASE $13 WHEN 7 THEN started_at END DESC NULLS LAST, id DESC"
+    "CASE $17::int WHEN 2 THEN task WHEN 4 THEN state::text END,"                                  \
+    " CASE $17 WHEN 3 THEN task WHEN 5 THEN state::text END DESC,"                                 \
+    " CASE $17 WHEN 6 THEN started_at END,"                                                        \
+    " CASE $17 WHEN 7 THEN started_at END DESC NULLS LAST, id DESC"
 
 #define LIST(name, source, ids, order)                                                             \
     {                                                                                              \
-        "jobs_list_" name, CHOSEN(source, ids, order), 12                                          \
+        "jobs_list_" name, CHOSEN(source, ids, order), 16                                          \
     }
 #define SORTED(name, source)                                                                       \
     {                                                                                              \
-        "jobs_sort_" name, CHOSEN(source, IDS_DOWN, BY_COLUMN), 13                                 \
+        "jobs_sort_" name, CHOSEN(source, IDS_DOWN, BY_COLUMN), 17                                 \
     }
 _Static_assert(JOBS_BY_NAME == 2 && JOBS_BY_STARTED_DOWN == 7, "SORTED has the orders as numbers");
 
@@ -262,6 +286,8 @@ static enum err_code run(struct db *db, const struct jobs_filter *filter, const 
     bool of_task = query->source == FROM_TASK;
     bool of_state = query->source == FROM_STATE;
     bool filters = !window_end;
+    const struct job_search *search =
+        filters && filter->search && filter->search->count > 0 ? filter->search : NULL;
     bool sorted = filters && filter->order > JOBS_OLDEST_FIRST;
     int base = sorted ? SORT : filter->order == JOBS_OLDEST_FIRST ? UP : DOWN;
     const struct db_param params[] = {
@@ -279,18 +305,22 @@ static enum err_code run(struct db *db, const struct jobs_filter *filter, const 
         DB_TEXT(filters ? none_if_empty(query->created_to) : NULL),
         DB_INT(window_end ? 1 : filter->limit + 1),
         DB_INT(window_end ? JOBS_WINDOW - 1 : filter->offset),
+        DB_TEXT(search ? search->groups.data : NULL),
+        DB_TEXT(search ? search->kinds.data : NULL),
+        DB_TEXT(search ? search->keys.data : NULL),
+        DB_TEXT(search ? search->texts.data : NULL),
         DB_INT(filter->order),
     };
 
     return db_query(db, &statements[base + (int)query->source],
-                    (struct db_args){params, sorted ? 13 : 12}, ret_rows, e);
+                    (struct db_args){params, sorted ? 17 : 16}, ret_rows, e);
 }
 
 static bool is_filtered(const struct jobs_filter *filter, const struct query *query)
 {
     return none_if_empty(filter->queue) || none_if_empty(filter->worker) || *query->text ||
            filter->created_from_us || filter->created_to_us || filter->state != JOBS_ANY_STATE ||
-           none_if_empty(filter->task);
+           none_if_empty(filter->task) || (filter->search && filter->search->count > 0);
 }
 
 static enum err_code fill_page(struct db *db, const struct jobs_filter *filter,

@@ -21,6 +21,7 @@
 #include "common/db.h"
 #include "common/err.h"
 #include "common/job.h"
+#include "common/job_search.h"
 
 enum {
     JOBS_WINDOW = 20000,     /* rows that one list examines */
@@ -47,8 +48,9 @@ struct jobs_filter {
     const char *task;
     const char *queue;
     const char *worker;
-    const char *text;        /* anywhere in the id; case does not matter */
-    int64_t created_from_us; /* 0: open; inclusive */
+    const char *text;                /* anywhere in the id; case does not matter */
+    const struct job_search *search; /* NULL: none */
+    int64_t created_from_us;         /* 0: open; inclusive */
     int64_t created_to_us;
     enum jobs_order order;
     const char *cursor; /* `next` of the page before; for the two orders by id */

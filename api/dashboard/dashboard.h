@@ -15,6 +15,7 @@
 #include "common/conf.h"
 #include "common/db.h"
 #include "common/jobs_figures.h"
+#include "common/jobs_view.h"
 #include "common/logins.h"
 #include "common/redis.h"
 
@@ -73,6 +74,10 @@ http_handler task_show;
 http_handler task_names_list;
 http_handler summary_show;
 
+/* Puts a search into a filter; `text` and `search` are borrowed by it. ERR_INVALID: the text. */
+enum err_code job_search_take(const char *text, struct job_search *search,
+                              struct jobs_filter *filter, struct err *e) MUST_CHECK;
+
 /* workers.c */
 http_handler workers_list;
 http_handler worker_show;
@@ -96,8 +101,21 @@ http_handler flower_result;
 /* flower_control.c */
 http_handler flower_revoke;
 http_handler flower_abort;
+http_handler flower_timeout;
 
-/* logins.c */
+/* flower_pool.c */
+http_handler flower_shutdown;
+http_handler flower_pool_restart;
+http_handler flower_pool_grow;
+http_handler flower_pool_shrink;
+http_handler flower_pool_autoscale;
+http_handler flower_add_consumer;
+http_handler flower_cancel_consumer;
+
+/* metrics.c */
+http_handler metrics_show;
+
+/* login.c */
 http_handler login;
 http_handler logout;
 http_handler me_show;

@@ -11,6 +11,7 @@
 #include "api/dashboard/flower.h"
 #include "common/clock.h"
 #include "common/job_json.h"
+#include "common/jobs_desk.h"
 #include "common/jobs_view.h"
 #include "common/mem.h"
 #include "common/text.h"
@@ -147,6 +148,12 @@ static void texts_release(struct texts *texts)
     mem_free(texts->search);
 }
 
+/* What Flower's own page sends for no choice. */
+static const char *some(const char *text)
+{
+    return text && *text && strcmp(text, "All") != 0 ? text : NULL;
+}
+
 static enum err_code map_json(const struct jobs_page *page, json_t **ret_value, struct err *e)
 {
     AUTO(json_decref) json_t *map = json_object();
@@ -165,8 +172,10 @@ enum err_code flower_tasks(struct request *req, struct reply *reply, struct err 
     AUTO_VALUE(texts_release)
     struct texts texts = {request_query(req, "taskname"), request_query(req, "workername"),
                           request_query(req, "state"), request_query(req, "search")};
+    AUTO_VALUE(job_search_release) struct job_search search = {0};
     struct jobs_filter filter = {
-        .state = JOBS_ANY_STATE, .task = texts.task, .worker = texts.worker, .text = texts.search};
+        .state = JOBS_ANY_STATE, .task = some(texts.task), .worker = some(texts.worker)};
+    struct err problem = {0};
     enum job_state state;
     json_t *map = NULL;
     enum err_code rc = take_number(req, "offset", JOBS_WINDOW - 1, &filter.offset, e);
@@ -181,9 +190,11 @@ enum err_code flower_tasks(struct request *req, struct reply *reply, struct err 
         rc = take_order(req, &filter.order, e);
     if (rc)
         return rc;
+    if (job_search_take(texts.search, &search, &filter, &problem))
+        return flower_refuse(reply, 400, "%s", problem.text);
     if (filter.limit < 1 || filter.limit > JOBS_LIMIT_MAX)
         filter.limit = JOBS_LIMIT_MAX;
-    if (texts.state && *texts.state) {
+    if (some(texts.state)) {
         /* RECEIVED and others of Celery's: no task is ever in them. */
         if (!job_state_parse(texts.state, &state))
             return reply_json(reply, 200, json_object(), e);
@@ -205,8 +216,10 @@ enum err_code flower_task_info(struct request *req, struct reply *reply, struct 
     enum err_code rc;
 
     if (!uuid_parse(request_param(req, 0), &id))
-        return err_set(e, ERR_NOT_FOUND, "unknown task");
+        return flower_refuse(reply, 404, "Unknown task '%s'", request_param(req, 0));
     rc = jobs_find(thread_of(req)->db, &id, &detail, e);
+    if (rc == ERR_NOT_FOUND)
+        return flower_refuse(reply, 404, "Unknown task '%s'", id.text);
     if (rc)
         return rc;
     if (detail.failure_count > 0 && detail.job.error)
@@ -228,6 +241,15 @@ enum err_code flower_task_types(struct request *req, struct reply *reply, struct
     return reply_json(reply, 200, json_pack("{s:o}", "task-types", names), e);
 }
 
+/* RFC 3339 to seconds since 1970; null when it is none. */
+static json_t *stamp(const json_t *text)
+{
+    int64_t us;
+
+    return json_is_string(text) && clock_parse(json_string_value(text), &us) ? epoch(us)
+                                                                             : json_null();
+}
+
 static json_t *active_json(const json_t *worker)
 {
     const json_t *jobs = json_object_get(worker, "jobs");
@@ -237,9 +259,10 @@ static json_t *active_json(const json_t *worker)
         const json_t *job = json_array_get(jobs, i);
 
         (void)json_array_append_new(
-            active, json_pack("{s:O?, s:O?, s:O?, s:O?, s:b}", "id", json_object_get(job, "id"),
-                              "name", json_object_get(job, "task"), "time_start",
-                              json_object_get(job, "started_at"), "worker_pid",
+            active, json_pack("{s:O?, s:O?, s:O?, s:o, s:O?, s:b}", "id",
+                              json_object_get(job, "id"), "name", json_object_get(job, "task"),
+                              "hostname", json_object_get(worker, "name"), "time_start",
+                              stamp(json_object_get(job, "started_at")), "worker_pid",
                               json_object_get(worker, "pid"), "acknowledged", 0));
     }
     return active;
@@ -258,31 +281,64 @@ static json_t *active_queues_json(const json_t *worker)
     return queues;
 }
 
-static json_t *flower_worker_json(const json_t *worker)
+static json_t *reserved_json(const json_t *worker)
+{
+    const json_t *held = json_object_get(worker, "held");
+    json_t *reserved = json_array();
+
+    for (size_t i = 0; i < json_array_size(held); i++)
+        (void)json_array_append_new(
+            reserved, json_pack("{s:O, s:O?, s:b}", "id", json_array_get(held, i), "hostname",
+                                json_object_get(worker, "name"), "acknowledged", 0));
+    return reserved;
+}
+
+/* What workers have declared: all of them run the same tasks. */
+static enum err_code registered_json(struct request *req, json_t **ret_value, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    json_t *names;
+    enum err_code rc = tasks_list_known(thread_of(req)->db, &rows, e);
+
+    if (rc)
+        return rc;
+    names = json_array();
+    for (int i = 0; i < db_rows(rows); i++)
+        (void)json_array_append_new(names, json_string(db_text(rows, i, 0)));
+    *ret_value = names;
+    return ERR_OK;
+}
+
+static json_t *flower_worker_json(const json_t *worker, json_t *registered)
 {
     return json_pack(
-        "{s:o, s:o, s:{}, s:[], s:[], s:[], s:[], s:O?, s:{s:O?, s:O?, s:{s:O?, s:O?, s:O?, s:O?},"
-        " s:{s:O?, s:[O?]}}}",
+        "{s:o, s:o, s:{s:O?, s:O?}, s:O, s:o, s:[], s:[], s:o, s:{s:O?, s:O?, s:{s:O?, s:O?, s:O?,"
+        " s:O?}, s:{s:O?, s:[O?]}, s:{s:O?}}}",
         "active", active_json(worker), "active_queues", active_queues_json(worker), "conf",
-        "registered", "reserved", "scheduled", "revoked", "timestamp",
-        json_object_get(worker, "beat_at"), "stats", "pid", json_object_get(worker, "pid"),
+        "worker_concurrency", json_object_get(worker, "concurrency"), "task_queues",
+        json_object_get(worker, "queues"), "registered", registered, "reserved",
+        reserved_json(worker), "scheduled", "revoked", "timestamp",
+        stamp(json_object_get(worker, "beat_at")), "stats", "pid", json_object_get(worker, "pid"),
         "started_at", json_object_get(worker, "started_at"), "total", "processed",
         json_object_get(worker, "processed"), "succeeded", json_object_get(worker, "succeeded"),
         "failed", json_object_get(worker, "failed"), "retried", json_object_get(worker, "retried"),
         "pool", "max-concurrency", json_object_get(worker, "concurrency"), "processes",
-        json_object_get(worker, "pid"));
+        json_object_get(worker, "pid"), "rusage", "maxrss", json_object_get(worker, "rss_bytes"));
 }
 
 enum err_code flower_workers(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO(json_decref) json_t *all = NULL;
     AUTO(json_decref) json_t *map = json_object();
+    AUTO(json_decref) json_t *registered = NULL;
     AUTO(mem_free) char *wanted = request_query(req, "workername");
     AUTO(mem_free) char *status = request_query(req, "status");
     bool only_status = status && (strcmp(status, "true") == 0 || strcmp(status, "1") == 0);
     const json_t *workers;
     enum err_code rc = workers_gather(thread_of(req), &all, e);
 
+    if (!rc)
+        rc = registered_json(req, &registered, e);
     if (rc)
         return rc;
     workers = json_object_get(all, "workers");
@@ -296,10 +352,10 @@ enum err_code flower_workers(struct request *req, struct reply *reply, struct er
         if (only_status)
             (void)json_object_set_new(map, name, json_boolean(is_alive));
         else if (is_alive)
-            (void)json_object_set_new(map, name, flower_worker_json(worker));
+            (void)json_object_set_new(map, name, flower_worker_json(worker, registered));
     }
     if (wanted && *wanted && json_object_size(map) == 0)
-        return err_set(e, ERR_NOT_FOUND, "unknown worker");
+        return flower_refuse(reply, 404, "Unknown worker '%.200s'", wanted);
     return reply_json(reply, 200, TAKE(map), e);
 }
 

@@ -5,13 +5,13 @@
  * since `curl -d` says form; options are Celery's. A job that is accepted is in PostgreSQL.
  */
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 #include <time.h>
 
 #include "api/dashboard/act.h"
 #include "api/dashboard/dashboard.h"
 #include "api/dashboard/flower.h"
+#include "api/dashboard/flower_options.h"
 #include "common/clock.h"
 #include "common/job_json.h"
 #include "common/job_list.h"
@@ -19,223 +19,13 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/queue.h"
-#include "common/text.h"
 
 enum {
-    BODY_MAX = 1024 * 1024,
     APPLY_WAIT_S = 300, /* then apply tells how far it is */
     RESULT_WAIT_MAX_S = 300,
     PAUSE_FIRST_MS = 2,
     PAUSE_MAX_MS = 200,
-    RETRIES_MAX = 1000,
 };
-
-#define SECONDS_MAX (100.0 * 366 * 86400)
-
-/* ---- options ---- */
-
-/* Owned texts of a job that is being read. */
-struct order {
-    struct job_new job;
-    char *args;
-    char *kwargs;
-    int retries; /* attempts that count as made */
-};
-
-static void order_release(struct order *order)
-{
-    mem_free(order->args);
-    mem_free(order->kwargs);
-}
-
-static bool is_number(const json_t *value, double *ret_number)
-{
-    const char *text = json_string_value(value);
-    char *end = NULL;
-
-    if (json_is_number(value)) {
-        *ret_number = json_number_value(value);
-    } else if (text && *text) {
-        *ret_number = strtod(text, &end);
-        if (*end)
-            return false;
-    } else {
-        return false;
-    }
-    return isfinite(*ret_number) && fabs(*ret_number) <= SECONDS_MAX;
-}
-
-static enum err_code take_countdown(struct order *order, const json_t *value, struct err *e)
-{
-    double seconds;
-
-    if (!is_number(value, &seconds))
-        return err_set(e, ERR_INVALID, "Invalid option: countdown is a number of seconds");
-    if (seconds > 0)
-        order->job.scheduled_us = clock_wall_us() + (int64_t)(seconds * (double)US_PER_S);
-    return ERR_OK;
-}
-
-static enum err_code take_eta(struct order *order, const json_t *value, struct err *e)
-{
-    const char *text = json_string_value(value);
-
-    if (!text || !flower_time(text, &order->job.scheduled_us))
-        return err_set(e, ERR_INVALID,
-                       "Invalid option: eta has the form YYYY-MM-DD HH:MM:SS.ffffff");
-    return ERR_OK;
-}
-
-static enum err_code take_queue(struct order *order, const json_t *value, struct err *e)
-{
-    const char *name = json_string_value(value);
-
-    if (!name || !text_is_name(name))
-        return err_set(e, ERR_INVALID, "Invalid option: queue is a name of letters, digits, _ . -");
-    order->job.queue = name;
-    return ERR_OK;
-}
-
-/* Celery's numbers with Redis: 0 is the most urgent of 10. */
-static enum err_code take_priority(struct order *order, const json_t *value, struct err *e)
-{
-    const char *name = json_string_value(value);
-
-    for (int i = 0; name && i < JOB_PRIORITY_COUNT; i++) {
-        if (strcmp(name, queue_priority_name((enum job_priority)i)) == 0) {
-            order->job.priority = (enum job_priority)i;
-            return ERR_OK;
-        }
-    }
-    if (json_is_integer(value) && json_integer_value(value) >= 0 &&
-        json_integer_value(value) <= 9) {
-        order->job.priority = json_integer_value(value) < 3   ? JOB_PRIORITY_HIGH
-                              : json_integer_value(value) < 7 ? JOB_PRIORITY_NORMAL
-                                                              : JOB_PRIORITY_LOW;
-        return ERR_OK;
-    }
-    return err_set(e, ERR_INVALID,
-                   "Invalid option: priority is 0 (most urgent) to 9, or high, normal, low");
-}
-
-static enum err_code take_id(struct order *order, const json_t *value, struct err *e)
-{
-    const char *text = json_string_value(value);
-
-    if (!text || !uuid_parse(text, &order->job.id))
-        return err_set(e, ERR_INVALID, "Invalid option: task_id is a UUID");
-    return ERR_OK;
-}
-
-static enum err_code take_retries(struct order *order, const json_t *value, struct err *e)
-{
-    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-        json_integer_value(value) > RETRIES_MAX)
-        return err_set(e, ERR_INVALID, "Invalid option: retries is a number from 0 to %d",
-                       RETRIES_MAX);
-    order->retries = (int)json_integer_value(value);
-    return ERR_OK;
-}
-
-static enum err_code take_max_retries(struct order *order, const json_t *value, struct err *e)
-{
-    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-        json_integer_value(value) > RETRIES_MAX)
-        return err_set(e, ERR_INVALID, "Invalid option: max_retries is a number from 0 to %d",
-                       RETRIES_MAX);
-    order->job.max_attempts = (int)json_integer_value(value) + 1;
-    return ERR_OK;
-}
-
-/* Options of Celery that say how a message travels: here it is a row, so they say nothing. */
-static enum err_code take_nothing(struct order *order, const json_t *value, struct err *e)
-{
-    (void)order;
-    (void)value;
-    (void)e;
-    return ERR_OK;
-}
-
-static const struct {
-    const char *name;
-    enum err_code (*take)(struct order *order, const json_t *value, struct err *e);
-} options[] = {
-    {"compression", take_nothing},
-    {"countdown", take_countdown},
-    {"delivery_mode", take_nothing},
-    {"eta", take_eta},
-    {"exchange", take_nothing},
-    {"ignore_result", take_nothing},
-    {"mandatory", take_nothing},
-    {"max_retries", take_max_retries},
-    {"priority", take_priority},
-    {"queue", take_queue},
-    {"retries", take_retries},
-    {"retry", take_nothing},
-    {"retry_policy", take_nothing},
-    {"routing_key", take_nothing},
-    {"serializer", take_nothing},
-    {"shadow", take_nothing},
-    {"task_id", take_id},
-};
-
-static enum err_code take_options(struct order *order, json_t *given, struct err *e)
-{
-    const char *name;
-    json_t *value;
-    enum err_code rc = ERR_OK;
-
-    json_object_foreach(given, name, value)
-    {
-        size_t i = 0;
-
-        if (strcmp(name, "args") == 0 || strcmp(name, "kwargs") == 0 || json_is_null(value))
-            continue;
-        while (i < COUNT_OF(options) && strcmp(options[i].name, name) != 0)
-            i++;
-        if (i == COUNT_OF(options))
-            return err_set(e, ERR_INVALID, "Invalid option: there is no option \"%.60s\"", name);
-        rc = options[i].take(order, value, e);
-        if (rc)
-            return rc;
-    }
-    return ERR_OK;
-}
-
-/* Reads the body. The texts in the job are borrowed from `given`. */
-static enum err_code read_order(const struct request *req, struct order *order, json_t **ret_given,
-                                struct err *e)
-{
-    AUTO(json_decref) json_t *given = NULL;
-    json_t *args;
-    json_t *kwargs;
-    enum err_code rc = ERR_OK;
-
-    if (req->body_len > 0)
-        rc = json_read(req->body, req->body_len, BODY_MAX, &given, e);
-    else
-        given = json_object();
-    if (rc)
-        return rc;
-    if (!json_is_object(given))
-        return err_set(e, ERR_INVALID, "invalid options");
-    args = json_object_get(given, "args");
-    kwargs = json_object_get(given, "kwargs");
-    if (args && !json_is_array(args))
-        return err_set(e, ERR_INVALID, "args must be an array");
-    if (kwargs && !json_is_object(kwargs))
-        return err_set(e, ERR_INVALID, "kwargs must be an object");
-    order->job.priority = JOB_PRIORITY_NORMAL;
-    order->args = args ? json_write(args) : NULL;
-    order->kwargs = kwargs ? json_write(kwargs) : NULL;
-    order->job.args = order->args;
-    order->job.kwargs = order->kwargs;
-    rc = take_options(order, given, e);
-    if (!rc)
-        *ret_given = TAKE(given);
-    return rc;
-}
 
 /* ---- putting it in ---- */
 
@@ -294,7 +84,7 @@ static enum err_code enqueue(struct request *req, struct reply *reply, bool must
         return rc;
     if (must_be_known && !task.is_known)
         return flower_refuse(reply, 404, "Unknown task '%s'", name);
-    if (read_order(req, &order, &given, &problem))
+    if (order_read(req, &order, &given, &problem))
         return flower_refuse(reply, 400, "%s", problem.text);
     order.job.task = name;
     count_retries(&order, &task);
@@ -434,7 +224,7 @@ static bool take_timeout(const struct request *req, int64_t *ret_us)
     AUTO(json_decref) json_t *value = text && *text ? json_string(text) : NULL;
     double seconds = 0;
 
-    if (value && !is_number(value, &seconds))
+    if (value && !order_number(value, &seconds))
         return false;
     if (seconds > RESULT_WAIT_MAX_S)
         seconds = RESULT_WAIT_MAX_S;

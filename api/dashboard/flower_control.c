@@ -13,6 +13,7 @@
 #include "common/jobs_control.h"
 #include "common/jobs_desk.h"
 #include "common/mem.h"
+#include "common/worker_orders.h"
 
 /* Python's strtobool(). */
 static bool take_bool(const struct request *req, const char *name, bool *ret_value)
@@ -83,4 +84,46 @@ enum err_code flower_abort(struct request *req, struct reply *reply, struct err 
     enum err_code rc = revoke(req, "task.abort", true, e);
 
     return rc ? rc : flower_message(reply, e, "Aborted '%s'", request_param(req, 0));
+}
+
+/* ---- limits ---- */
+
+/* Unknown tasks and workers are 404. False: the reply, or the error, says so. */
+static bool find_both(struct request *req, struct reply *reply, enum err_code *ret_rc,
+                      struct err *e)
+{
+    AUTO_VALUE(workers_found_release) struct workers_found found = {0};
+    AUTO(mem_free) char *worker = NULL;
+    struct known_task task = {0};
+
+    *ret_rc = ERR_OK;
+    if (!flower_need(req, reply, "workername", &worker))
+        return false;
+    *ret_rc = tasks_find(thread_of(req)->db, request_param(req, 0), &task, e);
+    if (*ret_rc)
+        return false;
+    if (!task.is_known) {
+        (void)flower_refuse(reply, 404, "Unknown task '%s'", request_param(req, 0));
+        return false;
+    }
+    *ret_rc = workers_find(thread_of(req)->redis, worker, &found, e);
+    if (*ret_rc == ERR_NOT_FOUND || *ret_rc == ERR_INVALID) {
+        *ret_rc = ERR_OK;
+        err_clear(e);
+        (void)flower_refuse(reply, 404, "Unknown worker '%.100s'", worker);
+        return false;
+    }
+    return !*ret_rc;
+}
+
+enum err_code flower_timeout(struct request *req, struct reply *reply, struct err *e)
+{
+    enum err_code rc;
+
+    if (!find_both(req, reply, &rc, e))
+        return rc;
+    return flower_refuse(reply, 403,
+                         "Failed to set timeouts: 'the limits of %s stand with the task in its"
+                         " code, the same for all workers'",
+                         request_param(req, 0));
 }

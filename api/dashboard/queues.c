@@ -3,8 +3,11 @@
  * Queues: what stands in the streams (Redis) beside what is meant to (PostgreSQL). The two differ
  * for a moment in healthy times, and for as long as Redis is away or has lost something.
  */
+#include <string.h>
+
 #include "api/dashboard/dashboard.h"
 #include "common/job_json.h"
+#include "common/jobs_desk.h"
 #include "common/json.h"
 #include "common/queue.h"
 
@@ -38,20 +41,36 @@ static bool add_streams(struct redis *redis, const char *queue, json_t *out)
 
 static json_t *queue_json(const struct jobs_queue *queue)
 {
-    return json_pack("{s:s, s:n, s:n, s:n, s:n, s:o, s:o, s:o, s:o, s:o}", "name", queue->name,
-                     "depth", "pending", "stream_oldest_at", "streams", "waiting",
+    return json_pack("{s:s, s:n, s:n, s:n, s:n, s:o, s:o, s:o, s:o, s:o, s:o, s:i}", "name",
+                     queue->name, "depth", "pending", "stream_oldest_at", "streams", "waiting",
                      sum_json(queue->waiting), "scheduled", sum_json(queue->scheduled), "started",
                      sum_json(queue->started), "dead", sum_json(queue->dead), "oldest_at",
-                     job_time_json(queue->oldest_us));
+                     job_time_json(queue->oldest_us), "paused_at", job_time_json(queue->paused_us),
+                     "retries", 0);
+}
+
+static void add_retries(json_t *queues, const struct db_result *rows)
+{
+    for (int row = 0; row < db_rows(rows); row++)
+        for (size_t i = 0; i < json_array_size(queues); i++) {
+            json_t *queue = json_array_get(queues, i);
+            const char *name = json_string_value(json_object_get(queue, "name"));
+
+            if (name && strcmp(name, db_text(rows, row, 0)) == 0)
+                (void)json_object_set_new(queue, "retries", json_integer(db_int(rows, row, 1)));
+        }
 }
 
 enum err_code queues_gather(struct dashboard_thread *thread, json_t **ret_value, struct err *e)
 {
     AUTO_VALUE(jobs_queues_release) struct jobs_queues found = {0};
+    AUTO(db_result_free) struct db_result *retrying = NULL;
     bool has_redis = queue_ping(thread->redis, NULL) == ERR_OK;
     json_t *queues;
     enum err_code rc = jobs_list_queues(thread->db, &found, e);
 
+    if (!rc)
+        rc = jobs_list_retrying(thread->db, &retrying, e);
     if (rc)
         return rc;
     queues = json_array();
@@ -61,6 +80,7 @@ enum err_code queues_gather(struct dashboard_thread *thread, json_t **ret_value,
         has_redis = has_redis && add_streams(thread->redis, found.items[i].name, queue);
         (void)json_array_append_new(queues, queue);
     }
+    add_retries(queues, retrying);
     *ret_value = json_pack("{s:b, s:o}", "redis", has_redis, "queues", queues);
     return *ret_value ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory");
 }

@@ -34,6 +34,7 @@ struct params {
     char *queue;
     char *worker;
     char *text;
+    char *search;
     char *cursor;
     char *limit;
     char *order;
@@ -47,6 +48,7 @@ static void params_release(struct params *params)
     mem_free(params->queue);
     mem_free(params->worker);
     mem_free(params->text);
+    mem_free(params->search);
     mem_free(params->cursor);
     mem_free(params->limit);
     mem_free(params->order);
@@ -61,6 +63,7 @@ static struct params take_params(const struct request *req)
         .queue = request_query(req, "queue"),
         .worker = request_query(req, "worker"),
         .text = request_query(req, "text"),
+        .search = request_query(req, "search"),
         .cursor = request_query(req, "cursor"),
         .limit = request_query(req, "limit"),
         .order = request_query(req, "order"),
@@ -68,8 +71,23 @@ static struct params take_params(const struct request *req)
     };
 }
 
-static enum err_code filter_of(const struct params *params, struct jobs_filter *ret_filter,
-                               struct err *e)
+enum err_code job_search_take(const char *text, struct job_search *search,
+                              struct jobs_filter *filter, struct err *e)
+{
+    struct uuid from;
+    struct uuid to;
+
+    /* An id, or how one begins, is found by the index, however old it is. */
+    if (text && jobs_id_range(text, &from, &to)) {
+        filter->text = text;
+        return ERR_OK;
+    }
+    filter->search = search;
+    return job_search_parse(text ? text : "", search, e);
+}
+
+static enum err_code filter_of(const struct params *params, struct job_search *search,
+                               struct jobs_filter *ret_filter, struct err *e)
 {
     struct jobs_filter filter = {
         .state = JOBS_ANY_STATE,
@@ -97,6 +115,8 @@ static enum err_code filter_of(const struct params *params, struct jobs_filter *
         filter.order = JOBS_OLDEST_FIRST;
     else if (params->order && strcmp(params->order, "newest") != 0)
         return err_set(e, ERR_INVALID, "order is newest or oldest");
+    if (params->search && *params->search && job_search_take(params->search, search, &filter, e))
+        return ERR_INVALID;
     *ret_filter = filter;
     return ERR_OK;
 }
@@ -153,9 +173,10 @@ enum err_code tasks_list(struct request *req, struct reply *reply, struct err *e
 {
     AUTO_VALUE(params_release) struct params params = take_params(req);
     AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
+    AUTO_VALUE(job_search_release) struct job_search search = {0};
     struct jobs_filter filter;
     json_t *value = NULL;
-    enum err_code rc = filter_of(&params, &filter, e);
+    enum err_code rc = filter_of(&params, &search, &filter, e);
 
     if (!rc)
         rc = jobs_list(thread_of(req)->db, &filter, &page, e);

@@ -239,3 +239,159 @@ def test_read_only_refuses_every_post(stack):
         assert "read-only" in post(system, path, 403, json={}).text
     assert system.job(job)["state"] == "PENDING"
     assert job in get(system, "/api/tasks")
+
+
+def test_expiry_and_headers_of_celery(system):
+    made = post(system, "/api/task/async-apply/shop.mail", json={
+        "expires": 3600, "headers": {"tenant": "a", "depth": 3,
+                                     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+    }).json()["task-id"]
+    job = system.job(made)
+    left = job["expires_at"] - datetime.datetime.now(datetime.timezone.utc)
+    assert 3500 < left.total_seconds() <= 3600
+    assert job["headers"] == {"tenant": "a", "depth": "3"} and job["traceparent"].startswith("00-0af7")
+    made = post(system, "/api/task/async-apply/shop.mail", json={"expires": "2126-01-02 03:04:05.0"}).json()
+    assert system.job(made["task-id"])["expires_at"].year == 2126
+    for bad in ({"expires": "never"}, {"headers": [1]}, {"headers": {"traceparent": "x"}},
+                {"headers": {"a": "x" * 10_000}}):
+        post(system, "/api/task/async-apply/shop.mail", 400, json=bad)
+
+
+# ---- listing ----
+
+
+def test_search_has_flowers_syntax(system):
+    mail = rows.insert(system, "SUCCESS", task="shop.mail", args=["Käse", 17], kwargs={"user": 7, "note": "two words"},
+                       worker="host:4")
+    dead = rows.insert(system, "FAILURE", task="shop.pay", error="the gateway answered 503", age=5)
+    wait = rows.insert(system, "PENDING", task="shop.pay", args=["order-99"], age=9)
+
+    def found(text):
+        return set(get(system, "/api/tasks", search=text))
+
+    assert found("shop.mail") == {mail} and found("SHOP.") == {mail, dead, wait}
+    assert found("name:pay") == {dead, wait} and found("state:FAILURE") == {dead}
+    assert found("name:pay state:PENDING") == {wait}
+    assert found("state:SUCCESS OR state:failure") == {mail, dead}
+    assert found("name:shop (state:SUCCESS OR order-99)") == {mail, wait}
+    assert found("worker:host:4") == {mail} and found("kwargs:user=7") == {mail}
+    assert found('kwargs:note="two words"') == {mail} and found("kwargs:user=8") == set()
+    assert found("args:Käse") == {mail} and found("args:17") == {mail}
+    assert found("result:true") == {mail}
+    assert found('"gateway answered"') == {dead} and found("result:gateway") == {dead}
+    assert found(dead) == {dead} and found(dead[:13].upper()) >= {dead}
+    assert found("nothing-like-this") == set() and found("") == {mail, dead, wait}
+    for text in ("'; DROP TABLE jobs; --", "100%", "a\\b", "{1,2}"):
+        assert get(system, "/api/v1/tasks", search=f'"{text}"'.replace("\\", "\\\\"))["tasks"] == []
+    for bad in ("ab", '"open', "(state:FAILURE", "state:FAILURE)", "OR", "kwargs:x", "x" * 2000):
+        get_bad = requests.get(f"{system.dashboard.url}/api/tasks", params={"search": bad}, timeout=10)
+        assert get_bad.status_code == 400 and get_bad.text, bad
+
+
+def test_all_is_what_flower_sends_for_no_choice(system):
+    made = rows.insert_every_state(system)
+    assert len(get(system, "/api/tasks", state="All", workername="All", taskname="All")) == len(made)
+
+
+# ---- workers ----
+
+
+def test_orders_to_a_worker(stack):
+    system = stack({"TILL_WORKER_PROCESSES": 1}).start(apis=0, dashboards=1)
+    name = wait_for(lambda: next(iter(get(system, "/api/workers")), None), 15)
+
+    def ordered(column):
+        return system.query(f"SELECT {column} AS x FROM worker_orders WHERE whom = %s", name)[0]["x"]
+
+    answer = post(system, f"/api/worker/pool/grow/{name}?n=2").json()
+    assert answer == {"message": f"Growing '{name}' worker's pool by 2"}
+    assert ordered("slots") == 6
+    answer = post(system, f"/api/worker/pool/shrink/{name}", data={"n": 3}).json()
+    assert answer == {"message": f"Shrinking '{name}' worker's pool by 3"}
+    assert ordered("slots") < 6
+    refused = post(system, f"/api/worker/pool/shrink/{name}?n=100", 403)
+    assert refused.text.startswith(f"Failed to shrink '{name}' worker's pool: ")
+    answer = post(system, f"/api/worker/pool/autoscale/{name}?min=1&max=5").json()
+    assert answer == {"message": f"Autoscaling '{name}' worker (min=1, max=5)"}
+    assert ordered("slots_max") == 5
+    post(system, f"/api/worker/pool/autoscale/{name}?min=9&max=2", 403)
+    post(system, f"/api/worker/pool/autoscale/{name}?min=9", 400)
+    for bad in ("x", "0", "-1", "1e9", "99999999999999999999"):
+        post(system, f"/api/worker/pool/grow/{name}?n={bad}", 400)
+    answer = post(system, f"/api/worker/pool/restart/{name}").json()
+    assert answer == {"message": f"Restarting '{name}' worker's pool"}
+    refused = post(system, f"/api/worker/queue/add-consumer/{name}?queue=mail", 403).text
+    assert refused.startswith(f"Failed to add 'mail' consumer to '{name}' worker")
+    post(system, f"/api/worker/queue/cancel-consumer/{name}?queue=mail", 403)
+    post(system, f"/api/worker/queue/cancel-consumer/{name}", 400)
+    assert post(system, f"/api/worker/shutdown/{name}").json() == {"message": "Shutting down!"}
+    assert ordered("stop_at") and ordered("restart_at")
+    done = [row["action"] for row in audit(system) if row["outcome"] == "done"]
+    assert done == ["worker.grow", "worker.shrink", "worker.autoscale", "worker.restart", "worker.stop"]
+    outcomes = [row["outcome"] for row in audit(system) if row["action"] == "worker.shrink"]
+    assert outcomes == ["done", "failed"]
+
+
+@pytest.mark.parametrize("path", [
+    "shutdown/W", "pool/restart/W", "pool/grow/W", "pool/shrink/W", "pool/autoscale/W?min=1&max=2",
+    "queue/add-consumer/W?queue=a", "queue/cancel-consumer/W?queue=a",
+])
+def test_unknown_worker_is_404(system, path):
+    for name in ("nobody:0", "all", "a%20b"):
+        answer = post(system, f"/api/worker/{path.replace('W', name)}", 404)
+        assert "Unknown worker" in answer.text
+
+
+def test_time_limits_of_a_worker_are_refused_with_the_reason(system):
+    rows.report_worker(system, "h:0")
+    assert "code" in post(system, "/api/task/timeout/shop.mail", 403, data={"workername": "h:0", "soft": 3}).text
+    post(system, "/api/task/timeout/shop.mail", 400)
+    post(system, "/api/task/timeout/no.such?workername=h:0", 404)
+    post(system, "/api/task/timeout/shop.mail?workername=h:9", 404)
+
+
+# ---- metrics ----
+
+
+def samples(system):
+    answer = requests.get(system.dashboard.url + "/metrics", timeout=10)
+    assert answer.status_code == 200 and answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    found = {}
+    for line in answer.text.splitlines():
+        if not line.startswith("#"):
+            name, value = line.rsplit(" ", 1)
+            assert name not in found, f"twice: {name}"
+            found[name] = float(value)
+    return answer.text, found
+
+
+def test_metrics_tell_depth_age_dead_and_retries(system):
+    rows.insert(system, "PENDING", queue="mail", age=500)
+    rows.insert(system, "RETRY", queue="mail")
+    rows.insert(system, "FAILURE", queue="mail")
+    rows.insert(system, "STARTED", queue="mail", worker='w"\\:1', task="shop.mail")
+    rows.report_worker(system, "h:0", busy=2, succeeded=7, failed=1, retried=2, held=["a", "b", "c"])
+    system.query("INSERT INTO queues (name, paused_at) VALUES ('mail', now())")
+    text, found = samples(system)
+    assert found['till_queue_dead{queue="mail"}'] == 1 and found['till_queue_retries{queue="mail"}'] == 1
+    assert found['till_queue_waiting{queue="mail"}'] == 1 and found['till_queue_started{queue="mail"}'] == 1
+    assert found['till_queue_paused{queue="mail"}'] == 1 and found["till_redis_up"] == 1
+    assert 495 < found['till_queue_oldest_seconds{queue="mail"}'] < 600
+    assert found['flower_worker_online{worker="h:0"}'] == 1
+    assert found['flower_worker_number_of_currently_executing_tasks{worker="h:0"}'] == 2
+    assert found['flower_worker_prefetched_tasks{worker="h:0",task=""}'] == 3
+    assert found['flower_events_total{worker="h:0",type="task-succeeded",task=""}'] == 7
+    assert found['flower_task_prefetch_time_seconds{worker="w\\"\\\\:1",task="shop.mail"}'] == pytest.approx(0.01)
+    for name in [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]:
+        assert text.count(f"# TYPE {name} ") == 1 and f"# HELP {name} " in text
+
+
+def test_metrics_and_healthcheck_are_never_asked_for_a_password(stack):
+    system = stack()
+    system.start_dashboard(TILL_DASHBOARD_AUTH="ops:s3cret")
+    samples(system)
+    assert requests.get(system.dashboard.url + "/healthcheck", timeout=10).text == "OK"
+    assert requests.get(system.dashboard.url + "/api/tasks", timeout=10).status_code == 401
+    post(system, "/api/task/send-task/x", 401, json={})
+    post(system, "/api/task/send-task/x", auth=("ops", "s3cret"), data="{}")
+    post(system, "/api/task/send-task/x", 401, auth=("ops", "wrong"), data="{}")

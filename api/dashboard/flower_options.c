@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The body of a request to enqueue: args, kwargs and Celery's options, as a job. The body is JSON
+ * whatever its media type says, since `curl -d` says form. Pure.
+ */
+#include "api/dashboard/flower_options.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/dashboard/flower.h"
+#include "common/clock.h"
+#include "common/job_options.h"
+#include "common/json.h"
+#include "common/mem.h"
+#include "common/queue.h"
+#include "common/text.h"
+
+enum { BODY_MAX = 1024 * 1024, RETRIES_MAX = 1000 };
+
+#define SECONDS_MAX (100.0 * 366 * 86400)
+
+void order_release(struct order *order)
+{
+    mem_free(order->args);
+    mem_free(order->kwargs);
+    mem_free(order->headers);
+}
+
+bool order_number(const json_t *value, double *ret_number)
+{
+    const char *text = json_string_value(value);
+    char *end = NULL;
+
+    if (json_is_number(value)) {
+        *ret_number = json_number_value(value);
+    } else if (text && *text) {
+        *ret_number = strtod(text, &end);
+        if (*end)
+            return false;
+    } else {
+        return false;
+    }
+    return isfinite(*ret_number) && fabs(*ret_number) <= SECONDS_MAX;
+}
+
+static enum err_code take_countdown(struct order *order, const json_t *value, struct err *e)
+{
+    double seconds;
+
+    if (!order_number(value, &seconds))
+        return err_set(e, ERR_INVALID, "Invalid option: countdown is a number of seconds");
+    if (seconds > 0)
+        order->job.scheduled_us = clock_wall_us() + (int64_t)(seconds * (double)US_PER_S);
+    return ERR_OK;
+}
+
+static enum err_code take_eta(struct order *order, const json_t *value, struct err *e)
+{
+    const char *text = json_string_value(value);
+
+    if (!text || !flower_time(text, &order->job.scheduled_us))
+        return err_set(e, ERR_INVALID,
+                       "Invalid option: eta has the form YYYY-MM-DD HH:MM:SS.ffffff");
+    return ERR_OK;
+}
+
+/* Seconds from now, or a time. */
+static enum err_code take_expires(struct order *order, const json_t *value, struct err *e)
+{
+    const char *text = json_string_value(value);
+    double seconds;
+
+    if (order_number(value, &seconds)) {
+        order->job.expires_us = clock_wall_us() + (int64_t)(seconds * (double)US_PER_S);
+        return ERR_OK;
+    }
+    if (!text || !flower_time(text, &order->job.expires_us))
+        return err_set(e, ERR_INVALID,
+                       "Invalid option: expires is a number of seconds or a time of the form"
+                       " YYYY-MM-DD HH:MM:SS.ffffff");
+    return ERR_OK;
+}
+
+/* What is no text, Till keeps as its JSON text. */
+static enum err_code take_headers(struct order *order, const json_t *value, struct err *e)
+{
+    AUTO(json_decref) json_t *texts = json_object();
+    struct err problem = {0};
+    const char *name;
+    const json_t *one;
+
+    if (!json_is_object(value))
+        return err_set(e, ERR_INVALID, "Invalid option: headers is an object");
+    for (void *at = json_object_iter((json_t *)(uintptr_t)value); at;
+         at = json_object_iter_next((json_t *)(uintptr_t)value, at)) {
+        AUTO(mem_free) char *text = NULL;
+
+        name = json_object_iter_key(at);
+        one = json_object_iter_value(at);
+        text = json_is_string(one) ? mem_dup(json_string_value(one)) : json_write(one);
+        if (strcmp(name, "traceparent") == 0 && json_is_string(one))
+            order->job.traceparent = json_string_value(one);
+        else
+            (void)json_object_set_new(texts, name, json_string(text));
+    }
+    mem_free(order->headers);
+    order->headers = json_object_size(texts) > 0 ? json_write(texts) : NULL;
+    order->job.headers = order->headers;
+    if (order->headers && job_headers_check(order->headers, &problem))
+        return err_set(e, ERR_INVALID, "Invalid option: %s", problem.text);
+    return ERR_OK;
+}
+
+static enum err_code take_queue(struct order *order, const json_t *value, struct err *e)
+{
+    const char *name = json_string_value(value);
+
+    if (!name || !text_is_name(name))
+        return err_set(e, ERR_INVALID, "Invalid option: queue is a name of letters, digits, _ . -");
+    order->job.queue = name;
+    return ERR_OK;
+}
+
+/* Celery's numbers with Redis: 0 is the most urgent of 10. */
+static enum err_code take_priority(struct order *order, const json_t *value, struct err *e)
+{
+    const char *name = json_string_value(value);
+
+    for (int i = 0; name && i < JOB_PRIORITY_COUNT; i++) {
+        if (strcmp(name, queue_priority_name((enum job_priority)i)) == 0) {
+            order->job.priority = (enum job_priority)i;
+            return ERR_OK;
+        }
+    }
+    if (json_is_integer(value) && json_integer_value(value) >= 0 &&
+        json_integer_value(value) <= 9) {
+        order->job.priority = json_integer_value(value) < 3   ? JOB_PRIORITY_HIGH
+                              : json_integer_value(value) < 7 ? JOB_PRIORITY_NORMAL
+                                                              : JOB_PRIORITY_LOW;
+        return ERR_OK;
+    }
+    return err_set(e, ERR_INVALID,
+                   "Invalid option: priority is 0 (most urgent) to 9, or high, normal, low");
+}
+
+static enum err_code take_id(struct order *order, const json_t *value, struct err *e)
+{
+    const char *text = json_string_value(value);
+
+    if (!text || !uuid_parse(text, &order->job.id))
+        return err_set(e, ERR_INVALID, "Invalid option: task_id is a UUID");
+    return ERR_OK;
+}
+
+static enum err_code take_retries(struct order *order, const json_t *value, struct err *e)
+{
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        json_integer_value(value) > RETRIES_MAX)
+        return err_set(e, ERR_INVALID, "Invalid option: retries is a number from 0 to %d",
+                       RETRIES_MAX);
+    order->retries = (int)json_integer_value(value);
+    return ERR_OK;
+}
+
+static enum err_code take_max_retries(struct order *order, const json_t *value, struct err *e)
+{
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        json_integer_value(value) > RETRIES_MAX)
+        return err_set(e, ERR_INVALID, "Invalid option: max_retries is a number from 0 to %d",
+                       RETRIES_MAX);
+    order->job.max_attempts = (int)json_integer_value(value) + 1;
+    return ERR_OK;
+}
+
+/* Options of Celery that say how a message travels: here it is a row, so they say nothing. */
+static enum err_code take_nothing(struct order *order, const json_t *value, struct err *e)
+{
+    (void)order;
+    (void)value;
+    (void)e;
+    return ERR_OK;
+}
+
+static const struct {
+    const char *name;
+    enum err_code (*take)(struct order *order, const json_t *value, struct err *e);
+} options[] = {
+    {"compression", take_nothing},
+    {"countdown", take_countdown},
+    {"delivery_mode", take_nothing},
+    {"eta", take_eta},
+    {"exchange", take_nothing},
+    {"expires", take_expires},
+    {"headers", take_headers},
+    {"ignore_result", take_nothing},
+    {"mandatory", take_nothing},
+    {"max_retries", take_max_retries},
+    {"priority", take_priority},
+    {"queue", take_queue},
+    {"retries", take_retries},
+    {"retry", take_nothing},
+    {"retry_policy", take_nothing},
+    {"routing_key", take_nothing},
+    {"serializer", take_nothing},
+    {"shadow", take_nothing},
+    {"task_id", take_id},
+};
+
+static enum err_code take_options(struct order *order, json_t *given, struct err *e)
+{
+    const char *name;
+    json_t *value;
+    enum err_code rc = ERR_OK;
+
+    json_object_foreach(given, name, value)
+    {
+        size_t i = 0;
+
+        if (strcmp(name, "args") == 0 || strcmp(name, "kwargs") == 0 || json_is_null(value))
+            continue;
+        while (i < COUNT_OF(options) && strcmp(options[i].name, name) != 0)
+            i++;
+        if (i == COUNT_OF(options))
+            return err_set(e, ERR_INVALID, "Invalid option: there is no option \"%.60s\"", name);
+        rc = options[i].take(order, value, e);
+        if (rc)
+            return rc;
+    }
+    return ERR_OK;
+}
+
+/* Reads the body. The texts in the job are borrowed from `given`. */
+enum err_code order_read(const struct request *req, struct order *order, json_t **ret_given,
+                         struct err *e)
+{
+    AUTO(json_decref) json_t *given = NULL;
+    json_t *args;
+    json_t *kwargs;
+    enum err_code rc = ERR_OK;
+
+    if (req->body_len > 0)
+        rc = json_read(req->body, req->body_len, BODY_MAX, &given, e);
+    else
+        given = json_object();
+    if (rc)
+        return rc;
+    if (!json_is_object(given))
+        return err_set(e, ERR_INVALID, "invalid options");
+    args = json_object_get(given, "args");
+    kwargs = json_object_get(given, "kwargs");
+    if (args && !json_is_array(args))
+        return err_set(e, ERR_INVALID, "args must be an array");
+    if (kwargs && !json_is_object(kwargs))
+        return err_set(e, ERR_INVALID, "kwargs must be an object");
+    order->job.priority = JOB_PRIORITY_NORMAL;
+    order->args = args ? json_write(args) : NULL;
+    order->kwargs = kwargs ? json_write(kwargs) : NULL;
+    order->job.args = order->args;
+    order->job.kwargs = order->kwargs;
+    rc = take_options(order, given, e);
+    if (!rc)
+        *ret_given = TAKE(given);
+    return rc;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a request to enqueue says, in Celery's options.
+ *
+ *   AUTO(json_decref) json_t *given = NULL;
+ *   AUTO_VALUE(order_release) struct order order = {0};
+ *   rc = order_read(req, &order, &given, e);     order.job borrows from both
+ */
+#ifndef API_DASHBOARD_FLOWER_OPTIONS_H
+#define API_DASHBOARD_FLOWER_OPTIONS_H
+
+#include <jansson.h>
+
+#include "api/http.h"
+#include "common/jobs.h"
+
+struct order {
+    struct job_new job;
+    char *args; /* owned, as the next two */
+    char *kwargs;
+    char *headers;
+    int retries; /* attempts that count as made */
+};
+
+/* ERR_INVALID with a text for the client. `ret_given` is a new value. */
+enum err_code order_read(const struct request *req, struct order *order, json_t **ret_given,
+                         struct err *e) MUST_CHECK;
+void order_release(struct order *order);
+
+/* A number, or a text that is one: seconds, at most a hundred years. */
+bool order_number(const json_t *value, double *ret_number);
+
+#endif
