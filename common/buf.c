@@ -58,7 +58,13 @@ void buf_add(struct buf *b, const void *data, size_t len)
 
 void buf_add_str(struct buf *b, const char *s) { buf_add(b, s, strlen(s)); }
 
-void buf_add_char(struct buf *b, char c) { buf_add(b, &c, 1); }
+void buf_add_char(struct buf *b, char c)
+{
+    if (!reserve(b, 1))
+        return;
+    b->data[b->len++] = c;
+    b->data[b->len] = '\0';
+}
 
 void buf_addf(struct buf *b, const char *format, ...)
 {

@@ -5,6 +5,8 @@
  */
 #include "common/db.h"
 
+#include <string.h>
+
 #include <libpq-fe.h>
 
 #include "common/buf.h"
@@ -47,10 +49,15 @@ void db_array_add(struct buf *array, const char *element)
         return;
     }
     buf_add_char(array, '"');
-    for (; *element; element++) {
-        if (*element == '"' || *element == '\\')
+    while (*element) {
+        size_t plain = strcspn(element, "\"\\");
+
+        buf_add(array, element, plain);
+        element += plain;
+        if (*element) {
             buf_add_char(array, '\\');
-        buf_add_char(array, *element);
+            buf_add_char(array, *element++);
+        }
     }
     buf_add_char(array, '"');
 }

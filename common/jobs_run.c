@@ -123,7 +123,8 @@ static const struct db_stmt statements[] = {
          " headers, traceparent, expires_at)"
          " VALUES ($1, $2, $3, $4,"
          " CASE WHEN $8::bigint < 0 THEN 'FAILURE' ELSE 'RETRY' END::job_state, 1, $5,"
-         " $6::jsonb, $7::jsonb, now() + greatest($8::bigint, 0) * interval '1 microsecond',"
+         " coalesce($6::jsonb, '[]'), coalesce($7::jsonb, '{}'), now() + greatest($8::bigint, 0) * "
+         "interval '1 microsecond',"
          " CASE WHEN $8::bigint < 0 THEN now() END, now(),"
          " CASE WHEN $8::bigint < 0 THEN now() END, $9, $10, $11, $13::jsonb, $14,"
          " to_timestamp(nullif($15::bigint, 0) / 1000000.0))"
@@ -154,12 +155,21 @@ static void fill_job(const struct db_result *rows, int row, const struct uuid *i
     };
 }
 
-static int find_claimed(const struct db_result *rows, const struct queue_delivery *delivery)
+/* The row of a delivery, or -1. PostgreSQL mostly returns them in the order they were given, so the
+ * search begins at `*at`, where the last one ended. */
+static int find_claimed(const struct db_result *rows, const struct queue_delivery *delivery,
+                        int *at)
 {
-    for (int row = 0; row < db_rows(rows); row++)
+    int total = db_rows(rows);
+
+    for (int n = 0; n < total; n++) {
+        int row = *at;
+
+        *at = *at + 1 < total ? *at + 1 : 0;
         if (strcmp(db_text(rows, row, 0), delivery->id.text) == 0 &&
             strcmp(db_text(rows, row, 1), delivery->entry) == 0)
             return row;
+    }
     return -1;
 }
 
@@ -174,12 +184,14 @@ struct claim_arrays {
 static void claim_arrays_init(struct claim_arrays *arrays, const struct queue_delivery *deliveries,
                               size_t count, const struct db_result *without)
 {
+    int at = 0;
+
     *arrays = (struct claim_arrays){.count = 0};
     buf_init(&arrays->ids, ARRAY_MAX);
     buf_init(&arrays->entries, ARRAY_MAX);
     buf_init(&arrays->taken_over, ARRAY_MAX);
     for (size_t i = 0; i < count; i++) {
-        if (without && find_claimed(without, &deliveries[i]) >= 0)
+        if (without && find_claimed(without, &deliveries[i], &at) >= 0)
             continue;
         db_array_add(&arrays->ids, deliveries[i].id.text);
         db_array_add(&arrays->entries, deliveries[i].entry);
@@ -228,10 +240,10 @@ static enum err_code claim_rest(struct db *db, const char *worker,
                     ret_rows, e);
 }
 
-static void read_claim(const struct db_result *rows, const struct queue_delivery *delivery,
+static void read_claim(const struct db_result *rows, const struct queue_delivery *delivery, int *at,
                        struct claim *claim)
 {
-    int row = rows ? find_claimed(rows, delivery) : -1;
+    int row = rows ? find_claimed(rows, delivery, at) : -1;
     const char *state;
 
     if (row < 0)
@@ -248,6 +260,8 @@ enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_d
 {
     AUTO(db_result_free) struct db_result *waiting = NULL;
     AUTO(db_result_free) struct db_result *rest = NULL;
+    int at_waiting = 0;
+    int at_rest = 0;
     enum err_code rc = claim_waiting(db, worker, deliveries, count, &waiting, e);
 
     if (!rc)
@@ -256,9 +270,9 @@ enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_d
         return rc;
     for (size_t i = 0; i < count; i++) {
         claims[i] = (struct claim){.result = CLAIM_DROP};
-        read_claim(waiting, &deliveries[i], &claims[i]);
+        read_claim(waiting, &deliveries[i], &at_waiting, &claims[i]);
         if (claims[i].result == CLAIM_DROP)
-            read_claim(rest, &deliveries[i], &claims[i]);
+            read_claim(rest, &deliveries[i], &at_rest, &claims[i]);
     }
     return ERR_OK;
 }

@@ -67,8 +67,12 @@ void log_context_set(const char *key, const char *value)
     if (free_slot < 0)
         return;
     context[free_slot].key = value ? key : NULL;
-    if (value)
-        (void)snprintf(context[free_slot].value, sizeof context[0].value, "%s", value);
+    if (value) {
+        size_t len = strnlen(value, sizeof context[0].value - 1);
+
+        memcpy(context[free_slot].value, value, len);
+        context[free_slot].value[len] = '\0';
+    }
 }
 
 void log_context_clear(void) { memset(context, 0, sizeof context); }

@@ -40,9 +40,12 @@ char *mem_dup(const char *s) { return s ? mem_dup_n(s, strlen(s)) : NULL; }
 
 char *mem_dup_n(const char *s, size_t len)
 {
-    char *copy = mem_alloc(len + 1);
+    char *copy = malloc(len + 1);
 
+    if (!copy)
+        out_of_memory();
     memcpy(copy, s, len);
+    copy[len] = '\0';
     return copy;
 }
 

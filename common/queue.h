@@ -57,8 +57,8 @@ struct queue_delivery {
     } kind;
     struct uuid id;    /* of the job; for FAST and UNDECODABLE made from the entry when not given */
     char *task;        /* FAST */
-    char *args;        /* FAST, JSON */
-    char *kwargs;      /* FAST, JSON */
+    char *args;        /* FAST, JSON array; NULL: none */
+    char *kwargs;      /* FAST, JSON object; NULL: none */
     char *headers;     /* FAST, JSON, or NULL */
     char *traceparent; /* FAST, or NULL */
     bool trace_dropped; /* FAST: there was one that cannot be read */

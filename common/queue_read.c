@@ -95,8 +95,6 @@ static bool is_json(const char *text, json_type type)
 {
     AUTO(json_decref) json_t *value = NULL;
 
-    if (strcmp(text, type == JSON_ARRAY ? "[]" : "{}") == 0)
-        return true; /* most are */
     return !json_read(text, strlen(text), JOB_ARGS_MAX, &value, NULL) && json_typeof(value) == type;
 }
 
@@ -124,6 +122,22 @@ static const char *decode_options(const redisReply *fields, struct queue_deliver
     return NULL;
 }
 
+/* What is wrong with them, or NULL. Most jobs have none, and nothing is allocated for those. */
+static const char *decode_arguments(const redisReply *fields, struct queue_delivery *delivery)
+{
+    if (find_field(fields, "args"))
+        delivery->args = field_text(fields, "args", JOB_ARGS_MAX);
+    if (find_field(fields, "kwargs"))
+        delivery->kwargs = field_text(fields, "kwargs", JOB_ARGS_MAX);
+    if ((find_field(fields, "args") && !delivery->args) ||
+        (find_field(fields, "kwargs") && !delivery->kwargs))
+        return "the entry's args or kwargs are too long or not UTF-8";
+    if ((delivery->args && !is_json(delivery->args, JSON_ARRAY)) ||
+        (delivery->kwargs && !is_json(delivery->kwargs, JSON_OBJECT)))
+        return "the entry's args are no JSON array or its kwargs no object";
+    return NULL;
+}
+
 static void decode_fast(const redisReply *fields, const char *key, struct queue_delivery *delivery)
 {
     const char *problem;
@@ -132,18 +146,10 @@ static void decode_fast(const redisReply *fields, const char *key, struct queue_
 
     delivery->kind = DELIVERY_FAST;
     delivery->task = field_text(fields, "task", JOB_NAME_MAX);
-    delivery->args =
-        find_field(fields, "args") ? field_text(fields, "args", JOB_ARGS_MAX) : mem_dup("[]");
-    delivery->kwargs =
-        find_field(fields, "kwargs") ? field_text(fields, "kwargs", JOB_ARGS_MAX) : mem_dup("{}");
     if (!delivery->task || !text_is_name(delivery->task))
         mark_undecodable(fields, key, "the entry's \"task\" is no name of a task", delivery);
-    else if (!delivery->args || !delivery->kwargs)
-        mark_undecodable(fields, key, "the entry's args or kwargs are too long or not UTF-8",
-                         delivery);
-    else if (!is_json(delivery->args, JSON_ARRAY) || !is_json(delivery->kwargs, JSON_OBJECT))
-        mark_undecodable(fields, key, "the entry's args are no JSON array or its kwargs no object",
-                         delivery);
+    else if ((problem = decode_arguments(fields, delivery)) != NULL)
+        mark_undecodable(fields, key, problem, delivery);
     else if (id && !uuid_parse(id->str, &delivery->id))
         mark_undecodable(fields, key, "the entry's \"id\" is no UUID", delivery);
     else if ((problem = decode_options(fields, delivery)) != NULL)
@@ -162,8 +168,9 @@ static bool decode_entry(const redisReply *reply, const char *key, struct queue_
     const redisReply *job;
 
     if (!redis_is_array(reply) || reply->elements != 2 || !redis_is_text(reply->element[0]) ||
-        !text_format(delivery->entry, sizeof delivery->entry, "%s", reply->element[0]->str))
+        reply->element[0]->len >= (int)sizeof delivery->entry)
         return false;
+    memcpy(delivery->entry, reply->element[0]->str, (size_t)reply->element[0]->len + 1);
     fields = reply->element[1];
     if (!redis_is_array(fields)) {
         delivery->kind = DELIVERY_GONE;

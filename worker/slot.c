@@ -44,16 +44,23 @@ void slot_clear_log_context(void)
 
 /* Their size was judged when the job was accepted: PostgreSQL gives them back with blanks, longer
  * than they came. */
+static enum err_code read_arguments(const char *text, const char *none, json_t **ret_value,
+                                    struct err *e)
+{
+    text = text ? text : none;
+    return json_read(text, strlen(text), SIZE_MAX, ret_value, e);
+}
+
 enum err_code slot_decode(const struct item *item, json_t **ret_args, json_t **ret_kwargs,
                           struct err *e)
 {
     bool fast = item->delivery.kind == DELIVERY_FAST;
     const char *args_text = fast ? item->delivery.args : item->job.args;
     const char *kwargs_text = fast ? item->delivery.kwargs : item->job.kwargs;
-    enum err_code rc = json_read(args_text, strlen(args_text), SIZE_MAX, ret_args, e);
+    enum err_code rc = read_arguments(args_text, "[]", ret_args, e);
 
     if (!rc)
-        rc = json_read(kwargs_text, strlen(kwargs_text), SIZE_MAX, ret_kwargs, e);
+        rc = read_arguments(kwargs_text, "{}", ret_kwargs, e);
     if (!rc && (!json_is_array(*ret_args) || !json_is_object(*ret_kwargs)))
         rc = err_set(e, ERR_INVALID, "args are no JSON array or kwargs no JSON object");
     return rc;

@@ -11,6 +11,16 @@ from .folders import subfolder
 from .wait import wait_for
 
 
+SAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "etc", "redis.conf")
+
+
+def sample_settings():
+    """etc/redis.conf as flags: the server's account need not be able to read the file."""
+    with open(SAMPLE, encoding="utf-8") as file:
+        lines = [line.split() for line in file if line.strip() and not line.startswith("#")]
+    return [word for name, *values in lines for word in (f"--{name}", *values)]
+
+
 class Redis:
     def __init__(self, folder, appendonly=False, sockets=None):
         """`folder` belongs to the servers' account; the data stays in it between starts."""
@@ -30,8 +40,8 @@ class Redis:
     def start(self):
         command = ["redis-server", "--port", "0", "--unixsocket", self.socket]
         command += ["--unixsocketperm", "777", "--dir", self.folder, "--save", ""]
-        command += ["--appendonly", "yes" if self.appendonly else "no", "--logfile", self.log]
-        command += ["--maxmemory-policy", "noeviction", "--databases", "64"]
+        command += ["--logfile", self.log, "--databases", "64", *sample_settings()]
+        command += ["--appendonly", "yes" if self.appendonly else "no"]
         self.process = processes.spawn(
             command,
             signal.SIGKILL,
