@@ -36,7 +36,7 @@ INCLUDES = $(shell pkg-config --cflags $(LIBRARIES))
 
 objects = $(patsubst %.c,$(O)/%.o,$(1))
 COMMON := $(call objects,$(wildcard common/*.c)) $(O)/sql_files.o
-API := $(call objects,$(filter-out api/main.c,$(wildcard api/*.c)))
+API := $(call objects,$(filter-out api/main.c,$(wildcard api/*.c))) $(O)/openapi_files.o
 WORKER := $(call objects,$(filter-out worker/main.c,$(wildcard worker/*.c)))
 SCHEDULER := $(call objects,$(filter-out scheduler/main.c,$(wildcard scheduler/*.c)))
 
@@ -83,7 +83,7 @@ $(O)/%.o: %.c Makefile
 	$(Q)mkdir -p $(@D)
 	$(Q)$(COMPILE) $(INCLUDES) -c -o $@ $<
 
-# Files that stand inside the programs: migrations and the dashboard's pages.
+# Files that stand inside the programs: migrations, the dashboard's pages, what the API says of itself.
 SQL_FILES := $(sort $(wildcard sql/*.sql))
 DASHBOARD_FILES := $(sort $(wildcard api/dashboard/static/*))
 $(O)/sql_files.c: $(SQL_FILES) common/embed.sh
@@ -92,6 +92,9 @@ $(O)/sql_files.c: $(SQL_FILES) common/embed.sh
 $(O)/dashboard_files.c: $(DASHBOARD_FILES) common/embed.sh
 	$(Q)mkdir -p $(@D)
 	$(Q)sh common/embed.sh dashboard_files $(DASHBOARD_FILES) > $@
+$(O)/openapi_files.c: api/openapi.json common/embed.sh
+	$(Q)mkdir -p $(@D)
+	$(Q)sh common/embed.sh openapi_files api/openapi.json > $@
 $(O)/%_files.o: $(O)/%_files.c
 	$(Q)$(COMPILE) -c -o $@ $<
 

@@ -113,6 +113,8 @@ http_handler webhooks_stripe;
 http_handler health_live;
 http_handler health_ready;
 http_handler api_root;
+/* openapi.c */
+http_handler openapi_show;
 
 /* After the commit: puts a job into its stream. */
 void api_push(const struct request *req, const struct job_ready *job);

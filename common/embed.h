@@ -13,5 +13,6 @@ struct embedded_file {
 
 extern const struct embedded_file sql_files[];       /* sql/, sorted by name; in every program */
 extern const struct embedded_file dashboard_files[]; /* api/dashboard/static/; in till-dashboard */
+extern const struct embedded_file openapi_files[];   /* api/openapi.json; in till-api */
 
 #endif

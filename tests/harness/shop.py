@@ -5,6 +5,7 @@ import secrets
 
 import requests
 
+from . import openapi
 from .wait import wait_for
 
 numbers = itertools.count(1)
@@ -30,7 +31,11 @@ class Shop:
         if self.token:
             headers.setdefault("Authorization", f"Bearer {self.token}")
         options.setdefault("timeout", 30)
-        return self.http.request(method, self.base() + path, json=body, headers=headers, **options)
+        answer = self.http.request(
+            method, self.base() + path, json=body, headers=headers, **options
+        )
+        openapi.check(answer)
+        return answer
 
     def get(self, path, **options):
         return self.call("GET", path, **options)
