@@ -53,6 +53,8 @@ struct conf {
     int64_t heal_seconds;
     int64_t retry_base_ms;
     int64_t retry_max_seconds;
+    int64_t retention_seconds;
+    int64_t dead_retention_seconds;
 };
 
 /* What the command line asked for besides settings. */

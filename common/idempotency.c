@@ -11,7 +11,7 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { LOOK, KEEP };
+enum { LOOK, KEEP, PRUNE };
 
 static const struct db_stmt statements[] = {
     [LOOK] =
@@ -25,6 +25,11 @@ static const struct db_stmt statements[] = {
               "INSERT INTO idempotency_keys (user_id, key, fingerprint, status, location, body)"
               " VALUES ($1, $2, $3::bytea, $4, $5, $6)",
               6},
+    [PRUNE] = {"idempotency_prune",
+               "DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(SELECT ctid"
+               " FROM idempotency_keys WHERE created_at < now() - $2::bigint * interval '1 second'"
+               " ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED))",
+               2},
 };
 
 DB_STATEMENTS(idempotency, statements);
@@ -93,4 +98,10 @@ enum err_code idempotency_keep(struct db *db, const struct idempotent_request *r
                            DB_BYTES(request->fingerprint, sizeof request->fingerprint),
                            DB_INT(status), DB_TEXT(location), DB_TEXT(body)),
                    NULL, e);
+}
+
+enum err_code idempotency_prune(struct db *db, int max, int64_t *ret_count, struct err *e)
+{
+    return db_exec(db, &statements[PRUNE], DB_ARGS(DB_INT(max), DB_INT(IDEMPOTENCY_LIFE_S)),
+                   ret_count, e);
 }

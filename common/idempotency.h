@@ -15,7 +15,10 @@
 #include "common/db.h"
 #include "common/err.h"
 
-enum { IDEMPOTENCY_KEY_MAX = 255 };
+enum {
+    IDEMPOTENCY_KEY_MAX = 255,
+    IDEMPOTENCY_LIFE_S = 72 * 3600, /* how long an answer is repeated at least */
+};
 
 /* One request that may come again. */
 struct idempotent_request {
@@ -55,5 +58,9 @@ enum err_code idempotency_look(struct db *db, const struct idempotent_request *r
  * again. */
 enum err_code idempotency_keep(struct db *db, const struct idempotent_request *request, int status,
                                const char *location, const char *body, struct err *e) MUST_CHECK;
+
+/* Forgets at most `max` answers older than IDEMPOTENCY_LIFE_S; fewer: that was all. */
+enum err_code idempotency_prune(struct db *db, int max, int64_t *ret_count,
+                                struct err *e) MUST_CHECK;
 
 #endif

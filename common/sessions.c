@@ -11,7 +11,7 @@
 #include "common/clock.h"
 #include "common/statements.h"
 
-enum { START, LOCK, USE, REVOKE };
+enum { START, LOCK, USE, REVOKE, PRUNE };
 
 static const struct db_stmt statements[] = {
     [START] = {"sessions_start",
@@ -30,6 +30,11 @@ static const struct db_stmt statements[] = {
                 "UPDATE refresh_tokens SET revoked_at = now() WHERE revoked_at IS NULL AND family ="
                 " (SELECT family FROM refresh_tokens WHERE jti_hash = $1::bytea)",
                 1},
+    [PRUNE] = {"sessions_prune",
+               "DELETE FROM refresh_tokens WHERE jti_hash = ANY (ARRAY(SELECT jti_hash"
+               " FROM refresh_tokens WHERE expires_at <= now() ORDER BY expires_at LIMIT $1"
+               " FOR UPDATE SKIP LOCKED))",
+               1},
 };
 
 DB_STATEMENTS(sessions, statements);
@@ -106,4 +111,9 @@ enum err_code sessions_rotate(struct db *db, const struct uuid *jti, const struc
 enum err_code sessions_end(struct db *db, const struct uuid *jti, struct err *e)
 {
     return run_with_hash(db, &statements[REVOKE], jti, e);
+}
+
+enum err_code sessions_prune(struct db *db, int max, int64_t *ret_count, struct err *e)
+{
+    return db_exec(db, &statements[PRUNE], DB_ARGS(DB_INT(max)), ret_count, e);
 }

@@ -15,6 +15,7 @@
     X(jobs_desk)                                                                                   \
     X(jobs_figures)                                                                                \
     X(jobs_heal)                                                                                   \
+    X(jobs_prune)                                                                                  \
     X(jobs_run)                                                                                    \
     X(jobs_view)                                                                                   \
     X(leader)                                                                                      \

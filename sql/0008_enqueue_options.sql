@@ -17,6 +17,15 @@ CREATE UNIQUE INDEX jobs_unique_key ON jobs (unique_key)
 CREATE INDEX jobs_expires ON jobs (expires_at)
     WHERE expires_at IS NOT NULL AND finished_at IS NULL;
 
+-- Finding what has been kept long enough, at any number of rows. Most jobs cost nothing here: they are
+-- found task by task in the order of their ids, which sort by time (jobs_task). Only those that have a
+-- retention of their own, or an id that does not sort by time, need an index. Dead ones have jobs_dead.
+CREATE INDEX jobs_kept ON jobs (((finished_at AT TIME ZONE 'UTC') + retention_s * interval '1 second'))
+    WHERE finished_at IS NOT NULL AND retention_s IS NOT NULL AND listed_state IS DISTINCT FROM 'FAILURE';
+CREATE INDEX jobs_odd_id ON jobs (task, finished_at)
+    WHERE finished_at IS NOT NULL AND retention_s IS NULL AND listed_state IS DISTINCT FROM 'FAILURE'
+    AND get_byte(uuid_send(id), 6) >> 4 <> 7;
+
 -- What is wrong with these options, or NULL. The same rules and words as jobs_check() in
 -- common/jobs.c. Versions of a traceparent above 00 are for those who can write them anew as 00.
 CREATE FUNCTION job_options_problem(

@@ -11,6 +11,7 @@
 #define TASKS(X)                                                                                   \
     X(process_payment)                                                                             \
     X(refund_payment)                                                                              \
+    X(prune)                                                                                       \
     X(send_confirmation)                                                                           \
     X(noop)                                                                                        \
     X(sleep)                                                                                       \

@@ -1,0 +1,200 @@
+"""jobs.tasks.prune: what is kept, for how long, and how little is looked at to find it."""
+
+import threading
+import uuid
+
+import pytest
+from harness.wait import wait_for
+
+WEEK = 7 * 86400
+HALF_YEAR = 180 * 86400
+# Seconds since the end, state, columns; and whether the job outlives a pass.
+KINDS = {
+    "young": (WEEK - 600, "SUCCESS", {}, True),
+    "old": (WEEK + 600, "SUCCESS", {}, False),
+    "old and revoked": (WEEK + 600, "REVOKED", {}, False),
+    "dead": (WEEK + 600, "FAILURE", {}, True),
+    "long dead": (HALF_YEAR + 600, "FAILURE", {}, False),
+    "kept short by itself": (120, "SUCCESS", {"retention_s": 60}, False),
+    "kept short by itself, not over": (30, "SUCCESS", {"retention_s": 60}, True),
+    "kept long by itself": (WEEK * 2, "SUCCESS", {"retention_s": WEEK * 3}, True),
+    "kept long by itself, over": (WEEK * 3 + 60, "REVOKED", {"retention_s": WEEK * 3}, False),
+    "dead, and kept short by itself": (120, "FAILURE", {"retention_s": 60}, True),
+    "long dead, and kept longer by itself": (HALF_YEAR + 600, "FAILURE", {"retention_s": 10**8}, True),
+    "kept short by its task": (120, "SUCCESS", {"task": "short.task"}, False),
+    "kept short by its task, not over": (30, "SUCCESS", {"task": "short.task"}, True),
+    "kept long by its task": (WEEK * 2, "SUCCESS", {"task": "long.task"}, True),
+    "short by itself, long by its task": (120, "SUCCESS", {"task": "long.task", "retention_s": 60}, False),
+}
+
+
+def id_of(seconds_ago, version):
+    """An id that was made then: of version 7 it tells the time, of 4 it does not."""
+    if version == 4:
+        return str(uuid.uuid4())
+    import time
+
+    ms = int((time.time() - seconds_ago) * 1000)
+    tail = uuid.uuid4().hex[13:]
+    return str(uuid.UUID(f"{ms:012x}7{tail}"))
+
+
+def insert(one, seconds_ago, state, columns, version=7):
+    job_id = id_of(seconds_ago, version)
+    values = {"task": "any.task", "retention_s": None, **columns}
+    one.query(
+        "INSERT INTO jobs (id, task, retention_s, state, error, created_at, enqueued_at, finished_at)"
+        " SELECT %s, %s, %s, %s::job_state, CASE %s WHEN 'SUCCESS' THEN NULL ELSE 'why' END,"
+        " at, at, at FROM (SELECT now() - %s * interval '1 second' AS at) t",
+        job_id,
+        values["task"],
+        values["retention_s"],
+        state,
+        state,
+        seconds_ago,
+    )
+    one.query("INSERT INTO job_errors (job_id, attempt, error) VALUES (%s, 1, 'why')", job_id)
+    return job_id
+
+
+def prune(one):
+    """One pass; its result."""
+    done = one.till("enqueue", "jobs.tasks.prune", "--retention", 3600)
+    return one.wait_job(done.stdout.strip(), timeout=60)["result"]
+
+
+@pytest.mark.parametrize("version", [7, 4])
+def test_jobs_are_kept_as_long_as_they_their_task_or_the_settings_say(stack, version):
+    one = stack()
+    one.start_worker()
+    one.query(
+        "INSERT INTO tasks (name, queue, max_attempts, fast, retention_s)"
+        " VALUES ('short.task', 'default', 1, false, 60), ('long.task', 'default', 1, false, %s)",
+        WEEK * 3,
+    )
+    ids = {name: insert(one, *kind[:3], version) for name, kind in KINDS.items()}
+    waiting = one.value(
+        "INSERT INTO jobs (id, task, created_at, scheduled_at) VALUES (%s, 'any.task',"
+        " now() - interval '1 year', now() + interval '1 year') RETURNING id",
+        id_of(365 * 86400, version),
+    )
+
+    result = prune(one)
+
+    left = {row["id"] for row in one.query("SELECT id FROM jobs WHERE task <> 'jobs.tasks.prune'")}
+    assert {name for name, job_id in ids.items() if job_id in left} == {
+        name for name, kind in KINDS.items() if kind[3]
+    }
+    assert waiting in left
+    gone = sum(not kind[3] for kind in KINDS.values())
+    assert result == {"jobs": gone, "idempotency_keys": 0, "refresh_tokens": 0, "all": True}
+    assert one.value("SELECT count(*) FROM job_errors") == len(KINDS) - gone
+    assert prune(one)["jobs"] == 0
+
+
+def test_the_settings_say_how_long(stack):
+    one = stack(settings={"TILL_RETENTION_SECONDS": 60, "TILL_DEAD_RETENTION_SECONDS": 600})
+    one.start_worker()
+    kept = [insert(one, 30, "SUCCESS", {}), insert(one, 540, "FAILURE", {})]
+    insert(one, 120, "SUCCESS", {})
+    insert(one, 660, "FAILURE", {})
+
+    assert prune(one)["jobs"] == 2
+
+    assert [one.job(job_id) is not None for job_id in kept] == [True, True]
+
+
+def fill(one, count, seconds_ago, task="any.task", prefix="7"):
+    """That many succeeded jobs, one a millisecond, the last of them `seconds_ago`."""
+    one.query(
+        "INSERT INTO jobs (id, task, state, created_at, enqueued_at, finished_at)"
+        " SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')"
+        " || %s || lpad(to_hex(n), 19, '0'))::uuid, %s, 'SUCCESS', at, at, at"
+        " FROM (SELECT n, now() - %s * interval '1 s' - n * interval '1 ms' AS at"
+        "       FROM generate_series(1, %s) n) t",
+        prefix,
+        task,
+        seconds_ago,
+        count,
+    )
+
+
+def rows_read(one):
+    return one.value(
+        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'jobs'"
+    )
+
+
+@pytest.mark.parametrize("prefix", ["7", "4"])
+def test_a_pass_reads_what_it_deletes_and_hardly_more(stack, prefix):
+    one = stack()
+    one.start_worker()
+    fill(one, 60000, 3600, prefix=prefix)
+    fill(one, 2500, WEEK + 3600, prefix=prefix)
+    fill(one, 300, WEEK + 3600, "other.task", prefix=prefix)
+    one.query("INSERT INTO tasks (name, queue, max_attempts, fast, retention_s)"
+              " VALUES ('short.task', 'default', 1, false, 60)")
+    fill(one, 700, 120, "short.task", prefix=prefix)
+    one.query("ANALYZE jobs")
+    deleted = "SELECT n_tup_del FROM pg_stat_user_tables WHERE relname = 'jobs'"
+    wait_for(lambda: one.value("SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'jobs'") == 63500, 20, "no figures")
+    before = rows_read(one)
+
+    assert prune(one)["jobs"] == 3500
+
+    wait_for(lambda: one.value(deleted) == 3500, 20, "the figures never come")
+    assert rows_read(one) - before < 3 * 3500 + 2000
+    assert one.value("SELECT count(*) FROM jobs WHERE task = 'any.task'") == 60000
+
+
+def test_several_passes_at_once_delete_each_job_once(stack):
+    one = stack(settings={"TILL_RETENTION_SECONDS": 60})
+    one.start_worker()
+    fill(one, 20000, 3600)
+    fill(one, 20000, 3600, prefix="4")
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(prune_alone(one))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert sum(results) == 40000
+    assert one.value("SELECT count(*) FROM jobs WHERE task = 'any.task'") == 0
+
+
+def prune_alone(one):
+    """As prune(), with a session of its own to look."""
+    job_id = one.till("enqueue", "jobs.tasks.prune", "--retention", 3600, "--wait", "--json")
+    import json
+
+    return json.loads(job_id.stdout.splitlines()[-1])["result"]["jobs"]
+
+
+def test_answers_and_sessions_that_have_expired_go_too(stack):
+    one = stack()
+    one.start_worker()
+    user = one.value(
+        "INSERT INTO users (username, email, password_hash)"
+        " VALUES ('a', 'a@example.com', '$argon2id$x') RETURNING id"
+    )
+    for hours in (71, 73):
+        one.query(
+            "INSERT INTO idempotency_keys (user_id, key, fingerprint, status, body, created_at)"
+            " VALUES (%s, %s, sha256('x'), 200, '', now() - %s * interval '1 hour')",
+            user,
+            f"key {hours}",
+            hours,
+        )
+        one.query(
+            "INSERT INTO refresh_tokens (jti_hash, family, user_id, expires_at)"
+            " VALUES (sha256(%s), gen_random_uuid(), %s, now() + %s * interval '1 hour')",
+            str(hours).encode(),
+            user,
+            72 - hours,
+        )
+
+    assert prune(one) == {"jobs": 0, "idempotency_keys": 1, "refresh_tokens": 1, "all": True}
+
+    assert one.value("SELECT key FROM idempotency_keys") == "key 71"
+    assert one.value("SELECT expires_at > now() FROM refresh_tokens")
