@@ -33,11 +33,13 @@ static const struct db_stmt statements[] = {
                   " AND scheduled_at <= now() ORDER BY scheduled_at LIMIT $1"
                   " FOR NO KEY UPDATE SKIP LOCKED)) RETURNING id, queue, priority",
                   1},
-    [NEXT_DUE] = {"jobs_next_due",
-                  "SELECT greatest(0, (extract(epoch FROM min(scheduled_at) - clock_timestamp())"
-                  " * 1000000)::bigint) FROM jobs"
-                  " WHERE enqueued_at IS NULL AND finished_at IS NULL",
-                  0},
+    /* No row when nothing is due, ever: greatest(0, NULL) would be 0, which is due now. */
+    [NEXT_DUE] =
+        {"jobs_next_due",
+         "SELECT greatest(0, (extract(epoch FROM due - clock_timestamp()) * 1000000)::bigint)"
+         " FROM (SELECT min(scheduled_at) AS due FROM jobs"
+         " WHERE enqueued_at IS NULL AND finished_at IS NULL) d WHERE due IS NOT NULL",
+         0},
     /* A loose index scan: one step for each queue and priority, however many rows wait. */
     [WAITING_STREAMS] = {"jobs_waiting_streams",
                          "WITH RECURSIVE streams AS ("
@@ -129,7 +131,7 @@ enum err_code jobs_next_due(struct db *db, int64_t *ret_wait_us, struct err *e)
     enum err_code rc = db_query(db, &statements[NEXT_DUE], DB_NO_ARGS, &rows, e);
 
     if (!rc)
-        *ret_wait_us = db_is_null(rows, 0, 0) ? -1 : db_int(rows, 0, 0);
+        *ret_wait_us = db_rows(rows) == 0 ? -1 : db_int(rows, 0, 0);
     return rc;
 }
 
