@@ -53,10 +53,18 @@ const struct task task_sleep = {.name = "till.tasks.sleep",
                                 .hard_limit_s = 3660,
                                 .run = run_sleep};
 
+/* [message, times]: fails the first `times` attempts, or all of them. */
 static enum task_outcome run_fail(struct task_run *run, struct err *e)
 {
     const char *message = task_arg_text(run, 0);
+    int64_t times = INT64_MAX;
 
+    if (json_array_size(run->args) > 1 && !task_arg_int(run, 1, 0, INT32_MAX, &times)) {
+        (void)err_set(e, ERR_INVALID, "fail takes a text and how many attempts fail");
+        return TASK_FAIL;
+    }
+    if (run->attempt > times)
+        return TASK_DONE;
     (void)err_set(e, ERR_UNAVAILABLE, "%.180s", message ? message : "failed as it was told to");
     return TASK_RETRY;
 }
