@@ -169,6 +169,65 @@ test("durable jobs: till_enqueue() in a transaction that commits, and in one tha
   await assert.rejects(sql("SELECT till_enqueue('till.tasks.noop', '{}');"), /must be a JSON array, not object/);
 });
 
+const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
+const TRACE = `00-${TRACE_ID}-00f067aa0ba902b7-01`;
+
+test("a unique key is kept, replaced or refused while an unfinished job holds it", async () => {
+  const later = "scheduled_at => '2100-01-01'";
+  const enqueue = (args, more = "") =>
+    sql(`SELECT till_enqueue('till.tasks.noop', '${args}', unique_key => 'node ü', ${later}${more});`);
+  const first = await enqueue("[1]");
+  const args = () => sql("SELECT args FROM jobs WHERE id = :'id';", { id: first });
+
+  assert.equal(await enqueue("[2]"), first);
+  assert.equal(await args(), "[1]");
+  assert.equal(await enqueue("[3]", ", on_conflict => 'replace'"), first);
+  assert.equal(await args(), "[3]");
+  await assert.rejects(enqueue("[4]", ", on_conflict => 'refuse'"), new RegExp(`held by job ${first}`));
+  const many = await Promise.all(
+    Array.from({ length: 20 }, () =>
+      sql(`SELECT till_enqueue('till.tasks.noop', unique_key => 'many', ${later}, unique_ttl => '1 hour');`),
+    ),
+  );
+  assert.equal(new Set(many).size, 1);
+  await sql(
+    `INSERT INTO jobs (task, unique_key) VALUES ('till.tasks.noop', 'many')
+     ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND finished_at IS NULL DO NOTHING;`,
+  );
+  assert.equal(await sql("SELECT count(*) FROM jobs WHERE unique_key = 'many';"), "1");
+  await sql("UPDATE jobs SET scheduled_at = now(), enqueued_at = NULL WHERE unique_key IS NOT NULL;");
+  await succeeded([first, many[0]]);
+  assert.notEqual(await enqueue("[5]"), first); // a finished job has given its key back
+  await sql("UPDATE jobs SET state = 'REVOKED', finished_at = now() WHERE finished_at IS NULL;");
+});
+
+test("what comes too late is revoked; expiry, headers and trace are columns, too", async () => {
+  const late = await sql("SELECT till_enqueue('till.tasks.noop', expires_at => now());");
+  const kept = await sql(
+    `INSERT INTO jobs (task, expires_at, headers, traceparent, retention_s)
+     VALUES ('till.tasks.noop', now() + interval '1 hour', '{"tenant": "a"}', :'trace', 3600) RETURNING id;`,
+    { trace: TRACE },
+  );
+  await until(async () => (await countOf([late], "REVOKED")) === 1);
+  assert.equal(await sql("SELECT error FROM jobs WHERE id = :'id';", { id: late }), "expired");
+  await succeeded([kept]);
+  for (const bad of [`traceparent => '00-${TRACE_ID}-1-01'`, `headers => '{"a": 1}'`, "unique_key => ''"]) {
+    await assert.rejects(sql(`SELECT till_enqueue('till.tasks.noop', ${bad});`));
+  }
+});
+
+test("a fast job keeps headers, trace and expiry when it becomes a row, and is dropped when it is late", async () => {
+  const [id, late] = [randomUUID(), randomUUID()];
+  const fields = ["task", "till.tasks.fail", "headers", '{"tenant":"ü"}', "traceparent", TRACE];
+  await redis.call("XADD", STREAM, "*", ...fields, "id", late, "expires", Date.now() - 1);
+  await redis.call("XADD", STREAM, "*", ...fields, "id", id, "expires", Date.now() + 3600000);
+  await until(async () => (await countOf([id], "FAILURE")) === 1);
+  const row = JSON.parse(await sql("SELECT to_jsonb(j) FROM jobs j WHERE id = :'id';", { id }));
+  assert.deepEqual([row.headers, row.traceparent], [{ tenant: "ü" }, TRACE]);
+  assert.ok(Date.parse(row.expires_at) > Date.now());
+  assert.equal(await sql("SELECT count(*) FROM jobs WHERE id = :'late';", { late }), "0");
+});
+
 test("an entry that says nothing ends as a FAILURE with its bytes kept", async () => {
   const bytes = Buffer.from([0x68, 0x00, 0xff, 0x0a]);
   const buried = "SELECT encode(payload, 'hex') FROM jobs WHERE task = 'undecodable' AND state = 'FAILURE'";
