@@ -16,6 +16,10 @@
     X(dead_list)                                                                                   \
     X(dead_retry)                                                                                  \
     X(dead_delete)                                                                                 \
+    X(flow_run)                                                                                    \
+    X(flow_list)                                                                                   \
+    X(flow_show)                                                                                   \
+    X(flow_cancel)                                                                                 \
     X(queue_list)                                                                                  \
     X(queue_pause)                                                                                 \
     X(queue_resume)                                                                                \

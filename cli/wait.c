@@ -50,7 +50,7 @@ static int print_end(struct cli *cli, const struct job_view *job)
     return job->state == JOB_SUCCESS ? EXIT_DONE : EXIT_FAILED;
 }
 
-static void pause_us(int64_t us)
+void wait_pause(int64_t us)
 {
     for (struct timespec until = clock_timespec(clock_mono_us() + us);
          clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR;)
@@ -84,6 +84,6 @@ int wait_for_job(struct cli *cli, const struct uuid *id, int64_t timeout_s)
             return EXIT_FAILED;
         }
         pause = pause < PAUSE_MAX_US ? pause : PAUSE_MAX_US;
-        pause_us(timeout_s && left_us < pause ? left_us : pause);
+        wait_pause(timeout_s && left_us < pause ? left_us : pause);
     }
 }

@@ -15,4 +15,7 @@
  * over. */
 int wait_for_job(struct cli *cli, const struct uuid *id, int64_t timeout_s);
 
+/* Sleeps. */
+void wait_pause(int64_t us);
+
 #endif

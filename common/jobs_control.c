@@ -116,7 +116,7 @@ static const struct db_stmt statements[] = {
          " FOR NO KEY UPDATE SKIP LOCKED))",
          3},
     [PURGE_SCHEDULED] = {"jobs_purge_scheduled",
-                         PURGED " AND enqueued_at IS NULL"
+                         PURGED " AND enqueued_at IS NULL AND waits IS NULL"
                                 " AND created_at <= to_timestamp($2::bigint / 1000000.0)"
                                 " ORDER BY scheduled_at LIMIT $3"
                                 " FOR NO KEY UPDATE SKIP LOCKED))",

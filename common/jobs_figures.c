@@ -17,7 +17,7 @@ _Static_assert(JOBS_COUNT_MAX == 20000, "BOUND is one more, as text");
 
 #define OPEN "enqueued_at IS NOT NULL AND finished_at IS NULL"
 #define WAITING OPEN " AND state IN ('PENDING', 'RETRY')"
-#define DUE "enqueued_at IS NULL AND finished_at IS NULL"
+#define DUE "enqueued_at IS NULL AND finished_at IS NULL AND waits IS NULL"
 
 /* The distinct values of an index's first column, one probe each: a loose index scan. */
 #define DISTINCT_OF(name, column, condition)                                                       \

@@ -30,6 +30,7 @@ static const struct db_stmt statements[] = {
     [TAKE_DUE] = {"jobs_take_due",
                   "UPDATE jobs SET enqueued_at = now() WHERE id = ANY (ARRAY("
                   " SELECT id FROM jobs WHERE enqueued_at IS NULL AND finished_at IS NULL"
+                  " AND waits IS NULL"
                   " AND scheduled_at <= now() ORDER BY scheduled_at LIMIT $1"
                   " FOR NO KEY UPDATE SKIP LOCKED)) RETURNING id, queue, priority",
                   1},
@@ -38,7 +39,8 @@ static const struct db_stmt statements[] = {
         {"jobs_next_due",
          "SELECT greatest(0, (extract(epoch FROM due - clock_timestamp()) * 1000000)::bigint)"
          " FROM (SELECT min(scheduled_at) AS due FROM jobs"
-         " WHERE enqueued_at IS NULL AND finished_at IS NULL) d WHERE due IS NOT NULL",
+         " WHERE enqueued_at IS NULL AND finished_at IS NULL AND waits IS NULL) d WHERE due IS NOT "
+         "NULL",
          0},
     /* A loose index scan: one step for each queue and priority, however many rows wait. */
     [WAITING_STREAMS] = {"jobs_waiting_streams",

@@ -8,6 +8,7 @@
     X(audit)                                                                                       \
     X(categories)                                                                                  \
     X(confirmation)                                                                                \
+    X(flows)                                                                                       \
     X(gateway_events)                                                                              \
     X(idempotency)                                                                                 \
     X(jobs)                                                                                        \

@@ -6,8 +6,11 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/clock.h"
+#include "common/flows.h"
+#include "common/json.h"
 #include "common/mem.h"
 
 const char *task_arg_text(const struct task_run *run, size_t index)
@@ -53,6 +56,27 @@ enum err_code task_enqueue(struct task_run *run, const struct job_new *job, stru
     if (!rc)
         run->follow_up_count++;
     return rc;
+}
+
+enum err_code task_enqueue_flow(struct task_run *run, const json_t *flow, struct uuid *ret_id,
+                                struct err *e)
+{
+    enum err_code rc = task_begin(run, e);
+
+    return rc ? rc : flows_insert(run->db, flow, ret_id, e);
+}
+
+enum err_code task_input(struct task_run *run, json_t **ret_input, struct err *e)
+{
+    AUTO(mem_free) char *text = NULL;
+    enum err_code rc = flows_input(run->db, &run->id, &text, e);
+
+    if (rc)
+        return rc;
+    if (text)
+        return json_read(text, strlen(text), SIZE_MAX, ret_input, e);
+    *ret_input = json_null();
+    return ERR_OK;
 }
 
 int64_t task_time_left_us(const struct task_run *run) { return run->deadline_us - clock_mono_us(); }

@@ -132,6 +132,15 @@ enum err_code task_begin(struct task_run *run, struct err *e) MUST_CHECK;
 enum err_code task_enqueue(struct task_run *run, const struct job_new *job,
                            struct err *e) MUST_CHECK;
 
+/* Adds a flow (common/flow_spec.h) in that transaction, which it opens when it is not open yet. */
+enum err_code task_enqueue_flow(struct task_run *run, const json_t *flow, struct uuid *ret_id,
+                                struct err *e) MUST_CHECK;
+
+/* What the jobs before this one in its flow have given: the result of the one before it in a chain,
+ * an array of results behind a group; see flows_input() in common/flows.h. JSON null when there is
+ * none. Read from the database at each call; owned by the caller. */
+enum err_code task_input(struct task_run *run, json_t **ret_input, struct err *e) MUST_CHECK;
+
 int64_t task_time_left_us(const struct task_run *run);
 
 /* ---- many at once: run_many() ----

@@ -17,6 +17,7 @@
     X(sleep)                                                                                       \
     X(fail)                                                                                        \
     X(crash)                                                                                       \
+    X(echo)                                                                                        \
     X(tally)                                                                                       \
     X(tally_many)
 

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Flows in the table: declared, looked at, cancelled; see flows.h. How they move on is written in
+ * sql/0012_flows.sql.
+ */
+#include "common/flows.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/jobs_view.h"
+#include "common/mem.h"
+#include "common/statements.h"
+
+enum { INSERT, INPUT, CANCEL, REVOKE, LEFT, PRUNE, LIST, FIND, MEMBERS };
+
+#define US(column) "(extract(epoch FROM " column ") * 1000000)::bigint"
+
+/* Flows `f` with the counts of their jobs: one walk of jobs_flow each. */
+#define WITH_COUNTS                                                                                \
+    "SELECT f.id, f.name, f.outcome, f.total, " US("f.created_at") ", " US(                        \
+        "f.finished_at") ", " US("f.cancelled_at") ", c.pending, c.started, c.retry, c.success, "  \
+                                                   "c.failure, c.revoked,"                         \
+                                                   " c.waiting FROM f LEFT JOIN LATERAL ("         \
+                                                   "SELECT count(*) FILTER (WHERE state = "        \
+                                                   "'PENDING') AS pending,"                        \
+                                                   " count(*) FILTER (WHERE state = 'STARTED') "   \
+                                                   "AS started,"                                   \
+                                                   " count(*) FILTER (WHERE state = 'RETRY') AS "  \
+                                                   "retry,"                                        \
+                                                   " count(*) FILTER (WHERE state = 'SUCCESS') "   \
+                                                   "AS success,"                                   \
+                                                   " count(*) FILTER (WHERE state = 'FAILURE') "   \
+                                                   "AS failure,"                                   \
+                                                   " count(*) FILTER (WHERE state = 'REVOKED') "   \
+                                                   "AS revoked,"                                   \
+                                                   " count(*) FILTER (WHERE state = 'PENDING' "    \
+                                                   "AND waits) AS waiting"                         \
+                                                   " FROM jobs WHERE flow_id = f.id) c ON true "   \
+                                                   "ORDER BY f.id DESC"
+
+static const struct db_stmt statements[] = {
+    [INSERT] = {"flows_insert", "SELECT till_flow($1::jsonb)", 1},
+    /* Sizes are summed before the array is made. */
+    [INPUT] =
+        {"flows_input",
+         "WITH me AS ("
+         " SELECT j.flow_id, j.flow_over, g.many, flow_gates_of(j.flow_id, j.flow_from) AS"
+         " gates FROM jobs j JOIN flow_gates g ON g.flow_id = j.flow_id"
+         " AND g.gate = j.flow_from WHERE j.id = $1"
+         "), before AS MATERIALIZED ("
+         " SELECT j.id, j.task, j.state, j.result, j.error, j.flow_step FROM me"
+         " JOIN jobs j ON j.flow_id = me.flow_id AND j.flow_to = ANY (me.gates)"
+         "), size AS ("
+         " SELECT coalesce(sum(octet_length(result::text) + 1), 0) AS bytes FROM before"
+         ") SELECT s.bytes, CASE WHEN s.bytes > $2::bigint THEN NULL"
+         " WHEN me.flow_over THEN (SELECT jsonb_agg(jsonb_build_object('id', id, 'task', task,"
+         " 'state', state, 'result', result, 'error', error) ORDER BY flow_step) FROM before)"
+         " WHEN me.many THEN (SELECT jsonb_agg(result ORDER BY flow_step) FROM before)"
+         " ELSE (SELECT result FROM before LIMIT 1) END FROM me, size s",
+         2},
+    [CANCEL] = {"flows_cancel",
+                "UPDATE flows SET cancelled_at = coalesce(cancelled_at, now())"
+                " WHERE id = $1 AND finished_at IS NULL",
+                1},
+    /* Only what does not wait: the rest is stopped by the gates, which others may have locked. */
+    [REVOKE] = {"flows_revoke",
+                "WITH held AS ("
+                " SELECT id, state, attempt, worker, started_at FROM jobs"
+                " WHERE flow_id = $1 AND finished_at IS NULL AND waits IS NULL"
+                " ORDER BY flow_step LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"
+                "), cut_off AS ("
+                " INSERT INTO job_errors (job_id, attempt, worker, started_at, error)"
+                " SELECT id, attempt, worker, started_at, 'revoked during this attempt'"
+                " FROM held WHERE state = 'STARTED' ON CONFLICT DO NOTHING"
+                ") UPDATE jobs j SET state = 'REVOKED', finished_at = now(),"
+                " error = 'its flow was cancelled' FROM held h WHERE j.id = h.id",
+                2},
+    [LEFT] = {"flows_left", "SELECT count(*) FROM jobs WHERE flow_id = $1 AND finished_at IS NULL",
+              1},
+    [PRUNE] = {"flows_prune",
+               "DELETE FROM flows WHERE id = ANY (ARRAY(SELECT f.id FROM flows f"
+               " WHERE f.finished_at < to_timestamp($1::bigint / 1000000.0)"
+               " AND NOT EXISTS (SELECT FROM jobs j WHERE j.flow_id = f.id)"
+               " ORDER BY f.finished_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+               2},
+    [LIST] = {"flows_list",
+              "WITH f AS MATERIALIZED (SELECT * FROM flows WHERE id < $1::uuid"
+              " AND (NOT $2::bool OR finished_at IS NULL) ORDER BY id DESC LIMIT $3) " WITH_COUNTS,
+              3},
+    [FIND] = {"flows_find",
+              "WITH f AS MATERIALIZED (SELECT * FROM flows WHERE id = $1) " WITH_COUNTS, 1},
+    [MEMBERS] = {"flows_members",
+                 "SELECT id, flow_step, task, queue, state, waits, coalesce(flow_from, -1),"
+                 " flow_to, flow_over, attempt, max_attempts, left(error, 4096), " US(
+                     "started_at") ", " US("finished_at") " FROM jobs WHERE flow_id = $1"
+                                                          " AND flow_step > $2"
+                                                          " AND ($3::job_state IS NULL OR state ="
+                                                          " $3) ORDER BY flow_step LIMIT $4",
+                 4},
+};
+
+DB_STATEMENTS(flows, statements);
+
+/* ---- declaring ---- */
+
+enum err_code flows_insert(struct db *db, const json_t *flow, struct uuid *ret_id, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO(mem_free) char *text = NULL;
+    enum err_code rc = flow_check(flow, NULL, e);
+
+    if (rc)
+        return rc;
+    text = json_write(flow);
+    if (!text)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    if (strlen(text) > FLOW_BYTES_MAX)
+        return err_set(e, ERR_INVALID, "a flow is at most %d bytes", FLOW_BYTES_MAX);
+    rc = db_query(db, &statements[INSERT], DB_ARGS(DB_TEXT(text)), &rows, e);
+    if (rc)
+        return rc;
+    return uuid_parse(db_text(rows, 0, 0), ret_id)
+               ? ERR_OK
+               : err_set(e, ERR_INTERNAL, "the database gave no id of a flow");
+}
+
+enum err_code flows_input(struct db *db, const struct uuid *job, char **ret_json, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[INPUT],
+                                DB_ARGS(DB_TEXT(job->text), DB_INT(FLOW_INPUT_MAX)), &rows, e);
+
+    if (rc)
+        return rc;
+    if (db_rows(rows) > 0 && db_int(rows, 0, 0) > FLOW_INPUT_MAX)
+        return err_set(e, ERR_INVALID,
+                       "the results before this job are %" PRId64
+                       " bytes, more than %d: let them be read from where they stand",
+                       db_int(rows, 0, 0), FLOW_INPUT_MAX);
+    *ret_json = db_rows(rows) > 0 && !db_is_null(rows, 0, 1) ? mem_dup(db_text(rows, 0, 1)) : NULL;
+    return ERR_OK;
+}
+
+/* ---- acting ---- */
+
+static enum err_code count_left(struct db *db, const struct uuid *id, int64_t *ret_left,
+                                struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[LEFT], DB_ARGS(DB_TEXT(id->text)), &rows, e);
+
+    if (!rc)
+        *ret_left = db_int(rows, 0, 0);
+    return rc;
+}
+
+/* Why a flow cannot be cancelled. */
+static enum err_code refuse_cancel(struct db *db, const struct uuid *id, struct err *e)
+{
+    AUTO_VALUE(flows_page_release) struct flows_page page = {0};
+    enum err_code rc = flows_find(db, id, &page, e);
+
+    return rc ? rc
+              : err_set(e, ERR_CONFLICT, "flow %s is over: %s", id->text,
+                        job_state_name(page.items[0].state));
+}
+
+enum err_code flows_cancel(struct db *db, const struct uuid *id, int max, int64_t *ret_revoked,
+                           int64_t *ret_left, struct err *e)
+{
+    int64_t found = 0;
+    enum err_code rc = db_exec(db, &statements[CANCEL], DB_ARGS(DB_TEXT(id->text)), &found, e);
+
+    if (rc)
+        return rc;
+    if (found == 0)
+        return refuse_cancel(db, id, e);
+    rc = db_exec(db, &statements[REVOKE], DB_ARGS(DB_TEXT(id->text), DB_INT(max)), ret_revoked, e);
+    return rc ? rc : count_left(db, id, ret_left, e);
+}
+
+enum err_code flows_prune(struct db *db, int64_t before_us, int max, int64_t *ret_count,
+                          struct err *e)
+{
+    return db_exec(db, &statements[PRUNE], DB_ARGS(DB_INT(before_us), DB_INT(max)), ret_count, e);
+}
+
+/* ---- looking ---- */
+
+#define LAST_ID "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+static const char *text_or_null(const struct db_result *rows, int row, int col)
+{
+    return db_is_null(rows, row, col) ? NULL : db_text(rows, row, col);
+}
+
+static void read_flow(const struct db_result *rows, int row, struct flow_view *ret_flow)
+{
+    struct flow_view flow = {
+        .name = text_or_null(rows, row, 1),
+        .total = db_int(rows, row, 3),
+        .created_us = db_int(rows, row, 4),
+        .finished_us = db_int(rows, row, 5),
+        .cancelled_us = db_int(rows, row, 6),
+        .counts = {[JOB_PENDING] = db_int(rows, row, 7),
+                   [JOB_STARTED] = db_int(rows, row, 8),
+                   [JOB_RETRY] = db_int(rows, row, 9),
+                   [JOB_SUCCESS] = db_int(rows, row, 10),
+                   [JOB_FAILURE] = db_int(rows, row, 11),
+                   [JOB_REVOKED] = db_int(rows, row, 12)},
+        .waiting = db_int(rows, row, 13),
+    };
+
+    (void)uuid_parse(db_text(rows, row, 0), &flow.id);
+    flow.state = flow.counts[JOB_PENDING] < flow.total ? JOB_STARTED : JOB_PENDING;
+    if (!db_is_null(rows, row, 2))
+        (void)job_state_parse(db_text(rows, row, 2), &flow.state);
+    *ret_flow = flow;
+}
+
+/* Takes the rows; `limit` of them are the page, and one more tells that there are more. */
+static void fill_page(struct db_result **take_rows, int limit, struct flows_page *ret_page)
+{
+    struct flows_page page = {.rows = TAKE(*take_rows)};
+
+    page.has_more = db_rows(page.rows) > limit;
+    page.count = (size_t)(page.has_more ? limit : db_rows(page.rows));
+    page.items = mem_array(page.count, sizeof page.items[0]);
+    for (size_t i = 0; i < page.count; i++)
+        read_flow(page.rows, (int)i, &page.items[i]);
+    if (page.has_more)
+        page.next = page.items[page.count - 1].id;
+    *ret_page = page;
+}
+
+enum err_code flows_list(struct db *db, const struct flows_filter *filter,
+                         struct flows_page *ret_page, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct uuid cursor = {LAST_ID};
+    enum err_code rc;
+
+    if (filter->cursor && *filter->cursor && !uuid_parse(filter->cursor, &cursor))
+        return err_set(e, ERR_INVALID, "the cursor is not an id");
+    if (filter->limit < 1 || filter->limit > FLOWS_LIMIT_MAX)
+        return err_set(e, ERR_INVALID, "a page has 1 to %d flows", FLOWS_LIMIT_MAX);
+    rc = db_query(
+        db, &statements[LIST],
+        DB_ARGS(DB_TEXT(cursor.text), DB_BOOL(filter->open_only), DB_INT(filter->limit + 1)), &rows,
+        e);
+    if (!rc)
+        fill_page(&rows, filter->limit, ret_page);
+    return rc;
+}
+
+enum err_code flows_find(struct db *db, const struct uuid *id, struct flows_page *ret_page,
+                         struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[FIND], DB_ARGS(DB_TEXT(id->text)), &rows, e);
+
+    if (rc)
+        return rc;
+    if (db_rows(rows) == 0)
+        return err_set(e, ERR_NOT_FOUND, "there is no flow %s", id->text);
+    fill_page(&rows, 1, ret_page);
+    return ERR_OK;
+}
+
+void flows_page_release(struct flows_page *page)
+{
+    mem_free(page->items);
+    if (page->rows)
+        db_result_free(page->rows);
+    *page = (struct flows_page){0};
+}
+
+static void read_member(const struct db_result *rows, int row, struct flow_member *ret_member)
+{
+    struct flow_member member = {
+        .step = db_int(rows, row, 1),
+        .task = db_text(rows, row, 2),
+        .queue = db_text(rows, row, 3),
+        .waits = db_bool(rows, row, 5),
+        .from = db_int(rows, row, 6),
+        .to = db_int(rows, row, 7),
+        .on_completion = db_bool(rows, row, 8),
+        .attempt = (int)db_int(rows, row, 9),
+        .max_attempts = (int)db_int(rows, row, 10),
+        .error = text_or_null(rows, row, 11),
+        .started_us = db_int(rows, row, 12),
+        .finished_us = db_int(rows, row, 13),
+    };
+
+    (void)uuid_parse(db_text(rows, row, 0), &member.id);
+    (void)job_state_parse(db_text(rows, row, 4), &member.state);
+    *ret_member = member;
+}
+
+enum err_code flows_members(struct db *db, const struct uuid *id, int64_t after, int state,
+                            int limit, struct flow_members *ret_members, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    const char *name = state == JOBS_ANY_STATE ? NULL : job_state_name((enum job_state)state);
+    struct flow_members members = {0};
+    enum err_code rc;
+
+    if (limit < 1 || limit > FLOW_MEMBERS_PAGE_MAX || after < 0 || after > INT32_MAX)
+        return err_set(e, ERR_INVALID, "a page has 1 to %d members", FLOW_MEMBERS_PAGE_MAX);
+    rc = db_query(db, &statements[MEMBERS],
+                  DB_ARGS(DB_TEXT(id->text), DB_INT(after), DB_TEXT(name), DB_INT(limit + 1)),
+                  &rows, e);
+    if (rc)
+        return rc;
+    members.has_more = db_rows(rows) > limit;
+    members.count = (size_t)(members.has_more ? limit : db_rows(rows));
+    members.items = mem_array(members.count, sizeof members.items[0]);
+    for (size_t i = 0; i < members.count; i++)
+        read_member(rows, (int)i, &members.items[i]);
+    members.rows = TAKE(rows);
+    *ret_members = members;
+    return ERR_OK;
+}
+
+void flow_members_release(struct flow_members *members)
+{
+    mem_free(members->items);
+    if (members->rows)
+        db_result_free(members->rows);
+    *members = (struct flow_members){0};
+}

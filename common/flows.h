@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Flows: chains, groups with callbacks and what is made of them, declared in one transaction. All
+ * their jobs are rows from the start and can be seen, revoked and tried again like any other; what
+ * moves them on stands in sql/0012_flows.sql, in the transaction that ends a job.
+ *
+ *   rc = flows_insert(db, flow, &id, e);      in the transaction of the data that it belongs to
+ *
+ * The scheduler delivers what may run at once, as it does with all that follows.
+ */
+#ifndef COMMON_FLOWS_H
+#define COMMON_FLOWS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/db.h"
+#include "common/err.h"
+#include "common/flow_spec.h"
+#include "common/job.h"
+
+/* `flow` as in flow_spec.h. ERR_INVALID names what is wrong with it and where; ERR_CONFLICT when an
+ * id exists or a unique key is held. */
+enum err_code flows_insert(struct db *db, const json_t *flow, struct uuid *ret_id,
+                           struct err *e) MUST_CHECK;
+
+/* What a job gets from those before it, as JSON of mem_alloc(): the result of the one before it in
+ * a chain; behind a group, an array of the results of its members, in their order; for what runs on
+ * completion, an array of {"id", "task", "state", "result", "error"}. NULL: nothing came before.
+ * ERR_INVALID when the results are more than FLOW_INPUT_MAX bytes together. */
+enum err_code flows_input(struct db *db, const struct uuid *job, char **ret_json,
+                          struct err *e) MUST_CHECK;
+
+enum { FLOW_INPUT_MAX = 8 * 1024 * 1024 };
+
+/* ---- acting ---- */
+
+/* Revokes what runs or is ready, at most `max` jobs a call; the last call stops what waits.
+ * ret_left: how many there are still; call again while it is not 0. ERR_NOT_FOUND;
+ * ERR_CONFLICT when the flow is over. */
+enum err_code flows_cancel(struct db *db, const struct uuid *id, int max, int64_t *ret_revoked,
+                           int64_t *ret_left, struct err *e) MUST_CHECK;
+
+/* For whoever deletes finished jobs: a condition for rows `j` of jobs, which is true when no flow
+ * needs the row any more. And the flows of which nothing is left, at most `max`, finished before
+ * `before_us`: call it after the jobs are gone. */
+#define FLOWS_JOB_MAY_GO                                                                           \
+    "(j.flow_id IS NULL OR NOT EXISTS (SELECT FROM flows f WHERE f.id = j.flow_id"                 \
+    " AND f.finished_at IS NULL))"
+enum err_code flows_prune(struct db *db, int64_t before_us, int max, int64_t *ret_count,
+                          struct err *e) MUST_CHECK;
+
+/* ---- looking ---- */
+
+/* Texts are borrowed from the page or the view's own rows. Times are wall time, 0: not yet. */
+struct flow_view {
+    struct uuid id;
+    const char *name; /* NULL: none */
+    /* PENDING until the first job begins, STARTED until the last is over; then SUCCESS, FAILURE
+     * (something did not succeed) or REVOKED (cancelled) */
+    enum job_state state;
+    int64_t total;                   /* jobs, as it was declared */
+    int64_t counts[JOB_STATE_COUNT]; /* jobs that are there, by state */
+    int64_t waiting;                 /* of PENDING: those that wait for others */
+    int64_t created_us;
+    int64_t finished_us;
+    int64_t cancelled_us;
+};
+
+enum { FLOWS_LIMIT_MAX = 100, FLOW_MEMBERS_PAGE_MAX = 1000 };
+
+struct flows_filter {
+    bool open_only;     /* those that are not over */
+    const char *cursor; /* `next` of the page before, or NULL */
+    int limit;          /* 1 .. FLOWS_LIMIT_MAX */
+};
+
+struct flows_page {
+    struct flow_view *items; /* owned; newest first */
+    size_t count;
+    bool has_more;
+    struct uuid next;
+    struct db_result *rows; /* owned */
+};
+
+enum err_code flows_list(struct db *db, const struct flows_filter *filter,
+                         struct flows_page *ret_page, struct err *e) MUST_CHECK;
+/* A page of one. ERR_NOT_FOUND when there is no such flow. */
+enum err_code flows_find(struct db *db, const struct uuid *id, struct flows_page *ret_page,
+                         struct err *e) MUST_CHECK;
+void flows_page_release(struct flows_page *page);
+
+struct flow_member {
+    struct uuid id;
+    int64_t step; /* place in the flow as declared, from 1 */
+    const char *task;
+    const char *queue;
+    enum job_state state;
+    bool waits;         /* for others of the flow */
+    int64_t from;       /* gate that it comes from, -1: none */
+    int64_t to;         /* gate that it leads to; 0 is the end */
+    bool on_completion; /* runs however those before it end */
+    int attempt;
+    int max_attempts;
+    const char *error; /* its beginning; NULL: none */
+    int64_t started_us;
+    int64_t finished_us;
+};
+
+struct flow_members {
+    struct flow_member *items; /* owned; in the order of `step` */
+    size_t count;
+    bool has_more;          /* go on after the last item's step */
+    struct db_result *rows; /* owned */
+};
+
+/* Members behind `after` (0: from the first), at most `limit`; of one state, or JOBS_ANY_STATE. */
+enum err_code flows_members(struct db *db, const struct uuid *id, int64_t after, int state,
+                            int limit, struct flow_members *ret_members, struct err *e) MUST_CHECK;
+void flow_members_release(struct flow_members *members);
+
+#endif

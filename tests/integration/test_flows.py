@@ -1,0 +1,436 @@
+"""Flows on real servers and programs: chains, groups with callbacks, nesting, failures, retries."""
+
+import json
+import uuid
+
+import psycopg2
+import pytest
+
+from harness import flows
+from harness.flows import declare, echo, fail, job, members, show, states, tally, wait_over
+from harness.wait import wait_for
+
+
+def results(one, flow_id):
+    return [row["result"] for row in members(one, flow_id)]
+
+
+def by_task(one, flow_id, task):
+    return [row for row in members(one, flow_id) if row["task"] == task]
+
+
+# ---- what runs when ----
+
+
+def test_a_chain_runs_in_its_order_and_hands_results_on(stack):
+    one = stack().start(apis=0)
+
+    flow = declare(one, {"chain": [echo("a"), echo("b"), echo("c")]}, name="letters")
+    wait_over(one, flow)
+
+    rows = members(one, flow)
+    assert [row["args"] for row in rows] == [["a"], ["b"], ["c"]]
+    for before, after in zip(rows, rows[1:]):
+        assert before["finished_at"] <= after["started_at"]
+        assert after["result"]["input"] == before["result"]
+    assert rows[0]["result"] == {"args": ["a"], "input": None}
+    shown = show(one, flow)
+    assert (shown["name"], shown["state"], shown["total"], shown["percent"]) == ("letters", "SUCCESS", 3, 100)
+    flows.check(one)
+
+
+def test_a_callback_comes_once_after_all_members_with_their_results_in_order(stack):
+    one = stack().start(apis=0, workers=2)
+
+    flow = declare(one, {"group": [echo(n) for n in range(600)], "callback": echo("all")})
+    wait_over(one, flow, timeout=40)
+
+    *group, callback = members(one, flow)
+    assert callback["started_at"] >= max(row["finished_at"] for row in group)
+    assert [r["args"] for r in callback["result"]["input"]] == [[n] for n in range(600)]
+    assert callback["attempt"] == 1
+    assert len({row["worker"] for row in group}) > 1
+    one.wait_settled()
+    flows.check(one)
+
+
+def test_groups_in_chains_and_chains_in_groups(stack):
+    one = stack().start(apis=0)
+    flow = declare(
+        one,
+        {
+            "chain": [
+                echo("start"),
+                {
+                    "group": [echo("g1"), {"chain": [echo("c1"), echo("c2")]}, {"group": [echo("n1"), echo("n2")]}],
+                    "callback": {"chain": [echo("cb1"), echo("cb2")]},
+                },
+                {"group": [echo("x"), echo("y")]},
+                echo("end"),
+            ]
+        },
+    )
+    wait_over(one, flow)
+
+    given = {row["args"][0]: row["result"]["input"] for row in members(one, flow)}
+    names = lambda many: [r["args"][0] for r in many]
+    assert given["start"] is None
+    assert given["g1"]["args"] == given["c1"]["args"] == given["n2"]["args"] == ["start"]
+    assert given["c2"]["args"] == ["c1"]
+    assert names(given["cb1"]) == ["g1", "c2", "n1", "n2"]
+    assert given["cb2"]["args"] == ["cb1"]
+    assert given["x"]["args"] == given["y"]["args"] == ["cb2"]
+    assert names(given["end"]) == ["x", "y"]
+    flows.check(one)
+
+
+def test_members_that_wait_are_seen_and_take_no_place_in_a_stream(stack):
+    one = stack()
+    one.start_scheduler()
+
+    flow = declare(one, {"chain": [echo("a"), echo("b")]})
+
+    wait_for(lambda: one.redis.xlen("till:{default}:normal") == 1, 5, "the first was never delivered")
+    first, second = members(one, flow)
+    assert second["state"] == "PENDING" and second["waits"] and second["enqueued_at"] is None
+    listed = one.till("task", "list", "--state", "PENDING", "--json")
+    assert second["id"] in [json.loads(line)["id"] for line in listed.stdout.splitlines()]
+    shown = show(one, flow)
+    assert (shown["state"], shown["waiting"], shown["percent"]) == ("PENDING", 1, 0)
+    assert [m["waits"] for m in shown["members"]] == [False, True]
+
+
+def test_a_later_step_keeps_its_own_time(stack):
+    one = stack().start(apis=0)
+    at = one.value("SELECT to_char(now() + interval '2 s', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+
+    flow = declare(one, {"chain": [echo("a"), echo("b", scheduled_at=at)]})
+    wait_over(one, flow)
+
+    first, second = members(one, flow)
+    assert second["started_at"] >= second["scheduled_at"] > first["finished_at"]
+
+
+# ---- failures ----
+
+
+def test_a_failed_step_stops_what_follows_and_names_itself(stack):
+    one = stack().start(apis=0)
+
+    flow = declare(one, {"chain": [echo("a"), fail(), echo("b"), {"group": [echo("c"), echo("d")]}, echo("e")]})
+    wait_over(one, flow, "FAILURE")
+
+    rows = members(one, flow)
+    assert [row["state"] for row in rows] == ["SUCCESS", "FAILURE"] + ["REVOKED"] * 4
+    assert {row["error"] for row in rows[2:]} == {
+        f"depends on job {rows[1]['id']} (till.tasks.fail), which failed"
+    }
+    assert all(row["attempt"] == 0 and row["finished_at"] for row in rows[2:])
+    flows.check(one)
+
+
+def test_on_complete_comes_however_the_group_ends_and_sees_who_failed(stack):
+    one = stack().start(apis=0)
+    group = [echo("ok"), fail(), echo("ok too")]
+
+    flow = declare(one, {"group": group, "callback": echo("success"), "on_complete": echo("complete")})
+    wait_over(one, flow, "FAILURE")
+
+    rows = members(one, flow)
+    assert [row["state"] for row in rows] == ["SUCCESS", "FAILURE", "SUCCESS", "REVOKED", "SUCCESS"]
+    seen = rows[4]["result"]["input"]
+    assert [s["state"] for s in seen] == ["SUCCESS", "FAILURE", "SUCCESS"]
+    assert [s["id"] for s in seen] == [row["id"] for row in rows[:3]]
+    assert "failed as it was told to" in seen[1]["error"]
+
+    flow = declare(one, {"group": [echo("ok")], "callback": echo("success"), "on_complete": echo("complete")})
+    wait_over(one, flow)
+    assert states(one, flow) == ["SUCCESS"] * 3
+    flows.check(one)
+
+
+def test_a_dead_job_that_is_retried_lets_its_flow_go_on(stack):
+    one = stack().start(apis=0)
+    one.query("UPDATE trial_counters SET id = 5000 WHERE id = 77")  # so tally 77 fails
+
+    flow = declare(
+        one,
+        {"chain": [echo("a"), {"group": [tally(77, max_attempts=1), echo("b")]}, echo("c"), echo("d")]},
+    )
+    wait_over(one, flow, "FAILURE")
+    dead = by_task(one, flow, "till.tasks.tally")[0]
+    assert states(one, flow) == ["SUCCESS", "FAILURE", "SUCCESS", "REVOKED", "REVOKED"]
+
+    one.query("UPDATE trial_counters SET id = 77 WHERE id = 5000")
+    done = one.till("task", "retry", dead["id"])
+    assert done.returncode == 0, done.stderr
+    wait_over(one, flow)
+
+    rows = members(one, flow)
+    assert [row["state"] for row in rows] == ["SUCCESS"] * 5
+    assert [row["attempt"] for row in rows] == [1, 2, 1, 1, 1]
+    assert rows[3]["result"]["input"][1] == rows[2]["result"]
+    assert one.value("SELECT total FROM trial_counters WHERE id = 77") == 1
+    flows.check(one)
+
+
+def test_a_retried_job_that_fails_again_stops_the_flow_again(stack):
+    one = stack().start(apis=0)
+
+    flow = declare(one, {"chain": [fail(), echo("a")]})
+    wait_over(one, flow, "FAILURE")
+    dead = members(one, flow)[0]
+    one.query("UPDATE tasks SET max_attempts = 1 WHERE name = 'till.tasks.fail'")
+    assert one.till("task", "retry", dead["id"]).returncode == 0
+    wait_for(lambda: one.job(dead["id"])["attempt"] > dead["attempt"], 10, "never tried again")
+    wait_over(one, flow, "FAILURE")
+
+    assert states(one, flow) == ["FAILURE", "REVOKED"]
+    flows.check(one)
+
+
+def test_what_was_stopped_can_not_be_made_to_run_before_its_turn(stack):
+    one = stack().start(apis=0)
+    flow = declare(one, {"chain": [fail(), echo("a")]})
+    wait_over(one, flow, "FAILURE")
+    stopped = members(one, flow)[1]
+
+    assert one.till("task", "retry", stopped["id"]).returncode == 0
+    flow2 = declare(one, {"chain": [echo("x"), echo("y")]})
+    wait_over(one, flow2)  # time in which the scheduler would have delivered it
+
+    again = one.job(stopped["id"])
+    assert (again["state"], again["attempt"], again["waits"]) == ("PENDING", 0, True)
+    flows.check(one)
+    assert one.till("task", "revoke", stopped["id"]).returncode == 0
+    wait_over(one, flow, "FAILURE")
+    flows.check(one)
+
+
+# ---- revoke and cancel ----
+
+
+def test_a_revoked_member_stops_what_depends_on_it(stack):
+    one = stack()
+    flow = declare(one, {"chain": [echo("a"), echo("b"), echo("c")]})
+    rows = members(one, flow)
+
+    assert one.till("task", "revoke", rows[1]["id"]).returncode == 0
+    assert states(one, flow) == ["PENDING", "REVOKED", "PENDING"]
+    flows.check(one)
+    one.start(apis=0)
+    wait_over(one, flow, "FAILURE")
+
+    rows = members(one, flow)
+    assert [row["state"] for row in rows] == ["SUCCESS", "REVOKED", "REVOKED"]
+    assert rows[1]["error"] == "revoked"
+    assert rows[2]["error"] == f"depends on job {rows[1]['id']} (till.tasks.echo), which was revoked"
+    assert one.till("task", "retry", rows[1]["id"]).returncode == 0
+    wait_over(one, flow)
+    flows.check(one)
+
+
+def test_a_cancelled_flow_stops_all_of_it_and_goes_on_when_a_job_is_retried(stack):
+    one = stack().start(apis=0)
+    flow = declare(
+        one,
+        {
+            "chain": [
+                {"group": [job("till.tasks.sleep", 30), echo("a")], "on_complete": echo("tell")},
+                echo("b"),
+                echo("c"),
+            ]
+        },
+    )
+    sleeper = by_task(one, flow, "till.tasks.sleep")[0]["id"]
+    one.wait_job(sleeper, "STARTED")
+    wait_for(lambda: "SUCCESS" in states(one, flow), 10, "the other member never ended")
+
+    done = one.till("flow", "cancel", flow, "--json")
+    assert done.returncode == 0, done.stderr
+
+    wait_over(one, flow, "REVOKED")
+    rows = members(one, flow)
+    assert [row["state"] for row in rows] == ["REVOKED", "SUCCESS", "REVOKED", "REVOKED", "REVOKED"]
+    assert {row["error"] for row in rows if row["state"] == "REVOKED"} == {"its flow was cancelled"}
+    assert show(one, flow)["state"] == "REVOKED"
+    refused = one.till("flow", "cancel", flow)
+    assert refused.returncode == 1 and "is over: REVOKED" in refused.stderr
+    flows.check(one)
+
+    one.query("UPDATE jobs SET args = '[0]' WHERE id = %s", sleeper)
+    assert one.till("task", "retry", sleeper).returncode == 0
+    wait_over(one, flow)
+    flows.check(one)
+
+
+def test_a_flow_of_ten_thousand_is_cancelled_as_a_whole(stack):
+    one = stack()
+    flow = declare(one, {"chain": [{"group": [echo(n) for n in range(10000)]}, echo("end")]})
+
+    assert one.till("flow", "cancel", flow).returncode == 0
+
+    assert show(one, flow, "--limit", 1)["counts"]["REVOKED"] == 10001
+    assert one.value("SELECT outcome::text FROM flows WHERE id = %s", flow) == "REVOKED"
+    flows.check(one)
+
+
+# ---- declaring ----
+
+
+def test_a_flow_is_declared_in_the_transaction_of_its_data(stack):
+    one = stack().start(apis=0)
+    connection = one.postgres.connect(one.database)
+    connection.autocommit = False
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT till_chain(%s, 'gone')", [json.dumps([echo("a"), echo("b")])])
+        connection.rollback()
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT till_group(%s, %s, 'kept', on_complete => %s)",
+            [json.dumps([echo("a"), echo("b")]), json.dumps(echo("cb")), json.dumps(echo("oc"))],
+        )
+        flow = cursor.fetchone()[0]
+        assert one.value("SELECT count(*) FROM jobs") == 0
+    connection.close()
+
+    wait_over(one, flow)
+    assert [r["name"] for r in one.query("SELECT name FROM flows")] == ["kept"]
+    assert states(one, flow) == ["SUCCESS"] * 4
+
+
+DEEP = echo("deep")
+for _ in range(9):
+    DEEP = {"chain": [DEEP]}
+
+WRONG = [
+    ({}, 'flow must be an object with one of "task", "chain" and "group"'),
+    ([echo()], 'flow must be an object with one of "task", "chain" and "group"'),
+    ({"chain": [], "group": []}, "must be an object with one of"),
+    ({"chain": []}, 'flow "chain" is empty'),
+    ({"chain": {}}, 'flow "chain" must be an array'),
+    ({"group": [echo(), {"chain": [echo(), 7]}]}, "flow.group[1].chain[1] must be an object"),
+    ({"chain": [echo()], "callback": echo()}, 'has "callback", which a chain cannot have'),
+    ({"chain": [echo(countdown=3)]}, 'flow.chain[0] has "countdown", which a job cannot have'),
+    ({"chain": [echo(name="x")]}, 'has "name", which a job cannot have'),
+    ({"chain": [{"task": "no name"}]}, "flow.chain[0]"),
+    ({"chain": [echo(queue="no name")]}, "flow.chain[0]"),
+    ({"chain": [{"task": "t", "args": {}}]}, "flow.chain[0]"),
+    ({"chain": [{"task": "t", "kwargs": []}]}, "flow.chain[0]"),
+    ({"chain": [echo(priority=3)]}, "flow.chain[0]"),
+    ({"chain": [echo(max_attempts=0)]}, "flow.chain[0]"),
+    ({"chain": [echo(id="x")]}, "flow.chain[0]"),
+    ({"chain": [echo(headers={"a": 1})]}, "flow.chain[0]"),
+    ({"group": [echo()], "callback": {"chain": []}}, 'flow.callback "chain" is empty'),
+    ({"name": "", "chain": [echo()]}, "the name of a flow is 1 to 200 bytes"),
+    ({"name": "x" * 201, "chain": [echo()]}, "the name of a flow is 1 to 200 bytes"),
+    (DEEP, "is nested deeper than 8 levels"),
+    ({"group": [echo()] * 10001}, 'flow "group" has more than 10000 members'),
+    ({"chain": [{"group": [echo()] * 10000}, {"group": [echo()] * 10000}, echo()]}, "at most 20000 jobs"),
+]
+
+
+@pytest.mark.parametrize("flow, text", WRONG, ids=range(len(WRONG)))
+def test_a_wrong_flow_is_refused_whole_by_the_shell_and_by_sql(stack, flow, text):
+    one = stack()
+
+    refused = one.till("flow", "run", "-", stdin=json.dumps(flow))
+    with pytest.raises(psycopg2.Error) as by_sql:
+        one.query("SELECT till_flow(%s)", json.dumps(flow))
+
+    assert refused.returncode == 2 and text in refused.stderr, refused.stderr
+    assert by_sql.value.pgcode == "22023" and text in str(by_sql.value)
+    assert one.value("SELECT count(*) FROM jobs") == one.value("SELECT count(*) FROM flows") == 0
+
+
+def test_members_carry_what_any_job_may(stack):
+    one = stack()
+    made = str(uuid.uuid4())
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    flow = declare(
+        one,
+        {
+            "group": [
+                {
+                    "task": "a.b",
+                    "args": [1],
+                    "kwargs": {"k": None},
+                    "queue": "q",
+                    "priority": "high",
+                    "max_attempts": 3,
+                    "id": made,
+                    "headers": {"h": "v"},
+                    "traceparent": trace,
+                    "retention_s": 60,
+                    "unique_key": "u",
+                    "expires_at": "2099-01-01T00:00:00Z",
+                },
+                {"task": "till.tasks.sleep", "priority": 2},
+            ]
+        },
+    )
+    row, other = members(one, flow)
+    assert row["id"] == made
+    assert [row[k] for k in ("task", "args", "kwargs", "queue", "priority", "max_attempts")] == [
+        "a.b", [1], {"k": None}, "q", 0, 3,
+    ]
+    assert [row[k] for k in ("headers", "traceparent", "retention_s", "unique_key")] == [
+        {"h": "v"}, trace, 60, "u",
+    ]
+    assert other["priority"] == 2
+    twice = one.till("flow", "run", "-", stdin=json.dumps({"chain": [echo(unique_key="u")]}))
+    assert twice.returncode == 1
+    assert one.value("SELECT count(*) FROM flows") == 1
+
+
+# ---- looking ----
+
+
+def test_flows_are_listed_and_their_members_page_by_page(stack):
+    one = stack().start(apis=0)
+    flows_made = [declare(one, {"group": [echo(n) for n in range(5)]}, name=f"f{k}") for k in range(3)]
+    for flow in flows_made:
+        wait_over(one, flow)
+    open_one = declare(one, {"chain": [job("till.tasks.sleep", 60), echo()]})
+
+    def listed(*words):
+        done = one.till("flow", "list", "--json", *words)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line)["id"] for line in done.stdout.splitlines()]
+
+    assert set(listed()) == {*flows_made, open_one}
+    assert listed("--open") == [open_one]
+    first = listed("--limit", 3)
+    assert first + listed("--after", first[-1]) == listed()
+    page = show(one, flows_made[0], "--limit", 2)
+    rest = show(one, flows_made[0], "--after", page["next"])
+    assert [m["step"] for m in page["members"] + rest["members"]] == [1, 2, 3, 4, 5]
+    assert rest["next"] is None
+    people = one.till("flow", "show", open_one)
+    assert "1 wait for others" in people.stdout and "(waits for others)" in people.stdout
+    assert one.till("flow", "show", str(uuid.uuid4())).returncode == 1
+    assert one.till("flow", "show", "x").returncode == 2
+    assert one.till("flow", "cancel", open_one).returncode == 0
+
+
+def test_run_waits_for_the_end_and_tells_it(stack):
+    one = stack().start(apis=0)
+
+    done = one.till("flow", "run", "-", "--wait", stdin=json.dumps({"chain": [echo("a"), echo("b")]}))
+    assert done.returncode == 0 and "SUCCESS" in done.stdout, done.stderr
+    done = one.till("flow", "run", "-", "--wait", stdin=json.dumps({"chain": [fail(), echo("b")]}))
+    assert done.returncode == 1 and "FAILURE" in done.stdout
+    done = one.till(
+        "flow", "run", "-", "--wait", "--timeout", 1,
+        stdin=json.dumps({"chain": [job("till.tasks.sleep", 5)]}),
+    )
+    assert done.returncode == 1 and "not over after 1 s" in done.stderr
+
+
+def test_an_input_that_is_too_large_is_an_error_that_says_so(stack):
+    one = stack().start(apis=0)
+    big = "x" * 200_000
+    flow = declare(one, {"group": [echo(big) for _ in range(50)], "callback": echo(max_attempts=1)})
+    wait_over(one, flow, "FAILURE", timeout=40)
+
+    assert "more than 8388608" in members(one, flow)[-1]["error"]
