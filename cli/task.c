@@ -76,6 +76,16 @@ static void print_headers(const char *text)
     }
 }
 
+static void print_progress(const struct job_progress_view *progress)
+{
+    if (!progress->text)
+        return;
+    (void)printf("%-10s %" PRId64, "progress", progress->done);
+    if (progress->total)
+        (void)printf(" of %" PRId64, progress->total);
+    (void)printf("%s%s\n", *progress->text ? ": " : "", progress->text);
+}
+
 static void print_detail(const struct job_detail *detail)
 {
     const struct job_view *job = &detail->job;
@@ -83,6 +93,9 @@ static void print_detail(const struct job_detail *detail)
     (void)printf("%-10s %s\n%-10s %s\n%-10s %s\n%-10s %d of %d\n", "id", job->id.text, "task",
                  job->task, "state", job_state_name(job->state), "attempt", job->attempt,
                  job->max_attempts);
+    if (detail->snoozes > 0)
+        (void)printf("%-10s %d\n", "snoozes", detail->snoozes);
+    print_progress(&detail->progress);
     print_text("queue", job->queue);
     print_text("worker", job->worker);
     print_time("created", job->created_us);

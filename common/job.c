@@ -62,13 +62,57 @@ bool job_may_become(enum job_state from, enum job_state to)
     return (legal_moves[from] & (1u << to)) != 0;
 }
 
-int64_t job_backoff_us(int attempt, int64_t base_us, int64_t max_us, uint32_t random)
+/* x * percent / 100 without overflow; `max` when it is more. */
+static int64_t scale(int64_t x, int percent, int64_t max)
 {
-    int64_t wait = base_us;
+    int64_t rest = x % 100 * percent / 100;
 
-    for (int i = 1; i < attempt && wait < max_us; i++)
-        wait = wait > max_us / 2 ? max_us : wait * 2;
-    if (wait > max_us)
-        wait = max_us;
-    return wait / 2 + (int64_t)(random % (uint64_t)(wait - wait / 2 + 1));
+    if (x / 100 > (max - rest) / percent)
+        return max;
+    return x / 100 * percent + rest;
+}
+
+static int64_t exponential_us(const struct backoff *backoff, int failures)
+{
+    int percent = backoff->factor_percent ? backoff->factor_percent : 200;
+    int64_t wait = backoff->base_us;
+
+    for (int i = 1; i < failures && wait < backoff->max_us; i++) {
+        int64_t next = scale(wait, percent, backoff->max_us);
+
+        if (next <= wait) /* it does not grow */
+            break;
+        wait = next;
+    }
+    return wait;
+}
+
+static int64_t linear_us(const struct backoff *backoff, int failures)
+{
+    int percent = backoff->factor_percent ? backoff->factor_percent : 100;
+    int64_t step = scale(backoff->base_us, percent, backoff->max_us);
+    int64_t room = backoff->max_us - backoff->base_us;
+
+    if (failures <= 1 || room <= 0)
+        return backoff->base_us;
+    if (step > 0 && failures - 1 > room / step)
+        return backoff->max_us;
+    return backoff->base_us + step * (failures - 1);
+}
+
+int64_t job_backoff_us(const struct backoff *backoff, int failures, uint64_t random)
+{
+    int64_t wait = backoff->base_us;
+
+    if (backoff->curve == BACKOFF_EXPONENTIAL)
+        wait = exponential_us(backoff, failures);
+    else if (backoff->curve == BACKOFF_LINEAR)
+        wait = linear_us(backoff, failures);
+    if (wait > backoff->max_us)
+        wait = backoff->max_us;
+    if (backoff->jitter == BACKOFF_JITTER_FULL)
+        return (int64_t)(random % ((uint64_t)wait + 1));
+    if (backoff->jitter == BACKOFF_JITTER_EQUAL)
+        return wait / 2 + (int64_t)(random % (uint64_t)(wait - wait / 2 + 1));
+    return wait;
 }

@@ -55,6 +55,7 @@ struct job {
     enum job_priority priority;
     int attempt; /* 1 is the first; the fence of everything this attempt writes */
     int max_attempts;
+    int snoozes;       /* attempts in which it put itself off; they are no failures */
     char *args;        /* JSON array */
     char *kwargs;      /* JSON object */
     char *headers;     /* JSON object of texts, or NULL */
@@ -69,10 +70,31 @@ bool job_state_parse(const char *name, enum job_state *ret_state);
 bool job_is_final(enum job_state state);
 bool job_may_become(enum job_state from, enum job_state to);
 
-/* Wait before the next attempt, in microseconds: base * 2^(attempt - 1), at most `max`, of which
- * the upper half is random, so that jobs that failed together do not return together. `attempt` is
- * the one that failed, 1 the first; `random` is any 32 bits. ("Equal jitter", AWS Architecture
- * Blog, Exponential Backoff And Jitter.) */
-int64_t job_backoff_us(int attempt, int64_t base_us, int64_t max_us, uint32_t random);
+/* How the waits between the attempts of a failing job grow. */
+enum backoff_curve {
+    BACKOFF_EXPONENTIAL, /* base, then each the one before times the factor */
+    BACKOFF_LINEAR,      /* base, then each longer by base times the factor */
+    BACKOFF_CONSTANT,    /* base */
+};
+
+/* How much of a wait is random, so that jobs that failed together do not return together. (The
+ * names are those of the AWS Architecture Blog, Exponential Backoff And Jitter.) */
+enum backoff_jitter {
+    BACKOFF_JITTER_EQUAL, /* the upper half */
+    BACKOFF_JITTER_FULL,  /* all of it */
+    BACKOFF_JITTER_NONE,
+};
+
+struct backoff {
+    enum backoff_curve curve;
+    enum backoff_jitter jitter;
+    int factor_percent; /* 0: 200 for the exponential curve, 100 for the linear one */
+    int64_t base_us;
+    int64_t max_us;
+};
+
+/* Wait before the next attempt: after the first failure the base, and never more than the maximum.
+ * `failures` counts from 1; `random` is any 64 bits. */
+int64_t job_backoff_us(const struct backoff *backoff, int failures, uint64_t random);
 
 #endif

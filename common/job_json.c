@@ -107,6 +107,16 @@ static json_t *options_json(const struct job_view *job)
                      job->retention_s ? json_integer(job->retention_s) : json_null());
 }
 
+static json_t *progress_json(const struct job_progress_view *progress)
+{
+    if (!progress->text)
+        return json_null();
+    return json_pack("{s:I, s:o, s:o, s:o}", "done", (json_int_t)progress->done, "total",
+                     progress->total ? json_integer((json_int_t)progress->total) : json_null(),
+                     "text", job_text_json(progress->text), "updated_at",
+                     job_time_json(progress->updated_us));
+}
+
 json_t *job_detail_json(const struct job_detail *detail)
 {
     AUTO(json_decref) json_t *out = job_json(&detail->job);
@@ -118,6 +128,8 @@ json_t *job_detail_json(const struct job_detail *detail)
     if (last)
         (void)json_array_append_new(attempts, last);
     if (json_object_set_new(out, "attempts", attempts) < 0 ||
+        json_object_set_new(out, "snoozes", json_integer(detail->snoozes)) < 0 ||
+        json_object_set_new(out, "progress", progress_json(&detail->progress)) < 0 ||
         json_object_set_new(out, "delivery",
                             detail->job.delivery ? json_string(detail->job.delivery)
                                                  : json_null()) < 0 ||

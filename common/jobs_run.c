@@ -20,7 +20,7 @@ enum { ARRAY_MAX = 4 * 1024 * 1024, ERROR_MAX = 8 * 1024 };
 #define CLAIMED(entry)                                                                             \
     " RETURNING j.id, " entry ", j.state, j.task, j.queue, j.priority, j.attempt,"                 \
     " j.max_attempts, j.args, j.kwargs, (extract(epoch FROM j.created_at) * 1000000)::bigint,"     \
-    " j.headers, j.traceparent"
+    " j.headers, j.traceparent, j.snoozes"
 
 static const struct db_stmt statements[] = {
     /* What nearly every delivery is: a row that waits. One pass over the primary key, and no column
@@ -152,6 +152,7 @@ static void fill_job(const struct db_result *rows, int row, const struct uuid *i
         .created_us = db_int(rows, row, 10),
         .headers = db_is_null(rows, row, 11) ? NULL : mem_dup(db_text(rows, row, 11)),
         .traceparent = db_is_null(rows, row, 12) ? NULL : mem_dup(db_text(rows, row, 12)),
+        .snoozes = (int)db_int(rows, row, 13),
     };
 }
 

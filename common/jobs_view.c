@@ -129,8 +129,12 @@ static const struct db_stmt statements[] = {
          " coalesce(octet_length(result::text), 0), error, delivery, encode(payload, 'escape'),"
          " (extract(epoch FROM expires_at) * 1000000)::bigint, unique_key,"
          " (extract(epoch FROM unique_until) * 1000000)::bigint, headers, traceparent,"
-         " retention_s"
-         " FROM jobs j WHERE id = $1",
+         " retention_s,"
+         " coalesce(snoozes, 0), progress_done, progress_total, progress_text,"
+         " (extract(epoch FROM progress_at) * 1000000)::bigint"
+         " FROM jobs j LEFT JOIN LATERAL (SELECT done AS progress_done,"
+         "  total AS progress_total, text AS progress_text, updated_at AS progress_at"
+         "  FROM job_progress WHERE job_id = j.id) p ON true WHERE id = $1",
          1},
     [FAILURES] = {"jobs_failures",
                   "SELECT attempt, worker, (extract(epoch FROM started_at) * 1000000)::bigint,"
@@ -434,6 +438,11 @@ enum err_code jobs_find(struct db *db, const struct uuid *id, struct job_detail 
     detail.job.headers = text_or_null(detail.rows, 0, 26);
     detail.job.traceparent = text_or_null(detail.rows, 0, 27);
     detail.job.retention_s = db_int(detail.rows, 0, 28);
+    detail.snoozes = (int)db_int(detail.rows, 0, 29);
+    detail.progress = (struct job_progress_view){.done = db_int(detail.rows, 0, 30),
+                                                 .total = db_int(detail.rows, 0, 31),
+                                                 .text = text_or_null(detail.rows, 0, 32),
+                                                 .updated_us = db_int(detail.rows, 0, 33)};
     read_failures(&detail);
     *ret_detail = detail;
     detail = (struct job_detail){0};

@@ -116,8 +116,18 @@ struct job_failure {
     const char *detail; /* NULL: none */
 };
 
+/* How far the job said it is. */
+struct job_progress_view {
+    int64_t done;
+    int64_t total;    /* 0: not known */
+    const char *text; /* NULL: it said nothing of it */
+    int64_t updated_us;
+};
+
 struct job_detail {
     struct job_view job;
+    int snoozes; /* attempts in which it put itself off */
+    struct job_progress_view progress;
     struct job_failure
         *failures; /* owned; oldest first, at most JOBS_FAILURES_MAX, the last ones */
     size_t failure_count;

@@ -18,6 +18,7 @@
     X(jobs_heal)                                                                                   \
     X(jobs_prune)                                                                                  \
     X(jobs_run)                                                                                    \
+    X(jobs_snooze)                                                                                 \
     X(jobs_view)                                                                                   \
     X(leader)                                                                                      \
     X(logins)                                                                                      \

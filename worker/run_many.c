@@ -188,7 +188,7 @@ static enum next call(const struct many *many, size_t from, size_t to)
         return settle_done(many, &batch);
     begun = batch.tx.db != NULL;
     db_rollback(&batch.tx);
-    if (batch.count > 1 && (begun || outcome == TASK_FAIL))
+    if (batch.count > 1 && ((begun && outcome == TASK_RETRY) || outcome == TASK_FAIL))
         return NEXT_HALVES;
     settle_all(many, &batch, outcome, &e);
     return NEXT_REST;

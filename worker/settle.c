@@ -14,6 +14,7 @@
 
 #include "common/clock.h"
 #include "common/jobs_run.h"
+#include "common/jobs_snooze.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -26,20 +27,39 @@ static struct attempt attempt_of(const struct item *item)
 
 static bool is_fast(const struct item *item) { return item->delivery.kind == DELIVERY_FAST; }
 
+/* As the task declares, else as the settings say. */
+static int64_t backoff_us(const struct settling *s, int failures)
+{
+    const struct conf *conf = s->process->conf;
+    struct backoff backoff = s->task ? s->task->retry : (struct backoff){0};
+    uint64_t random;
+
+    if (backoff.base_us == 0)
+        backoff.base_us = conf->retry_base_ms * US_PER_MS;
+    if (backoff.max_us == 0)
+        backoff.max_us = conf->retry_max_seconds * US_PER_S;
+    randombytes_buf(&random, sizeof random);
+    return job_backoff_us(&backoff, failures, random);
+}
+
 /* Wait before the next attempt; negative when this was the last. */
 static int64_t retry_delay_us(const struct settling *s, const struct task_run *run,
                               enum task_outcome outcome)
 {
-    const struct conf *conf = s->process->conf;
-    int64_t max_s =
-        s->task && s->task->retry_max_s ? s->task->retry_max_s : conf->retry_max_seconds;
-    int64_t backoff_us;
+    int64_t delay_us;
 
     if (outcome == TASK_FAIL || run->attempt >= run->max_attempts)
         return -1;
-    backoff_us = job_backoff_us(run->attempt, conf->retry_base_ms * US_PER_MS, max_s * US_PER_S,
-                                randombytes_random());
-    return run->retry_after_us > backoff_us ? run->retry_after_us : backoff_us;
+    delay_us = backoff_us(s, run->attempt - run->snoozes);
+    return run->retry_after_us > delay_us ? run->retry_after_us : delay_us;
+}
+
+static int64_t snooze_delay_us(const struct task_run *run)
+{
+    if (run->retry_after_us <= 0)
+        return TASK_SNOOZE_S * US_PER_S;
+    return run->retry_after_us < TASK_SNOOZE_MAX_S * US_PER_S ? run->retry_after_us
+                                                              : TASK_SNOOZE_MAX_S * US_PER_S;
 }
 
 /* ---- success ---- */
@@ -70,23 +90,34 @@ static enum err_code commit_success(const struct settling *s, struct task_run *r
 
 /* ---- failure ---- */
 
-static enum err_code write_failure(const struct settling *s, const struct task_run *run,
-                                   int64_t delay_us, const struct err *why, struct err *e)
+/* `why` is NULL for a job that puts itself off. */
+static enum err_code write_end(const struct settling *s, const struct task_run *run,
+                               int64_t delay_us, const struct err *why, struct err *e)
 {
-    const char *detail = *why->detail ? why->detail : NULL;
-    struct attempt attempt;
+    struct attempt attempt = attempt_of(s->item);
+    const char *detail;
+
+    if (!why)
+        return is_fast(s->item) ? jobs_snooze_fast(s->db, &s->item->delivery,
+                                                   &s->process->streams[s->item->delivery.stream],
+                                                   s->process->name, run->max_attempts, delay_us, e)
+                                : jobs_snooze(s->db, &attempt, delay_us, e);
+    detail = *why->detail ? why->detail : NULL;
 
     if (is_fast(s->item))
         return jobs_adopt_fast(s->db, &s->item->delivery,
                                &s->process->streams[s->item->delivery.stream], s->process->name,
                                run->max_attempts, delay_us, why->text, detail, e);
-    attempt = attempt_of(s->item);
     return jobs_fail(s->db, &attempt, delay_us, why->text, detail, e);
 }
 
-static void count_failure(const struct settling *s, int64_t delay_us, const struct err *why)
+static void note_end(const struct settling *s, const struct task_run *run, int64_t delay_us,
+                     const struct err *why)
 {
-    if (delay_us < 0) {
+    if (!why) {
+        log_info("job_snoozed", L_INT("delay_ms", delay_us / US_PER_MS),
+                 L_INT("snoozes", run->snoozes + 1));
+    } else if (delay_us < 0) {
         atomic_fetch_add(&s->process->failed, 1);
         log_error("job_failed", L_ERR(why));
     } else {
@@ -95,20 +126,21 @@ static void count_failure(const struct settling *s, int64_t delay_us, const stru
     }
 }
 
-/* Writes the failure, however long PostgreSQL is away; gives up when the process ends. */
-static bool settle_failure(const struct settling *s, const struct task_run *run, int64_t delay_us,
-                           const struct err *why)
+/* Writes an end that is no success, however long PostgreSQL is away; gives up when the process
+ * ends. */
+static bool settle_end(const struct settling *s, const struct task_run *run, int64_t delay_us,
+                       const struct err *why)
 {
     for (;;) {
         struct err e = {0};
-        enum err_code rc = write_failure(s, run, delay_us, why, &e);
+        enum err_code rc = write_end(s, run, delay_us, why, &e);
 
         if (!rc) {
-            count_failure(s, delay_us, why);
+            note_end(s, run, delay_us, why);
             return true;
         }
         if (rc == ERR_CONFLICT) {
-            log_warn("job_not_ours", L_ERR(why));
+            log_warn("job_not_ours", L_ERR(&e));
             return false;
         }
         if (!err_is_transient(rc)) {
@@ -134,7 +166,7 @@ static bool settle_success(const struct settling *s, struct task_run *run, struc
         return false;
     }
     if (rc)
-        return settle_failure(s, run, retry_delay_us(s, run, TASK_RETRY), e);
+        return settle_end(s, run, retry_delay_us(s, run, TASK_RETRY), e);
     atomic_fetch_add(&s->process->succeeded, 1);
     push_follow_ups(s->redis, run);
     return true;
@@ -299,15 +331,14 @@ enum many_end settle_many(struct process *process, struct redis *redis, struct t
 bool settle(const struct settling *settling, struct task_run *run, enum task_outcome outcome,
             struct err *e)
 {
-    int64_t delay_us;
-
     if (outcome == TASK_DONE)
         return settle_success(settling, run, e);
     db_rollback(&run->tx);
+    if (outcome == TASK_SNOOZE)
+        return settle_end(settling, run, snooze_delay_us(run), NULL);
     if (!e->code)
         (void)err_set(e, ERR_INTERNAL, "the task gave no reason");
-    delay_us = retry_delay_us(settling, run, outcome);
-    return settle_failure(settling, run, delay_us, e);
+    return settle_end(settling, run, retry_delay_us(settling, run, outcome), e);
 }
 
 bool settle_undecodable(const struct settling *settling)

@@ -116,6 +116,7 @@ struct task_run slot_begin_run(const struct slot *slot, struct item *item)
         .max_attempts = max_attempts_of(item),
         .traceparent = fast ? item->delivery.traceparent : item->job.traceparent,
         .headers = read_headers(fast ? item->delivery.headers : item->job.headers),
+        .snoozes = fast ? 0 : item->job.snoozes,
         .deadline_us = now_us + soft_s * US_PER_S,
         .conf = slot->process->conf,
         .db = slot->db,

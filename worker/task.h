@@ -33,29 +33,34 @@ struct mailer;
 
 enum task_outcome {
     TASK_DONE,
-    TASK_RETRY, /* `e` says why; tried again after the backoff, or after run->retry_after_us */
-    TASK_FAIL,  /* `e` says why; not worth another attempt */
+    TASK_RETRY,  /* `e` says why; tried again after the backoff, or after run->retry_after_us */
+    TASK_FAIL,   /* `e` says why; not worth another attempt */
+    TASK_SNOOZE, /* not now, and no error: run again after run->retry_after_us (0: a minute) as if
+                    it had not run; its transaction is rolled back */
 };
+
+enum { TASK_SNOOZE_S = 60, TASK_SNOOZE_MAX_S = 365 * 86400 };
 
 enum { TASK_FOLLOW_UPS_MAX = 8 };
 
 /* What a run() works with. All of it is borrowed and belongs to the slot's thread. */
 struct task_run {
     struct uuid id;
-    int attempt; /* 1 is the first */
+    int attempt; /* 1 is the first; snoozes count */
     int max_attempts;
     const json_t *args;      /* array */
     const json_t *kwargs;    /* object */
     const char *traceparent; /* W3C Trace Context, or NULL; jobs that this one adds inherit it */
     json_t *headers;         /* object of texts, or NULL; see task_header() */
     int64_t deadline_us;     /* monotonic: the soft limit; give up with TASK_RETRY before it */
+    int snoozes;             /* how often it has put itself off */
     const struct conf *conf;
     struct db *db;
     struct gateway *gateway;
     struct mailer *mailer;
 
     /* Set by the task: */
-    int64_t retry_after_us; /* with TASK_RETRY: not before, instead of the backoff; 0: backoff */
+    int64_t retry_after_us; /* with TASK_RETRY: not before; the backoff may be longer */
     char *result;           /* JSON of mem_alloc(); kept in the job's row; freed by the caller */
 
     /* Private to task.c and settle.c: */
@@ -94,7 +99,7 @@ struct task_batch {
     struct mailer *mailer;
 
     /* Set by the task: */
-    int64_t retry_after_us; /* with TASK_RETRY for the batch as a whole */
+    int64_t retry_after_us; /* with TASK_RETRY or TASK_SNOOZE for the batch as a whole */
 
     /* Private to task.c, run_many.c and settle.c: */
     struct db_tx tx;
@@ -106,10 +111,10 @@ struct task {
     const char *queue;
     bool fast; /* for work at a rate no database should see: a stream entry alone */
     int max_attempts;
-    int soft_limit_s; /* run->deadline_us */
-    int hard_limit_s; /* past it the process is killed and the attempt counts */
-    int retry_max_s;  /* longest backoff; 0: TILL_RETRY_MAX_SECONDS */
-    int retention_s;  /* how long finished jobs are kept; 0: TILL_RETENTION_SECONDS */
+    int soft_limit_s;     /* run->deadline_us */
+    int hard_limit_s;     /* past it the process is killed and the attempt counts */
+    struct backoff retry; /* what is 0: TILL_RETRY_BASE_MS, TILL_RETRY_MAX_SECONDS */
+    int retention_s;      /* how long finished jobs are kept; 0: TILL_RETENTION_SECONDS */
     /* One of the two: */
     enum task_outcome (*run)(struct task_run *run, struct err *e);
     enum task_outcome (*run_many)(struct task_batch *batch, struct err *e);
@@ -165,6 +170,7 @@ int64_t task_time_left_us(const struct task_run *run);
  *   TASK_RETRY  before task_batch_begin(): what all of them need is away; all are tried again later
  *               after it: one of them went wrong, find it
  *   TASK_FAIL   one of them went wrong, find it
+ *   TASK_SNOOZE all of them are put off
  *
  * Limits of time are for one call. A job whose worker has died in it runs alone the next time. */
 

@@ -120,8 +120,11 @@ static enum err_code compose(const struct task_run *run, const struct confirmati
 /* Who puts a mail off means minutes, not seconds: 150 times the usual wait, up to 4 hours. */
 static int64_t delay_us(const struct task_run *run)
 {
-    return job_backoff_us(run->attempt, run->conf->retry_base_ms * US_PER_MS * DELAY_FACTOR,
-                          DELAY_MAX_S * US_PER_S, UINT32_MAX);
+    const struct backoff backoff = {.jitter = BACKOFF_JITTER_NONE,
+                                    .base_us = run->conf->retry_base_ms * US_PER_MS * DELAY_FACTOR,
+                                    .max_us = DELAY_MAX_S * US_PER_S};
+
+    return job_backoff_us(&backoff, run->attempt, 0);
 }
 
 static enum task_outcome send(struct task_run *run, const struct confirmation *c, struct err *e)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tasks for trying, measuring and breaking a system: noop, sleep, fail, crash.
+ * Tasks for trying, measuring and breaking a system: noop, sleep, fail, snooze, crash.
  */
 #include <errno.h>
 #include <signal.h>
@@ -75,6 +75,29 @@ const struct task task_fail = {.name = "till.tasks.fail",
                                .soft_limit_s = 10,
                                .hard_limit_s = 20,
                                .run = run_fail};
+
+/* Puts itself off: [seconds, times], and then is done. */
+static enum task_outcome run_snooze(struct task_run *run, struct err *e)
+{
+    double seconds = json_number_value(json_array_get(run->args, 0));
+    int64_t times;
+
+    if (!json_is_number(json_array_get(run->args, 0)) || seconds <= 0 || seconds > 86400 ||
+        !task_arg_int(run, 1, 0, INT32_MAX, &times)) {
+        (void)err_set(e, ERR_INVALID, "snooze takes seconds, up to 86400, and how many times");
+        return TASK_FAIL;
+    }
+    run->retry_after_us = (int64_t)(seconds * (double)US_PER_S);
+    return run->snoozes < times ? TASK_SNOOZE : TASK_DONE;
+}
+
+const struct task task_snooze = {.name = "till.tasks.snooze",
+                                 .queue = "default",
+                                 .fast = true,
+                                 .max_attempts = 2,
+                                 .soft_limit_s = 10,
+                                 .hard_limit_s = 20,
+                                 .run = run_snooze};
 
 /* Ends its own process, as a bug in a task would: [signal number]. */
 static enum task_outcome run_crash(struct task_run *run, struct err *e)

@@ -1,56 +1,67 @@
 /* SPDX-License-Identifier: MIT
  *
- * What libpq alone does with jobs that have an effect, as till.tasks.tally has: one UPDATE and one
- * INSERT of their own, and the UPDATE that ends the job, in a transaction. With neither Redis nor a
- * worker nor a claim round them. BATCH 1 is a transaction a job, five round trips, as pgbench sends
- * them; more is as many jobs a transaction, each statement over arrays. Inserts JOBS rows first,
- * over COUNTERS counters.
+ * What PostgreSQL alone does with jobs that have an effect, as till.tasks.tally has: one UPDATE and
+ * one INSERT of their own, and the UPDATE that ends the job, in a transaction. With neither Redis
+ * nor a worker nor a claim round them. BATCH 1 is a transaction a job, five round trips, as pgbench
+ * sends them; more is as many jobs a transaction, each statement over arrays. Inserts JOBS rows
+ * first, over COUNTERS counters.
  *
  *   DATABASE_URL=... raw_tally JOBS CONNECTIONS BATCH COUNTERS
  */
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <libpq-fe.h>
+#include <sodium.h>
 
+#include "common/buf.h"
 #include "common/clock.h"
+#include "common/db.h"
+#include "common/mem.h"
 #include "common/text.h"
+#include "common/uuid.h"
 
-enum { CONNECTIONS_MAX = 64, BATCH_MAX = 256, ID_SIZE = 40, ARRAY_SIZE = BATCH_MAX * ID_SIZE };
+enum { CONNECTIONS_MAX = 64, BATCH_MAX = 256 };
 
-static const char *const fill[] = {
-    "SET statement_timeout = 0",
-    "TRUNCATE jobs, job_errors, trial_entries",
+static const struct db_stmt EMPTY = {"bench_empty", "TRUNCATE jobs, trial_entries CASCADE", 0};
+static const struct db_stmt FILL = {
+    "bench_fill",
     "INSERT INTO jobs (task, state, attempt, worker, args, enqueued_at, started_at)"
     " SELECT 'till.tasks.tally', 'STARTED', 1, 'raw', jsonb_build_array(n % $1::int), now(), now()"
     " FROM generate_series(1, $2::int) AS n",
-    "VACUUM ANALYZE jobs",
-    "VACUUM ANALYZE trial_counters",
-};
+    2};
+static const struct db_stmt LIST = {"bench_list", "SELECT id, args->>0 FROM jobs ORDER BY id", 0};
 
-/* Of the counter, of counter and id, and of the id. For many: of arrays of them. */
-static const char *const one[] = {
-    "UPDATE trial_counters SET total = total + 1 WHERE id = $1::int",
-    "INSERT INTO trial_entries (job_id, counter, amount) VALUES ($2::uuid, $1::int, 1)",
-    "UPDATE jobs SET state = 'SUCCESS', finished_at = now(), result = NULL, error = NULL"
-    " WHERE id = $1::uuid AND attempt = 1 AND state::text = 'STARTED'",
+/* Of the counter; of counter and id; of the id. */
+static const struct db_stmt one[] = {
+    {"bench_count", "UPDATE trial_counters SET total = total + 1 WHERE id = $1", 1},
+    {"bench_enter", "INSERT INTO trial_entries (counter, job_id, amount) VALUES ($1, $2, 1)", 2},
+    {"bench_succeed",
+     "UPDATE jobs SET state = 'SUCCESS', finished_at = now(), result = NULL, error = NULL"
+     " WHERE id = $1 AND attempt = 1 AND state = 'STARTED'",
+     1},
 };
-static const char *const many[] = {
-    "UPDATE trial_counters c SET total = total + g.amount"
-    " FROM (SELECT counter, count(*) AS amount FROM unnest($1::int[]) AS u(counter)"
-    "  GROUP BY counter ORDER BY counter) g WHERE c.id = g.counter",
-    "INSERT INTO trial_entries (job_id, counter, amount)"
-    " SELECT id, counter, 1 FROM unnest($1::int[], $2::uuid[]) AS u(counter, id)",
-    "UPDATE jobs j SET state = 'SUCCESS', finished_at = now(), result = NULL, error = NULL"
-    " FROM unnest($1::uuid[]) AS u(id)"
-    " WHERE j.id = u.id AND attempt = 1 AND state::text = 'STARTED'",
+/* Of arrays of them. */
+static const struct db_stmt many[] = {
+    {"bench_count_many",
+     "UPDATE trial_counters c SET total = total + g.amount"
+     " FROM (SELECT counter, count(*) AS amount FROM unnest($1::int[]) AS u(counter)"
+     "  GROUP BY counter ORDER BY counter) g WHERE c.id = g.counter",
+     1},
+    {"bench_enter_many",
+     "INSERT INTO trial_entries (counter, job_id, amount)"
+     " SELECT counter, id, 1 FROM unnest($1::int[], $2::uuid[]) AS u(counter, id)",
+     2},
+    {"bench_succeed_many",
+     "UPDATE jobs j SET state = 'SUCCESS', finished_at = now(), result = NULL, error = NULL"
+     " FROM unnest($1::uuid[]) AS u(id)"
+     " WHERE j.id = u.id AND attempt = 1 AND state = 'STARTED'",
+     1},
 };
 
 struct job {
-    char id[ID_SIZE];
+    struct uuid id;
     char counter[16];
 };
 
@@ -61,122 +72,12 @@ struct share {
     size_t batch;
 };
 
-static void check(PGconn *conn, PGresult *result)
+static void check(enum err_code rc, const struct err *e)
 {
-    ExecStatusType status = PQresultStatus(result);
-
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
-        (void)fprintf(stderr, "raw_tally: %s\n", PQerrorMessage(conn));
-        exit(1);
-    }
-}
-
-static void run(PGconn *conn, const char *sql)
-{
-    PGresult *result = PQexec(conn, sql);
-
-    check(conn, result);
-    PQclear(result);
-}
-
-static PGconn *open_connection(const char *url)
-{
-    PGconn *conn = PQconnectdb(url);
-
-    if (PQstatus(conn) != CONNECTION_OK) {
-        (void)fprintf(stderr, "raw_tally: %s\n", PQerrorMessage(conn));
-        exit(1);
-    }
-    run(conn, "SET client_min_messages = warning");
-    return conn;
-}
-
-static void add(char *array, size_t *len, bool first, const char *element)
-{
-    int added = snprintf(array + *len, ARRAY_SIZE - *len, "%s%s", first ? "{" : ",", element);
-
-    *len += (size_t)added;
-}
-
-static void run_batch(PGconn *conn, const struct job *jobs, size_t count, bool as_arrays)
-{
-    static const char *const names[] = {"first", "second", "third"};
-    char ids[ARRAY_SIZE];
-    char counters[ARRAY_SIZE];
-    const char *values[2] = {jobs[0].counter, jobs[0].id};
-    size_t ids_len = 0;
-    size_t counters_len = 0;
-
-    if (as_arrays) {
-        for (size_t i = 0; i < count; i++) {
-            add(ids, &ids_len, i == 0, jobs[i].id);
-            add(counters, &counters_len, i == 0, jobs[i].counter);
-        }
-        memcpy(ids + ids_len, "}", 2);
-        memcpy(counters + counters_len, "}", 2);
-        values[0] = counters;
-        values[1] = ids;
-    }
-    run(conn, "BEGIN");
-    for (size_t i = 0; i < 3; i++) {
-        /* The counter; the counter and the id; the id. */
-        PGresult *result = PQexecPrepared(conn, names[i], i == 1 ? 2 : 1,
-                                          i == 2 ? values + 1 : values, NULL, NULL, 0);
-
-        check(conn, result);
-        if (!as_arrays && strcmp(PQcmdTuples(result), "1") != 0)
-            exit(1);
-        PQclear(result);
-    }
-    run(conn, "COMMIT");
-}
-
-static void *work(void *context)
-{
-    static const char *const names[] = {"first", "second", "third"};
-    const struct share *share = context;
-    PGconn *conn = open_connection(share->url);
-
-    for (size_t i = 0; i < 3; i++) {
-        PGresult *result = PQprepare(conn, names[i], share->batch > 1 ? many[i] : one[i], 0, NULL);
-
-        check(conn, result);
-        PQclear(result);
-    }
-    for (size_t at = 0; at < share->count; at += share->batch) {
-        size_t left = share->count - at;
-
-        run_batch(conn, share->jobs + at, left < share->batch ? left : share->batch,
-                  share->batch > 1);
-    }
-    PQfinish(conn);
-    return NULL;
-}
-
-static struct job *make_jobs(const char *url, const char *jobs, const char *counters, size_t count)
-{
-    struct job *made = calloc(count, sizeof *made);
-    PGconn *conn = open_connection(url);
-    PGresult *rows;
-
-    for (size_t i = 0; i < sizeof fill / sizeof fill[0]; i++) {
-        const char *const values[] = {counters, jobs};
-        PGresult *result = strchr(fill[i], '$')
-                               ? PQexecParams(conn, fill[i], 2, NULL, values, NULL, NULL, 0)
-                               : PQexec(conn, fill[i]);
-
-        check(conn, result);
-        PQclear(result);
-    }
-    rows = PQexec(conn, "SELECT id, args->>0 FROM jobs ORDER BY id");
-    check(conn, rows);
-    for (size_t i = 0; i < count; i++) {
-        (void)snprintf(made[i].id, sizeof made[i].id, "%s", PQgetvalue(rows, (int)i, 0));
-        (void)snprintf(made[i].counter, sizeof made[i].counter, "%s", PQgetvalue(rows, (int)i, 1));
-    }
-    PQclear(rows);
-    PQfinish(conn);
-    return made;
+    if (!rc)
+        return;
+    (void)fprintf(stderr, "raw_tally: %s %s\n", e->text, e->detail);
+    exit(1);
 }
 
 static size_t number(const char *text, int64_t max)
@@ -186,6 +87,71 @@ static size_t number(const char *text, int64_t max)
     if (!text_to_int(text, 1, max, &value))
         exit(2);
     return (size_t)value;
+}
+
+static void run(struct db *db, const struct db_stmt *stmts, const char *counter, const char *id)
+{
+    struct db_tx tx = {0};
+    struct err e = {0};
+
+    check(db_begin(db, &tx, &e), &e);
+    check(db_exec(db, &stmts[0], DB_ARGS(DB_TEXT(counter)), NULL, &e), &e);
+    check(db_exec(db, &stmts[1], DB_ARGS(DB_TEXT(counter), DB_TEXT(id)), NULL, &e), &e);
+    check(db_exec(db, &stmts[2], DB_ARGS(DB_TEXT(id)), NULL, &e), &e);
+    check(db_commit(&tx, &e), &e);
+}
+
+static void run_batch(struct db *db, const struct job *jobs, size_t count)
+{
+    AUTO_VALUE(buf_release) struct buf ids;
+    AUTO_VALUE(buf_release) struct buf counters;
+
+    buf_init(&ids, BATCH_MAX * sizeof jobs->id);
+    buf_init(&counters, BATCH_MAX * sizeof jobs->counter);
+    for (size_t i = 0; i < count; i++) {
+        db_array_add(&ids, jobs[i].id.text);
+        db_array_add(&counters, jobs[i].counter);
+    }
+    db_array_end(&ids);
+    db_array_end(&counters);
+    run(db, many, counters.data, ids.data);
+}
+
+static void *work(void *context)
+{
+    const struct share *share = context;
+    AUTO(db_close) struct db *db = db_open(share->url, "bench");
+
+    for (size_t at = 0; at < share->count; at += share->batch) {
+        size_t left = share->count - at;
+
+        if (share->batch == 1)
+            run(db, one, share->jobs[at].counter, share->jobs[at].id.text);
+        else
+            run_batch(db, share->jobs + at, left < share->batch ? left : share->batch);
+    }
+    return NULL;
+}
+
+static struct job *fill(const char *url, size_t count, size_t counters)
+{
+    AUTO(db_close) struct db *db = db_open(url, "bench");
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct job *jobs = mem_array(count, sizeof *jobs);
+    struct err e = {0};
+
+    db_set_deadline(db, 600);
+    check(db_run_script(db, "SET statement_timeout = 0", &e), &e);
+    check(db_exec(db, &EMPTY, DB_NO_ARGS, NULL, &e), &e);
+    check(db_exec(db, &FILL, DB_ARGS(DB_INT(counters), DB_INT(count)), NULL, &e), &e);
+    check(db_run_script(db, "VACUUM ANALYZE jobs", &e), &e);
+    check(db_run_script(db, "VACUUM ANALYZE trial_counters", &e), &e);
+    check(db_query(db, &LIST, DB_NO_ARGS, &rows, &e), &e);
+    for (size_t i = 0; i < count; i++) {
+        (void)snprintf(jobs[i].id.text, sizeof jobs[i].id.text, "%s", db_text(rows, (int)i, 0));
+        (void)snprintf(jobs[i].counter, sizeof jobs[i].counter, "%s", db_text(rows, (int)i, 1));
+    }
+    return jobs;
 }
 
 int main(int argc, char **argv)
@@ -198,11 +164,11 @@ int main(int argc, char **argv)
     size_t count;
     int64_t begin;
 
-    if (argc != 5 || !url)
+    if (argc != 5 || !url || sodium_init() < 0)
         return 2;
     total = number(argv[1], 10000000);
     count = number(argv[2], CONNECTIONS_MAX);
-    jobs = make_jobs(url, argv[1], argv[4], total);
+    jobs = fill(url, total, number(argv[4], 10000000));
     begin = clock_mono_us();
     for (size_t i = 0; i < count; i++) {
         size_t from = total * i / count;
@@ -216,6 +182,6 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < count; i++)
         (void)pthread_join(threads[i], NULL);
     (void)printf("{\"drain\": %.0f}\n", (double)total * 1e6 / (double)(clock_mono_us() - begin));
-    free(jobs);
+    mem_free(jobs);
     return 0;
 }

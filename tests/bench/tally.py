@@ -26,7 +26,7 @@ def prepare(bench):
 def fill(bench, task, jobs):
     """Rows that wait, and their entries."""
     bench.redis.flushall()
-    bench.query("TRUNCATE jobs, job_errors, trial_entries")
+    bench.query("TRUNCATE jobs, trial_entries CASCADE")
     bench.query(
         "INSERT INTO jobs (task, args, enqueued_at)"
         f" SELECT '{task}', jsonb_build_array(n % {COUNTERS}), now() FROM generate_series(1, {jobs}) AS n"

@@ -84,12 +84,20 @@ Test(job, release_forgets_all)
 static const int64_t BASE = 2 * US_PER_S;
 static const int64_t MAX = 3600 * US_PER_S;
 
+/* The default: exponential, the upper half random. */
+static int64_t backoff_us(int attempt, int64_t base, int64_t max, uint64_t random)
+{
+    const struct backoff backoff = {.base_us = base, .max_us = max};
+
+    return job_backoff_us(&backoff, attempt, random);
+}
+
 static int64_t longest(int attempt, int64_t base, int64_t max)
 {
     int64_t most = 0;
 
     for (uint32_t i = 0; i < 64; i++) {
-        int64_t wait = job_backoff_us(attempt, base, max, i * 0x9e3779b9u);
+        int64_t wait = backoff_us(attempt, base, max, i * UINT64_C(0x9e3779b97f4a7c15));
 
         if (wait > most)
             most = wait;
@@ -103,7 +111,7 @@ Test(job_backoff, lies_in_the_upper_half_of_the_step)
 
     for (int attempt = 1; attempt <= 20; attempt++) {
         for (uint32_t i = 0; i < 1000; i++) {
-            int64_t wait = job_backoff_us(attempt, BASE, MAX, i * 0x9e3779b9u);
+            int64_t wait = backoff_us(attempt, BASE, MAX, i * UINT64_C(0x9e3779b97f4a7c15));
 
             cr_assert_geq(wait, step / 2, "attempt %d: %lld", attempt, (long long)wait);
             cr_assert_leq(wait, step, "attempt %d: %lld", attempt, (long long)wait);
@@ -118,7 +126,7 @@ Test(job_backoff, its_bound_never_falls)
 
     for (int attempt = 1; attempt <= 1000; attempt++) {
         /* The same random number in the same range: the step alone decides. */
-        int64_t wait = job_backoff_us(attempt, BASE, MAX, 0);
+        int64_t wait = backoff_us(attempt, BASE, MAX, 0);
 
         cr_assert_geq(wait, before);
         before = wait;
@@ -141,7 +149,7 @@ Test(job_backoff, no_overflow_with_the_largest_maximum)
     static const int attempts[] = {1, 42, 43, 44, 62, 63, 64, 1000};
 
     for (size_t i = 0; i < COUNT_OF(attempts); i++)
-        cr_expect_geq(job_backoff_us(attempts[i], BASE, INT64_MAX, UINT32_MAX), BASE / 2);
+        cr_expect_geq(backoff_us(attempts[i], BASE, INT64_MAX, UINT32_MAX), BASE / 2);
 }
 
 Test(job_backoff, a_base_above_the_maximum_is_the_maximum)
@@ -153,7 +161,7 @@ Test(job_backoff, odd_attempts_count_as_the_first)
 {
     cr_assert_leq(longest(0, BASE, MAX), BASE);
     cr_assert_leq(longest(-5, BASE, MAX), BASE);
-    cr_assert_geq(job_backoff_us(0, BASE, MAX, 0), BASE / 2);
+    cr_assert_geq(backoff_us(0, BASE, MAX, 0), BASE / 2);
 }
 
 Test(job_backoff, jobs_that_failed_together_spread)
@@ -162,10 +170,93 @@ Test(job_backoff, jobs_that_failed_together_spread)
     int64_t most = 0;
 
     for (uint32_t i = 0; i < 1000; i++) {
-        int64_t wait = job_backoff_us(3, BASE, MAX, i * 0x9e3779b9u);
+        int64_t wait = backoff_us(3, BASE, MAX, i * UINT64_C(0x9e3779b97f4a7c15));
 
         least = wait < least ? wait : least;
         most = wait > most ? wait : most;
     }
     cr_assert_gt(most - least, 4 * BASE / 2 * 9 / 10, "nine tenths of the half step");
+}
+
+/* The wait after each of the first failures, in seconds. */
+static void expect_waits(const struct backoff *backoff, const int *seconds, int count)
+{
+    for (int i = 0; i < count; i++)
+        cr_expect_eq(job_backoff_us(backoff, i + 1, 12345), seconds[i] * US_PER_S,
+                     "failure %d: %lld us", i + 1,
+                     (long long)job_backoff_us(backoff, i + 1, 12345));
+}
+
+Test(job_backoff, exponential_by_a_factor_of_its_own)
+{
+    const struct backoff backoff = {.jitter = BACKOFF_JITTER_NONE,
+                                    .factor_percent = 300,
+                                    .base_us = 2 * US_PER_S,
+                                    .max_us = 100 * US_PER_S};
+
+    expect_waits(&backoff, (const int[]){2, 6, 18, 54, 100, 100}, 6);
+    cr_expect_eq(job_backoff_us(&backoff, INT_MAX, 0), backoff.max_us);
+}
+
+Test(job_backoff, linear_grows_by_its_base_or_a_part_of_it)
+{
+    struct backoff backoff = {.curve = BACKOFF_LINEAR,
+                              .jitter = BACKOFF_JITTER_NONE,
+                              .base_us = 10 * US_PER_S,
+                              .max_us = 35 * US_PER_S};
+
+    expect_waits(&backoff, (const int[]){10, 20, 30, 35, 35}, 5);
+    backoff.factor_percent = 50;
+    expect_waits(&backoff, (const int[]){10, 15, 20, 25, 30, 35, 35}, 7);
+    cr_expect_eq(job_backoff_us(&backoff, INT_MAX, 0), backoff.max_us);
+}
+
+Test(job_backoff, constant_stays)
+{
+    const struct backoff backoff = {.curve = BACKOFF_CONSTANT,
+                                    .jitter = BACKOFF_JITTER_NONE,
+                                    .base_us = 7 * US_PER_S,
+                                    .max_us = 60 * US_PER_S};
+
+    expect_waits(&backoff, (const int[]){7, 7, 7, 7}, 4);
+    cr_expect_eq(job_backoff_us(&backoff, INT_MAX, 0), backoff.base_us);
+}
+
+Test(job_backoff, a_base_beyond_the_maximum_is_the_maximum)
+{
+    struct backoff backoff = {
+        .jitter = BACKOFF_JITTER_NONE, .base_us = 7 * US_PER_S, .max_us = 5 * US_PER_S};
+
+    for (int curve = BACKOFF_EXPONENTIAL; curve <= BACKOFF_CONSTANT; curve++) {
+        backoff.curve = (enum backoff_curve)curve;
+        expect_waits(&backoff, (const int[]){5, 5, 5}, 3);
+    }
+}
+
+Test(job_backoff, a_factor_that_does_not_grow_ends)
+{
+    const struct backoff backoff = {.jitter = BACKOFF_JITTER_NONE,
+                                    .factor_percent = 101,
+                                    .base_us = 1, /* 1 % of it is nothing */
+                                    .max_us = MAX};
+
+    cr_expect_eq(job_backoff_us(&backoff, INT_MAX, 0), 1);
+}
+
+Test(job_backoff, full_jitter_reaches_from_nothing_to_all)
+{
+    const struct backoff backoff = {.jitter = BACKOFF_JITTER_FULL, .base_us = MAX, .max_us = MAX};
+    int64_t least = MAX;
+    int64_t most = 0;
+
+    for (uint64_t i = 0; i < 10000; i++) {
+        int64_t wait = job_backoff_us(&backoff, 1, i * UINT64_C(0x9e3779b97f4a7c15));
+
+        least = wait < least ? wait : least;
+        most = wait > most ? wait : most;
+    }
+    cr_expect_geq(least, 0);
+    cr_expect_leq(most, MAX);
+    cr_expect_lt(least, MAX / 100);
+    cr_expect_gt(most, MAX - MAX / 100, "a wait of an hour is more than 32 bits of microseconds");
 }

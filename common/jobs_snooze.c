@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Putting jobs off; see jobs_snooze.h.
+ */
+#include "common/jobs_snooze.h"
+
+#include "common/statements.h"
+
+enum { SNOOZE, SNOOZE_FAST };
+
+static const struct db_stmt statements[] = {
+    [SNOOZE] = {"jobs_snooze",
+                "UPDATE jobs SET state = 'PENDING', enqueued_at = NULL,"
+                " scheduled_at = now() + $3::bigint * interval '1 microsecond',"
+                " max_attempts = max_attempts + 1, snoozes = coalesce(snoozes, 0) + 1"
+                " WHERE id = $1 AND attempt = $2 AND state = 'STARTED'",
+                3},
+    [SNOOZE_FAST] = {"jobs_snooze_fast",
+                     "INSERT INTO jobs (id, task, queue, priority, attempt, max_attempts, snoozes,"
+                     " args, kwargs, scheduled_at, started_at, worker, delivery, headers,"
+                     " traceparent, expires_at)"
+                     " VALUES ($1, $2, $3, $4, 1, $5::int + 1, 1,"
+                     " coalesce($6::jsonb, '[]'), coalesce($7::jsonb, '{}'),"
+                     " now() + $8::bigint * interval '1 microsecond', now(), $9, $10, $11::jsonb,"
+                     " $12, to_timestamp(nullif($13::bigint, 0) / 1000000.0))"
+                     " ON CONFLICT (id) DO NOTHING",
+                     13},
+};
+
+DB_STATEMENTS(jobs_snooze, statements);
+
+enum err_code jobs_snooze(struct db *db, const struct attempt *attempt, int64_t delay_us,
+                          struct err *e)
+{
+    int64_t touched = 0;
+    enum err_code rc = db_exec(
+        db, &statements[SNOOZE],
+        DB_ARGS(DB_TEXT(attempt->id.text), DB_INT(attempt->number), DB_INT(delay_us)), &touched, e);
+
+    if (!rc && touched == 0)
+        rc = err_set(e, ERR_CONFLICT, "attempt %d of job %s was taken over or cancelled",
+                     attempt->number, attempt->id.text);
+    return rc;
+}
+
+enum err_code jobs_snooze_fast(struct db *db, const struct queue_delivery *delivery,
+                               const struct queue_stream *stream, const char *worker,
+                               int max_attempts, int64_t delay_us, struct err *e)
+{
+    return db_exec(db, &statements[SNOOZE_FAST],
+                   DB_ARGS(DB_TEXT(delivery->id.text), DB_TEXT(delivery->task),
+                           DB_TEXT(stream->queue), DB_INT(stream->priority), DB_INT(max_attempts),
+                           DB_TEXT(delivery->args), DB_TEXT(delivery->kwargs), DB_INT(delay_us),
+                           DB_TEXT(worker), DB_TEXT(delivery->entry), DB_TEXT(delivery->headers),
+                           DB_TEXT(delivery->traceparent), DB_INT(delivery->expires_us)),
+                   NULL, e);
+}
