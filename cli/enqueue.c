@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * till enqueue: puts durable jobs into the table, some thousand in a statement, and their ids into
- * the stream. The lines of --batch are all accepted, or none; --count commits each statement.
+ * the stream; or, with --fast, fast jobs into the stream alone. The lines of --batch are all
+ * accepted, or none; --count commits each statement.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include "common/jobs.h"
 #include "common/mem.h"
 #include "common/queue.h"
+#include "common/queue_fast.h"
 #include "common/text.h"
 
 enum {
@@ -30,6 +32,7 @@ struct order_of_jobs {
     size_t count;
     const char *batch;  /* file of args, one job a line, or NULL */
     struct lines lines; /* owned */
+    bool fast;          /* stream entries alone */
     bool wait;
     int64_t timeout_s; /* 0: none */
 };
@@ -78,8 +81,9 @@ static int read_wait(struct cli *cli, struct order_of_jobs *order)
         return cli_usage("--timeout belongs to --wait");
     if (timeout && !text_to_int(timeout, 1, INT64_C(366) * 86400, &order->timeout_s))
         return cli_usage("--timeout is a number of seconds, at least 1");
-    if (order->wait && (order->count > 1 || order->batch))
-        return cli_usage("--wait is for a single job");
+    order->fast = cli_flag(cli, "fast");
+    if (order->wait && (order->count > 1 || order->batch || order->fast))
+        return cli_usage("--wait is for a single job that is not --fast");
     return EXIT_DONE;
 }
 
@@ -279,6 +283,29 @@ static enum err_code enqueue(struct cli *cli, const struct order_of_jobs *order,
     return rc;
 }
 
+/* Entries of a stream, without a row: only for a task that is declared fast. */
+static enum err_code enqueue_fast(struct cli *cli, const struct order_of_jobs *order,
+                                  struct added *added, struct err *e)
+{
+    AUTO(mem_free) struct job_new *jobs = mem_array(STATEMENT_JOBS, sizeof *jobs);
+    char queue[JOB_NAME_MAX + 1] = "";
+    enum err_code rc = jobs_find_fast_task(cli_db(cli), order->job.task, queue, e);
+    struct queue_stream stream =
+        queue_stream_of(order->job.queue ? order->job.queue : queue, order->job.priority);
+
+    for (size_t from = 0; from < order->count && !rc; from += added->count) {
+        size_t left = order->count - from;
+
+        added->count = left < STATEMENT_JOBS ? left : STATEMENT_JOBS;
+        for (size_t i = 0; i < added->count; i++)
+            jobs[i] = job_at(order, from + i);
+        rc = queue_push_fast(cli_redis(cli), &stream, jobs, added->count, added->ids, e);
+        for (size_t i = 0; i < added->count && !rc; i++)
+            print_added(cli, order, added, i);
+    }
+    return rc;
+}
+
 static int run_enqueue(struct cli *cli)
 {
     AUTO_VALUE(order_release) struct order_of_jobs order = {0};
@@ -292,7 +319,7 @@ static int run_enqueue(struct cli *cli)
     if (read_batch(&order, &e))
         return cli_fail(&e);
     added_init(&added, order.count);
-    if (enqueue(cli, &order, &added, &e))
+    if (order.fast ? enqueue_fast(cli, &order, &added, &e) : enqueue(cli, &order, &added, &e))
         return cli_fail(&e);
     first = added.ids[0];
     return order.wait ? wait_for_job(cli, &first, order.timeout_s) : EXIT_DONE;
@@ -301,9 +328,11 @@ static int run_enqueue(struct cli *cli)
 const struct command command_enqueue = {
     "enqueue",
     "TASK [ARGS] [--kwargs JSON] [--queue Q] [--priority high|normal|low] [--eta T | --countdown S]"
-    " [--count N | --batch FILE] [--max-attempts N] [--id UUID]" OPTIONS_USAGE
+    " [--count N | --batch FILE] [--max-attempts N] [--id UUID] [--fast]" OPTIONS_USAGE
     " [--wait [--timeout S]]",
     "adds durable jobs and prints their ids; ARGS is a JSON array. --batch takes one such array a"
     " line ('-': standard input), all or none. --unique prints the id of the job that holds the key"
-    " when there is one. --wait waits for the end and prints state and result",
+    " when there is one. --wait waits for the end and prints state and result. --fast, for a task "
+    "that"
+    " is declared so, adds entries to the stream and no rows",
     run_enqueue};

@@ -18,7 +18,7 @@
 #include "common/text.h"
 #include "common/trace.h"
 
-enum { INSERT, INSERT_MANY, INSERT_UNIQUE, RESOLVE, REPLACE, DECLARE };
+enum { INSERT, INSERT_MANY, INSERT_UNIQUE, RESOLVE, REPLACE, FIND_TASK, DECLARE };
 
 #define COLUMNS                                                                                    \
     "id, task, queue, priority, args, kwargs, max_attempts, scheduled_at, enqueued_at,"            \
@@ -87,6 +87,7 @@ static const struct db_stmt statements[] = {
                  " LEFT JOIN tasks t ON t.name = n.task WHERE j.id = n.id"
                  " RETURNING j.id, j.queue",
                  14},
+    [FIND_TASK] = {"jobs_find_task", "SELECT queue, fast FROM tasks WHERE name = $1", 1},
     [DECLARE] = {"jobs_declare_task",
                  "INSERT INTO tasks (name, queue, max_attempts, fast, retention_s)"
                  " VALUES ($1, $2, $3, $4, nullif($5::int, 0))"
@@ -536,6 +537,23 @@ enum err_code jobs_insert_many(struct db *db, const struct job_new *jobs, size_t
         return ERR_OK;
     return unique ? insert_unique(db, jobs, count, ret_ready, e)
                   : insert_plain_many(db, jobs, count, ret_ready, e);
+}
+
+enum err_code jobs_find_fast_task(struct db *db, const char *task, char *ret_queue, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[FIND_TASK], DB_ARGS(DB_TEXT(task)), &rows, e);
+
+    if (rc)
+        return rc;
+    if (db_rows(rows) == 0)
+        return err_set(e, ERR_INVALID,
+                       "no worker has told yet that \"%.100s\" is a fast task; start one", task);
+    if (!db_bool(rows, 0, 1))
+        return err_set(e, ERR_INVALID, "\"%.100s\" is not declared fast: its jobs need a row",
+                       task);
+    (void)snprintf(ret_queue, JOB_NAME_MAX + 1, "%s", db_text(rows, 0, 0));
+    return ERR_OK;
 }
 
 enum err_code jobs_declare_task(struct db *db, const char *name, const char *queue,

@@ -71,6 +71,11 @@ enum err_code jobs_check(const struct job_new *new_job, struct err *e) MUST_CHEC
 enum err_code jobs_insert_many(struct db *db, const struct job_new *jobs, size_t count,
                                struct job_ready *ret_ready, struct err *e) MUST_CHECK;
 
+/* The queue of a task that is declared fast, JOB_NAME_MAX + 1 bytes. ERR_INVALID when it is not, or
+ * when no worker has told of it yet. */
+enum err_code jobs_find_fast_task(struct db *db, const char *task, char *ret_queue,
+                                  struct err *e) MUST_CHECK;
+
 /* Declares what the workers can run (upsert into `tasks`). `retention_s` 0: as the settings say. */
 enum err_code jobs_declare_task(struct db *db, const char *name, const char *queue,
                                 int max_attempts, bool fast, int64_t retention_s,

@@ -73,6 +73,9 @@ struct queue_deliveries {
     size_t count;
 };
 
+/* The id of a fast job that was given none: the same for whoever looks at the entry. */
+struct uuid queue_fast_id(const struct queue_stream *stream, const char *entry);
+
 void queue_delivery_release(struct queue_delivery *delivery);
 void queue_deliveries_release(struct queue_deliveries *deliveries);
 

@@ -76,18 +76,31 @@ static void keep_payload(const redisReply *fields, struct queue_delivery *delive
     delivery->payload = buf_take(&payload);
 }
 
+/* The same entry, met again, gets the same id: its row is written once. */
+static struct uuid id_of_entry(const char *key, const char *entry)
+{
+    char origin[sizeof((struct queue_stream *)0)->key + QUEUE_ENTRY_SIZE + 1];
+    size_t key_len = strlen(key);
+    size_t entry_len = strlen(entry);
+
+    memcpy(origin, key, key_len);
+    origin[key_len] = ' ';
+    memcpy(origin + key_len + 1, entry, entry_len);
+    return uuid_from_bytes(queue_entry_time_us(entry) / US_PER_MS, origin, key_len + 1 + entry_len);
+}
+
+struct uuid queue_fast_id(const struct queue_stream *stream, const char *entry)
+{
+    return id_of_entry(stream->key, entry);
+}
+
 static void mark_undecodable(const redisReply *fields, const char *key, const char *reason,
                              struct queue_delivery *delivery)
 {
-    char origin[sizeof((struct queue_stream *)0)->key + QUEUE_ENTRY_SIZE + 1];
-
     delivery->kind = DELIVERY_UNDECODABLE;
     delivery->reason = mem_dup(reason);
     keep_payload(fields, delivery);
-    /* The same entry, met again, gets the same id: its row is written once. */
-    (void)snprintf(origin, sizeof origin, "%s %s", key, delivery->entry);
-    delivery->id =
-        uuid_from_bytes(queue_entry_time_us(delivery->entry) / US_PER_MS, origin, strlen(origin));
+    delivery->id = id_of_entry(key, delivery->entry);
 }
 
 /* What PostgreSQL takes as jsonb, since a fast job that fails becomes a row. */
@@ -142,7 +155,6 @@ static void decode_fast(const redisReply *fields, const char *key, struct queue_
 {
     const char *problem;
     const redisReply *id = find_field(fields, "id");
-    char origin[sizeof((struct queue_stream *)0)->key + QUEUE_ENTRY_SIZE + 1];
 
     delivery->kind = DELIVERY_FAST;
     delivery->task = field_text(fields, "task", JOB_NAME_MAX);
@@ -154,11 +166,8 @@ static void decode_fast(const redisReply *fields, const char *key, struct queue_
         mark_undecodable(fields, key, "the entry's \"id\" is no UUID", delivery);
     else if ((problem = decode_options(fields, delivery)) != NULL)
         mark_undecodable(fields, key, problem, delivery);
-    else if (!id) {
-        (void)snprintf(origin, sizeof origin, "%s %s", key, delivery->entry);
-        delivery->id = uuid_from_bytes(queue_entry_time_us(delivery->entry) / US_PER_MS, origin,
-                                       strlen(origin));
-    }
+    else if (!id)
+        delivery->id = id_of_entry(key, delivery->entry);
 }
 
 /* [id, [field, value, ...]]; the fields of an entry that was deleted meanwhile are nil. */

@@ -22,6 +22,53 @@ def states(one):
     return [(row["state"], row["attempt"], row["count"]) for row in rows]
 
 
+# ---- fast ----
+
+
+def test_fast_jobs_in_bulk_are_entries_alone_and_their_ids_are_told(stack):
+    one = stack()
+    one.query(
+        "INSERT INTO tasks (name, queue, max_attempts, fast)"
+        " VALUES ('a.fast', 'default', 3, true), ('a.durable', 'default', 3, false)"
+    )
+
+    done = one.till("enqueue", "a.fast", "--fast", "--count", "2500", "--header", "a=b")
+    assert done.returncode == 0, done.stderr
+    ids = done.stdout.split()
+    entries = one.redis.xrange(STREAM)
+    assert len(entries) == len(set(ids)) == 2500
+    assert one.value("SELECT count(*) FROM jobs") == 0
+    assert entries[0][1] == {"task": "a.fast", "headers": '{"a":"b"}'}
+
+    one.redis.delete(STREAM)
+    [last] = one.till("enqueue", "a.fast", "--fast").stdout.split()
+    one.start_worker()  # it does not know the task, so the job becomes a row, by the id that was told
+    assert one.wait_job(last, "RETRY", "PENDING", "STARTED", "FAILURE")["task"] == "a.fast"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["a.durable"], "not declared fast"),
+        (["nobody.told"], "no worker has told yet"),
+        (["a.fast", "--countdown", "5"], "no row that could hold a time"),
+        (["a.fast", "--unique", "k"], "no row that could hold a unique key"),
+        (["a.fast", "--max-attempts", "5"], "no row that could hold a number of attempts"),
+    ],
+)
+def test_what_cannot_be_fast_is_refused(stack, arguments, message):
+    one = stack()
+    one.query(
+        "INSERT INTO tasks (name, queue, max_attempts, fast)"
+        " VALUES ('a.fast', 'default', 3, true), ('a.durable', 'default', 3, false)"
+    )
+
+    done = one.till("enqueue", *arguments, "--fast")
+
+    assert done.returncode == 2 and message in done.stderr
+    assert one.redis.exists(STREAM) == 0
+
+
 # ---- in bulk ----
 
 
