@@ -26,6 +26,8 @@
     X(queue_purge)                                                                                 \
     X(cron_next)                                                                                   \
     X(worker_list)                                                                                 \
+    X(dashboard_user)                                                                              \
+    X(dashboard_token)                                                                             \
     X(settings)
 
 #define X(name) extern const struct command command_##name;

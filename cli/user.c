@@ -3,67 +3,14 @@
  * till user create: a user of the shop, the first member of staff above all. The password comes
  * from a file or from standard input, never from the command line, where everybody could read it.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <termios.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/secret.h"
 #include "common/password.h"
-#include "common/text.h"
 #include "common/users.h"
-
-enum { PASSWORD_BYTES = 1024 };
-
-/* The first line, without its end. */
-static bool read_line(FILE *in, char out[PASSWORD_BYTES])
-{
-    if (!fgets(out, PASSWORD_BYTES, in))
-        return false;
-    out[strcspn(out, "\r\n")] = '\0';
-    return *out && text_is_utf8(out, strlen(out));
-}
-
-static bool ask(char out[PASSWORD_BYTES])
-{
-    struct termios shown;
-    struct termios hidden;
-    bool is_terminal = tcgetattr(STDIN_FILENO, &shown) == 0;
-    bool read;
-
-    if (is_terminal) {
-        hidden = shown;
-        hidden.c_lflag &= ~(tcflag_t)ECHO;
-        (void)fprintf(stderr, "Password: ");
-        (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
-    }
-    read = read_line(stdin, out);
-    if (is_terminal) {
-        (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
-        (void)fprintf(stderr, "\n");
-    }
-    return read;
-}
-
-static int read_password(const char *path, char out[PASSWORD_BYTES])
-{
-    FILE *in;
-    bool read;
-
-    if (!path) {
-        if (ask(out))
-            return EXIT_DONE;
-        return cli_usage("no password on standard input");
-    }
-    in = fopen(path, "re");
-    if (!in)
-        return cli_usage("cannot read \"%s\": %s", path, strerrordesc_np(errno));
-    read = read_line(in, out);
-    (void)fclose(in);
-    return read ? EXIT_DONE : cli_usage("\"%s\" holds no password", path);
-}
 
 static int check_password(const char *password, const struct user_new *user)
 {
@@ -105,14 +52,14 @@ static int run_user_create(struct cli *cli)
                             .last_name = cli_option(cli, "last-name"),
                             .is_staff = cli_flag(cli, "staff")};
     const char *path = cli_option(cli, "password-file");
-    char password[PASSWORD_BYTES];
+    char password[CLI_PASSWORD_SIZE];
     int code;
 
     if (!cli_is_done(cli))
         return EXIT_USAGE;
     if (!user.username || !user.email || !strchr(user.email, '@'))
         return cli_usage("user create needs --username and --email");
-    code = read_password(path, password);
+    code = cli_read_password(path, password);
     if (code == EXIT_DONE)
         code = check_password(password, &user);
     if (code == EXIT_DONE)
