@@ -14,7 +14,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include <arpa/inet.h>
 #include <sodium.h>
 
 #include "common/buf.h"
@@ -30,7 +29,7 @@ enum {
     LINE_MAX_BYTES = 512,
     MEMO_COUNT = 64,
     MEMO_S = 60,
-    TRIES_COUNT = 256,
+    TRIES_COUNT = 4096,
     TRIES_MAX = 10, /* wrong passwords of one name within TRIES_S */
     TRIES_S = 300,
 };
@@ -61,7 +60,8 @@ struct auth {
         unsigned char hash[HASH_SIZE];
         int64_t until_us;
     } memo[MEMO_COUNT];
-    struct {
+    struct tries {
+        unsigned char hash[HASH_SIZE]; /* of the name */
         int count;
         int64_t since_us;
     } tries[TRIES_COUNT];
@@ -85,44 +85,6 @@ bool role_parse(const char *text, enum role *ret_role)
 static void hash_of(const char *text, size_t len, unsigned char out[HASH_SIZE])
 {
     crypto_generichash(out, HASH_SIZE, (const unsigned char *)text, len, NULL, 0);
-}
-
-/* ---- addresses ---- */
-
-static bool is_loopback_address(const char *text, size_t len)
-{
-    char host[16];
-    struct in_addr address;
-
-    if (len == 0 || len >= sizeof host)
-        return false;
-    memcpy(host, text, len);
-    host[len] = '\0';
-    return inet_pton(AF_INET, host, &address) == 1 && ntohl(address.s_addr) >> 24 == 127;
-}
-
-bool auth_is_loopback(const char *listen)
-{
-    /* Several may stand there, separated by commas; a port alone is every address. */
-    for (const char *p = listen;; p++) {
-        size_t len = strcspn(p, ",");
-        const char *colon = memchr(p, ':', len);
-
-        if (!colon || !is_loopback_address(p, (size_t)(colon - p)))
-            return false;
-        p += len;
-        if (!*p)
-            return true;
-    }
-}
-
-bool auth_is_local_host(const char *host)
-{
-    size_t len = host ? strcspn(host, ":") : 0;
-
-    if (len == 9 && strncasecmp(host, "localhost", len) == 0)
-        return true;
-    return host && is_loopback_address(host, len);
 }
 
 /* ---- the file ---- */
@@ -314,37 +276,41 @@ static void remember(struct auth *auth, const unsigned char hash[HASH_SIZE])
     (void)pthread_mutex_unlock(&auth->memo_lock);
 }
 
-static size_t place_of(const struct auth *auth, const char *name)
+/* The count of a name; two names that share a place take it from each other. */
+static struct tries *tries_of(struct auth *auth, const char *name)
 {
     unsigned char hash[HASH_SIZE];
+    struct tries *tries;
 
     crypto_generichash(hash, sizeof hash, (const unsigned char *)name, strlen(name), auth->memo_key,
                        sizeof auth->memo_key);
-    return hash[0] % TRIES_COUNT;
+    tries = &auth->tries[(hash[0] * 256 + hash[1]) % TRIES_COUNT];
+    if (memcmp(tries->hash, hash, sizeof hash) != 0 ||
+        clock_mono_us() - tries->since_us > TRIES_S * US_PER_S) {
+        memcpy(tries->hash, hash, sizeof hash);
+        tries->count = 0;
+        tries->since_us = clock_mono_us();
+    }
+    return tries;
 }
 
 static bool is_tried_out(struct auth *auth, const char *name)
 {
-    size_t place = place_of(auth, name);
     bool out;
 
     (void)pthread_mutex_lock(&auth->memo_lock);
-    if (clock_mono_us() - auth->tries[place].since_us > TRIES_S * US_PER_S)
-        auth->tries[place].count = 0;
-    out = auth->tries[place].count >= TRIES_MAX;
+    out = tries_of(auth, name)->count >= TRIES_MAX;
     (void)pthread_mutex_unlock(&auth->memo_lock);
     return out;
 }
 
 static void count_try(struct auth *auth, const char *name, bool was_right)
 {
-    size_t place = place_of(auth, name);
+    struct tries *tries;
 
     (void)pthread_mutex_lock(&auth->memo_lock);
-    if (was_right)
-        auth->tries[place].count = 0;
-    else if (auth->tries[place].count++ == 0)
-        auth->tries[place].since_us = clock_mono_us();
+    tries = tries_of(auth, name);
+    tries->count = was_right ? 0 : tries->count + 1;
     (void)pthread_mutex_unlock(&auth->memo_lock);
 }
 

@@ -115,6 +115,26 @@ http_handler flower_cancel_consumer;
 /* metrics.c */
 http_handler metrics_show;
 
+/* task_actions.c */
+http_handler task_revoke;
+http_handler task_terminate;
+http_handler task_retry;
+http_handler task_delete;
+http_handler tasks_change;
+http_handler dead_show;
+http_handler dead_change;
+
+/* replay.c */
+http_handler task_replay;
+enum err_code replay_describe(struct db *db, const struct uuid *id, json_t *out,
+                              struct err *e) MUST_CHECK;
+
+/* queue_actions.c */
+http_handler queue_pause;
+http_handler queue_resume;
+http_handler queue_purge;
+http_handler worker_order_give;
+
 /* login.c */
 http_handler login;
 http_handler logout;

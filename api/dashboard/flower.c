@@ -13,6 +13,7 @@
 #include "common/job_json.h"
 #include "common/jobs_desk.h"
 #include "common/jobs_view.h"
+#include "common/json.h"
 #include "common/mem.h"
 #include "common/text.h"
 
@@ -55,7 +56,7 @@ json_t *flower_task_json(const struct job_view *job, const char *traceback)
     if (waits_for_time)
         clock_format(job->scheduled_us, eta);
     out = json_pack(
-        "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:n, s:i, s:s?,"
+        "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:i, s:s?,"
         " s:o, s:o, s:o, s:s}",
         "uuid", job->id.text, "name", job->task, "state", job_state_name(job->state), "args",
         value_text(job->args, job->args_bytes), "kwargs",
@@ -66,8 +67,9 @@ json_t *flower_task_json(const struct job_view *job, const char *traceback)
         epoch_if(job->state == JOB_RETRY, job->failed_us), "revoked",
         epoch_if(job->state == JOB_REVOKED, job->finished_us), "runtime",
         has_runtime ? json_real(runtime) : json_null(), "eta", waits_for_time ? eta : NULL,
-        "expires", "retries", job->attempt > 1 ? job->attempt - 1 : 0, "worker", job->worker,
-        "exception", job_text_json(job->error), "traceback", job_text_json(traceback), "timestamp",
+        "expires", job_time_json(job->expires_us), "retries",
+        job->attempt > 1 ? job->attempt - 1 : 0, "worker", job->worker, "exception",
+        job_text_json(job->error), "traceback", job_text_json(traceback), "timestamp",
         epoch(job->changed_us), "routing_key", job->queue);
 
     for (size_t i = 0; out && i < COUNT_OF(absent); i++)
@@ -208,8 +210,25 @@ enum err_code flower_tasks(struct request *req, struct reply *reply, struct err 
 
 /* ---- the others ---- */
 
+static enum err_code add_lineage(struct request *req, const struct uuid *id, json_t *value,
+                                 struct err *e)
+{
+    AUTO(json_decref) json_t *found = json_object();
+    enum err_code rc = replay_describe(thread_of(req)->db, id, found, e);
+
+    if (rc)
+        return rc;
+    (void)json_object_set(value, "parent_id", json_object_get(found, "parent_id"));
+    (void)json_object_set(value, "root_id", json_object_get(found, "root_id"));
+    (void)json_object_set(value, "parent", json_object_get(found, "parent_id"));
+    (void)json_object_set(value, "root", json_object_get(found, "root_id"));
+    (void)json_object_set(value, "children", json_object_get(found, "replays"));
+    return ERR_OK;
+}
+
 enum err_code flower_task_info(struct request *req, struct reply *reply, struct err *e)
 {
+    AUTO(json_decref) json_t *value = NULL;
     AUTO_VALUE(job_detail_release) struct job_detail detail = {0};
     const char *traceback = NULL;
     struct uuid id;
@@ -224,7 +243,11 @@ enum err_code flower_task_info(struct request *req, struct reply *reply, struct 
         return rc;
     if (detail.failure_count > 0 && detail.job.error)
         traceback = detail.failures[detail.failure_count - 1].detail;
-    return reply_json(reply, 200, flower_task_json(&detail.job, traceback), e);
+    value = flower_task_json(&detail.job, traceback);
+    if (!value)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    rc = add_lineage(req, &id, value, e);
+    return rc ? rc : reply_json(reply, 200, TAKE(value), e);
 }
 
 enum err_code flower_task_types(struct request *req, struct reply *reply, struct err *e)

@@ -14,6 +14,8 @@ const struct route dashboard_routes[] = {
     {"GET", "/workers", SCOPE_VIEWER, page_show},
     {"GET", "/worker/<name>", SCOPE_VIEWER, page_show},
     {"GET", "/queues", SCOPE_VIEWER, page_show},
+    {"GET", "/dead", SCOPE_VIEWER, page_show},
+    {"GET", "/audit", SCOPE_VIEWER, page_show},
     {"GET", "/static/<file>", SCOPE_PUBLIC, asset_show},
 
     /* What the pages read. */
@@ -24,7 +26,21 @@ const struct route dashboard_routes[] = {
     {"GET", "/api/v1/workers", SCOPE_VIEWER, workers_list},
     {"GET", "/api/v1/workers/<name>", SCOPE_VIEWER, worker_show},
     {"GET", "/api/v1/queues", SCOPE_VIEWER, queues_list},
+    {"GET", "/api/v1/dead", SCOPE_VIEWER, dead_show},
     {"GET", "/api/v1/audit", SCOPE_VIEWER, audit_show},
+
+    /* What the pages do. */
+    {"POST", "/api/v1/tasks", SCOPE_OPERATOR, tasks_change},
+    {"POST", "/api/v1/tasks/<uuid>/revoke", SCOPE_OPERATOR, task_revoke},
+    {"POST", "/api/v1/tasks/<uuid>/terminate", SCOPE_OPERATOR, task_terminate},
+    {"POST", "/api/v1/tasks/<uuid>/retry", SCOPE_OPERATOR, task_retry},
+    {"POST", "/api/v1/tasks/<uuid>/replay", SCOPE_OPERATOR, task_replay},
+    {"POST", "/api/v1/tasks/<uuid>/delete", SCOPE_ADMIN, task_delete},
+    {"POST", "/api/v1/dead", SCOPE_OPERATOR, dead_change},
+    {"POST", "/api/v1/queues/<name>/pause", SCOPE_OPERATOR, queue_pause},
+    {"POST", "/api/v1/queues/<name>/resume", SCOPE_OPERATOR, queue_resume},
+    {"POST", "/api/v1/queues/<name>/purge", SCOPE_ADMIN, queue_purge},
+    {"POST", "/api/v1/workers/<name>", SCOPE_ADMIN, worker_order_give},
 
     /* Who one is. */
     {"GET", "/login", SCOPE_PUBLIC, page_show},

@@ -15,6 +15,7 @@
 #include "api/dashboard/dashboard.h"
 #include "common/job_json.h"
 #include "common/jobs_view.h"
+#include "common/json.h"
 #include "common/mem.h"
 #include "common/text.h"
 
@@ -190,13 +191,20 @@ enum err_code tasks_list(struct request *req, struct reply *reply, struct err *e
 enum err_code task_show(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO_VALUE(job_detail_release) struct job_detail detail = {0};
+    AUTO(json_decref) json_t *value = NULL;
     struct uuid id;
     enum err_code rc;
 
     if (!uuid_parse(request_param(req, 0), &id))
         return err_set(e, ERR_NOT_FOUND, "there is no such task");
     rc = jobs_find(thread_of(req)->db, &id, &detail, e);
-    return rc ? rc : reply_json(reply, 200, job_detail_json(&detail), e);
+    if (rc)
+        return rc;
+    value = job_detail_json(&detail);
+    if (!value)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    rc = replay_describe(thread_of(req)->db, &id, value, e);
+    return rc ? rc : reply_json(reply, 200, TAKE(value), e);
 }
 
 enum err_code task_names_list(struct request *req, struct reply *reply, struct err *e)

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the pages do to tasks: revoke, terminate, retry, run again with other args; one, some, or
+ * all that match a filter, page by page. Retrying is not for a transaction (see jobs_requeue()), so
+ * its row in the audit log follows it.
+ */
+#include <string.h>
+
+#include "api/dashboard/act.h"
+#include "api/dashboard/actions.h"
+#include "api/dashboard/dashboard.h"
+#include "common/clock.h"
+#include "common/job_json.h"
+#include "common/job_list.h"
+#include "common/jobs_control.h"
+#include "common/jobs_desk.h"
+#include "common/jobs_heal.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/redact.h"
+
+enum {
+    BODY_MAX = 1024 * 1024,
+    IDS_MAX = 1000,   /* of one request */
+    BATCH = 500,      /* jobs in one statement */
+    BUDGET_MS = 4000, /* of one request for all that match; then it tells where to go on */
+};
+
+enum err_code read_body(const struct request *req, json_t **ret_body, struct err *e)
+{
+    json_t *body = NULL;
+    enum err_code rc;
+
+    if (req->body_len == 0) {
+        *ret_body = json_object();
+        return ERR_OK;
+    }
+    if (!request_has_type(req, "application/json"))
+        return err_set(e, ERR_INVALID, "the body is JSON: send Content-Type: application/json");
+    rc = json_read(req->body, req->body_len, BODY_MAX, &body, e);
+    if (rc)
+        return rc;
+    if (!json_is_object(body)) {
+        json_decref(body);
+        return err_set(e, ERR_INVALID, "the body is a JSON object");
+    }
+    *ret_body = body;
+    return ERR_OK;
+}
+
+/* ---- changing some ---- */
+
+enum change { CHANGE_REVOKE, CHANGE_TERMINATE, CHANGE_RETRY, CHANGE_DELETE };
+
+static const struct {
+    const char *name;
+    const char *action; /* in the audit log */
+    enum role role;
+} changes[] = {
+    [CHANGE_REVOKE] = {"revoke", "task.revoke", ROLE_OPERATOR},
+    [CHANGE_TERMINATE] = {"terminate", "task.terminate", ROLE_OPERATOR},
+    [CHANGE_RETRY] = {"retry", "task.retry", ROLE_OPERATOR},
+    [CHANGE_DELETE] = {"delete", "task.delete", ROLE_ADMIN},
+};
+
+static enum err_code read_change(const struct request *req, const json_t *body,
+                                 enum change *ret_change, struct err *e)
+{
+    const char *name = json_member_text(body, "action");
+
+    for (size_t i = 0; name && i < COUNT_OF(changes); i++) {
+        if (strcmp(name, changes[i].name) != 0)
+            continue;
+        if (req->user.role < (int)changes[i].role)
+            return err_set(e, ERR_DENIED, "this needs the role %s", role_name(changes[i].role));
+        *ret_change = (enum change)i;
+        return ERR_OK;
+    }
+    return err_set(e, ERR_INVALID, "action is revoke, terminate, retry or delete");
+}
+
+static enum err_code retry(struct request *req, const struct uuid *ids, size_t count,
+                           bool *ret_changed, struct err *e)
+{
+    AUTO_VALUE(job_list_release) struct job_list jobs = {0};
+    struct err problem = {0};
+    enum err_code rc = jobs_requeue(thread_of(req)->db, ids, count, false, &jobs, e);
+
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < jobs.count && !ret_changed[i]; j++)
+            ret_changed[i] = strcmp(ids[i].text, jobs.items[j].id.text) == 0;
+    /* Without Redis the scheduler delivers them. */
+    if (job_list_push(&jobs, thread_of(req)->redis, &problem))
+        log_warn("push_failed", L_ERR(&problem));
+    return ERR_OK;
+}
+
+static size_t count_true(const bool *flags, size_t count)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < count; i++)
+        n += flags[i];
+    return n;
+}
+
+/* Changes at most BATCH jobs and writes that down. `target` NULL: the first id stands for them. */
+static enum err_code change_some(struct request *req, enum change change, const char *target,
+                                 const struct uuid *ids, size_t count, size_t *ret_changed,
+                                 struct err *e)
+{
+    AUTO_VALUE(act_release) struct act act = {0};
+    AUTO(mem_free) bool *changed = mem_array(count + 1, sizeof changed[0]);
+    struct db *db = thread_of(req)->db;
+    json_t *detail;
+    enum err_code rc;
+
+    if (!target)
+        target = count ? ids[0].text : "";
+    if (change == CHANGE_RETRY) {
+        rc = retry(req, ids, count, changed, e);
+        *ret_changed = count_true(changed, count);
+        if (!rc)
+            act_note(req, changes[change].action, target, *ret_changed ? "done" : "nothing",
+                     json_pack("{s:I, s:I}", "asked", (json_int_t)count, "changed",
+                               (json_int_t)*ret_changed));
+        return rc;
+    }
+    rc = act_begin(&act, req, changes[change].action, target, e);
+    if (!rc && change == CHANGE_REVOKE)
+        rc = jobs_revoke_waiting(db, ids, count, changed, e);
+    else if (!rc && change == CHANGE_TERMINATE)
+        rc = jobs_revoke(db, ids, count, changed, e);
+    else if (!rc)
+        rc = jobs_delete_dead(db, ids, count, changed, e);
+    if (rc)
+        return rc;
+    *ret_changed = count_true(changed, count);
+    detail =
+        json_pack("{s:I, s:I}", "asked", (json_int_t)count, "changed", (json_int_t)*ret_changed);
+    return act_commit(&act, *ret_changed ? ACT_DONE : ACT_NOTHING, detail, e);
+}
+
+/* ---- one ---- */
+
+static enum err_code change_one(struct request *req, struct reply *reply, enum change change,
+                                struct err *e)
+{
+    struct uuid id;
+    enum job_state state;
+    size_t changed = 0;
+    enum err_code rc;
+
+    if (!uuid_parse(request_param(req, 0), &id))
+        return err_set(e, ERR_NOT_FOUND, "there is no such task");
+    rc = change_some(req, change, NULL, &id, 1, &changed, e);
+    if (!rc && !changed) {
+        rc = jobs_state_of(thread_of(req)->db, &id, &state, e);
+        if (rc)
+            return rc;
+        return err_set(e, ERR_CONFLICT, "a task in state %s cannot be %s%s", job_state_name(state),
+                       change == CHANGE_RETRY       ? "retried"
+                       : change == CHANGE_TERMINATE ? "terminated"
+                       : change == CHANGE_DELETE    ? "deleted"
+                                                    : "revoked",
+                       change == CHANGE_RETRY ? ", or another has its unique key" : "");
+    }
+    return rc ? rc : reply_json(reply, 200, json_pack("{s:i}", "changed", 1), e);
+}
+
+enum err_code task_revoke(struct request *req, struct reply *reply, struct err *e)
+{
+    return change_one(req, reply, CHANGE_REVOKE, e);
+}
+
+enum err_code task_terminate(struct request *req, struct reply *reply, struct err *e)
+{
+    return change_one(req, reply, CHANGE_TERMINATE, e);
+}
+
+enum err_code task_retry(struct request *req, struct reply *reply, struct err *e)
+{
+    return change_one(req, reply, CHANGE_RETRY, e);
+}
+
+enum err_code task_delete(struct request *req, struct reply *reply, struct err *e)
+{
+    return change_one(req, reply, CHANGE_DELETE, e);
+}
+
+/* ---- some, and all that match ---- */
+
+static enum err_code change_ids(struct request *req, enum change change, const json_t *given,
+                                size_t *ret_changed, struct err *e)
+{
+    size_t count = json_array_size(given);
+    AUTO(mem_free) struct uuid *ids = mem_array(count + 1, sizeof ids[0]);
+    enum err_code rc = ERR_OK;
+
+    if (count == 0 || count > IDS_MAX)
+        return err_set(e, ERR_INVALID, "ids are 1 to %d UUIDs", IDS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const char *text = json_string_value(json_array_get(given, i));
+
+        if (!text || !uuid_parse(text, &ids[i]))
+            return err_set(e, ERR_INVALID, "ids are UUIDs");
+    }
+    for (size_t at = 0; !rc && at < count; at += BATCH) {
+        size_t changed = 0;
+
+        rc = change_some(req, change, NULL, ids + at, count - at < BATCH ? count - at : BATCH,
+                         &changed, e);
+        *ret_changed += changed;
+    }
+    return rc;
+}
+
+static enum err_code read_filter(const json_t *given, const json_t *cursor,
+                                 struct job_search *search, struct jobs_filter *ret_filter,
+                                 struct err *e)
+{
+    const char *state = json_member_text(given, "state");
+    const char *words = json_member_text(given, "search");
+    struct jobs_filter filter = {.task = json_member_text(given, "task"),
+                                 .queue = json_member_text(given, "queue"),
+                                 .worker = json_member_text(given, "worker"),
+                                 .text = json_member_text(given, "text"),
+                                 .cursor = json_string_value(cursor),
+                                 .limit = BATCH};
+    enum job_state parsed;
+
+    if (!state || !job_state_parse(state, &parsed))
+        return err_set(e, ERR_INVALID, "a filter for an action has a state");
+    filter.state = (int)parsed;
+    *ret_filter = filter;
+    return words && *words ? job_search_take(words, search, ret_filter, e) : ERR_OK;
+}
+
+static void describe(const json_t *given, struct buf *out)
+{
+    AUTO(mem_free) char *text = json_write(given);
+
+    buf_addf(out, "all that match %s", text ? text : "");
+}
+
+/* Goes down the list for as long as there is time. */
+static enum err_code change_matching(struct request *req, enum change change, const json_t *given,
+                                     const json_t *cursor, size_t *ret_changed,
+                                     struct uuid *ret_next, struct err *e)
+{
+    AUTO_VALUE(job_search_release) struct job_search search = {0};
+    AUTO_VALUE(buf_release) struct buf target;
+    int64_t end_us = clock_mono_us() + BUDGET_MS * US_PER_MS;
+    struct jobs_filter filter = {0};
+    struct uuid next = {0};
+    enum err_code rc = read_filter(given, cursor, &search, &filter, e);
+
+    buf_init(&target, 2048);
+    describe(given, &target);
+    while (!rc) {
+        AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
+        AUTO(mem_free) struct uuid *ids = NULL;
+        size_t changed = 0;
+
+        rc = jobs_list(thread_of(req)->db, &filter, &page, e);
+        if (rc)
+            break;
+        ids = mem_array(page.count + 1, sizeof ids[0]);
+        for (size_t i = 0; i < page.count; i++)
+            ids[i] = page.items[i].id;
+        if (page.count > 0)
+            rc = change_some(req, change, target.data, ids, page.count, &changed, e);
+        *ret_changed += changed;
+        next = page.has_more ? page.next : (struct uuid){0};
+        filter.cursor = next.text;
+        if (!page.has_more || clock_mono_us() > end_us)
+            break;
+    }
+    *ret_next = next;
+    return rc;
+}
+
+enum err_code tasks_change(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO(json_decref) json_t *body = NULL;
+    enum change change = CHANGE_REVOKE;
+    struct uuid next = {0};
+    size_t changed = 0;
+    enum err_code rc = read_body(req, &body, e);
+
+    if (!rc)
+        rc = read_change(req, body, &change, e);
+    if (rc)
+        return rc;
+    if (json_is_array(json_object_get(body, "ids")))
+        rc = change_ids(req, change, json_object_get(body, "ids"), &changed, e);
+    else if (json_is_object(json_object_get(body, "filter")))
+        rc = change_matching(req, change, json_object_get(body, "filter"),
+                             json_object_get(body, "cursor"), &changed, &next, e);
+    else
+        rc = err_set(e, ERR_INVALID, "the body has ids or a filter");
+    return rc ? rc
+              : reply_json(reply, 200,
+                           json_pack("{s:I, s:s?}", "changed", (json_int_t)changed, "next",
+                                     *next.text ? next.text : NULL),
+                           e);
+}
+
+/* ---- dead ones of a kind ---- */
+
+static enum err_code dead_batch(struct request *req, enum change change, const char *task,
+                                const char *reason, int64_t until_us, size_t *ret_found,
+                                size_t *ret_changed, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO(mem_free) struct uuid *ids = NULL;
+    AUTO_VALUE(buf_release) struct buf target;
+    enum err_code rc = jobs_dead_of(thread_of(req)->db, task, reason, until_us, BATCH, &rows, e);
+
+    buf_init(&target, 2048);
+    *ret_found = *ret_changed = 0;
+    if (rc)
+        return rc;
+    *ret_found = (size_t)db_rows(rows);
+    if (*ret_found == 0)
+        return ERR_OK;
+    ids = mem_array(*ret_found, sizeof ids[0]);
+    for (size_t i = 0; i < *ret_found; i++)
+        (void)uuid_parse(db_text(rows, (int)i, 0), &ids[i]);
+    {
+        AUTO(mem_free) char *shown = redact_text(reason);
+
+        buf_addf(&target, "dead %s: %s", task, shown ? shown : "");
+    }
+    return change_some(req, change, target.data, ids, *ret_found, ret_changed, e);
+}
+
+enum err_code dead_change(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO(json_decref) json_t *body = NULL;
+    int64_t end_us = clock_mono_us() + BUDGET_MS * US_PER_MS;
+    const char *task;
+    const char *reason;
+    enum change change = CHANGE_RETRY;
+    int64_t until_us = 0;
+    size_t total = 0;
+    size_t found = BATCH;
+    size_t changed = 1;
+    enum err_code rc = read_body(req, &body, e);
+
+    if (!rc)
+        rc = read_change(req, body, &change, e);
+    if (rc)
+        return rc;
+    task = json_member_text(body, "task");
+    reason = json_member_text(body, "reason");
+    if (!task || !reason || (change != CHANGE_RETRY && change != CHANGE_DELETE))
+        return err_set(e, ERR_INVALID, "the body has action (retry, delete), task and reason");
+    rc = jobs_server_time(thread_of(req)->db, &until_us, e);
+    /* What cannot be changed stays where it is: a batch without a change is the end. */
+    while (!rc && found == BATCH && changed > 0 && clock_mono_us() < end_us) {
+        rc = dead_batch(req, change, task, reason, until_us, &found, &changed, e);
+        total += changed;
+    }
+    return rc ? rc
+              : reply_json(reply, 200,
+                           json_pack("{s:I, s:b}", "changed", (json_int_t)total, "more",
+                                     found == BATCH && changed > 0),
+                           e);
+}
+
+enum err_code dead_show(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO(mem_free) char *queue = request_query(req, "queue");
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    json_t *groups;
+    enum err_code rc = jobs_dead_groups(thread_of(req)->db, queue, &rows, e);
+
+    if (rc)
+        return rc;
+    groups = json_array();
+    for (int i = 0; i < db_rows(rows); i++)
+        (void)json_array_append_new(
+            groups,
+            json_pack("{s:s, s:s, s:o, s:I, s:s, s:s, s:s, s:s}", "task", db_text(rows, i, 0),
+                      "reason", db_text(rows, i, 1), "shown", job_text_json(db_text(rows, i, 1)),
+                      "count", (json_int_t)db_int(rows, i, 2), "first_at", db_text(rows, i, 3),
+                      "last_at", db_text(rows, i, 4), "last_id", db_text(rows, i, 5), "queue",
+                      db_text(rows, i, 6)));
+    return reply_json(reply, 200, json_pack("{s:o}", "groups", groups), e);
+}

@@ -1,0 +1,394 @@
+# SPDX-License-Identifier: MIT
+"""What people do at the dashboard: to tasks, queues and workers; who may, and what is written down."""
+
+import json
+import os
+import signal
+import subprocess
+import uuid
+
+import psycopg2
+import pytest
+import requests
+from browser import rows
+from harness import programs
+from harness.wait import wait_for
+
+
+@pytest.fixture
+def system(stack):
+    one = stack()
+    one.start_dashboard()
+    return one
+
+
+def post(system, path, expect=200, body=None, **options):
+    answer = requests.post(system.dashboard.url + path, json=body if body is not None else {}, timeout=30, **options)
+    assert answer.status_code == expect, f"{path}: {answer.status_code} {answer.text}"
+    return answer.json()
+
+
+def get(system, path, expect=200, **options):
+    answer = requests.get(system.dashboard.url + path, timeout=30, **options)
+    assert answer.status_code == expect, f"{path}: {answer.status_code} {answer.text}"
+    return answer.json()
+
+
+def audit(system):
+    return [(row["actor"], row["action"], row["target"], row["outcome"])
+            for row in system.query("SELECT * FROM audit ORDER BY id")]
+
+
+# ---- one task ----
+
+
+def test_revoke_retry_terminate_delete_one(system):
+    made = rows.insert_every_state(system)
+
+    def act(state, verb, expect=200):
+        return post(system, f"/api/v1/tasks/{made[state]}/{verb}", expect)
+
+    assert act("PENDING", "revoke") == {"changed": 1}
+    assert "STARTED" in act("STARTED", "revoke", 409)["detail"]
+    act("STARTED", "terminate")
+    act("FAILURE", "retry")
+    assert system.job(made["FAILURE"])["state"] == "PENDING"
+    act("SUCCESS", "retry", 409)
+    act("SUCCESS", "delete", 409)
+    act("REVOKED", "retry")
+    dead = rows.insert(system, "FAILURE")
+    post(system, f"/api/v1/tasks/{dead}/delete")
+    assert system.job(dead) is None
+    for verb in ("revoke", "terminate", "retry", "delete", "replay"):
+        post(system, f"/api/v1/tasks/{uuid.uuid4()}/{verb}", 404)
+        post(system, f"/api/v1/tasks/x/{verb}", 404)
+    assert ("local", "task.retry", made["FAILURE"], "done") in audit(system)
+    assert ("local", "task.revoke", made["STARTED"], "nothing") in audit(system)
+
+
+def test_replay_keeps_the_lineage(system):
+    first = rows.insert(system, "FAILURE", task="shop.mail", queue="mail", args=["a", 1], kwargs={"k": 1})
+    second = post(system, f"/api/v1/tasks/{first}/replay", 201, {"args": ["b"], "kwargs": {"k": 2}})["id"]
+    third = post(system, f"/api/v1/tasks/{second}/replay", 201)["id"]
+    job = system.job(second)
+    assert (job["task"], job["queue"], job["args"], job["kwargs"]) == ("shop.mail", "mail", ["b"], {"k": 2})
+    assert system.job(third)["args"] == ["b"] and system.job(first)["state"] == "FAILURE"
+    shown = get(system, f"/api/v1/tasks/{third}")
+    assert shown["parent_id"] == second and shown["root_id"] == first and shown["made_by"] == "local"
+    assert get(system, f"/api/v1/tasks/{first}")["replays"] == [second]
+    flower = get(system, f"/api/task/info/{second}")
+    assert flower["parent_id"] == first and flower["root_id"] == first and flower["children"] == [third]
+    assert flower["parent"] == first and flower["root"] == first
+
+
+def test_replay_puts_secrets_back_that_it_has_hidden(system):
+    job = rows.insert(system, "FAILURE", args=[{"password": "hunter2"}, "x"], kwargs={"api_key": "k-1", "n": 1})
+    shown = get(system, f"/api/v1/tasks/{job}")
+    assert "hunter2" not in json.dumps(shown)
+    made = post(system, f"/api/v1/tasks/{job}/replay", 201,
+                {"args": [shown["args"][0], "y"], "kwargs": {**shown["kwargs"], "n": 2}})["id"]
+    assert system.job(made)["args"] == [{"password": "hunter2"}, "y"]
+    assert system.job(made)["kwargs"] == {"api_key": "k-1", "n": 2}
+    moved = post(system, f"/api/v1/tasks/{job}/replay", 400, {"args": ["x", shown["args"][0]]})
+    assert "type the value" in moved["detail"]
+
+
+@pytest.mark.parametrize("body", [{"args": {}}, {"args": "x"}, {"kwargs": []}, {"queue": "a b"}, {"args": ["x" * 400_000]}])
+def test_replay_refuses_what_cannot_be_a_task(system, body):
+    job = rows.insert(system, "FAILURE")
+    assert post(system, f"/api/v1/tasks/{job}/replay", 400, body)["detail"]
+    assert system.query("SELECT count(*) AS n FROM jobs")[0]["n"] == 1
+
+
+# ---- some and all ----
+
+
+def test_a_selection(system):
+    dead = [rows.insert(system, "FAILURE") for _ in range(5)]
+    assert post(system, "/api/v1/tasks", body={"action": "retry", "ids": dead[:3]})["changed"] == 3
+    assert post(system, "/api/v1/tasks", body={"action": "delete", "ids": dead})["changed"] == 2
+    assert {job["state"] for job in system.query("SELECT state FROM jobs")} == {"PENDING"}
+    assert post(system, "/api/v1/tasks", body={"action": "revoke", "ids": dead[:3]})["changed"] == 3
+
+
+def test_all_that_match_a_filter_and_nothing_else(system):
+    system.query(
+        "INSERT INTO jobs (id, task, queue, state, attempt, finished_at, error) SELECT new_job_id(), 'shop.mail',"
+        " CASE WHEN n % 2 = 0 THEN 'mail' ELSE 'other' END, 'FAILURE', 1, now(), 'timed out' FROM generate_series(1, 2500) n"
+    )
+    other = rows.insert(system, "FAILURE", task="shop.pay", queue="mail")
+    changed, cursor = 0, None
+    for _ in range(20):
+        answer = post(system, "/api/v1/tasks", body={
+            "action": "retry", "cursor": cursor,
+            "filter": {"state": "FAILURE", "task": "shop.mail", "queue": "mail", "search": '"timed out"'}})
+        changed += answer["changed"]
+        cursor = answer["next"]
+        if not cursor:
+            break
+    assert changed == 1250 and system.job(other)["state"] == "FAILURE"
+    left = system.query("SELECT queue, count(*) AS n FROM jobs WHERE state = 'FAILURE' GROUP BY queue ORDER BY queue")
+    assert [dict(row) for row in left] == [{"queue": "mail", "n": 1}, {"queue": "other", "n": 1250}]
+
+
+@pytest.mark.parametrize("body", [
+    {}, {"action": "retry"}, {"action": "explode", "ids": [str(uuid.uuid4())]}, {"action": "retry", "ids": []},
+    {"action": "retry", "ids": ["x"]}, {"action": "retry", "ids": [7]}, {"action": "retry", "filter": {}},
+    {"action": "retry", "filter": {"state": "ALL"}}, {"action": "retry", "ids": [str(uuid.uuid4())] * 1001},
+    {"action": "retry", "filter": {"state": "FAILURE", "search": "("}},
+    {"action": "retry", "filter": {"state": "FAILURE"}, "cursor": "x"},
+])
+def test_nonsense_changes_nothing(system, body):
+    job = rows.insert(system, "FAILURE")
+    assert post(system, "/api/v1/tasks", 400, body)["detail"]
+    assert system.job(job)["state"] == "FAILURE"
+
+
+def test_only_json_is_read(system):
+    job = rows.insert(system, "FAILURE")
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        answer = requests.post(system.dashboard.url + "/api/v1/tasks", timeout=10, headers={"Content-Type": kind},
+                               data=json.dumps({"action": "retry", "ids": [job]}))
+        assert answer.status_code == 400
+    assert system.job(job)["state"] == "FAILURE"
+
+
+def test_dead_by_reason(system):
+    for number in range(4):
+        rows.insert(system, "FAILURE", task="shop.mail", age=9, error=f"no route to order {100000 + number}\nmore {number}")
+    rows.insert(system, "FAILURE", task="shop.mail", age=9, error="503 from the gateway")
+    rows.insert(system, "FAILURE", task="shop.pay", error="password=hunter2 refused")
+    groups = {(g["task"], g["shown"]): g["count"] for g in get(system, "/api/v1/dead")["groups"]}
+    assert groups[("shop.mail", "no route to order ")] == 4
+    assert groups[("shop.mail", "503 from the gateway")] == 1
+    assert not any("hunter2" in shown for _, shown in groups)
+    one = {"task": "shop.mail", "reason": "no route to order "}
+    assert post(system, "/api/v1/dead", body={"action": "retry", **one}) == {"changed": 4, "more": False}
+    assert post(system, "/api/v1/dead", body={"action": "delete", "task": "shop.mail",
+                                              "reason": "503 from the gateway"})["changed"] == 1
+    assert len(get(system, "/api/v1/dead")["groups"]) == 1
+    post(system, "/api/v1/dead", 400, {"action": "revoke", **one})
+
+
+# ---- queues and workers ----
+
+
+def test_pause_resume_purge(system):
+    jobs = [rows.insert(system, "PENDING", queue="mail", age=5) for _ in range(3)]
+    later = rows.insert(system, "PENDING", queue="mail", enqueued_at=None, scheduled_at="2126-01-01T00:00:00Z")
+    assert post(system, "/api/v1/queues/mail/pause") == {"paused": True, "changed": True}
+    assert post(system, "/api/v1/queues/mail/pause") == {"paused": True, "changed": False}
+    (mail,) = [queue for queue in get(system, "/api/v1/queues")["queues"] if queue["name"] == "mail"]
+    assert mail["paused_at"]
+    assert post(system, "/api/v1/queues/mail/resume")["changed"] is True
+    assert post(system, "/api/v1/queues/mail/purge")["changed"] == 3
+    assert {system.job(job)["state"] for job in jobs} == {"REVOKED"} and system.job(later)["state"] == "PENDING"
+    assert post(system, "/api/v1/queues/mail/purge", body={"scheduled": True})["changed"] == 1
+    post(system, "/api/v1/queues/a%20b/pause", 400)
+    done = [(action, outcome) for _, action, target, outcome in audit(system) if target == "mail"]
+    assert done == [("queue.pause", "done"), ("queue.pause", "nothing"), ("queue.resume", "done"),
+                    ("queue.purge", "done"), ("queue.purge", "done")]
+
+
+def test_orders_to_workers(system):
+    rows.report_worker(system, "h:0", concurrency=4)
+    for order in ({"order": "quiet"}, {"order": "resume"}, {"order": "grow", "n": 2}, {"order": "scale", "slots": 3},
+                  {"order": "autoscale", "min": 1, "max": 4}, {"order": "restart"}, {"order": "stop"}):
+        assert post(system, "/api/v1/workers/h:0", body=order) == {"ordered": order["order"]}
+    for bad in ({}, {"order": "fly"}, {"order": "grow"}, {"order": "grow", "n": 0}, {"order": "scale", "slots": 999},
+                {"order": "autoscale", "min": 4, "max": 1}):
+        post(system, "/api/v1/workers/h:0", 400, bad)
+    post(system, "/api/v1/workers/h:9", 404, {"order": "stop"})
+    assert [action for _, action, _, outcome in audit(system) if outcome == "done"] == [
+        "worker.quiet", "worker.resume", "worker.grow", "worker.scale", "worker.autoscale", "worker.restart", "worker.stop"]
+
+
+# ---- the log ----
+
+
+def test_audit_is_shown_and_cannot_be_changed(system):
+    jobs = [rows.insert(system, "FAILURE") for _ in range(3)]
+    for job in jobs:
+        post(system, f"/api/v1/tasks/{job}/retry")
+    post(system, "/api/v1/queues/mail/pause")
+    page = get(system, "/api/v1/audit?limit=2")
+    assert [entry["action"] for entry in page["entries"]] == ["queue.pause", "task.retry"]
+    first = page["entries"][0]
+    assert (first["actor"], first["role"], first["target"], first["outcome"]) == ("local", "admin", "mail", "done")
+    assert first["remote"] == "127.0.0.1" and first["at"].endswith("Z")
+    rest = get(system, f"/api/v1/audit?cursor={page['next']}")
+    assert len(rest["entries"]) == 2 and rest["next"] is None
+    assert len(get(system, "/api/v1/audit?action=task.")["entries"]) == 3
+    assert len(get(system, f"/api/v1/audit?target={jobs[0]}&actor=local")["entries"]) == 1
+    for bad in ("limit=x", "limit=0", "limit=9999", "cursor=x"):
+        get(system, f"/api/v1/audit?{bad}", 400)
+    with pytest.raises(psycopg2.Error):
+        system.query("UPDATE audit SET actor = 'nobody'")
+
+
+def test_no_action_without_its_row(system):
+    """The log cannot be written: then nothing is done."""
+    job = rows.insert(system, "PENDING")
+    system.query("ALTER TABLE audit ADD CONSTRAINT nothing CHECK (action <> 'task.revoke')")
+    for path in (f"/api/v1/tasks/{job}/revoke", f"/api/task/revoke/{job}"):
+        assert requests.post(system.dashboard.url + path, timeout=10).status_code >= 400
+    assert system.job(job)["state"] == "PENDING"
+
+
+# ---- who may ----
+
+PASSWORDS = {"vera": ("viewer", "looks-but-touches-not"), "otto": ("operator", "runs-the-whole-night"),
+             "anna": ("admin", "owns-all-of-the-keys")}
+
+
+def line(system, kind, name, role, text=None):
+    done = subprocess.run([programs.path_of("till"), "dashboard", kind, name, "--role", role, "--json"], input=text,
+                          capture_output=True, text=True, timeout=30, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def guarded(stack, test_folder):
+    system = stack()
+    lines = [line(system, "user", name, role, password + "\n")["line"] for name, (role, password) in PASSWORDS.items()]
+    token = line(system, "token", "robot", "operator")
+    system.users = os.path.join(test_folder, "users")
+    with open(system.users, "w", encoding="utf-8") as file:
+        file.write("\n".join(["# who may", *lines, token["line"], ""]))
+    system.token = token["token"]
+    system.start_dashboard(TILL_DASHBOARD_USERS=system.users, TILL_DASHBOARD_AUTH="root:of-all-of-it")
+    return system
+
+
+def auth(name):
+    return (name, PASSWORDS[name][1])
+
+
+def test_each_role_may_what_it_may(guarded):
+    job = rows.insert(guarded, "FAILURE")
+    asked = {
+        "viewer": [("GET", "/api/v1/tasks"), ("GET", "/api/v1/audit"), ("GET", "/api/tasks")],
+        "operator": [("POST", f"/api/v1/tasks/{job}/retry"), ("POST", "/api/v1/queues/mail/pause"),
+                     ("POST", "/api/task/send-task/shop.mail"), ("POST", f"/api/task/revoke/{job}")],
+        "admin": [("POST", "/api/v1/queues/mail/purge"), ("POST", f"/api/v1/tasks/{job}/delete"),
+                  ("POST", "/api/worker/shutdown/nobody:0"), ("POST", "/api/v1/workers/nobody:0")],
+    }
+    order = ["viewer", "operator", "admin"]
+    for name, (role, _) in PASSWORDS.items():
+        for needed, requests_ in asked.items():
+            for method, path in requests_:
+                code = requests.request(method, guarded.dashboard.url + path, auth=auth(name), json={} if method == "POST"
+                                        else None, timeout=30).status_code
+                may = order.index(role) >= order.index(needed)
+                assert (code not in (401, 403)) == may, f"{name} {method} {path}: {code}"
+    refused = [row for row in audit(guarded) if row[3] == "refused"]
+    assert ("vera", "refused", "/api/v1/queues/mail/pause", "refused") in refused
+    post(guarded, "/api/v1/tasks", 403, {"action": "delete", "ids": [job]}, auth=auth("otto"))
+
+
+def test_tokens_and_the_setting_of_old(guarded):
+    headers = {"Authorization": f"Bearer {guarded.token}"}
+    assert get(guarded, "/api/v1/me", headers=headers)["role"] == "operator"
+    post(guarded, "/api/v1/queues/mail/pause", headers=headers)
+    assert audit(guarded)[-1][0] == "robot"
+    get(guarded, "/api/v1/me", 401, headers={"Authorization": f"Bearer {guarded.token}x"})
+    assert get(guarded, "/api/v1/me", auth=("root", "of-all-of-it"))["role"] == "admin"
+    get(guarded, "/api/v1/me", 401, auth=("robot", guarded.token))
+    get(guarded, "/api/v1/me", 401)
+
+
+def log_in(system, name, password, expect=200):
+    return requests.post(system.dashboard.url + "/api/v1/login", json={"username": name, "password": password},
+                         timeout=30), expect
+
+
+def test_login_by_cookie_and_out_again(guarded):
+    answer, _ = log_in(guarded, *auth("otto"))
+    assert answer.status_code == 200 and answer.json()["role"] == "operator"
+    cookie = answer.headers["Set-Cookie"]
+    for word in ("__Host-till=", "Secure", "HttpOnly", "SameSite=Strict", "Path=/"):
+        assert word in cookie
+    held = {"Cookie": cookie.split(";")[0]}
+    assert get(guarded, "/api/v1/me", headers=held) == {
+        "name": "otto", "role": "operator", "read_only": False, "logged_in": True}
+    stored = guarded.query("SELECT * FROM dashboard_sessions")
+    assert len(stored) == 1 and cookie.split("=")[1].split(";")[0] not in str(stored)
+    guarded.dashboard.term_and_wait()
+    guarded.start_dashboard(TILL_DASHBOARD_USERS=guarded.users)
+    get(guarded, "/api/v1/me", headers=held)
+    guarded.query("UPDATE dashboard_sessions SET expires_at = now()")
+    get(guarded, "/api/v1/me", 401, headers=held)
+    guarded.query("UPDATE dashboard_sessions SET expires_at = now() + interval '1 hour'")
+    out = requests.post(guarded.dashboard.url + "/api/v1/logout", headers=held, timeout=10)
+    assert out.status_code == 200 and "Max-Age=0" in out.headers["Set-Cookie"]
+    get(guarded, "/api/v1/me", 401, headers=held)
+
+
+def test_wrong_passwords_are_refused_and_then_made_to_wait(guarded):
+    for name, password in (("otto", "wrong"), ("nobody", "wrong"), ("otto", ""), ("", ""), ("otto:x", "y")):
+        assert log_in(guarded, name, password)[0].status_code == 401
+    codes = [log_in(guarded, "vera", f"guess-{n}")[0].status_code for n in range(12)]
+    assert codes[:10] == [401] * 10 and codes[10:] == [429, 429]
+    assert log_in(guarded, *auth("vera"))[0].status_code == 429
+    assert log_in(guarded, *auth("otto"))[0].status_code == 200
+    for body in ("", "[]", '{"username": 7, "password": "x"}', '{"username": "otto"}'):
+        answer = requests.post(guarded.dashboard.url + "/api/v1/login", data=body, timeout=10,
+                               headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400
+
+
+def test_pages_lead_to_the_login(guarded):
+    for path in ("/", "/tasks", "/audit"):
+        answer = requests.get(guarded.dashboard.url + path, headers={"Accept": "text/html"}, allow_redirects=False, timeout=10)
+        assert answer.status_code == 303 and answer.headers["Location"].startswith("/login")
+    assert requests.get(guarded.dashboard.url + "/login", timeout=10).status_code == 200
+    answer = requests.get(guarded.dashboard.url + "/api/v1/tasks", timeout=10)
+    assert answer.status_code == 401 and answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_users_are_read_again_on_hup(guarded):
+    get(guarded, "/api/v1/me", auth=auth("otto"))
+    answer, _ = log_in(guarded, *auth("otto"))
+    held = {"Cookie": answer.headers["Set-Cookie"].split(";")[0]}
+    with open(guarded.users, encoding="utf-8") as file:
+        rest = [text for text in file if not text.startswith("otto:")]
+    with open(guarded.users, "w", encoding="utf-8") as file:
+        file.writelines(rest)
+    os.kill(guarded.dashboard.pid, signal.SIGHUP)
+    wait_for(lambda: requests.get(guarded.dashboard.url + "/api/v1/me", auth=auth("otto"), timeout=10).status_code == 401, 10)
+    get(guarded, "/api/v1/me", 401, headers=held)
+    with open(guarded.users, "w", encoding="utf-8") as file:
+        file.write("broken\n")
+    os.kill(guarded.dashboard.pid, signal.SIGHUP)
+    guarded.dashboard.wait_for_log("reload_failed")
+    get(guarded, "/api/v1/me", auth=auth("anna"))
+
+
+@pytest.mark.parametrize("text", ["", "anna\n", "anna:king:$argon2id$x\n", "anna:admin:plain\n", "anna:admin:$token$xyz\n"])
+def test_a_bad_file_of_users_refuses_to_start(stack, test_folder, text):
+    path = os.path.join(test_folder, "users")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    done = programs.run("till-dashboard", {**stack().settings, "TILL_DASHBOARD_USERS": path})
+    assert done.returncode == 2 and "till dashboard user" in done.stderr and "plain" not in done.stderr
+    done = programs.run("till-dashboard", {**stack().settings, "TILL_DASHBOARD_USERS": path + ".not"})
+    assert done.returncode == 2 and "cannot read" in done.stderr
+
+
+@pytest.mark.parametrize("prefix", ["till", "/till/", "/a b", "/a\"b", "//x", "/<script>"])
+def test_a_bad_prefix_refuses_to_start(stack, prefix):
+    done = programs.run("till-dashboard", {**stack().settings, "PATH_PREFIX": prefix})
+    assert done.returncode == 2 and "PATH_PREFIX" in done.stderr
+
+
+def test_prefix_is_served_with_and_without(stack):
+    system = stack()
+    system.start_dashboard(PATH_PREFIX="/jobs/till")
+    job = rows.insert(system, "SUCCESS")
+    for prefix in ("", "/jobs/till"):
+        assert job in get(system, f"{prefix}/api/tasks")
+        page = requests.get(f"{system.dashboard.url}{prefix}/tasks", timeout=10)
+        assert page.status_code == 200 and 'href="/jobs/till/static/style.css"' in page.text
+        assert 'src="/static' not in page.text and 'href="/static' not in page.text
+    assert requests.get(f"{system.dashboard.url}/jobs/tillx/tasks", timeout=10).status_code == 404
+    assert requests.get(f"{system.dashboard.url}/jobs/till", timeout=10).status_code == 200
