@@ -39,6 +39,8 @@ void api_configure(const struct conf *conf, struct server_config *ret_config);
 /* guard.c: the hooks of struct server_config. */
 bool guard_authorise(struct request *req, struct reply *reply);
 bool guard_admit(struct request *req, struct reply *reply);
+/* The 429 of somebody who has to wait. */
+void guard_throttle(struct reply *reply, int64_t wait_s);
 
 /* auth.c */
 http_handler auth_register;

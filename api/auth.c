@@ -7,13 +7,19 @@
 #include <string.h>
 
 #include "api/fields.h"
+#include "api/limits.h"
 #include "api/token.h"
 #include "common/clock.h"
 #include "common/json.h"
+#include "common/log.h"
 #include "common/mem.h"
 #include "common/password.h"
+#include "common/queue_throttle.h"
 #include "common/sessions.h"
 #include "common/users.h"
+
+/* Bytes of an e-mail address of USER_EMAIL_MAX characters, with its NUL. */
+enum { ACCOUNT_SIZE = 4 * USER_EMAIL_MAX + 1 };
 
 static enum err_code refuse(struct reply *reply, const char *body)
 {
@@ -158,11 +164,49 @@ static enum err_code check_password(struct db *db, const char *email, const char
     return rc;
 }
 
+/* Whether a guess at this account may be made now. Without Redis this process counts alone. */
+static bool may_guess(struct request *req, const char *account, const char *address,
+                      struct reply *reply)
+{
+    struct err e = {0};
+    int64_t wait_s = 0;
+
+    if (throttle_begin(api_of(req)->redis, account, address, &wait_s, &e)) {
+        log_debug("throttle_failed", L_ERR(&e));
+        wait_s = limits_take('g', account, 4 * THROTTLE_FREE, 1, clock_mono_us());
+    }
+    if (wait_s > 0)
+        guard_throttle(reply, wait_s);
+    return wait_s == 0;
+}
+
+static void note_guess(struct request *req, const char *account, const char *address, bool is_right)
+{
+    struct err e = {0};
+    enum err_code rc = is_right ? throttle_succeeded(api_of(req)->redis, account, &e)
+                                : throttle_failed(api_of(req)->redis, account, address, &e);
+
+    if (rc)
+        log_debug("throttle_failed", L_ERR(&e));
+}
+
+/* As the database compares them; what is no ASCII stays as it is. */
+static void name_account(const char *email, char ret_name[ACCOUNT_SIZE])
+{
+    size_t i = 0;
+
+    for (; email[i] && i + 1 < ACCOUNT_SIZE; i++)
+        ret_name[i] = (char)(email[i] >= 'A' && email[i] <= 'Z' ? email[i] - 'A' + 'a' : email[i]);
+    ret_name[i] = '\0';
+}
+
 enum err_code auth_login(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO_VALUE(fields_release) struct fields f = {0};
     AUTO_VALUE(pair_release) struct pair pair = {0};
     struct api *api = api_of(req);
+    char account[ACCOUNT_SIZE];
+    char address[LIMITS_NAME_SIZE];
     const char *email;
     const char *password;
     int64_t user_id = 0;
@@ -175,9 +219,14 @@ enum err_code auth_login(struct request *req, struct reply *reply, struct err *e
     password = fields_text(&f, "password", PASSWORD_MAX_CHARS, FIELD_RAW);
     if (!fields_end(&f, reply))
         return ERR_OK;
+    name_account(email, account);
+    limits_address(req, address);
+    if (!may_guess(req, account, address, reply))
+        return ERR_OK;
     rc = check_password(api->db, email, password, &user_id, &matches, e);
     if (rc)
         return rc;
+    note_guess(req, account, address, matches);
     if (!matches)
         return refuse(reply, "{\"detail\":\"No active account found with the given credentials\"}");
     rc = make_pair(api->conf->jwt_secret, user_id, &pair, e);

@@ -6,10 +6,14 @@
  */
 #include "api/api.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "api/card.h"
+#include "api/cors.h"
+#include "api/limits.h"
 #include "api/token.h"
 #include "common/clock.h"
 #include "common/json.h"
@@ -96,6 +100,52 @@ static bool load_user(struct request *req, int64_t id, struct reply *reply)
     return true;
 }
 
+/* ---- how often ---- */
+
+enum { COST_PLAIN = 1, COST_PASSWORD = 10 };
+
+void guard_throttle(struct reply *reply, int64_t wait_s)
+{
+    AUTO_VALUE(buf_release) struct buf text;
+
+    buf_init(&text, 128);
+    buf_addf(&text, "Request was throttled. Expected available in %" PRId64 " second%s.", wait_s,
+             wait_s == 1 ? "" : "s");
+    reply_detail(reply, 429, text.data);
+    buf_clear(&text);
+    buf_addf(&text, "%" PRId64, wait_s);
+    reply_header(reply, "Retry-After", text.data);
+}
+
+static bool is_within(char kind, const char *name, int64_t per_minute, int64_t cost,
+                      struct reply *reply)
+{
+    int64_t wait_s = limits_take(kind, name, per_minute, cost, clock_mono_us());
+
+    if (wait_s > 0)
+        guard_throttle(reply, wait_s);
+    return wait_s == 0;
+}
+
+static bool address_is_within(const struct request *req, int64_t cost, struct reply *reply)
+{
+    char address[LIMITS_NAME_SIZE];
+
+    limits_address(req, address);
+    return is_within('a', address, api_of(req)->conf->rate_address, cost, reply);
+}
+
+static bool user_is_within(const struct request *req, struct reply *reply)
+{
+    char name[LIMITS_NAME_SIZE];
+
+    limits_address(req, name);
+    if (!*name) /* of this machine */
+        return true;
+    (void)snprintf(name, sizeof name, "%" PRId64, req->user.id);
+    return is_within('u', name, api_of(req)->conf->rate_user, COST_PLAIN, reply);
+}
+
 bool guard_authorise(struct request *req, struct reply *reply)
 {
     AUTO(mem_free) char *text = NULL;
@@ -104,6 +154,10 @@ bool guard_authorise(struct request *req, struct reply *reply)
     const char *token = "";
     size_t len = 0;
 
+    if (cors_is_preflight(req))
+        return true;
+    if (!address_is_within(req, COST_PLAIN, reply))
+        return false;
     if (req->match.route->scope == SCOPE_SIGNED)
         return true;
     if (!find_token(req, &token, &len, reply))
@@ -113,7 +167,7 @@ bool guard_authorise(struct request *req, struct reply *reply)
         token_read(api_of(req)->conf->jwt_secret, text, TOKEN_ACCESS, clock_wall_us(), &claims);
     if (verdict != TOKEN_GOOD)
         return refuse_token(reply, verdict);
-    if (!load_user(req, claims.user_id, reply))
+    if (!load_user(req, claims.user_id, reply) || !user_is_within(req, reply))
         return false;
     if (req->match.route->scope == SCOPE_STAFF && !req->user.is_staff) {
         reply_detail(reply, 403, "You do not have permission to perform this action.");
@@ -219,6 +273,10 @@ bool guard_admit(struct request *req, struct reply *reply)
 
     if (req->match.route->scope == SCOPE_SIGNED)
         return true;
+    /* What is public and no mere look hashes a password or opens a session. */
+    if (req->match.route->scope == SCOPE_PUBLIC && strcmp(req->method, "POST") == 0 &&
+        !address_is_within(req, COST_PASSWORD, reply))
+        return false;
     if (accept && *accept && !accepts_json(accept)) {
         reply_detail(reply, 406, "Could not satisfy the request Accept header.");
         return false;

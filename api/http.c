@@ -247,6 +247,8 @@ static int serve(struct server *server, struct mg_connection *conn)
     take_trace(&req, mg_get_header(conn, "traceparent"));
     if (take_request(&req, &wire, &body, &reply))
         dispatch(&req, &reply);
+    if (server->config->finish)
+        server->config->finish(&req, &reply);
     wire_write(&wire, server->config, req.id, strcmp(req.method, "HEAD") == 0,
                reply.close || server_is_stopping(server) || !wire_wants_keep_alive(&wire), &reply);
     log_request(&req, &reply, start_us);

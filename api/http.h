@@ -147,6 +147,9 @@ struct server_config {
     /* After that, before the handler: what holds for a whole program (media types, forbidden
      * data, origins). False as above. NULL: nothing. */
     bool (*admit)(struct request *req, struct reply *reply);
+    /* Last of all, on every answer to a request that had a good head: headers that depend on who
+     * asks, figures. NULL: nothing. */
+    void (*finish)(struct request *req, struct reply *reply);
     /* Body of an answer that no handler made: 404, 405, 413, 500 ... NULL: {"detail": text}. */
     void (*fail)(struct reply *reply, int status, const char *text);
 };

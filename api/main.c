@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include "api/api.h"
+#include "api/cors.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/program.h"
@@ -26,7 +27,7 @@ int main(int argc, char **argv)
     if (code >= 0)
         return code;
     api_configure(&conf, &config);
-    if (server_start(&config, &server, &e)) {
+    if (cors_check(conf.cors_origins, &e) || server_start(&config, &server, &e)) {
         log_error("start_failed", L_ERR(&e));
         return EXIT_FAILED;
     }

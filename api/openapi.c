@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * /api/openapi.json: the file openapi.json of this folder, as it stands. A test compares it with the
- * table of routes, and the answers of all tests with it.
+ * /api/openapi.json: the file openapi.json of this folder, as it stands. A test compares it with
+ * the table of routes, and the answers of all tests with it.
  */
 #include "api/api.h"
 #include "common/embed.h"

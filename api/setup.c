@@ -4,6 +4,7 @@
  */
 #include "api/api.h"
 
+#include "api/cors.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/queue.h"
@@ -42,6 +43,8 @@ static void thread_free(void *context)
     mem_free(api);
 }
 
+static void finish(struct request *req, struct reply *reply) { cors_finish(req, reply); }
+
 void api_configure(const struct conf *conf, struct server_config *ret_config)
 {
     *ret_config = (struct server_config){
@@ -55,6 +58,7 @@ void api_configure(const struct conf *conf, struct server_config *ret_config)
         .thread_free = thread_free,
         .authorise = guard_authorise,
         .admit = guard_admit,
+        .finish = finish,
     };
 }
 

@@ -37,12 +37,15 @@ struct conf {
     char *log_level;
     char *log_format;
     char *api_listen;
+    char *cors_origins;
     char *dashboard_listen;
     char *dashboard_auth;
     char *dashboard_users;
     char *path_prefix;
     char *queues;
     int64_t api_threads;
+    int64_t rate_address;
+    int64_t rate_user;
     int64_t dashboard_threads;
     int64_t dashboard_read_only;
     int64_t worker_processes;

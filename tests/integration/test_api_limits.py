@@ -1,0 +1,180 @@
+"""How often one may ask, guesses at passwords, and pages of other origins."""
+
+import concurrent.futures
+import statistics
+import time
+
+import pytest
+import requests
+
+from harness.shop import PASSWORD
+from harness.wait import wait_for
+
+NO_ACCOUNT = {"detail": "No active account found with the given credentials"}
+
+
+def login(api, email, password, address=None):
+    return requests.post(
+        api.api.url + "/api/auth/login/",
+        json={"email": email, "password": password},
+        headers={"X-Forwarded-For": address} if address else {},
+        timeout=30,
+    )
+
+
+def throttled(answer):
+    assert answer.status_code == 429, answer.text
+    wait = int(answer.headers["Retry-After"])
+    assert wait >= 1
+    assert answer.json()["detail"].startswith("Request was throttled. Expected available in ")
+    return wait
+
+
+@pytest.fixture
+def api(stack):
+    one = stack()
+    one.start_api()
+    return one
+
+
+def test_guesses_at_an_account_have_to_wait_and_the_right_one_still_works(api):
+    shop = api.shop()
+    shop.register()
+    for _ in range(5):
+        assert login(api, shop.email, "wrong").json() == NO_ACCOUNT
+    assert login(api, shop.email.upper(), "wrong", "10.0.0.1").json() == NO_ACCOUNT
+    assert throttled(login(api, shop.email, PASSWORD, "10.0.0.2")) <= 2
+    other = api.shop()
+    other.register()
+    assert login(api, other.email, PASSWORD).status_code == 200
+    right = wait_for(
+        lambda: (lambda a: a if a.status_code != 429 else None)(login(api, shop.email, PASSWORD)),
+        10, "the wait never ended",
+    )
+    assert right.status_code == 200
+    for _ in range(5):
+        assert login(api, shop.email, "wrong").json() == NO_ACCOUNT
+
+
+def test_many_guesses_at_once_get_no_further(api):
+    shop = api.shop()
+    shop.register()
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        answers = list(
+            pool.map(
+                lambda n: login(api, shop.email, f"wrong{n}", f"10.0.{n % 200}.1").status_code,
+                range(300),
+            )
+        )
+    assert set(answers) == {401, 429}
+    # Five are free, those that were under way by then, and one for each wait.
+    assert answers.count(401) <= 5 + 16 + 8
+
+
+def test_an_account_that_does_not_exist_is_throttled_alike(api):
+    shop = api.shop()
+    shop.register()
+    for email in (shop.email, "nobody@example.com"):
+        given = [login(api, email, "wrong") for _ in range(8)]
+        assert [a.status_code for a in given] == [401] * 6 + [429] * 2, email
+        assert {a.text for a in given[:6]} == {given[0].text}
+
+
+def test_one_address_cannot_try_every_account(api):
+    answers = [login(api, f"nobody{n}@example.com", "x", "10.9.9.9") for n in range(22)]
+    assert [a.status_code for a in answers] == [401] * 20 + [429] * 2
+    assert throttled(answers[-1]) <= 60
+    assert login(api, "nobody99@example.com", "x", "10.9.9.8").status_code == 401
+
+
+def test_the_wait_outlives_the_program_and_needs_no_redis(stack):
+    api = stack(own_redis=True)
+    api.start_api()
+    for _ in range(6):
+        assert login(api, "a@example.com", "x").status_code == 401
+    api.api.term_and_wait()
+    api.start_api()
+    assert login(api, "a@example.com", "x").status_code == 429
+    api.redis_server.stop()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda _: login(api, "b@example.com", "x").status_code, range(80))
+        )
+    assert set(answers) == {401, 429} and answers.count(401) >= 20
+
+
+def test_time_tells_nobody_which_accounts_exist(api):
+    shop = api.shop()
+    shop.register()
+    took = {shop.email: [], "nobody@example.com": []}
+    for _ in range(30):
+        for email, times in took.items():
+            api.redis_server.flush()
+            began = time.perf_counter()
+            assert login(api, email, "wrong").status_code == 401
+            times.append(time.perf_counter() - began)
+    known, unknown = (statistics.median(times) for times in took.values())
+    assert abs(known - unknown) < 0.3 * max(known, unknown), took
+
+
+def test_requests_of_one_address_and_of_one_user_are_limited(stack):
+    api = stack({"TILL_RATE_ADDRESS": 120, "TILL_RATE_USER": 30})
+    api.start_api()
+    shop = api.shop().sign_up()
+    assert all(shop.get("/api/").status_code == 200 for _ in range(200)), "this machine itself"
+
+    def ask(address, who=shop):
+        return who.get("/api/", headers={"X-Forwarded-For": address})
+
+    assert [ask(f"10.0.0.{n}").status_code for n in range(30)] == [200] * 30
+    assert throttled(ask("10.0.0.99")) <= 2
+    other = api.shop().sign_up()
+    assert ask("10.0.0.1", other).status_code == 200
+    nobody = api.shop()
+    answers = [ask("10.1.0.1", nobody).status_code for _ in range(125)]
+    assert answers[:120] == [401] * 120 and answers[-1] == 429
+    assert ask("10.1.0.1, 10.1.0.2", nobody).status_code == 401
+    posts = [login(api, f"n{n}@example.com", "x", "10.2.0.1").status_code for n in range(13)]
+    assert posts == [401] * 12 + [429], "logging in counts as ten"
+    for path in ("/healthz", "/readyz"):
+        answer = requests.get(api.api.url + path, headers={"X-Forwarded-For": "10.1.0.1"})
+        assert answer.status_code == 200
+
+
+def test_pages_of_listed_origins_may_read_answers(stack):
+    listed = "https://shop.example"
+    api = stack({"TILL_CORS_ORIGINS": f"https://other.example, {listed}"})
+    api.start_api()
+    shop = api.shop().sign_up()
+    url = api.api.url + "/api/orders/"
+    ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    preflight = requests.options(url, headers={"Origin": listed, **ask})
+    assert preflight.status_code == 200
+    assert preflight.headers["Access-Control-Allow-Origin"] == listed
+    assert preflight.headers["Access-Control-Allow-Methods"] == "GET, POST, HEAD, OPTIONS"
+    assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
+    for answer in (
+        shop.get("/api/orders/", headers={"Origin": listed}),
+        requests.get(url, headers={"Origin": listed}),
+        requests.get(api.api.url + "/nothing/", headers={"Origin": listed}),
+    ):
+        assert answer.headers["Access-Control-Allow-Origin"] == listed
+        assert answer.headers["Vary"] == "Accept, Origin"
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+    for evil in ("https://evil.example", "null", "https://shop.example.evil.example",
+                 "http://shop.example", "https://shop.example:444", "*"):
+        for answer in (
+            requests.options(url, headers={"Origin": evil, **ask}),
+            shop.get("/api/orders/", headers={"Origin": evil}),
+        ):
+            assert not [h for h in answer.headers if h.startswith("Access-Control")], evil
+            assert answer.headers["Vary"] == "Accept, Origin"
+        assert requests.options(url, headers={"Origin": evil, **ask}).status_code == 401
+
+
+def test_a_list_of_origins_that_is_none_refuses_to_start(stack):
+    from harness import programs
+
+    for wrong in ("*", "https://a.example/", "a.example"):
+        done = programs.run("till-api", {**stack().settings, "TILL_CORS_ORIGINS": wrong})
+        assert done.returncode == 1 and "TILL_CORS_ORIGINS" in done.stderr
