@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 
+#include "common/flows.h"
 #include "common/statements.h"
 
 enum { PRUNE_OWN, PRUNE_DEAD, NEXT_TASK, PRUNE_TASK, PRUNE_ODD };
@@ -30,17 +31,17 @@ enum { STEP_OWN, STEP_DEAD, STEP_NEXT_TASK, STEP_TASK, STEP_ODD };
 
 static const struct db_stmt statements[] = {
     [PRUNE_OWN] = {"jobs_prune_own",
-                   "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM jobs"
+                   "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM jobs j"
                    " WHERE finished_at IS NOT NULL AND retention_s IS NOT NULL"
-                   " AND listed_state IS DISTINCT FROM 'FAILURE'"
+                   " AND " FLOWS_JOB_MAY_GO " AND listed_state IS DISTINCT FROM 'FAILURE'"
                    " AND (finished_at AT TIME ZONE 'UTC') + retention_s * interval '1 second'"
                    " <= now() AT TIME ZONE 'UTC'"
                    " ORDER BY (finished_at AT TIME ZONE 'UTC') + retention_s * interval '1 second'"
                    " LIMIT $1" LOCKED "))",
                    1},
     [PRUNE_DEAD] = {"jobs_prune_dead",
-                    "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM jobs"
-                    " WHERE listed_state = 'FAILURE'"
+                    "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM jobs j"
+                    " WHERE listed_state = 'FAILURE' AND " FLOWS_JOB_MAY_GO
                     " AND finished_at <= now() - $2::bigint * interval '1 second'"
                     " AND (retention_s IS NULL"
                     "      OR finished_at <= now() - retention_s * interval '1 second')"
@@ -56,8 +57,10 @@ static const struct db_stmt statements[] = {
         {"jobs_prune_task",
          "WITH kept AS MATERIALIZED (SELECT " KEPT_UNTIL " AS until"
          "), seen AS MATERIALIZED ("
-         " SELECT id, " IS_KEPT_BY_TASK " AND finished_at <= (SELECT until FROM kept) AS is_over"
-         " FROM jobs WHERE (task, id) > ($1, $4::uuid) AND (task, id) < ($1, (SELECT (lpad(to_hex("
+         " SELECT id, " IS_KEPT_BY_TASK " AND finished_at <= (SELECT until FROM kept)"
+         " AND " FLOWS_JOB_MAY_GO " AS is_over"
+         " FROM jobs j WHERE (task, id) > ($1, $4::uuid) AND (task, id) < ($1, (SELECT "
+         "(lpad(to_hex("
          "  (extract(epoch FROM until) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid"
          "  FROM kept)) ORDER BY task, id LIMIT $3"
          "), gone AS (DELETE FROM jobs WHERE id = ANY (ARRAY("
@@ -66,8 +69,8 @@ static const struct db_stmt statements[] = {
          ") SELECT (SELECT count(*) FROM gone), (SELECT id FROM seen ORDER BY id DESC LIMIT 1)",
          4},
     [PRUNE_ODD] = {"jobs_prune_odd",
-                   "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM jobs"
-                   " WHERE task = $1 AND " IS_KEPT_BY_TASK
+                   "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM jobs j"
+                   " WHERE task = $1 AND " IS_KEPT_BY_TASK " AND " FLOWS_JOB_MAY_GO
                    " AND get_byte(uuid_send(id), 6) >> 4 <> 7 AND finished_at <= " KEPT_UNTIL
                    " ORDER BY finished_at LIMIT $3" LOCKED "))",
                    3},

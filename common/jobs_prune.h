@@ -2,7 +2,7 @@
  *
  * Deleting finished jobs that have been kept long enough, with their errors: a job for its own
  * retention, else its task's, else that of the settings; a dead one (FAILURE) for that of dead
- * jobs, or its own when that is longer.
+ * jobs, or its own when that is longer; one of a flow until the flow is over, too.
  *
  *   struct pruning pruning = {0};
  *   while (!pruning.is_done)

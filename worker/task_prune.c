@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * jobs.tasks.prune(): deletes what has been kept long enough: finished jobs with their errors,
- * answers kept for Idempotency-Key, refresh tokens that have expired. In batches, each a
- * transaction of its own: running it twice, or half, does no harm. What its time does not suffice
- * for is left to the next run, and the result says so.
+ * flows of which no job is left, answers kept for Idempotency-Key, refresh tokens that have
+ * expired. In batches, each a transaction of its own: running it twice, or half, does no harm. What
+ * its time does not suffice for is left to the next run, and the result says so.
  */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "common/clock.h"
+#include "common/flows.h"
 #include "common/idempotency.h"
 #include "common/jobs_prune.h"
 #include "common/mem.h"
@@ -50,22 +51,40 @@ static enum err_code prune_rows(const struct task_run *run,
     return rc;
 }
 
+/* Flows of which no job is left. */
+static enum err_code prune_flows(const struct task_run *run, int64_t *ret_total, struct err *e)
+{
+    int64_t before_us = clock_wall_us() - run->conf->retention_seconds * US_PER_S;
+    int64_t count = PRUNE_BATCH;
+    enum err_code rc = ERR_OK;
+
+    *ret_total = 0;
+    while (!rc && count == PRUNE_BATCH && has_time(run)) {
+        rc = flows_prune(run->db, before_us, PRUNE_BATCH, &count, e);
+        if (!rc)
+            *ret_total += count;
+    }
+    return rc;
+}
+
 static enum task_outcome run_prune(struct task_run *run, struct err *e)
 {
     struct pruning pruning = {0};
     int64_t keys = 0;
     int64_t tokens = 0;
+    int64_t flows = 0;
     bool all_keys = false;
     bool all_tokens = false;
-    char text[160];
+    char text[200];
 
     if (prune_rows(run, idempotency_prune, &keys, &all_keys, e) ||
-        prune_rows(run, sessions_prune, &tokens, &all_tokens, e) || prune_jobs(run, &pruning, e))
+        prune_rows(run, sessions_prune, &tokens, &all_tokens, e) || prune_jobs(run, &pruning, e) ||
+        prune_flows(run, &flows, e))
         return task_outcome_of(e);
     (void)snprintf(text, sizeof text,
-                   "{\"jobs\":%" PRId64 ",\"idempotency_keys\":%" PRId64
+                   "{\"jobs\":%" PRId64 ",\"flows\":%" PRId64 ",\"idempotency_keys\":%" PRId64
                    ",\"refresh_tokens\":%" PRId64 ",\"all\":%s}",
-                   pruning.count, keys, tokens,
+                   pruning.count, flows, keys, tokens,
                    all_keys && all_tokens && pruning.is_done ? "true" : "false");
     run->result = mem_dup(text);
     return TASK_DONE;

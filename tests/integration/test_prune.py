@@ -1,6 +1,8 @@
 """jobs.tasks.prune: what is kept, for how long, and how little is looked at to find it."""
 
+import json
 import threading
+import time
 import uuid
 
 import pytest
@@ -32,8 +34,6 @@ def id_of(seconds_ago, version):
     """An id that was made then: of version 7 it tells the time, of 4 it does not."""
     if version == 4:
         return str(uuid.uuid4())
-    import time
-
     ms = int((time.time() - seconds_ago) * 1000)
     tail = uuid.uuid4().hex[13:]
     return str(uuid.UUID(f"{ms:012x}7{tail}"))
@@ -87,9 +87,46 @@ def test_jobs_are_kept_as_long_as_they_their_task_or_the_settings_say(stack, ver
     }
     assert waiting in left
     gone = sum(not kind[3] for kind in KINDS.values())
-    assert result == {"jobs": gone, "idempotency_keys": 0, "refresh_tokens": 0, "all": True}
+    assert result == {"jobs": gone, "flows": 0, "idempotency_keys": 0, "refresh_tokens": 0, "all": True}
     assert one.value("SELECT count(*) FROM job_errors") == len(KINDS) - gone
     assert prune(one)["jobs"] == 0
+
+
+def test_jobs_of_a_flow_are_kept_until_it_is_over(stack):
+    """What comes last may need the results of all."""
+    one = stack()
+    one.start_worker()
+    one.start_scheduler()
+    flow = one.value(
+        "SELECT till_chain(%s)",
+        json.dumps(
+            [
+                {"task": "till.tasks.noop", "retention_s": 1},
+                {"task": "till.tasks.noop"},
+                {"task": "till.tasks.noop", "scheduled_at": "2100-01-01T00:00:00Z"},
+            ]
+        ),
+    )
+    done = "SELECT count(*) FROM jobs WHERE flow_id = %s AND state = 'SUCCESS'"
+    age = (
+        "UPDATE jobs SET id = %s::uuid, finished_at = now() - interval '1 year'"
+        " WHERE flow_id = %s AND flow_step = %s"
+    )
+    wait_for(lambda: one.value(done, flow) == 2, 15, "the flow does not begin")
+    for step in (1, 2):
+        one.query(age, id_of(366 * 86400, 7), flow, step)
+    assert prune(one)["jobs"] == 0
+    assert one.value(done, flow) == 2
+
+    one.query("UPDATE jobs SET scheduled_at = now() WHERE finished_at IS NULL")
+    wait_for(lambda: one.value(done, flow) == 3, 15, "the flow does not end")
+    one.query(age, id_of(366 * 86400, 7), flow, 3)
+    one.query("UPDATE flows SET finished_at = now() - interval '1 year'")
+
+    result = prune(one)
+
+    assert (result["jobs"], result["flows"]) == (3, 1)
+    assert one.value("SELECT count(*) FROM flows") == 0
 
 
 def test_the_settings_say_how_long(stack):
@@ -165,10 +202,8 @@ def test_several_passes_at_once_delete_each_job_once(stack):
 
 def prune_alone(one):
     """As prune(), with a session of its own to look."""
-    job_id = one.till("enqueue", "jobs.tasks.prune", "--retention", 3600, "--wait", "--json")
-    import json
-
-    return json.loads(job_id.stdout.splitlines()[-1])["result"]["jobs"]
+    done = one.till("enqueue", "jobs.tasks.prune", "--retention", 3600, "--wait", "--json")
+    return json.loads(done.stdout.splitlines()[-1])["result"]["jobs"]
 
 
 def test_answers_and_sessions_that_have_expired_go_too(stack):
@@ -194,7 +229,7 @@ def test_answers_and_sessions_that_have_expired_go_too(stack):
             72 - hours,
         )
 
-    assert prune(one) == {"jobs": 0, "idempotency_keys": 1, "refresh_tokens": 1, "all": True}
+    assert prune(one) == {"jobs": 0, "flows": 0, "idempotency_keys": 1, "refresh_tokens": 1, "all": True}
 
     assert one.value("SELECT key FROM idempotency_keys") == "key 71"
     assert one.value("SELECT expires_at > now() FROM refresh_tokens")
