@@ -11,6 +11,7 @@
     X(enqueue)                                                                                     \
     X(task_list)                                                                                   \
     X(task_show)                                                                                   \
+    X(task_logs)                                                                                   \
     X(task_retry)                                                                                  \
     X(task_revoke)                                                                                 \
     X(dead_list)                                                                                   \

@@ -11,6 +11,7 @@
     X(flows)                                                                                       \
     X(gateway_events)                                                                              \
     X(idempotency)                                                                                 \
+    X(job_logs)                                                                                    \
     X(jobs)                                                                                        \
     X(jobs_control)                                                                                \
     X(jobs_desk)                                                                                   \

@@ -22,6 +22,7 @@
 #include "worker/control.h"
 #include "worker/fetch.h"
 #include "worker/gateway.h"
+#include "worker/journal.h"
 #include "worker/keeper.h"
 #include "worker/slot.h"
 
@@ -29,6 +30,7 @@ enum {
     REGISTER_PAUSE_MS = 100,
     UNBLOCK_PAUSE_MS = 20,
     CONTROL_WAIT_MS = 500,
+    JOURNAL_WAIT_MS = 1000, /* for what jobs have said last */
     STEP_MS = 50,
     REDIS_TIMEOUT_MS = 2000,
 };
@@ -266,6 +268,7 @@ static int end_crew(struct crew *crew)
         _exit(EXIT_DONE); /* handlers still run; their attempts are fenced off */
     for (size_t i = 0; i < crew->slot_count; i++)
         (void)pthread_join(crew->slots[i], NULL);
+    journal_end(process->journal, JOURNAL_WAIT_MS * US_PER_MS);
     code = atomic_load(&process->name_lost) ? EXIT_NAME_LOST : EXIT_DONE;
     if (!join_within(crew->control, CONTROL_WAIT_MS * US_PER_MS))
         _exit(code); /* it waits for a frozen server, and has nothing to finish */
@@ -332,6 +335,7 @@ int process_main(const struct conf *conf, const char *token, int ready_fd)
     log_context_set("worker", process.name);
     gateway_global_init();
     process.control_fd = eventfd(0, EFD_CLOEXEC);
+    process.journal = journal_new(conf->database_url);
     process.pool = pool_new((int)conf->worker_concurrency, (int)conf->worker_prefetch);
     if (!start_crew(&crew)) {
         log_error("no_threads", L_INT("wanted", conf->worker_concurrency));

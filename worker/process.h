@@ -40,9 +40,10 @@ struct process {
     struct queue_stream *streams; /* its queues' high, normal, low, one queue after the other */
     size_t stream_count;
     struct pool *pool;
-    int64_t started_us;    /* wall */
-    atomic_int phase;      /* enum process_phase */
-    atomic_bool name_lost; /* another holds our name: end, so that a new process gets its own */
+    struct journal *journal; /* what running jobs say */
+    int64_t started_us;      /* wall */
+    atomic_int phase;        /* enum process_phase */
+    atomic_bool name_lost;   /* another holds our name: end, so that a new process gets its own */
     atomic_bool keeper_ends;
     int ready_fd;                       /* gets one byte when the fetch thread consumes */
     atomic_int_fast64_t fetch_client;   /* Redis' id of the fetch connection; 0: none */

@@ -184,6 +184,8 @@ static enum next call(const struct many *many, size_t from, size_t to)
     set_limits(many, &batch);
     outcome = many->task->run_many(&batch, &e);
     lift_limits(&batch);
+    for (size_t i = from; i < to; i++)
+        slot_flush_journal(&many->members[i]->run);
     if (outcome == TASK_DONE)
         return settle_done(many, &batch);
     begun = batch.tx.db != NULL;

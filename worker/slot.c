@@ -15,12 +15,13 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "worker/gateway.h"
+#include "worker/journal.h"
 #include "worker/mailer.h"
 #include "worker/run_many.h"
 #include "worker/settle.h"
 #include "worker/task.h"
 
-enum { SLOT_REDIS_TIMEOUT_MS = 3000, UNKNOWN_TASK_LIMIT_S = 60 };
+enum { SLOT_REDIS_TIMEOUT_MS = 3000, UNKNOWN_TASK_LIMIT_S = 60, JOURNAL_WAIT_MS = 2000 };
 
 void slot_set_log_context(const struct item *item, const struct task_run *run)
 {
@@ -117,12 +118,20 @@ struct task_run slot_begin_run(const struct slot *slot, struct item *item)
         .traceparent = fast ? item->delivery.traceparent : item->job.traceparent,
         .headers = read_headers(fast ? item->delivery.headers : item->job.headers),
         .snoozes = fast ? 0 : item->job.snoozes,
+        .journal = fast ? NULL : slot->process->journal,
         .deadline_us = now_us + soft_s * US_PER_S,
         .conf = slot->process->conf,
         .db = slot->db,
         .gateway = slot->gateway,
         .mailer = slot->mailer,
     };
+}
+
+/* What a job has said is there before its end is. */
+void slot_flush_journal(const struct task_run *run)
+{
+    if (run->journal_number)
+        journal_flush(run->journal, run->journal_number, JOURNAL_WAIT_MS * US_PER_MS);
 }
 
 void slot_end_run(struct task_run *run)
@@ -164,6 +173,7 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
     slot_set_log_context(s->item, &run);
     gateway_set_trace(slot->gateway, run.traceparent);
     outcome = call(s, &run, &e);
+    slot_flush_journal(&run);
     gateway_set_trace(slot->gateway, NULL);
     /* The limit is the task's. Settling has none: it waits for PostgreSQL, and so may a batch. */
     atomic_store(&s->item->killed_at_us, 0);

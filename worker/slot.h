@@ -35,6 +35,9 @@ void slot_end_run(struct task_run *run);
 enum err_code slot_decode(const struct item *item, json_t **ret_args, json_t **ret_kwargs,
                           struct err *e) MUST_CHECK;
 
+/* Waits, for a moment at most, until what the job has said is written. */
+void slot_flush_journal(const struct task_run *run);
+
 /* Log lines of this thread carry the job from here on. */
 void slot_set_log_context(const struct item *item, const struct task_run *run);
 void slot_clear_log_context(void);

@@ -26,9 +26,11 @@
 #include "common/conf.h"
 #include "common/db.h"
 #include "common/err.h"
+#include "common/job_logs.h"
 #include "common/jobs.h"
 
 struct gateway;
+struct journal;
 struct mailer;
 
 enum task_outcome {
@@ -68,6 +70,11 @@ struct task_run {
     struct job_ready *follow_ups; /* owned; NULL before the first */
     int follow_up_count;
     struct task_batch *batch; /* of a member of one */
+    struct journal *journal;  /* NULL: nowhere to keep what it says */
+    uint64_t journal_number;  /* of what it said last; 0: nothing */
+    int log_lines;
+    size_t log_bytes;
+    bool log_is_cut;
 };
 
 /* One job of a batch. */
@@ -147,6 +154,16 @@ enum err_code task_enqueue_flow(struct task_run *run, const json_t *flow, struct
 enum err_code task_input(struct task_run *run, json_t **ret_input, struct err *e) MUST_CHECK;
 
 int64_t task_time_left_us(const struct task_run *run);
+
+/* Says something about this job, for whoever watches it (`till task logs`). It is seen within a
+ * second, also from inside the transaction, and stays when that is rolled back. One line; of an
+ * attempt at most JOB_LOG_LINES_MAX and JOB_LOG_BYTES_MAX, what comes after is cut. No secrets. */
+void task_log(struct task_run *run, enum job_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* How far it is: `done` of `total` (0: not known), and what it is at, or NULL. Call it as often as
+ * you like: the last one that is not written yet counts. */
+void task_progress(struct task_run *run, int64_t done, int64_t total, const char *text);
 
 /* ---- many at once: run_many() ----
  *

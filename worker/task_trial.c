@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tasks for trying, measuring and breaking a system: noop, sleep, fail, snooze, crash.
+ * Tasks for trying, measuring and breaking a system: noop, sleep, fail, talk, snooze,
+ * crash.
  */
 #include <errno.h>
 #include <signal.h>
@@ -75,6 +76,47 @@ const struct task task_fail = {.name = "till.tasks.fail",
                                .soft_limit_s = 10,
                                .hard_limit_s = 20,
                                .run = run_fail};
+
+static void sleep_until(int64_t until_us)
+{
+    for (struct timespec until = clock_timespec(until_us);
+         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR;)
+        ;
+}
+
+/* Says [lines, seconds between them] from within its transaction, and fails for good when a third
+ * argument says why. */
+static enum task_outcome run_talk(struct task_run *run, struct err *e)
+{
+    double pause = json_number_value(json_array_get(run->args, 1));
+    int64_t lines;
+
+    if (!task_arg_int(run, 0, 0, 1000000, &lines) || pause < 0 ||
+        (double)lines * pause > (double)task_time_left_us(run) / (double)US_PER_S) {
+        (void)err_set(e, ERR_INVALID, "talk takes lines and seconds, within its time limit");
+        return TASK_FAIL;
+    }
+    if (task_begin(run, e))
+        return task_outcome_of(e);
+    for (int64_t i = 1; i <= lines; i++) {
+        task_log(run, i % 2 ? JOB_LOG_INFO : JOB_LOG_WARNING, "line %lld of %lld", (long long)i,
+                 (long long)lines);
+        task_progress(run, i, lines, "talking");
+        if (pause > 0)
+            sleep_until(clock_mono_us() + (int64_t)(pause * (double)US_PER_S));
+    }
+    if (!task_arg_text(run, 2))
+        return TASK_DONE;
+    (void)err_set(e, ERR_INVALID, "%.180s", task_arg_text(run, 2));
+    return TASK_FAIL;
+}
+
+const struct task task_talk = {.name = "till.tasks.talk",
+                               .queue = "default",
+                               .max_attempts = 3,
+                               .soft_limit_s = 60,
+                               .hard_limit_s = 90,
+                               .run = run_talk};
 
 /* Puts itself off: [seconds, times], and then is done. */
 static enum task_outcome run_snooze(struct task_run *run, struct err *e)

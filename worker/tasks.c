@@ -16,6 +16,7 @@
     X(noop)                                                                                        \
     X(sleep)                                                                                       \
     X(fail)                                                                                        \
+    X(talk)                                                                                        \
     X(snooze)                                                                                      \
     X(crash)                                                                                       \
     X(echo)                                                                                        \

@@ -1,7 +1,9 @@
 """What the author of a task can do: retry policies, snoozing, progress and log lines, results."""
 
 import json
+import time
 
+from harness import programs
 from harness.wait import SLOWNESS, wait_for
 
 
@@ -52,3 +54,104 @@ def test_a_fast_job_that_snoozes_becomes_a_row(stack):
         {"attempt": 3, "max_attempts": 4, "snoozes": 2, "error": None}
     ]
     one.settle()
+
+
+def lines_of(one, job):
+    done = one.till("task", "logs", job, "--json")
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_lines_and_progress_are_seen_while_the_job_is_in_its_transaction(stack):
+    one = stack().start(apis=0, schedulers=0)
+    made = one.enqueue("till.tasks.talk", 4, 1)
+
+    seen = wait_for(
+        lambda: one.query(
+            "SELECT l.line, extract(epoch FROM clock_timestamp() - l.at)::float8 AS age, j.state"
+            " FROM job_logs l JOIN jobs j ON j.id = l.job_id WHERE l.job_id = %s",
+            made,
+        ),
+        10,
+        "no line is seen",
+    )
+    assert [line["line"] for line in seen] == ["line 1 of 4"]
+    assert seen[0]["state"] == "STARTED"
+    assert seen[0]["age"] < 1 * SLOWNESS
+    wait_for(lambda: shown(one, made)["progress"], 5)
+    progress = shown(one, made)["progress"]
+    assert (progress["total"], progress["text"]) == (4, "talking")
+    assert 1 <= progress["done"] < 4
+    assert shown(one, made)["state"] == "STARTED"
+
+    one.wait_job(made)
+    lines = lines_of(one, made)
+    assert [line["line"] for line in lines] == [f"line {n} of 4" for n in range(1, 5)]
+    assert [line["level"] for line in lines] == ["info", "warning"] * 2
+    assert {line["attempt"] for line in lines} == {1}
+    assert shown(one, made)["progress"]["done"] == 4
+    assert "progress   4 of 4: talking\n" in one.till("task", "show", made).stdout
+    one.settle()
+
+
+def test_every_line_is_there_when_the_job_is_done(stack):
+    one = stack().start(apis=0, schedulers=0)
+    made = [one.enqueue("till.tasks.talk", 300, 0) for _ in range(10)]
+
+    for job in made:
+        one.wait_job(job)
+        assert len(lines_of(one, job)) == 300
+    one.settle()
+
+
+def test_a_job_that_talks_too_much_is_cut(stack):
+    one = stack().start(apis=0, schedulers=0)
+    made = one.enqueue("till.tasks.talk", 50000, 0)
+    one.wait_job(made)
+
+    lines = lines_of(one, made)
+
+    assert len(lines) == 1001
+    assert lines[-2]["line"] == "line 1000 of 50000"
+    assert lines[-1]["line"].startswith("truncated")
+    one.settle()
+
+
+def test_lines_of_a_failed_attempt_stay_and_go_with_the_job(stack):
+    one = stack().start(apis=0, schedulers=0)
+    made = one.enqueue("till.tasks.talk", 2, 0, "enough")
+    one.wait_job(made, "FAILURE")
+
+    assert len(lines_of(one, made)) == 2
+    assert one.value("SELECT count(*) FROM job_progress") == 1
+    assert one.till("dead", "delete", made, "--json").returncode == 0
+    assert one.value("SELECT count(*) FROM job_logs") == 0
+    assert one.value("SELECT count(*) FROM job_progress") == 0
+    assert one.till("task", "logs", made).returncode == 1
+
+
+def test_lines_are_followed_until_the_job_is_over(stack):
+    one = stack().start(apis=0, schedulers=0)
+    made = one.enqueue("till.tasks.talk", 3, 1)
+    began = time.monotonic()
+
+    follower = programs.run("till", one.settings, "task", "logs", made, "--follow", timeout=30)
+
+    assert follower.returncode == 0, follower.stderr
+    assert [line.split(None, 3)[1:] for line in follower.stdout.splitlines()] == [
+        ["1", "info", "line 1 of 3"],
+        ["1", "warning", "line 2 of 3"],
+        ["1", "info", "line 3 of 3"],
+    ]
+    assert time.monotonic() - began > 2
+    assert one.job(made)["state"] == "SUCCESS"
+
+
+def test_a_worker_whose_jobs_say_nothing_has_no_journal(stack):
+    one = stack().start(apis=0, schedulers=0)
+    one.wait_job(one.enqueue("till.tasks.noop"))
+
+    connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'till-worker-journal' AND datname = %s"
+    assert one.value(connections, one.database) == 0
+    one.wait_job(one.enqueue("till.tasks.talk", 1, 0))
+    assert one.value(connections, one.database) == 1
