@@ -6,7 +6,9 @@ with the same statements in batches (raw_jobs, raw_tally). Every figure is the m
 limit and ours take turns, so that a busy neighbour hits both. PostgreSQL runs without fsync, as in the
 tests: what is measured is our share, not the disk.
 
-    bench.py [--rounds 3] [--json FILE]
+With a backlog, the jobs are drained from the front of so many others, and nothing else is measured.
+
+    bench.py [--rounds 3] [--backlog N] [--json FILE]
 """
 
 import argparse
@@ -30,13 +32,14 @@ from harness.wait import wait_for  # noqa: E402
 FAST_JOBS = 200_000
 DURABLE_JOBS = 40_000
 LATENCY_JOBS = 300
+SINGLE_JOBS = 10_000
 RAW_THREADS = 2
 RAW_JOBS_THREADS = 4
 STREAM = "till:{default}:normal"
 
 
 class Bench:
-    def __init__(self, folder):
+    def __init__(self, folder, backlog=0):
         cluster = Cluster(folder, programs.migrate)
         self.postgres = cluster.new_server(folder, "pg")
         self.redis_server = redis.new_server(folder, "redis")
@@ -51,13 +54,15 @@ class Bench:
             "LOG_LEVEL": "warn",
         }
         self.logs = 0
+        self.backlog = backlog
 
     def end(self):
         self.redis_server.stop()
         self.postgres.stop("immediate")
 
     def raw(self, name, *arguments):
-        environment = {**os.environ, "DATABASE_URL": self.settings["DATABASE_URL"]}
+        urls = {name: self.settings[name] for name in ("DATABASE_URL", "REDIS_URL")}
+        environment = {**os.environ, **urls}
         path = os.path.join(os.path.dirname(programs.path_of("till")), "tests", "bench", name)
         done = subprocess.run(
             [path, *map(str, arguments)], env=environment, check=True, stdout=subprocess.PIPE, text=True
@@ -82,11 +87,13 @@ class Bench:
             return cursor.fetchall() if cursor.description else None
 
     def drain(self, processes, jobs, **settings):
-        """Jobs a second from the start of the worker to the empty stream."""
-        began = time.monotonic()
+        """Jobs a second, from the first one that is done until only the backlog is left."""
         worker = self.worker(processes, **settings)
-        wait_for(lambda: self.redis.xlen(STREAM) == 0, 120, "the stream to be empty")
+        wait_for(lambda: self.redis.xlen(STREAM) < jobs + self.backlog, 120, "the first job")
+        began, left = time.monotonic(), self.redis.xlen(STREAM) - self.backlog
+        wait_for(lambda: self.redis.xlen(STREAM) <= self.backlog, 120, "the stream to be empty")
         took = time.monotonic() - began
+        jobs = left + self.backlog - self.redis.xlen(STREAM)
         memory = max(rss_mib(pid) for pid in worker.family()[1:])
         worker.term()
         worker.wait()
@@ -96,15 +103,15 @@ class Bench:
         self.redis.flushall()
         script = "for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'task', 'till.tasks.noop') end"
         for _ in range(10):
-            self.redis.eval(script, 1, STREAM, FAST_JOBS // 10)
+            self.redis.eval(script, 1, STREAM, (FAST_JOBS + self.backlog) // 10)
         return self.drain(processes, FAST_JOBS)
 
     def durable_drain(self, processes):
         self.redis.flushall()
-        self.query("TRUNCATE jobs, job_errors")
+        self.query("TRUNCATE jobs CASCADE")
         self.query(
             "INSERT INTO jobs (task, enqueued_at) SELECT 'till.tasks.noop', now()"
-            f" FROM generate_series(1, {DURABLE_JOBS})"
+            f" FROM generate_series(1, {DURABLE_JOBS + self.backlog})"
         )
         pipe = self.redis.pipeline(transaction=False)
         for (job,) in self.query("SELECT id FROM jobs"):
@@ -112,7 +119,7 @@ class Bench:
         pipe.execute()
         figures = self.drain(processes, DURABLE_JOBS)
         [(done,)] = self.query("SELECT count(*) FROM jobs WHERE state = 'SUCCESS'")
-        if done != DURABLE_JOBS:
+        if done < DURABLE_JOBS or (done > DURABLE_JOBS and not self.backlog):
             sys.exit(f"bench: {done} of {DURABLE_JOBS} jobs are done")
         return figures
 
@@ -191,9 +198,15 @@ def measure(bench, rounds):
         note("raw_jobs", bench.raw("raw_jobs", DURABLE_JOBS, RAW_JOBS_THREADS, 128))
         note("durable_1", bench.durable_drain(1))
         note("durable_2", bench.durable_drain(2))
-        tally.measure(bench, note)
+        if not bench.backlog:
+            bench.redis.flushall()
+            bench.query("TRUNCATE jobs CASCADE")
+            note("add", bench.raw("add_jobs", FAST_JOBS, SINGLE_JOBS))
+            tally.measure(bench, note)
     figures = {name: median_of(rounds) for name, rounds in series.items()}
-    bench.query("TRUNCATE jobs, job_errors")
+    if bench.backlog:
+        return figures
+    bench.query("TRUNCATE jobs CASCADE")
     figures["fast_end"] = bench.latency(bench.add_fast)["end"]
     durable = bench.latency(bench.add_durable)
     figures["durable_claim"], figures["durable_end"] = durable["claim"], durable["end"]
@@ -209,6 +222,11 @@ def show(f):
     row("no-op fast jobs, 2 processes", f["fast_2"]["rate"], f["raw_redis"]["drain"])
     row("no-op durable jobs, 1 process", f["durable_1"]["rate"], f["raw_jobs"]["drain"])
     row("no-op durable jobs, 2 processes", f["durable_2"]["rate"], f["raw_jobs"]["drain"])
+    if "add" not in f:
+        return
+    row("enqueue fast jobs one by one", f["add"]["fast_single"], f["add"]["raw_single"])
+    row("enqueue fast jobs in bulk", f["add"]["fast_bulk"], f["raw_redis"]["add"])
+    row("enqueue durable jobs in bulk, with their XADD", f["add"]["durable_bulk"], f["add"]["bare_bulk"])
     tally.show(f, row)
     print(f"\n{'one job at a time, idle, ms':<44} {'p50':>10} {'p95':>10} {'p99':>10}")
     for what, name in (
@@ -223,9 +241,10 @@ def show(f):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--backlog", type=int, default=0, help="jobs that wait behind the measured ones")
     parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
-    bench = Bench(folders.new_run_folder())
+    bench = Bench(folders.new_run_folder(), arguments.backlog)
     try:
         figures = measure(bench, arguments.rounds)
     finally:

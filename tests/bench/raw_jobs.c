@@ -21,7 +21,7 @@
 
 enum { BATCH_MAX = 256 };
 
-static const struct db_stmt EMPTY = {"bench_empty", "TRUNCATE jobs, job_errors", 0};
+static const struct db_stmt EMPTY = {"bench_empty", "TRUNCATE jobs CASCADE", 0};
 static const struct db_stmt FILL = {
     "bench_fill",
     "INSERT INTO jobs (task, enqueued_at) SELECT 'till.tasks.noop', now()"
