@@ -26,6 +26,9 @@
     X(queue_resume)                                                                                \
     X(queue_purge)                                                                                 \
     X(cron_next)                                                                                   \
+    X(limit_list)                                                                                  \
+    X(limit_set)                                                                                   \
+    X(limit_delete)                                                                                \
     X(worker_list)                                                                                 \
     X(dashboard_user)                                                                              \
     X(dashboard_token)                                                                             \

@@ -10,10 +10,48 @@
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/jobs_figures.h"
+#include "common/limits.h"
 #include "common/mem.h"
 #include "common/queue.h"
 
-static int print_queue(struct cli *cli, const struct jobs_queue *queue)
+static const struct limit *limit_of(const struct limit_list *limits, const char *queue)
+{
+    for (size_t i = 0; i < limits->count; i++)
+        if (limits->items[i].scope == LIMIT_QUEUE && strcmp(limits->items[i].name, queue) == 0)
+            return &limits->items[i];
+    return NULL;
+}
+
+static void print_number(const char *name, int64_t number)
+{
+    if (number)
+        (void)printf(",\"%s\":%" PRId64, name, number);
+    else
+        (void)printf(",\"%s\":null", name);
+}
+
+static void print_limit(const struct cli *cli, const struct limit *limit)
+{
+    static const struct limit none = {0};
+    char rate[LIMIT_RATE_SIZE];
+
+    if (!limit)
+        limit = &none;
+    limit_rate_text(limit, rate);
+    if (cli->json) {
+        print_number("concurrency", limit->concurrency);
+        (void)printf(",\"rate\":%s%s%s", *rate ? "\"" : "", *rate ? rate : "null",
+                     *rate ? "\"" : "");
+        print_number("burst", limit->burst);
+        return;
+    }
+    if (limit->concurrency)
+        (void)printf("  concurrency %" PRId64, limit->concurrency);
+    if (limit->rate)
+        (void)printf("  rate %s burst %" PRId64, rate, limit->burst);
+}
+
+static int print_queue(struct cli *cli, const struct jobs_queue *queue, const struct limit *limit)
 {
     struct queue_depth total = {0};
     struct err e = {0};
@@ -31,32 +69,36 @@ static int print_queue(struct cli *cli, const struct jobs_queue *queue)
     (void)printf(
         cli->json ? "{\"queue\":\"%s\",\"waiting\":%" PRId64 ",\"pending\":%" PRId64
                     ",\"scheduled\":%" PRId64 ",\"dead\":%" PRId64 ",\"oldest_seconds\":%" PRId64
-                    ",\"paused\":%s}\n"
+                    ",\"paused\":%s"
                   : "%-20s waiting %-8" PRId64 " running %-6" PRId64 " scheduled %-6" PRId64
-                    " dead %-6" PRId64 " oldest %" PRId64 " s%s\n",
+                    " dead %-6" PRId64 " oldest %" PRId64 " s%s",
         queue->name, total.waiting, total.pending, queue->scheduled.count, queue->dead.count, age_s,
         cli->json ? (queue->paused_us ? "true" : "false") : (queue->paused_us ? "  paused" : ""));
+    print_limit(cli, limit);
+    (void)printf(cli->json ? "}\n" : "\n");
     return EXIT_DONE;
 }
 
 static int run_queues(struct cli *cli)
 {
     AUTO_VALUE(jobs_queues_release) struct jobs_queues queues = {0};
+    AUTO_VALUE(limit_list_release) struct limit_list limits = {0};
     struct err e = {0};
     int code = EXIT_DONE;
 
     if (!cli_is_done(cli))
         return EXIT_USAGE;
-    if (jobs_list_queues(cli_db(cli), &queues, &e))
+    if (jobs_list_queues(cli_db(cli), &queues, &e) || limits_list(cli_db(cli), &limits, &e))
         return cli_fail(&e);
     for (size_t i = 0; i < queues.count && code == EXIT_DONE; i++)
-        code = print_queue(cli, &queues.items[i]);
+        code = print_queue(cli, &queues.items[i], limit_of(&limits, queues.items[i].name));
     return code;
 }
 
 const struct command command_queue_list = {
     "queue list", "",
-    "lists queues: what waits, runs, is scheduled, is dead, the oldest's age, and which are paused",
+    "lists queues: what waits, runs, is scheduled, is dead, the oldest's age, which are paused "
+    "and which limited",
     run_queues};
 
 static void print_worker(const struct queue_worker *worker)

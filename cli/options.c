@@ -92,6 +92,7 @@ int read_options(struct cli *cli, struct job_new *job, char **ret_headers)
 
     job->headers = headers;
     job->traceparent = cli_option(cli, "traceparent");
+    job->limit_key = cli_option(cli, "limit-key");
     if (code == EXIT_DONE)
         code = read_duration(cli, "retention", &job->retention_s);
     if (code == EXIT_DONE)

@@ -11,7 +11,8 @@
 
 #define OPTIONS_USAGE                                                                              \
     " [--expires S|T] [--unique KEY [--unique-ttl S] [--on-conflict keep|replace|refuse]]"         \
-    " [--header NAME=VALUE]... [--traceparent TRACE] [--retention S]"
+    " [--header NAME=VALUE]... [--traceparent TRACE] [--retention S]"                              \
+    " [--limit-key KEY]"
 
 /* Takes them out of the words into `job`, which has its scheduled_us. `ret_headers` gets the text
  * that job->headers points to, to be freed by the caller (mem_free()); NULL without headers. An

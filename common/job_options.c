@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "common/limit.h"
 #include "common/text.h"
 #include "common/trace.h"
 
@@ -79,6 +80,9 @@ enum err_code job_options_check(const struct job_new *job, struct err *e)
         return rc;
     if (job->expires_us && job->expires_us <= job->scheduled_us)
         return err_set(e, ERR_INVALID, "a job that expires before its time comes would never run");
+    if (job->limit_key && !limit_is_key(job->limit_key))
+        return err_set(e, ERR_INVALID, "limit_key is 1 to %d bytes of printable text",
+                       JOB_NAME_MAX);
     if (job->retention_s < 0 || job->retention_s > JOB_DURATION_MAX_S)
         return err_set(e, ERR_INVALID, "the retention of a job is 1 second to 10 years");
     if (job->traceparent && !trace_parse(job->traceparent, &trace))

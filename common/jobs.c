@@ -22,7 +22,7 @@ enum { INSERT, INSERT_MANY, INSERT_UNIQUE, RESOLVE, REPLACE, FIND_TASK, DECLARE 
 
 #define COLUMNS                                                                                    \
     "id, task, queue, priority, args, kwargs, max_attempts, scheduled_at, enqueued_at,"            \
-    " expires_at, headers, traceparent, retention_s"
+    " expires_at, headers, traceparent, retention_s, limit_key"
 
 /* Queue and attempts come from the caller, else from the task's declaration, else from here. */
 #define QUEUE "coalesce(n.queue, t.queue, 'default')"
@@ -31,17 +31,18 @@ enum { INSERT, INSERT_MANY, INSERT_UNIQUE, RESOLVE, REPLACE, FIND_TASK, DECLARE 
 /* Arrays with one element a job. One that holds nothing but NULLs is given as NULL. */
 #define GIVEN                                                                                      \
     "unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::jsonb[], $6::jsonb[],"         \
-    " $7::int[], $8::timestamptz[], $9::timestamptz[], $10::jsonb[], $11::text[], $12::int[]"
+    " $7::int[], $8::timestamptz[], $9::timestamptz[], $10::jsonb[], $11::text[], $12::int[],"     \
+    " $13::text[]"
 #define GIVEN_NAMES                                                                                \
     "id, task, queue, priority, args, kwargs, max_attempts, scheduled_at, expires_at, headers,"    \
-    " traceparent, retention_s"
+    " traceparent, retention_s, limit_key"
 #define VALUES                                                                                     \
     "n.id, n.task, " QUEUE ", n.priority, coalesce(n.args, '[]'), coalesce(n.kwargs, '{}'),"       \
     " " ATTEMPTS_OF ", coalesce(n.scheduled_at, now()),"                                           \
     " CASE WHEN n.scheduled_at IS NULL THEN now() END,"                                            \
-    " n.expires_at, n.headers, n.traceparent, n.retention_s"
+    " n.expires_at, n.headers, n.traceparent, n.retention_s, n.limit_key"
 #define WITH_KEYS                                                                                  \
-    ", $13::text[], $14::int[]) WITH ORDINALITY AS n (" GIVEN_NAMES ", unique_key,"                \
+    ", $14::text[], $15::int[]) WITH ORDINALITY AS n (" GIVEN_NAMES ", unique_key,"                \
     " unique_ttl_s, place)"
 /* Of a key, for nobody knows when the transaction will be over. */
 #define UNTIL "clock_timestamp() + n.unique_ttl_s * interval '1 second'"
@@ -53,14 +54,14 @@ static const struct db_stmt statements[] = {
                 " $4::smallint AS priority, $5::jsonb AS args, $6::jsonb AS kwargs,"
                 " $7::int AS max_attempts, $8::timestamptz AS scheduled_at,"
                 " $9::timestamptz AS expires_at, $10::jsonb AS headers, $11::text AS traceparent,"
-                " nullif($12::int, 0) AS retention_s) n"
+                " nullif($12::int, 0) AS retention_s, $13::text AS limit_key) n"
                 " LEFT JOIN tasks t ON t.name = n.task RETURNING queue",
-                12},
+                13},
     [INSERT_MANY] = {"jobs_insert_many",
                      "INSERT INTO jobs (" COLUMNS ") SELECT " VALUES " FROM " GIVEN
                      ") WITH ORDINALITY AS n (" GIVEN_NAMES ", place)"
                      " LEFT JOIN tasks t ON t.name = n.task ORDER BY n.place RETURNING id, queue",
-                     12},
+                     13},
     /* The same for jobs of which some have a unique key: without those whose key is held. */
     [INSERT_UNIQUE] = {"jobs_insert_unique",
                        "INSERT INTO jobs (" COLUMNS ", unique_key, unique_until) SELECT " VALUES
@@ -69,7 +70,7 @@ static const struct db_stmt statements[] = {
                        " ORDER BY n.place"
                        " ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL"
                        " AND finished_at IS NULL DO NOTHING RETURNING id, queue",
-                       14},
+                       15},
     [RESOLVE] = {"jobs_resolve_unique",
                  "SELECT r.holder, r.outcome FROM unnest($1::text[], $2::text[]) WITH ORDINALITY"
                  " AS n (unique_key, on_conflict, place),"
@@ -83,10 +84,11 @@ static const struct db_stmt statements[] = {
                  " scheduled_at = coalesce(n.scheduled_at, now()),"
                  " enqueued_at = CASE WHEN n.scheduled_at IS NULL THEN now() END,"
                  " expires_at = n.expires_at, headers = n.headers, traceparent = n.traceparent,"
-                 " retention_s = n.retention_s, unique_until = " UNTIL " FROM " GIVEN WITH_KEYS
+                 " retention_s = n.retention_s, limit_key = n.limit_key, parked_on = NULL,"
+                 " unique_until = " UNTIL " FROM " GIVEN WITH_KEYS
                  " LEFT JOIN tasks t ON t.name = n.task WHERE j.id = n.id"
                  " RETURNING j.id, j.queue",
-                 14},
+                 15},
     [FIND_TASK] = {"jobs_find_task", "SELECT queue, fast FROM tasks WHERE name = $1", 1},
     [DECLARE] = {"jobs_declare_task",
                  "INSERT INTO tasks (name, queue, max_attempts, fast, retention_s)"
@@ -145,6 +147,7 @@ enum {
     HEADERS,
     TRACES,
     RETENTIONS,
+    LIMIT_KEYS,
     PLAIN,
     KEYS = PLAIN,
     TTLS,
@@ -202,6 +205,7 @@ static void write_texts(const struct job_new *job, const struct uuid *id, struct
         [HEADERS] = job->headers,
         [TRACES] = trace_or_null(texts->trace, job->traceparent),
         [RETENTIONS] = job->retention_s ? number(texts->retention, job->retention_s) : NULL,
+        [LIMIT_KEYS] = job->limit_key,
         [KEYS] = job->unique_key,
         [TTLS] = job->unique_ttl_s ? number(texts->ttl, job->unique_ttl_s) : NULL,
     };

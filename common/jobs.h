@@ -30,6 +30,7 @@ struct job_new {
     const char *headers;           /* JSON object of texts, see job_options.h; NULL: none */
     const char *traceparent;       /* W3C Trace Context; NULL: none */
     int64_t retention_s;           /* kept for this long when finished; 0: as the task declares */
+    const char *limit_key;         /* what limits of keys count it by; NULL: nothing */
     const char *unique_key;        /* at most one unfinished job has it; NULL: none */
     int64_t unique_ttl_s;          /* how long the job may hold the key; 0: until it is finished */
     enum job_conflict on_conflict; /* with `unique_key`: when another job holds it */

@@ -55,7 +55,8 @@ static const struct db_stmt statements[] = {
                 " names AS (SELECT queue FROM tasks UNION SELECT v FROM ready"
                 " WHERE v IS NOT NULL UNION SELECT queue FROM due"
                 " UNION SELECT queue FROM started UNION SELECT queue FROM dead"
-                " UNION SELECT name FROM queues WHERE paused_at IS NOT NULL)"
+                " UNION SELECT name FROM queues WHERE paused_at IS NOT NULL"
+                " UNION SELECT name FROM limits WHERE scope = 'queue')"
                 " SELECT queue, (SELECT count(*) FROM (SELECT 1 FROM jobs j"
                 " WHERE j.queue = names.queue AND " WAITING
                 " ORDER BY priority, enqueued_at LIMIT " BOUND ") x),"

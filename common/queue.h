@@ -79,6 +79,12 @@ struct uuid queue_fast_id(const struct queue_stream *stream, const char *entry);
 void queue_delivery_release(struct queue_delivery *delivery);
 void queue_deliveries_release(struct queue_deliveries *deliveries);
 
+/* What XREADGROUP answered, [[key, [entry, ...]], ...], or nil. For the other files of the queue.
+ */
+enum err_code queue_decode_read(const redisReply *reply, const struct queue_stream *streams,
+                                size_t count, struct queue_deliveries *ret_deliveries,
+                                struct err *e) MUST_CHECK;
+
 /* Makes the group of each stream, at its beginning; one that exists is left as it is. */
 enum err_code queue_create_groups(struct redis *redis, const struct queue_stream *streams,
                                   size_t count, struct err *e) MUST_CHECK;

@@ -289,6 +289,13 @@ static enum err_code decode_read(const redisReply *reply, const struct queue_str
     return ERR_OK;
 }
 
+enum err_code queue_decode_read(const redisReply *reply, const struct queue_stream *streams,
+                                size_t count, struct queue_deliveries *ret_deliveries,
+                                struct err *e)
+{
+    return decode_read(reply, streams, count, false, ret_deliveries, e);
+}
+
 /* Runs a reading command; a missing group is made anew and counts as nothing read. */
 static enum err_code call_reading(struct redis *redis, const struct redis_args *args,
                                   const struct queue_stream *streams, size_t count,

@@ -22,6 +22,7 @@
     X(jobs_snooze)                                                                                 \
     X(jobs_view)                                                                                   \
     X(leader)                                                                                      \
+    X(limits)                                                                                      \
     X(logins)                                                                                      \
     X(migrate)                                                                                     \
     X(order_items)                                                                                 \

@@ -21,6 +21,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/json.h"
+#include "common/limits.h"
 #include "common/log.h"
 
 enum { HEAL_BATCH = 1000, HELD_MAX = 256 * 1024 };
@@ -247,6 +248,8 @@ enum err_code heal(struct scheduler *scheduler, struct missing *missing, struct 
         rc = heal_lost(scheduler, e);
     if (!rc)
         rc = heal_orphans(scheduler, missing, e);
+    if (!rc)
+        rc = limits_recount(scheduler->db, e);
     if (rc)
         missing->count = 0; /* nobody can be missed while we cannot see */
     return rc;

@@ -19,6 +19,7 @@
 #include "common/program.h"
 #include "common/queue.h"
 #include "scheduler/heal.h"
+#include "scheduler/parked.h"
 
 enum {
     DUE_BATCH = 500,
@@ -96,9 +97,9 @@ static void wait_signal(int signal_fd, int64_t timeout_us)
     (void)poll(&pfd, 1, (int)(timeout_us / US_PER_MS));
 }
 
-/* Sleeps until something is due, at most until `heal_at_us`. */
+/* Sleeps until something is due, at most until `heal_at_us`. `parked_us`: until a parked job is. */
 static enum err_code wait_for_work(struct scheduler *s, int signal_fd, int64_t heal_at_us,
-                                   struct err *e)
+                                   int64_t parked_us, struct err *e)
 {
     int64_t wait_us = heal_at_us - clock_mono_us();
     int64_t due_us = -1;
@@ -107,6 +108,8 @@ static enum err_code wait_for_work(struct scheduler *s, int signal_fd, int64_t h
 
     if (rc)
         return rc;
+    if (parked_us >= 0 && (due_us < 0 || parked_us < due_us))
+        due_us = parked_us;
     /* A row that is due and was not taken just now is locked by somebody: no reason to spin. */
     if (due_us >= 0 && due_us < DUE_PAUSE_MS * US_PER_MS)
         due_us = DUE_PAUSE_MS * US_PER_MS;
@@ -119,6 +122,7 @@ static enum err_code work(struct scheduler *s, struct missing *missing, int64_t 
                           int signal_fd, struct err *e)
 {
     enum err_code rc = ERR_OK;
+    int64_t parked_us = -1;
 
     if (!s->leads || !db_is_connected(s->db) || clock_mono_us() >= *heal_at_us)
         rc = lead(s, e);
@@ -129,12 +133,14 @@ static enum err_code work(struct scheduler *s, struct missing *missing, int64_t 
         return ERR_OK;
     }
     rc = deliver_due(s, e);
+    if (!rc)
+        rc = release_parked(s, &parked_us, e);
     if (!rc && clock_mono_us() >= *heal_at_us) {
         rc = heal(s, missing, e);
         if (!rc)
             *heal_at_us = clock_mono_us() + s->conf->heal_seconds * US_PER_S;
     }
-    return rc ? rc : wait_for_work(s, signal_fd, *heal_at_us, e);
+    return rc ? rc : wait_for_work(s, signal_fd, *heal_at_us, parked_us, e);
 }
 
 int scheduler_run(const struct conf *conf)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Hearing what is paused; see control.h. Owns one connection to PostgreSQL, on which it listens,
- * and one to Redis, by which it wakes the fetch thread out of its blocked read. It sleeps until it
- * is notified; every few seconds it looks by itself, in case a notification was lost with its
- * connection. While PostgreSQL is away, what was known last holds.
+ * Hearing what is paused and limited; see control.h. Owns one connection to PostgreSQL, on which it
+ * listens, and one to Redis, by which it wakes the fetch thread out of its blocked read. It sleeps
+ * until it is notified; every few seconds it looks by itself, in case a notification was lost with
+ * its connection. While PostgreSQL is away, what was known last holds.
  */
 #include "worker/control.h"
 
@@ -59,16 +59,22 @@ static bool take_paused(struct process *process, const struct db_result *rows)
 static enum err_code refresh(struct control *control, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(limit_list_release) struct limit_list limits = {0};
     struct process *process = control->process;
     enum err_code rc = control->listening ? ERR_OK : queues_listen(control->db, e);
+    bool changed;
 
     if (!rc)
         rc = queues_list_paused(control->db, &rows, e);
+    if (!rc)
+        rc = limits_list(control->db, &limits, e);
     if (rc)
         return rc;
     control->listening = true;
     control->refresh_at_us = clock_mono_us() + REFRESH_MS * US_PER_MS;
-    if (take_paused(process, rows) || atomic_load(&process->control_epoch) == 0)
+    changed = take_paused(process, rows);
+    changed |= limit_board_put(process->limits, &limits);
+    if (changed || atomic_load(&process->control_epoch) == 0)
         atomic_fetch_add(&process->control_epoch, 1);
     return ERR_OK;
 }

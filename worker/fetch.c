@@ -46,6 +46,7 @@ struct fetch {
     int64_t take_over_at_us; /* monotonic: when to look for dead workers' entries next */
     bool is_known;           /* the database is ours and knows our tasks */
     struct reader *reader;
+    struct limit_list limits; /* owned: of tasks and keys */
 };
 
 static bool is_working(const struct fetch *fetch)
@@ -60,7 +61,9 @@ struct claiming {
     struct item *items[BATCH_MAX];
     struct queue_delivery keys[BATCH_MAX]; /* shallow copies: ids and entries of durable jobs */
     struct claim claims[BATCH_MAX];
+    int max_attempts[BATCH_MAX]; /* of fast jobs */
     size_t count;
+    size_t fast_count; /* fast jobs whose task has a limit: they become rows */
 };
 
 /* Items that go on together: to the slots, or to be acknowledged. */
@@ -87,6 +90,33 @@ static void note_fast(struct fetch *fetch, int expired, int dropped_traces)
         log_info("fast_jobs_expired", L_INT("count", expired));
     if (dropped_traces > 0)
         log_warn("traceparents_dropped", L_INT("count", dropped_traces));
+}
+
+static void add_to_claim(struct claiming *claiming, struct item *item)
+{
+    claiming->items[claiming->count] = item;
+    claiming->keys[claiming->count++] = item->delivery;
+}
+
+static bool has_limit(const struct fetch *fetch, const char *task)
+{
+    for (size_t i = 0; i < fetch->limits.count; i++)
+        if (fetch->limits.items[i].scope == LIMIT_TASK &&
+            strcmp(fetch->limits.items[i].name, task) == 0)
+            return true;
+    return false;
+}
+
+/* Nothing can hold a stream entry back but a row: under a limit a fast job becomes a durable one.
+ */
+static void make_durable(struct claiming *claiming, struct item *item)
+{
+    const struct task *task = task_find(item->delivery.task);
+
+    item->delivery.kind = DELIVERY_DURABLE;
+    claiming->max_attempts[claiming->count] = task ? task->max_attempts : JOB_DEFAULT_ATTEMPTS;
+    claiming->fast_count++;
+    add_to_claim(claiming, item);
 }
 
 /* Moves the deliveries into the pool. Fast jobs, and entries that are no jobs, need no claim. */
@@ -121,6 +151,10 @@ static void collect(struct fetch *fetch, struct queue_deliveries *deliveries,
                 expired++;
                 break;
             }
+            if (has_limit(fetch, item->delivery.task)) {
+                make_durable(claiming, item);
+                break;
+            }
             item->task = task_find(item->delivery.task);
             ready.list[ready.count++] = item;
             break;
@@ -128,8 +162,7 @@ static void collect(struct fetch *fetch, struct queue_deliveries *deliveries,
             ready.list[ready.count++] = item;
             break;
         case DELIVERY_DURABLE:
-            claiming->items[claiming->count] = item;
-            claiming->keys[claiming->count++] = item->delivery;
+            add_to_claim(claiming, item);
             break;
         }
     }
@@ -202,13 +235,44 @@ static void abandon(struct fetch *fetch, const struct claiming *claiming)
     finish(fetch, &items, false);
 }
 
+/* Under limits of tasks or keys those that may not run yet are parked first, in one transaction. */
+static enum err_code claim_limited(struct fetch *fetch, struct claiming *batch, bool retried,
+                                   struct err *e)
+{
+    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
+    enum err_code rc = db_begin(fetch->db, &tx, e);
+
+    if (!rc && batch->fast_count > 0)
+        rc = limits_make_rows(fetch->db, batch->keys, batch->max_attempts, batch->count,
+                              fetch->process->streams, e);
+    if (!rc)
+        rc = limits_admit(fetch->db, batch->keys, batch->count, e);
+    if (!rc)
+        rc = jobs_claim(fetch->db, fetch->process->name, batch->keys, batch->count, retried,
+                        batch->claims, e);
+    if (rc)
+        return rc;
+    rc = db_commit(&tx, e);
+    for (size_t i = 0; rc && i < batch->count; i++)
+        job_release(&batch->claims[i].job);
+    return rc;
+}
+
+static enum err_code claim_once(struct fetch *fetch, struct claiming *batch, bool retried,
+                                struct err *e)
+{
+    if (fetch->limits.count > 0)
+        return claim_limited(fetch, batch, retried, e);
+    return jobs_claim(fetch->db, fetch->process->name, batch->keys, batch->count, retried,
+                      batch->claims, e);
+}
+
 /* Claims until it is answered; the keeper renews the leases meanwhile. */
 static void claim(struct fetch *fetch, struct claiming *batch)
 {
     for (bool retried = false; batch->count > 0; retried = true) {
         struct err e = {0};
-        enum err_code rc = jobs_claim(fetch->db, fetch->process->name, batch->keys, batch->count,
-                                      retried, batch->claims, &e);
+        enum err_code rc = claim_once(fetch, batch, retried, &e);
 
         if (!rc) {
             distribute(fetch, batch);
@@ -241,6 +305,8 @@ static void look_at_orders(struct fetch *fetch)
     if (epoch == atomic_load(&process->control_seen))
         return;
     reader_refresh(fetch->reader);
+    limit_list_release(&fetch->limits);
+    fetch->limits = limit_board_copy(process->limits);
     fetch->take_over_at_us = 0; /* a resumed queue may hold what dead workers have left */
     atomic_store(&process->control_seen, epoch);
 }
@@ -457,5 +523,6 @@ void *fetch_main(void *context)
     redis_close(fetch.redis);
     db_close(fetch.db);
     reader_free(fetch.reader);
+    limit_list_release(&fetch.limits);
     return NULL;
 }

@@ -20,6 +20,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/program.h"
+#include "common/queue_limit.h"
 
 enum {
     ACK_BATCH = 256,
@@ -51,6 +52,27 @@ static void note_health(struct keeper *keeper, enum err_code rc, const struct er
 
 /* ---- acknowledgements ---- */
 
+/* Who waits for a place in a queue with a concurrency is told that some were given back. */
+static enum err_code tell_places(struct keeper *keeper, const struct queue_entry *entries,
+                                 size_t count, struct err *e)
+{
+    const struct process *process = keeper->process;
+    const struct queue_stream *streams[QUEUE_LIST_MAX];
+    size_t told = 0;
+
+    for (size_t q = 0; q < process->queues.count; q++) {
+        struct limit limit = {0};
+        bool any = false;
+
+        for (size_t i = 0; i < count && !any; i++)
+            any = entries[i].stream / JOB_PRIORITY_COUNT == q;
+        if (any && limit_board_queue(process->limits, process->queues.items[q].name, &limit) &&
+            limit.concurrency)
+            streams[told++] = &process->streams[q * JOB_PRIORITY_COUNT];
+    }
+    return queue_tell_place(keeper->redis, streams, told, e);
+}
+
 static enum err_code acknowledge(struct keeper *keeper, struct err *e)
 {
     struct queue_entry entries[ACK_BATCH];
@@ -66,6 +88,9 @@ static enum err_code acknowledge(struct keeper *keeper, struct err *e)
         if (rc)
             return rc;
         pool_forget_done(process->pool, count);
+        rc = tell_places(keeper, entries, count, e);
+        if (rc)
+            return rc;
     }
 }
 

@@ -216,6 +216,34 @@ int pool_wait_room(struct pool *pool, int64_t timeout_us)
     return room;
 }
 
+static int slots_free(const struct pool *pool)
+{
+    int used =
+        count_of(pool, ITEM_CLAIMING) + count_of(pool, ITEM_WAITING) + count_of(pool, ITEM_RUNNING);
+
+    if (pool->runtime_us <= BATCH_GOAL_US)
+        return room_left(pool);
+    return used < pool->slots ? pool->slots - used : 0;
+}
+
+int pool_slots_free(struct pool *pool)
+{
+    int free;
+
+    pthread_mutex_lock(&pool->lock);
+    free = slots_free(pool);
+    pthread_mutex_unlock(&pool->lock);
+    return free;
+}
+
+void pool_wait_slot(struct pool *pool, int64_t timeout_us)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (slots_free(pool) == 0 && !pool->closed)
+        (void)wait_until(pool, &pool->room, clock_mono_us() + timeout_us);
+    pthread_mutex_unlock(&pool->lock);
+}
+
 /* ---- fetch ---- */
 
 struct item *pool_add(struct pool *pool, struct queue_delivery *take_delivery)

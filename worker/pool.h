@@ -57,6 +57,12 @@ void pool_free(struct pool *pool);
 /* Waits until there is room or the time is over; gives the room (0 or more). */
 int pool_wait_room(struct pool *pool, int64_t timeout_us);
 
+/* How many more jobs can run at once; while jobs are tiny, how many more there is room for. For
+ * queues with a concurrency: what waits here counts as running everywhere. */
+int pool_slots_free(struct pool *pool);
+/* Waits until a slot may be free, the pool is poked or closed, or the time is over. */
+void pool_wait_slot(struct pool *pool, int64_t timeout_us);
+
 /* Takes the delivery over (`delivery` is emptied). The item belongs to the pool. */
 struct item *pool_add(struct pool *pool, struct queue_delivery *take_delivery);
 bool pool_holds(struct pool *pool, size_t stream, const char *entry);

@@ -334,6 +334,7 @@ int process_main(const struct conf *conf, const char *token, int ready_fd)
         return EXIT_DONE;
     log_context_set("worker", process.name);
     gateway_global_init();
+    process.limits = limit_board_new();
     process.control_fd = eventfd(0, EFD_CLOEXEC);
     process.journal = journal_new(conf->database_url);
     process.pool = pool_new((int)conf->worker_concurrency, (int)conf->worker_prefetch);

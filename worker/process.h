@@ -16,6 +16,7 @@
 #include "common/conf.h"
 #include "common/queue.h"
 #include "common/queue_list.h"
+#include "worker/limit_board.h"
 #include "worker/pool.h"
 
 #define PROCESS_COUNTERS(X)                                                                        \
@@ -40,6 +41,7 @@ struct process {
     struct queue_stream *streams; /* its queues' high, normal, low, one queue after the other */
     size_t stream_count;
     struct pool *pool;
+    struct limit_board *limits;
     struct journal *journal; /* what running jobs say */
     int64_t started_us;      /* wall */
     atomic_int phase;        /* enum process_phase */
@@ -48,7 +50,7 @@ struct process {
     int ready_fd;                       /* gets one byte when the fetch thread consumes */
     atomic_int_fast64_t fetch_client;   /* Redis' id of the fetch connection; 0: none */
     atomic_bool *paused;                /* one for each stream: its queue gives nothing out */
-    atomic_uint_fast64_t control_epoch; /* counts changes of `paused`; 0: not known yet */
+    atomic_uint_fast64_t control_epoch; /* counts changes of both; 0: not known yet */
     atomic_uint_fast64_t control_seen;  /* the epoch that the fetch thread works by */
     int control_fd;                     /* an eventfd: written to, it ends the control thread */
 #define X(name) atomic_uint_fast64_t name;

@@ -7,14 +7,16 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "worker/limited.h"
 #include "worker/turns.h"
 
 _Static_assert((int)TURNS_PRIORITIES == (int)JOB_PRIORITY_COUNT, "a source is a stream");
 
 struct reader {
     struct process *process;
-    struct turns *turns; /* owned */
-    size_t *open;        /* owned: indexes of the open streams */
+    struct limited *limited; /* owned */
+    struct turns *turns;     /* owned */
+    size_t *open;            /* owned: indexes of the open streams */
     size_t open_count;
     struct queue_stream *streams; /* owned scratch: those of one command */
     size_t *indexes;              /* owned scratch: where they stand in process->streams */
@@ -25,6 +27,7 @@ struct reader *reader_new(struct process *process)
     struct reader *reader = mem_alloc(sizeof *reader);
 
     reader->process = process;
+    reader->limited = limited_new(process);
     reader->open = mem_array(process->stream_count, sizeof reader->open[0]);
     reader->streams = mem_array(process->stream_count, sizeof reader->streams[0]);
     reader->indexes = mem_array(process->stream_count, sizeof reader->indexes[0]);
@@ -35,6 +38,7 @@ void reader_free(struct reader *reader)
 {
     if (!reader)
         return;
+    limited_free(reader->limited);
     turns_free(reader->turns);
     mem_free(reader->open);
     mem_free(reader->streams);
@@ -47,6 +51,7 @@ void reader_refresh(struct reader *reader)
     const struct process *process = reader->process;
     struct turns_queue queues[QUEUE_LIST_MAX];
 
+    limited_refresh(reader->limited);
     reader->open_count = 0;
     for (size_t i = 0; i < process->stream_count; i++)
         if (!atomic_load(&process->paused[i]))
@@ -55,6 +60,7 @@ void reader_refresh(struct reader *reader)
         queues[q] = (struct turns_queue){
             .weight = process->queues.items[q].weight,
             .is_closed = atomic_load(&process->paused[q * TURNS_PRIORITIES]),
+            .is_joint = limited_has(reader->limited, q),
         };
     turns_free(reader->turns);
     reader->turns = turns_new(queues, process->queues.count, process->queues.is_weighted);
@@ -68,18 +74,14 @@ const size_t *reader_open(const struct reader *reader, size_t *ret_count)
 
 /* ---- asking ---- */
 
-/* Moves what one command brought to the end of `into`; from here on an entry's stream is an index
- * into process->streams. */
-static void collect(const struct reader *reader, struct queue_deliveries *take,
-                    struct queue_deliveries *into)
+/* Moves what one command brought to the end of `into`. */
+static void collect(struct queue_deliveries *take, struct queue_deliveries *into)
 {
     if (take->count == 0)
         return;
     into->items = mem_resize(into->items, (into->count + take->count) * sizeof into->items[0]);
-    for (size_t i = 0; i < take->count; i++) {
-        take->items[i].stream = reader->indexes[take->items[i].stream];
+    for (size_t i = 0; i < take->count; i++)
         into->items[into->count++] = take->items[i];
-    }
     take->count = 0;
 }
 
@@ -110,8 +112,32 @@ static enum err_code ask(struct reader *reader, struct redis *redis, const size_
         return rc;
     for (size_t i = 0; i < count; i++)
         turns_note(reader->turns, streams[i], max, (int)count_of(&got, i));
-    collect(reader, &got, into);
+    for (size_t i = 0; i < got.count; i++) /* from here on an index into process->streams */
+        got.items[i].stream = reader->indexes[got.items[i].stream];
+    collect(&got, into);
     return ERR_OK;
+}
+
+/* Likewise a queue with a limit. */
+static enum err_code ask_limited(struct reader *reader, struct redis *redis, size_t source, int max,
+                                 struct queue_deliveries *into, struct err *e)
+{
+    AUTO_VALUE(queue_deliveries_release) struct queue_deliveries got = {0};
+    enum err_code rc =
+        limited_read(reader->limited, redis, source / TURNS_PRIORITIES, max, &got, e);
+
+    if (rc)
+        return rc;
+    turns_note(reader->turns, source, max, (int)got.count);
+    collect(&got, into);
+    return ERR_OK;
+}
+
+static void skip_closed(struct reader *reader)
+{
+    for (size_t q = 0; q < reader->process->queues.count; q++)
+        if (limited_has(reader->limited, q) && !limited_may_ask(reader->limited, q))
+            turns_skip(reader->turns, q * TURNS_PRIORITIES);
 }
 
 enum err_code reader_read(struct reader *reader, struct redis *redis, int room,
@@ -122,8 +148,13 @@ enum err_code reader_read(struct reader *reader, struct redis *redis, int room,
 
     *ret_deliveries = (struct queue_deliveries){0};
     turns_begin(reader->turns);
-    while (!rc && turns_next(reader->turns, room - (int)ret_deliveries->count, &next))
-        rc = ask(reader, redis, next.sources, next.count, next.max, 0, ret_deliveries, e);
+    skip_closed(reader);
+    while (!rc && turns_next(reader->turns, room - (int)ret_deliveries->count, &next)) {
+        if (limited_has(reader->limited, next.sources[0] / TURNS_PRIORITIES))
+            rc = ask_limited(reader, redis, next.sources[0], next.max, ret_deliveries, e);
+        else
+            rc = ask(reader, redis, next.sources, next.count, next.max, 0, ret_deliveries, e);
+    }
     return rc;
 }
 
@@ -131,5 +162,7 @@ enum err_code reader_wait(struct reader *reader, struct redis *redis, int block_
                           struct queue_deliveries *ret_deliveries, struct err *e)
 {
     *ret_deliveries = (struct queue_deliveries){0};
+    if (limited_any(reader->limited))
+        return limited_wait(reader->limited, redis, reader->open, reader->open_count, block_ms, e);
     return ask(reader, redis, reader->open, reader->open_count, 1, block_ms, ret_deliveries, e);
 }

@@ -20,7 +20,7 @@ struct reader;
 struct reader *reader_new(struct process *process);
 void reader_free(struct reader *reader);
 
-/* Looks at what is paused now. */
+/* Looks at what is paused and limited now. */
 void reader_refresh(struct reader *reader);
 
 /* The open streams: indexes into process->streams. Borrowed, until the next refresh. */
@@ -32,7 +32,8 @@ enum err_code reader_read(struct reader *reader, struct redis *redis, int room,
                           struct queue_deliveries *ret_deliveries, struct err *e) MUST_CHECK;
 
 /* Waits up to `block_ms` for something new. It asks for one entry of each stream, so that a wait
- * rarely brings more than there is room for. */
+ * rarely brings more than there is room for. While queues with a limit are open it reads nothing
+ * and may return early: reader_read() is to follow. */
 enum err_code reader_wait(struct reader *reader, struct redis *redis, int block_ms,
                           struct queue_deliveries *ret_deliveries, struct err *e) MUST_CHECK;
 

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Limits in PostgreSQL; see limits.h.
+ */
+#include "common/limits.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/buf.h"
+#include "common/mem.h"
+#include "common/statements.h"
+
+enum { LIST, COUNT, SET, DELETE, MAKE_ROWS, ADMIT, RELEASE, RECOUNT };
+enum { ARRAY_MAX = 4 * 1024 * 1024, ROWS_BYTES = 160 * 1024 * 1024 };
+
+#define BOUND "20000"
+_Static_assert(LIMIT_COUNT_MAX == 20000, "BOUND is the same, as text");
+#define MOST "1000"
+_Static_assert(LIMITS_MAX == 1000, "MOST is the same, as text");
+
+/* $1 a bucket, or how the buckets begin when $2. */
+#define OF_BUCKETS(column) "(" column " = $1 OR ($2::bool AND starts_with(" column ", $1)))"
+
+static const struct db_stmt statements[] = {
+    [LIST] = {"limits_list",
+              "SELECT scope, name, concurrency, rate, per_seconds, burst FROM limits"
+              " ORDER BY array_position('{queue,task,key}', scope), name",
+              0},
+    [COUNT] =
+        {"limits_count",
+         "SELECT (SELECT count(*) FROM (SELECT 1 FROM limit_places"
+         " WHERE " OF_BUCKETS(
+             "bucket") " AND running LIMIT " BOUND ") x),"
+                       " (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE parked_on IS NOT NULL"
+                       " AND enqueued_at IS NULL AND finished_at IS NULL AND " OF_BUCKETS(
+                           "parked_on") " LIMIT " BOUND ") x)",
+         2},
+    [SET] = {"limits_set",
+             "INSERT INTO limits (scope, name, concurrency, rate, per_seconds, burst, set_by)"
+             " SELECT $1, $2, nullif($3::int, 0), nullif($4::int, 0), nullif($5::int, 0),"
+             " nullif($6::int, 0), $7 WHERE (SELECT count(*) FROM limits) < " MOST
+             " OR EXISTS (SELECT FROM limits WHERE scope = $1 AND name = $2)"
+             " ON CONFLICT (scope, name) DO UPDATE SET concurrency = excluded.concurrency,"
+             " rate = excluded.rate, per_seconds = excluded.per_seconds, burst = excluded.burst,"
+             " set_at = now(), set_by = excluded.set_by",
+             7},
+    [DELETE] = {"limits_delete", "DELETE FROM limits WHERE scope = $1 AND name = $2", 2},
+    [MAKE_ROWS] =
+        {"limits_make_rows",
+         "INSERT INTO jobs (id, task, queue, priority, args, kwargs, max_attempts,"
+         " headers, traceparent, expires_at, enqueued_at)"
+         " SELECT id, task, queue, priority, coalesce(args, '[]'), coalesce(kwargs, '{}'),"
+         " max_attempts, headers,"
+         " traceparent, to_timestamp(nullif(expires_us, 0) / 1000000.0), now()"
+         " FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::jsonb[],"
+         " $6::jsonb[], $7::int[], $8::jsonb[], $9::text[], $10::bigint[])"
+         " AS n (id, task, queue, priority, args, kwargs, max_attempts, headers,"
+         " traceparent, expires_us) ORDER BY id ON CONFLICT (id) DO NOTHING",
+         10},
+    [ADMIT] = {"limits_admit", "SELECT till_admit($1::uuid[])", 1},
+    [RELEASE] = {"limits_release",
+                 "SELECT id, queue, priority, wait_us FROM till_release_parked($1)", 1},
+    [RECOUNT] = {"limits_recount", "SELECT till_count_places()", 0},
+};
+
+DB_STATEMENTS(limits, statements);
+
+void limit_list_release(struct limit_list *list)
+{
+    mem_free(list->items);
+    *list = (struct limit_list){0};
+}
+
+enum err_code limits_list(struct db *db, struct limit_list *ret_list, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct limit_list list = {0};
+    enum err_code rc = db_query(db, &statements[LIST], DB_NO_ARGS, &rows, e);
+
+    if (rc)
+        return rc;
+    list.items = mem_array((size_t)db_rows(rows), sizeof list.items[0]);
+    for (int row = 0; row < db_rows(rows); row++) {
+        struct limit *limit = &list.items[list.count];
+
+        if (!limit_scope_parse(db_text(rows, row, 0), &limit->scope))
+            continue;
+        (void)snprintf(limit->name, sizeof limit->name, "%s", db_text(rows, row, 1));
+        limit->concurrency = db_int(rows, row, 2);
+        limit->rate = db_int(rows, row, 3);
+        limit->per_seconds = db_int(rows, row, 4);
+        limit->burst = db_int(rows, row, 5);
+        list.count++;
+    }
+    *ret_list = list;
+    return ERR_OK;
+}
+
+enum err_code limits_count(struct db *db, const struct limit *limit, struct limit_count *ret_count,
+                           struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    char bucket[JOB_NAME_MAX + 16];
+    size_t len;
+    bool many;
+    enum err_code rc;
+
+    *ret_count = (struct limit_count){0};
+    if (limit->scope == LIMIT_QUEUE)
+        return ERR_OK;
+    (void)snprintf(bucket, sizeof bucket, "%s:%s", limit_scope_name(limit->scope), limit->name);
+    len = strlen(bucket);
+    many = limit->scope == LIMIT_KEY && bucket[len - 1] == '*';
+    if (many)
+        bucket[len - 1] = '\0';
+    rc = db_query(db, &statements[COUNT], DB_ARGS(DB_TEXT(bucket), DB_BOOL(many)), &rows, e);
+    if (!rc)
+        *ret_count =
+            (struct limit_count){.running = db_int(rows, 0, 0), .parked = db_int(rows, 0, 1)};
+    return rc;
+}
+
+enum err_code limits_set(struct db *db, const struct limit *limit, const char *by, struct err *e)
+{
+    int64_t touched = 0;
+    enum err_code rc = limit_check(limit, e);
+
+    if (!rc)
+        rc = db_exec(db, &statements[SET],
+                     DB_ARGS(DB_TEXT(limit_scope_name(limit->scope)), DB_TEXT(limit->name),
+                             DB_INT(limit->concurrency), DB_INT(limit->rate),
+                             DB_INT(limit->per_seconds), DB_INT(limit->burst), DB_TEXT(by)),
+                     &touched, e);
+    if (!rc && touched == 0)
+        rc = err_set(e, ERR_CONFLICT, "there are %d limits already: delete one first", LIMITS_MAX);
+    return rc;
+}
+
+enum err_code limits_delete(struct db *db, enum limit_scope scope, const char *name,
+                            bool *ret_deleted, struct err *e)
+{
+    int64_t touched = 0;
+    enum err_code rc =
+        db_exec(db, &statements[DELETE], DB_ARGS(DB_TEXT(limit_scope_name(scope)), DB_TEXT(name)),
+                &touched, e);
+
+    if (!rc)
+        *ret_deleted = touched > 0;
+    return rc;
+}
+
+/* ---- workers ---- */
+
+/* The parameters of MAKE_ROWS, in its order. */
+enum { IDS, TASKS, QUEUES, PRIORITIES, ARGS, KWARGS, ATTEMPTS, HEADERS, TRACES, EXPIRES, ARRAYS };
+
+struct arrays {
+    struct buf items[ARRAYS];
+};
+
+static void arrays_release(struct arrays *arrays)
+{
+    for (int i = 0; i < ARRAYS; i++)
+        buf_release(&arrays->items[i]);
+}
+
+static void add_number(struct buf *array, int64_t number)
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof text, "%" PRId64, number);
+    db_array_add(array, text);
+}
+
+static void add_row(struct arrays *arrays, const struct queue_delivery *delivery, int max_attempts,
+                    const struct queue_stream *stream)
+{
+    db_array_add(&arrays->items[IDS], delivery->id.text);
+    db_array_add(&arrays->items[TASKS], delivery->task);
+    db_array_add(&arrays->items[QUEUES], stream->queue);
+    add_number(&arrays->items[PRIORITIES], stream->priority);
+    db_array_add(&arrays->items[ARGS], delivery->args);
+    db_array_add(&arrays->items[KWARGS], delivery->kwargs);
+    add_number(&arrays->items[ATTEMPTS], max_attempts);
+    db_array_add(&arrays->items[HEADERS], delivery->headers);
+    db_array_add(&arrays->items[TRACES], delivery->traceparent);
+    add_number(&arrays->items[EXPIRES], delivery->expires_us);
+}
+
+enum err_code limits_make_rows(struct db *db, const struct queue_delivery *deliveries,
+                               const int *max_attempts, size_t count,
+                               const struct queue_stream *streams, struct err *e)
+{
+    AUTO_VALUE(arrays_release) struct arrays arrays;
+    struct db_param params[ARRAYS];
+    size_t rows = 0;
+
+    for (int i = 0; i < ARRAYS; i++)
+        buf_init(&arrays.items[i], ROWS_BYTES);
+    for (size_t i = 0; i < count; i++) {
+        if (!deliveries[i].task)
+            continue;
+        add_row(&arrays, &deliveries[i], max_attempts[i], &streams[deliveries[i].stream]);
+        rows++;
+    }
+    if (rows == 0)
+        return ERR_OK;
+    for (int i = 0; i < ARRAYS; i++) {
+        db_array_end(&arrays.items[i]);
+        if (arrays.items[i].overflow)
+            return err_set(e, ERR_INTERNAL, "the fast jobs of one read are too large");
+        params[i] = DB_TEXT(arrays.items[i].data);
+    }
+    return db_exec(db, &statements[MAKE_ROWS], (struct db_args){params, ARRAYS}, NULL, e);
+}
+
+enum err_code limits_admit(struct db *db, const struct queue_delivery *deliveries, size_t count,
+                           struct err *e)
+{
+    AUTO_VALUE(buf_release) struct buf ids;
+
+    buf_init(&ids, ARRAY_MAX);
+    for (size_t i = 0; i < count; i++)
+        db_array_add(&ids, deliveries[i].id.text);
+    db_array_end(&ids);
+    return db_exec(db, &statements[ADMIT], DB_ARGS(DB_TEXT(ids.data)), NULL, e);
+}
+
+/* ---- scheduler ---- */
+
+enum err_code limits_release(struct db *db, int max, struct job_list *ret_jobs,
+                             int64_t *ret_wait_us, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[RELEASE], DB_ARGS(DB_INT(max)), &rows, e);
+    int last;
+
+    if (rc)
+        return rc;
+    last = db_rows(rows) - 1;
+    if (last < 0)
+        return err_set(e, ERR_INTERNAL, "till_release_parked() returned nothing");
+    *ret_wait_us = db_is_null(rows, last, 3) ? -1 : db_int(rows, last, 3);
+    *ret_jobs = job_list_from_rows(rows);
+    if (ret_jobs->count > 0)
+        ret_jobs->count--; /* the last row is no job */
+    return ERR_OK;
+}
+
+enum err_code limits_recount(struct db *db, struct err *e)
+{
+    return db_exec(db, &statements[RECOUNT], DB_NO_ARGS, NULL, e);
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The script that reads a limited queue, and waiting for such queues; see queue_limit.h.
+ *
+ *   till:{QUEUE}:bucket  string: when the bucket will be full again, microseconds of Redis' time
+ *   till:{QUEUE}:place   stream of one entry: its id changes when a place may be free
+ *
+ * The bucket is the generic cell rate algorithm (ITU-T I.371): one number instead of a count of
+ * tokens and a time, and nothing at all once it is full. An emptied Redis has a full bucket.
+ */
+#include "common/queue_limit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/mem.h"
+#include "common/text.h"
+
+enum { STREAMS = JOB_PRIORITY_COUNT, KEY_SIZE = JOB_NAME_MAX + 24 };
+
+/* KEYS: the streams in the order of reading, the bucket.
+ * ARGV: group, consumer, most entries wanted, concurrency (0: any), rate (0: any) and its period in
+ * microseconds, burst.
+ * Answer: 1 when full, microseconds until the next token, [[key, [entry, ...]], ...]. */
+static const char read_script[] =
+    "local group, consumer, max = ARGV[1], ARGV[2], tonumber(ARGV[3])\n"
+    "local limit, rate, burst = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7])\n"
+    "local bucket, room, full, wait = KEYS[#KEYS], max, 0, 0\n"
+    "local now, cost, tat = 0, 0, 0\n"
+    "if limit > 0 then\n"
+    "  room = limit\n"
+    "  for i = 1, #KEYS - 1 do\n"
+    "    local pending = redis.pcall('XPENDING', KEYS[i], group)\n"
+    "    if pending.err then return pending end\n"
+    "    room = room - pending[1]\n"
+    "  end\n"
+    "  if room <= max then full = 1 else room = max end\n"
+    "end\n"
+    "if rate > 0 then\n"
+    "  local time = redis.call('TIME')\n"
+    "  now = time[1] * 1000000 + time[2]\n"
+    "  cost = ARGV[6] / rate\n"
+    "  tat = tonumber(redis.call('GET', bucket) or 0)\n"
+    "  tat = math.min(math.max(tat, now), now + burst * cost)\n"
+    "  room = math.min(room, math.floor(burst - (tat - now) / cost + 1e-6))\n"
+    "end\n"
+    "local got, answer = 0, {}\n"
+    "for i = 1, #KEYS - 1 do\n"
+    "  if got >= room then break end\n"
+    "  local read = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', room - got,\n"
+    "    'STREAMS', KEYS[i], '>')\n"
+    "  if read then\n"
+    "    if read.err then if got == 0 then return read end break end\n"
+    "    got = got + #read[1][2]\n"
+    "    answer[#answer + 1] = read[1]\n"
+    "  end\n"
+    "end\n"
+    "if rate > 0 then\n"
+    "  tat = tat + got * cost\n"
+    "  if got > 0 then\n"
+    "    redis.call('SET', bucket, string.format('%.3f', tat), 'PX',\n"
+    "      math.ceil((tat - now) / 1000) + 1)\n"
+    "  end\n"
+    "  wait = math.max(0, math.ceil(tat - now - (burst - 1) * cost))\n"
+    "end\n"
+    "if got < room then full = 0 end\n"
+    "return {full, wait, answer}\n";
+
+static void queue_key(const char *queue, const char *suffix, char *out)
+{
+    (void)snprintf(out, KEY_SIZE, "till:{%s}:%s", queue, suffix);
+}
+
+static enum err_code load_script(struct redis *redis, struct queue_script *script, struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    AUTO(freeReplyObject) redisReply *reply = NULL;
+    enum err_code rc;
+
+    redis_add(&args, "SCRIPT");
+    redis_add(&args, "LOAD");
+    redis_add(&args, read_script);
+    rc = redis_call(redis, &args, &reply, e);
+    if (rc)
+        return rc;
+    if (!redis_is_text(reply) || !text_format(script->sha, sizeof script->sha, "%s", reply->str))
+        return redis_bad_reply("SCRIPT LOAD", e);
+    return ERR_OK;
+}
+
+/* Runs the loaded script; a server that does not know it (restarted, flushed) is told it first. */
+static enum err_code call_script(struct redis *redis, struct queue_script *script,
+                                 struct redis_args *args, redisReply **ret_reply, struct err *e)
+{
+    bool is_fresh = !*script->sha;
+
+    for (;;) {
+        struct err own = {0};
+        enum err_code rc = *script->sha ? ERR_OK : load_script(redis, script, e);
+
+        if (rc)
+            return rc;
+        args->words[1] = script->sha;
+        args->lengths[1] = strlen(script->sha);
+        rc = redis_call(redis, args, ret_reply, &own);
+        if (!rc)
+            return ERR_OK;
+        if (is_fresh || strcmp(redis_error_word(redis), "NOSCRIPT") != 0)
+            return err_set_detail(e, rc, own.detail, "%s", own.text);
+        is_fresh = true;
+        script->sha[0] = '\0';
+    }
+}
+
+static enum err_code decode(const redisReply *reply, const struct queue_stream *streams,
+                            struct queue_deliveries *ret_deliveries, struct queue_gate *ret_gate,
+                            struct err *e)
+{
+    if (!redis_is_array(reply) || reply->elements != 3 ||
+        reply->element[0]->type != REDIS_REPLY_INTEGER ||
+        reply->element[1]->type != REDIS_REPLY_INTEGER)
+        return redis_bad_reply("EVALSHA", e);
+    *ret_gate = (struct queue_gate){.is_full = reply->element[0]->integer == 1,
+                                    .wait_us = reply->element[1]->integer};
+    return queue_decode_read(reply->element[2], streams, STREAMS, ret_deliveries, e);
+}
+
+enum err_code queue_read_limited(struct redis *redis, struct queue_script *script,
+                                 const struct queue_stream *streams, const char *consumer, int max,
+                                 const struct limit *limit, struct queue_deliveries *ret_deliveries,
+                                 struct queue_gate *ret_gate, struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    AUTO(freeReplyObject) redisReply *reply = NULL;
+    const int64_t numbers[] = {max, limit->concurrency, limit->rate, limit->per_seconds * US_PER_S,
+                               limit->burst};
+    char texts[COUNT_OF(numbers)][24];
+    char keys[24];
+    char bucket[KEY_SIZE];
+    struct err own = {0};
+    enum err_code rc;
+
+    queue_key(streams[0].queue, "bucket", bucket);
+    redis_add(&args, "EVALSHA");
+    redis_add(&args, "");
+    redis_add_number(&args, STREAMS + 1, keys);
+    for (size_t i = 0; i < STREAMS; i++)
+        redis_add(&args, streams[i].key);
+    redis_add(&args, bucket);
+    redis_add(&args, QUEUE_GROUP);
+    redis_add(&args, consumer);
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        redis_add_number(&args, numbers[i], texts[i]);
+    *ret_deliveries = (struct queue_deliveries){0};
+    *ret_gate = (struct queue_gate){0};
+    rc = call_script(redis, script, &args, &reply, &own);
+    if (rc && strcmp(redis_error_word(redis), "NOGROUP") == 0)
+        return queue_create_groups(redis, streams, STREAMS, e);
+    if (rc)
+        return err_set_detail(e, rc, own.detail, "%s", own.text);
+    return decode(reply, streams, ret_deliveries, ret_gate, e);
+}
+
+/* ---- waiting ---- */
+
+static void watch_key(const struct queue_watch *watch, char *out)
+{
+    if (watch->is_place)
+        queue_key(watch->stream.queue, "place", out);
+    else
+        (void)snprintf(out, KEY_SIZE, "%s", watch->stream.key);
+}
+
+static enum err_code append_last(struct redis *redis, const struct queue_watch *watch,
+                                 struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    char key[KEY_SIZE];
+
+    watch_key(watch, key);
+    redis_add(&args, "XREVRANGE");
+    redis_add(&args, key);
+    redis_add(&args, "+");
+    redis_add(&args, "-");
+    redis_add(&args, "COUNT");
+    redis_add(&args, "1");
+    return redis_append(redis, &args, e);
+}
+
+static enum err_code take_last(struct redis *redis, struct queue_watch *watch, struct err *e)
+{
+    AUTO(freeReplyObject) redisReply *reply = NULL;
+    enum err_code rc = redis_take(redis, &reply, e);
+
+    if (rc)
+        return rc;
+    (void)snprintf(watch->last, sizeof watch->last, "0-0");
+    if (redis_is_array(reply) && reply->elements == 1 && redis_is_array(reply->element[0]) &&
+        reply->element[0]->elements > 0 && redis_is_text(reply->element[0]->element[0]))
+        (void)snprintf(watch->last, sizeof watch->last, "%s", reply->element[0]->element[0]->str);
+    return ERR_OK;
+}
+
+enum err_code queue_watch_from_now(struct redis *redis, struct queue_watch *watches, size_t count,
+                                   struct err *e)
+{
+    enum err_code rc = ERR_OK;
+
+    for (size_t i = 0; i < count && !rc; i++)
+        rc = append_last(redis, &watches[i], e);
+    for (size_t i = 0; i < count && !rc; i++)
+        rc = take_last(redis, &watches[i], e);
+    return rc;
+}
+
+enum err_code queue_watch_wait(struct redis *redis, const struct queue_watch *watches, size_t count,
+                               int block_ms, bool *ret_new, struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    AUTO(freeReplyObject) redisReply *reply = NULL;
+    AUTO(mem_free) char *keys = mem_array(count, KEY_SIZE);
+    char block_text[24];
+    enum err_code rc;
+
+    redis_add(&args, "XREAD");
+    redis_add(&args, "COUNT");
+    redis_add(&args, "1");
+    redis_add(&args, "BLOCK");
+    redis_add_number(&args, block_ms, block_text);
+    redis_add(&args, "STREAMS");
+    for (size_t i = 0; i < count; i++) {
+        watch_key(&watches[i], keys + i * KEY_SIZE);
+        redis_add(&args, keys + i * KEY_SIZE);
+    }
+    for (size_t i = 0; i < count; i++)
+        redis_add(&args, watches[i].last);
+    rc = redis_call(redis, &args, &reply, e);
+    if (!rc)
+        *ret_new = reply->type != REDIS_REPLY_NIL;
+    return rc;
+}
+
+enum err_code queue_tell_place(struct redis *redis, const struct queue_stream *const *streams,
+                               size_t count, struct err *e)
+{
+    for (size_t i = 0; i < count; i++) {
+        AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+        char key[KEY_SIZE];
+        enum err_code rc;
+
+        queue_key(streams[i]->queue, "place", key);
+        redis_add(&args, "XADD");
+        redis_add(&args, key);
+        redis_add(&args, "MAXLEN");
+        redis_add(&args, "1");
+        redis_add(&args, "*");
+        redis_add(&args, "free");
+        redis_add(&args, "1");
+        rc = redis_append(redis, &args, e);
+        if (rc)
+            return rc;
+    }
+    return redis_take_all(redis, count, e);
+}
