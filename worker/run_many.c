@@ -117,6 +117,16 @@ static void note_lost(const struct task_batch *batch)
     }
 }
 
+static void mark_large_results(const struct task_batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        struct err e = {0};
+
+        if (task_check_result(&batch->members[i]->run, &e))
+            task_mark(batch->members[i], TASK_FAIL, e.code, "%s", e.text);
+    }
+}
+
 static enum next settle_done(const struct many *many, struct task_batch *batch)
 {
     bool has_effect_of_marked;
@@ -186,8 +196,10 @@ static enum next call(const struct many *many, size_t from, size_t to)
     lift_limits(&batch);
     for (size_t i = from; i < to; i++)
         slot_flush_journal(&many->members[i]->run);
-    if (outcome == TASK_DONE)
+    if (outcome == TASK_DONE) {
+        mark_large_results(&batch);
         return settle_done(many, &batch);
+    }
     begun = batch.tx.db != NULL;
     db_rollback(&batch.tx);
     if (batch.count > 1 && ((begun && outcome == TASK_RETRY) || outcome == TASK_FAIL))

@@ -17,6 +17,7 @@
 #include "common/jobs_snooze.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/text.h"
 
 enum { WAIT_FOR_DATABASE_MS = 200 };
 
@@ -155,6 +156,12 @@ static bool settle_end(const struct settling *s, const struct task_run *run, int
 
 /* ---- the decision ---- */
 
+/* A data exception (class 22) of a fence: nothing else in it comes from the task. */
+static bool is_result_refused(const struct settling *s, const struct task_run *run)
+{
+    return run->result && text_starts(db_sqlstate(s->db), "22");
+}
+
 static bool settle_success(const struct settling *s, struct task_run *run, struct err *e)
 {
     enum err_code rc = is_fast(s->item) && !run->tx.db ? ERR_OK
@@ -164,6 +171,13 @@ static bool settle_success(const struct settling *s, struct task_run *run, struc
     if (rc == ERR_CONFLICT && !*db_constraint(s->db)) {
         log_warn("job_not_ours", L_ERR(e));
         return false;
+    }
+    if (rc && is_result_refused(s, run)) {
+        struct err why = {0};
+
+        (void)err_set_detail(&why, ERR_INVALID, e->detail,
+                             "the result is no JSON that PostgreSQL takes");
+        return settle_end(s, run, retry_delay_us(s, run, TASK_FAIL), &why);
     }
     if (rc)
         return settle_end(s, run, retry_delay_us(s, run, TASK_RETRY), e);

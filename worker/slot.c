@@ -83,6 +83,8 @@ static enum task_outcome call(const struct settling *s, struct task_run *run, st
     run->args = args;
     run->kwargs = kwargs;
     outcome = s->task->run(run, e);
+    if (outcome == TASK_DONE && task_check_result(run, e))
+        outcome = TASK_FAIL;
     run->args = NULL;
     run->kwargs = NULL;
     return outcome;

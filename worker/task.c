@@ -81,6 +81,17 @@ enum err_code task_input(struct task_run *run, json_t **ret_input, struct err *e
 
 int64_t task_time_left_us(const struct task_run *run) { return run->deadline_us - clock_mono_us(); }
 
+enum err_code task_check_result(const struct task_run *run, struct err *e)
+{
+    size_t len = run->result ? strlen(run->result) : 0;
+
+    if (len <= TASK_RESULT_MAX)
+        return ERR_OK;
+    return err_set(e, ERR_INVALID,
+                   "the result has %zu bytes, at most %d are kept: store it elsewhere, return where",
+                   len, TASK_RESULT_MAX);
+}
+
 enum task_outcome task_outcome_of(const struct err *e)
 {
     return err_is_transient(e->code) ? TASK_RETRY : TASK_FAIL;

@@ -43,7 +43,7 @@ enum task_outcome {
 
 enum { TASK_SNOOZE_S = 60, TASK_SNOOZE_MAX_S = 365 * 86400 };
 
-enum { TASK_FOLLOW_UPS_MAX = 8 };
+enum { TASK_FOLLOW_UPS_MAX = 8, TASK_RESULT_MAX = 64 * 1024 };
 
 /* What a run() works with. All of it is borrowed and belongs to the slot's thread. */
 struct task_run {
@@ -63,7 +63,8 @@ struct task_run {
 
     /* Set by the task: */
     int64_t retry_after_us; /* with TASK_RETRY: not before; the backoff may be longer */
-    char *result;           /* JSON of mem_alloc(); kept in the job's row; freed by the caller */
+    char *result;           /* JSON of mem_alloc(), at most TASK_RESULT_MAX bytes; kept in the job's
+                               row; freed by the caller */
 
     /* Private to task.c and settle.c: */
     struct db_tx tx;
@@ -199,6 +200,9 @@ bool task_is_marked(const struct task_member *member);
 
 /* Opens the transaction of the batch. */
 enum err_code task_batch_begin(struct task_batch *batch, struct err *e) MUST_CHECK;
+
+/* ERR_INVALID when the result is longer than it may be. The caller of run() asks, not the task. */
+enum err_code task_check_result(const struct task_run *run, struct err *e) MUST_CHECK;
 
 /* TASK_RETRY for what may pass (a server away, a time-out), TASK_FAIL for the rest. */
 enum task_outcome task_outcome_of(const struct err *e);

@@ -155,3 +155,16 @@ def test_a_worker_whose_jobs_say_nothing_has_no_journal(stack):
     assert one.value(connections, one.database) == 0
     one.wait_job(one.enqueue("till.tasks.talk", 1, 0))
     assert one.value(connections, one.database) == 1
+
+
+def test_a_result_that_is_too_large_is_a_clear_error(stack):
+    one = stack().start(apis=0)
+    fits = one.enqueue("till.tasks.echo", "x" * 60_000)
+    large = one.enqueue("till.tasks.echo", "x" * 70_000)
+
+    one.wait_job(fits)
+    job = one.wait_job(large, "FAILURE")
+
+    assert job["attempt"] == 1, "the same result would come again"
+    assert "at most 65536 are kept: store it elsewhere, return where" in job["error"]
+    one.settle(dead=1)
