@@ -32,7 +32,12 @@ KINDS = {
     "dead": 5,
     "cancelled": 4,
     "expiring": 2,
+    "chain": 1,
+    "group": 1,
+    "broken": 1,
 }
+TALLY = "till.tasks.tally"
+DEAD = {"task": "till.tasks.fail", "args": ["never"], "max_attempts": DEAD_ATTEMPTS}
 
 
 class Producer:
@@ -55,15 +60,30 @@ class Producer:
         if kind == "dead":
             return "till.tasks.fail", ["never"], {"max_attempts": DEAD_ATTEMPTS}
         if kind == "delayed":
-            return "till.tasks.tally", counter, {"scheduled_at": self.chooser.uniform(0.1, 4)}
+            return TALLY, counter, {"scheduled_at": self.chooser.uniform(0.1, 4)}
         if kind == "cancelled":
-            return "till.tasks.tally", counter, {"scheduled_at": self.chooser.uniform(10, 20)}
+            return TALLY, counter, {"scheduled_at": self.chooser.uniform(10, 20)}
         if kind == "expiring":
-            return "till.tasks.tally", counter, {"expires_at": self.chooser.uniform(0.2, 2)}
+            return TALLY, counter, {"expires_at": self.chooser.uniform(0.2, 2)}
         if kind == "unique":
             key = f"key {self.chooser.randrange(UNIQUE_KEYS)}"
-            return "till.tasks.tally", counter, {"unique_key": key, "scheduled_at": 0.2}
+            return TALLY, counter, {"unique_key": key, "scheduled_at": 0.2}
         return f"till.tasks.{kind}", counter, priority
+
+    def tally(self):
+        return {"task": TALLY, "args": [self.chooser.randrange(COUNTERS)]}
+
+    def flow(self, cursor, kind):
+        """Three in a row; four and what follows them; or a chain that breaks in the middle."""
+        many = [self.tally() for _ in range(4)]
+        flow, kinds = {
+            "chain": ({"chain": many[:3]}, ["chain"] * 3),
+            "group": ({"group": many, "callback": self.tally()}, ["group"] * 5),
+            "broken": ({"chain": [many[0], DEAD, many[1]]}, ["chain", "dead", "stopped"]),
+        }[kind]
+        cursor.execute("SELECT till_flow(%s)", [psycopg2.extras.Json(flow)])
+        cursor.execute("SELECT id FROM jobs WHERE flow_id = %s ORDER BY flow_step", cursor.fetchone())
+        self.kinds.update(zip((str(row[0]) for row in cursor.fetchall()), kinds, strict=True))
 
     def enqueue(self, cursor, kind):
         task, args, options = self.arguments(kind)
@@ -89,6 +109,9 @@ class Producer:
                     self.fast += 1
                     self.one.enqueue_fast("till.tasks.noop")
                     continue
+                if kind in ("chain", "group", "broken"):
+                    self.flow(cursor, kind)
+                    continue
                 job = self.enqueue(cursor, kind)
                 if kind == "cancelled":
                     cancelled.append(job)
@@ -111,6 +134,7 @@ def check_states(one, producer):
         wanted = {
             "dead": row["state"] == "FAILURE" and row["attempt"] == DEAD_ATTEMPTS,
             "cancelled": row["state"] in ("REVOKED", "SUCCESS"),
+            "stopped": row["state"] == "REVOKED" and row["error"].startswith("depends on job"),
             "expiring": row["state"] == "SUCCESS" or row["error"] == "expired",
         }.get(kind, row["state"] == "SUCCESS")
         assert wanted, f"a {kind} job: {row}"
@@ -181,7 +205,8 @@ def test_a_mixture_of_everything_balances_to_the_job(stack):
     check_effects(one, producer)
     check_errors(one)
     check_redis(one, keys_before)
-    assert {kind for kind, _ in seen} == set(KINDS) - {"fast"}, "each kind was met"
+    assert {kind for kind, _ in seen} == set(KINDS) - {"fast", "broken"} | {"stopped"}
+    assert one.value("SELECT count(*) FROM flows WHERE finished_at IS NULL") == 0
     for pid, before in sizes.items():
         assert rss_kib(pid) < before * 1.25 + 1024, "its memory has settled"
     took = time.monotonic() - began
