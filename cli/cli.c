@@ -4,14 +4,16 @@
  */
 #include "cli/cli.h"
 
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/text.h"
 
-enum { CLI_REDIS_TIMEOUT_MS = 5000 };
+enum { CLI_REDIS_TIMEOUT_MS = 5000, PASSWD_BYTES = 4096 };
 
 struct db *cli_db(struct cli *cli)
 {
@@ -85,6 +87,16 @@ const char *cli_word(struct cli *cli)
     word = cli->argv[0];
     remove_words(cli, 0, 1);
     return word;
+}
+
+void cli_user(char *out, size_t size)
+{
+    char bytes[PASSWD_BYTES];
+    struct passwd entry;
+    struct passwd *user = NULL;
+
+    (void)getpwuid_r(geteuid(), &entry, bytes, sizeof bytes, &user);
+    (void)snprintf(out, size, "%s", user ? user->pw_name : "");
 }
 
 bool cli_is_done(struct cli *cli)

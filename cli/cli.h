@@ -8,6 +8,7 @@
 #define CLI_CLI_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "common/conf.h"
 #include "common/db.h"
@@ -44,6 +45,9 @@ bool cli_flag(struct cli *cli, const char *name); /* "--name" */
 
 /* The next word that is no option, or NULL; call it after all options were taken. */
 const char *cli_word(struct cli *cli);
+
+/* Who runs the command, for what keeps the name of who ordered it; "" when nobody knows. */
+void cli_user(char *out, size_t size);
 
 /* Whether nothing is left; else prints which word is not understood. */
 bool cli_is_done(struct cli *cli);

@@ -25,6 +25,11 @@
     X(queue_pause)                                                                                 \
     X(queue_resume)                                                                                \
     X(queue_purge)                                                                                 \
+    X(schedule_list)                                                                               \
+    X(schedule_history)                                                                            \
+    X(schedule_run)                                                                                \
+    X(schedule_pause)                                                                              \
+    X(schedule_resume)                                                                             \
     X(cron_next)                                                                                   \
     X(limit_list)                                                                                  \
     X(limit_set)                                                                                   \

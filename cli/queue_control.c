@@ -2,16 +2,14 @@
  *
  * till queue pause, resume, purge.
  */
-#include <pwd.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "cli/jobs.h"
 #include "common/jobs_control.h"
 #include "common/jobs_heal.h"
 #include "common/text.h"
 
-enum { PURGE_BATCH = 1000, PASSWD_BYTES = 4096 };
+enum { PURGE_BATCH = 1000 };
 
 static int read_queue(struct cli *cli, const char *verb, const char **ret_queue)
 {
@@ -39,9 +37,7 @@ static int print_change(const struct cli *cli, const char *queue, bool paused, b
 
 static int run_pause(struct cli *cli)
 {
-    char bytes[PASSWD_BYTES];
-    struct passwd entry;
-    struct passwd *user = NULL;
+    char user[100];
     const char *queue = NULL;
     struct err e = {0};
     bool changed;
@@ -49,8 +45,8 @@ static int run_pause(struct cli *cli)
 
     if (code != EXIT_DONE)
         return code;
-    (void)getpwuid_r(geteuid(), &entry, bytes, sizeof bytes, &user);
-    if (queues_pause(cli_db(cli), queue, user ? user->pw_name : NULL, &changed, &e))
+    cli_user(user, sizeof user);
+    if (queues_pause(cli_db(cli), queue, *user ? user : NULL, &changed, &e))
         return cli_fail(&e);
     return print_change(cli, queue, true, changed);
 }

@@ -43,6 +43,8 @@ struct conf {
     char *dashboard_users;
     char *path_prefix;
     char *queues;
+    char *schedules_file;
+    char *time_zone;
     int64_t api_threads;
     int64_t rate_address;
     int64_t rate_user;

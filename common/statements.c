@@ -31,6 +31,8 @@
     X(payments_run)                                                                                \
     X(products)                                                                                    \
     X(reviews)                                                                                     \
+    X(schedules)                                                                                   \
+    X(schedules_view)                                                                              \
     X(sessions)                                                                                    \
     X(shopping_carts)                                                                              \
     X(trial)                                                                                       \

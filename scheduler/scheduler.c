@@ -20,6 +20,7 @@
 #include "common/queue.h"
 #include "scheduler/heal.h"
 #include "scheduler/parked.h"
+#include "scheduler/ticks.h"
 
 enum {
     DUE_BATCH = 500,
@@ -50,7 +51,7 @@ static enum err_code deliver_due(struct scheduler *s, struct err *e)
 }
 
 /* Leads, or tries to. A lost connection has lost the lock with it. */
-static enum err_code lead(struct scheduler *s, struct err *e)
+static enum err_code lead(struct scheduler *s, struct ticks *ticks, struct err *e)
 {
     bool led = s->leads && db_is_connected(s->db);
     enum err_code rc = led ? ERR_OK : migrate_check(s->db, e);
@@ -60,23 +61,39 @@ static enum err_code lead(struct scheduler *s, struct err *e)
         rc = leader_try(s->db, &s->leads, e);
     if (rc || !s->leads || led)
         return rc;
-    rc = leader_listen(s->db, e);
-    if (rc)
+    rc = leader_settle(s->db, s->conf->lease_seconds, e);
+    if (rc) {
         s->leads = false;
-    else
-        log_info("leading");
-    return rc;
+        return rc;
+    }
+    log_info("leading");
+    ticks_begin(ticks);
+    return ERR_OK;
 }
 
 /* ---- waiting ---- */
 
-static void take_signals(struct scheduler *s)
+/* A file that is refused changes nothing. */
+static void reload(struct scheduler *s, struct ticks *ticks)
+{
+    struct err e = {0};
+
+    if (ticks_load(ticks, s->conf, &e))
+        log_error("schedules_refused", L_ERR(&e));
+    else
+        log_info("reloaded", L_STR("schedules_file", s->conf->schedules_file));
+}
+
+static void take_signals(struct scheduler *s, struct ticks *ticks)
 {
     int number;
 
-    while ((number = program_wait(0)) != 0)
+    while ((number = program_wait(0)) != 0) {
         if (number == SIGTERM || number == SIGINT || number == SIGQUIT)
             s->stopping = true;
+        else if (number == SIGHUP)
+            reload(s, ticks);
+    }
 }
 
 static int open_signal_fd(void)
@@ -87,6 +104,7 @@ static int open_signal_fd(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGQUIT);
+    sigaddset(&set, SIGHUP);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
@@ -97,11 +115,13 @@ static void wait_signal(int signal_fd, int64_t timeout_us)
     (void)poll(&pfd, 1, (int)(timeout_us / US_PER_MS));
 }
 
-/* Sleeps until something is due, at most until `heal_at_us`. `parked_us`: until a parked job is. */
-static enum err_code wait_for_work(struct scheduler *s, int signal_fd, int64_t heal_at_us,
-                                   int64_t parked_us, struct err *e)
+/* Sleeps until something is due, at most until `heal_at_us`, and never so long that the server
+ * would take our session for a frozen one's. `parked_us`: until a parked job is. */
+static enum err_code wait_for_work(struct scheduler *s, struct ticks *ticks, int signal_fd,
+                                   int64_t heal_at_us, int64_t parked_us, struct err *e)
 {
-    int64_t wait_us = heal_at_us - clock_mono_us();
+    int64_t now_us = clock_mono_us();
+    int64_t wait_us = s->conf->lease_seconds * US_PER_S / 3;
     int64_t due_us = -1;
     bool notified;
     enum err_code rc = jobs_next_due(s->db, &due_us, e);
@@ -110,28 +130,42 @@ static enum err_code wait_for_work(struct scheduler *s, int signal_fd, int64_t h
         return rc;
     if (parked_us >= 0 && (due_us < 0 || parked_us < due_us))
         due_us = parked_us;
+    if (wait_us > heal_at_us - now_us)
+        wait_us = heal_at_us - now_us;
+    if (wait_us > ticks->look_at_us - now_us)
+        wait_us = ticks->look_at_us - now_us;
     /* A row that is due and was not taken just now is locked by somebody: no reason to spin. */
     if (due_us >= 0 && due_us < DUE_PAUSE_MS * US_PER_MS)
         due_us = DUE_PAUSE_MS * US_PER_MS;
     if (due_us >= 0 && due_us < wait_us)
         wait_us = due_us;
-    return db_wait_notify(s->db, signal_fd, wait_us, &notified, e);
+    rc = db_wait_notify(s->db, signal_fd, wait_us, &notified, e);
+    if (!rc && notified)
+        ticks_wake(ticks);
+    return rc;
 }
 
-static enum err_code work(struct scheduler *s, struct missing *missing, int64_t *heal_at_us,
-                          int signal_fd, struct err *e)
+static enum err_code work(struct scheduler *s, struct missing *missing, struct ticks *ticks,
+                          int64_t *heal_at_us, int signal_fd, struct err *e)
 {
+    struct err tick_error = {0};
+    enum err_code tick_rc;
     enum err_code rc = ERR_OK;
     int64_t parked_us = -1;
 
     if (!s->leads || !db_is_connected(s->db) || clock_mono_us() >= *heal_at_us)
-        rc = lead(s, e);
+        rc = lead(s, ticks, e);
     if (rc)
         return rc;
     if (!s->leads) {
         wait_signal(signal_fd, FOLLOW_PAUSE_MS * US_PER_MS);
         return ERR_OK;
     }
+    /* First, and whatever becomes of the rest: ticks need no Redis. With each healing, too, so that
+     * an idle scheduler wakes for both at once. */
+    if (clock_mono_us() >= *heal_at_us)
+        ticks->look_at_us = 0;
+    tick_rc = ticks_run(s, ticks, &tick_error);
     rc = deliver_due(s, e);
     if (!rc)
         rc = release_parked(s, &parked_us, e);
@@ -140,10 +174,12 @@ static enum err_code work(struct scheduler *s, struct missing *missing, int64_t 
         if (!rc)
             *heal_at_us = clock_mono_us() + s->conf->heal_seconds * US_PER_S;
     }
-    return rc ? rc : wait_for_work(s, signal_fd, *heal_at_us, parked_us, e);
+    if (!rc && tick_rc)
+        rc = err_set_detail(e, tick_rc, tick_error.detail, "%s", tick_error.text);
+    return rc ? rc : wait_for_work(s, ticks, signal_fd, *heal_at_us, parked_us, e);
 }
 
-int scheduler_run(const struct conf *conf)
+int scheduler_run(const struct conf *conf, struct ticks *ticks)
 {
     struct scheduler s = {.conf = conf};
     AUTO(mem_free) struct missing *missing = mem_alloc(sizeof *missing);
@@ -154,9 +190,9 @@ int scheduler_run(const struct conf *conf)
     s.db = db_open(conf->database_url, "till-scheduler");
     s.redis = redis_open(conf->redis_url, "till-scheduler", REDIS_TIMEOUT_MS);
     log_info("ready");
-    for (take_signals(&s); !s.stopping; take_signals(&s)) {
+    for (take_signals(&s, ticks); !s.stopping; take_signals(&s, ticks)) {
         struct err e = {0};
-        enum err_code rc = work(&s, missing, &heal_at_us, signal_fd, &e);
+        enum err_code rc = work(&s, missing, ticks, &heal_at_us, signal_fd, &e);
 
         if (rc && healthy)
             log_warn("scheduler_interrupted", L_ERR(&e));

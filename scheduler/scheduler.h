@@ -24,7 +24,10 @@ struct scheduler {
     bool stopping;
 };
 
-/* Runs until TERM, INT or QUIT; gives the exit code. */
-int scheduler_run(const struct conf *conf);
+struct ticks;
+
+/* Runs until TERM, INT or QUIT; gives the exit code. HUP reads the file of schedules again, into
+ * `ticks`, which ticks_load() has filled. */
+int scheduler_run(const struct conf *conf, struct ticks *ticks);
 
 #endif

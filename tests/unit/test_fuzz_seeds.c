@@ -17,6 +17,7 @@
 #include "tests/fuzz/money.c"
 #include "tests/fuzz/redact.c"
 #include "tests/fuzz/redis_url.c"
+#include "tests/fuzz/schedule_file.c"
 #include "tests/fuzz/text.c"
 #include "tests/fuzz/uuid.c"
 #include "tests/fuzz/zone.c"
@@ -68,6 +69,7 @@ Test(fuzz_seeds, json) { replay(fuzz_json, "json"); }
 Test(fuzz_seeds, money) { replay(fuzz_money, "money"); }
 Test(fuzz_seeds, redact) { replay(fuzz_redact, "redact"); }
 Test(fuzz_seeds, redis_url) { replay(fuzz_redis_url, "redis_url"); }
+Test(fuzz_seeds, schedule_file) { replay(fuzz_schedule_file, "schedule_file"); }
 Test(fuzz_seeds, text) { replay(fuzz_text, "text"); }
 Test(fuzz_seeds, uuid) { replay(fuzz_uuid, "uuid"); }
 Test(fuzz_seeds, zone) { replay(fuzz_zone, "zone"); }
