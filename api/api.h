@@ -25,6 +25,7 @@ struct api {
     struct db *db;
     struct redis *redis;
     const struct conf *conf;
+    int64_t catalogue_version; /* when this request asked who makes it */
 };
 
 static inline struct api *api_of(const struct request *req) { return req->context; }

@@ -34,5 +34,5 @@ static const struct resource resource = {
     .refusals = refusals,
 };
 
-RESOURCE_READERS(categories)
+RESOURCE_CACHED_READERS(categories)
 RESOURCE_WRITERS(categories)

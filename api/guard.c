@@ -79,13 +79,13 @@ static bool refuse_unavailable(struct reply *reply, const struct err *e)
 /* Tokens outlive rights, so the user is looked up at each request. */
 static bool load_user(struct request *req, int64_t id, struct reply *reply)
 {
-    AUTO_VALUE(user_release) struct user user = {0};
+    struct user_asking user;
     struct err e = {0};
-    enum err_code rc = users_find(api_of(req)->db, id, &user, &e);
+    enum err_code rc = users_find_asking(api_of(req)->db, id, &user, &e);
 
     if (rc == ERR_UNAVAILABLE) { /* the connection may have died while it was idle */
         err_clear(&e);
-        rc = users_find(api_of(req)->db, id, &user, &e);
+        rc = users_find_asking(api_of(req)->db, id, &user, &e);
     }
     if (rc == ERR_NOT_FOUND)
         return refuse(reply, "User not found", "user_not_found");
@@ -95,8 +95,8 @@ static bool load_user(struct request *req, int64_t id, struct reply *reply)
         return refuse(reply, "User is inactive", "user_inactive");
     req->user.id = user.id;
     req->user.is_staff = user.is_staff;
-    if (!text_format(req->user.name, sizeof req->user.name, "%s", user.username))
-        req->user.name[sizeof req->user.name - 1] = '\0';
+    (void)snprintf(req->user.name, sizeof req->user.name, "%s", user.username);
+    api_of(req)->catalogue_version = user.catalogue_version;
     return true;
 }
 

@@ -34,12 +34,17 @@ static const struct resource resource = {
     .filters_count = COUNT_OF(filters),
 };
 
-RESOURCE_READERS(products)
+RESOURCE_CACHED_READERS(products)
 RESOURCE_WRITERS(products)
 
-enum err_code products_rating(struct request *req, struct reply *reply, struct err *e)
+static enum err_code show_rating(struct request *req, struct reply *reply, struct err *e)
 {
     static const struct resource rating = {.sql = &product_ratings_sql};
 
     return resource_show(&rating, req, reply, e);
+}
+
+enum err_code products_rating(struct request *req, struct reply *reply, struct err *e)
+{
+    return cache_serve(req, reply, show_rating, e);
 }

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "api/api.h"
+#include "api/cache.h"
 #include "api/fields.h"
 #include "common/resource.h"
 
@@ -87,6 +88,18 @@ enum err_code resource_delete(const struct resource *resource, struct request *r
 #define RESOURCE_READERS(name)                                                                     \
     RESOURCE_HANDLER(name##_index, resource_index)                                                 \
     RESOURCE_HANDLER(name##_show, resource_show)
+/* For what is made of the catalogue alone. */
+#define RESOURCE_CACHED_READERS(name)                                                              \
+    static RESOURCE_HANDLER(list, resource_index) static RESOURCE_HANDLER(                         \
+        show, resource_show) enum err_code name##_index(struct request *req, struct reply *reply,  \
+                                                        struct err *e)                             \
+    {                                                                                              \
+        return cache_serve(req, reply, list, e);                                                   \
+    }                                                                                              \
+    enum err_code name##_show(struct request *req, struct reply *reply, struct err *e)             \
+    {                                                                                              \
+        return cache_serve(req, reply, show, e);                                                   \
+    }
 #define RESOURCE_WRITERS(name)                                                                     \
     RESOURCE_HANDLER(name##_add, resource_create)                                                  \
     RESOURCE_HANDLER(name##_change, resource_update)                                               \

@@ -4,6 +4,7 @@
  */
 #include "api/api.h"
 
+#include "api/cache.h"
 #include "api/cors.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -43,7 +44,12 @@ static void thread_free(void *context)
     mem_free(api);
 }
 
-static void finish(struct request *req, struct reply *reply) { cors_finish(req, reply); }
+static void finish(struct request *req, struct reply *reply)
+{
+    if (req->match.route && req->match.route->scope == SCOPE_USER)
+        cache_tag(req, reply);
+    cors_finish(req, reply);
+}
 
 void api_configure(const struct conf *conf, struct server_config *ret_config)
 {

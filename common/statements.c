@@ -6,6 +6,7 @@
 
 #define STORES(X)                                                                                  \
     X(audit)                                                                                       \
+    X(catalogue)                                                                                   \
     X(categories)                                                                                  \
     X(confirmation)                                                                                \
     X(flows)                                                                                       \

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "common/buf.h"
 #include "common/mem.h"
 #include "common/shop.h"
 #include "common/statements.h"
@@ -22,7 +23,7 @@
 #define VISIBLE                                                                                    \
     "users u WHERE (u.id = $1 OR EXISTS (SELECT FROM users s WHERE s.id = $1 AND s.is_staff))"
 
-enum { CREATE, FIND, FIND_BY_EMAIL, LIST, SHOW, TAKEN };
+enum { CREATE, FIND, FIND_ASKING, FIND_BY_EMAIL, LIST, SHOW, TAKEN };
 
 static const struct db_stmt statements[] = {
     [CREATE] = {"users_create",
@@ -31,6 +32,10 @@ static const struct db_stmt statements[] = {
                 " RETURNING id",
                 6},
     [FIND] = {"users_find", "SELECT " COLUMNS " FROM users WHERE id = $1", 1},
+    [FIND_ASKING] = {"users_find_asking",
+                     "SELECT id, username, is_active, is_staff,"
+                     " (SELECT last_value FROM catalogue_version) FROM users WHERE id = $1",
+                     1},
     [FIND_BY_EMAIL] = {"users_find_by_email",
                        "SELECT " COLUMNS " FROM users WHERE lower(email) = lower($1)", 1},
     [LIST] = {"users_list", SQL_PAGE(SHOWN, VISIBLE, "u.id"), 3},
@@ -120,6 +125,27 @@ static enum err_code find(struct db *db, const struct db_stmt *stmt, struct db_a
 enum err_code users_find(struct db *db, int64_t id, struct user *ret_user, struct err *e)
 {
     return find(db, &statements[FIND], DB_ARGS(DB_INT(id)), ret_user, e);
+}
+
+enum err_code users_find_asking(struct db *db, int64_t id, struct user_asking *ret_user,
+                                struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[FIND_ASKING], DB_ARGS(DB_INT(id)), &rows, e);
+
+    if (rc)
+        return rc;
+    if (db_rows(rows) == 0)
+        return err_set(e, ERR_NOT_FOUND, "there is no such user");
+    *ret_user = (struct user_asking){
+        .id = db_int(rows, 0, 0),
+        .is_active = db_bool(rows, 0, 2),
+        .is_staff = db_bool(rows, 0, 3),
+        .catalogue_version = db_int(rows, 0, 4),
+    };
+    if (!text_format(ret_user->username, sizeof ret_user->username, "%s", db_text(rows, 0, 1)))
+        ret_user->username[sizeof ret_user->username - 1] = '\0';
+    return ERR_OK;
 }
 
 enum err_code users_find_by_email(struct db *db, const char *email, struct user *ret_user,

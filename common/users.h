@@ -52,6 +52,19 @@ enum err_code users_create(struct db *db, const struct user_new *new_user, int64
 /* ERR_NOT_FOUND when there is none. */
 enum err_code users_find(struct db *db, int64_t id, struct user *ret_user,
                          struct err *e) MUST_CHECK;
+
+/* What every request needs to know of who makes it, and the version of the catalogue with it, so
+ * that one round trip brings both. */
+struct user_asking {
+    int64_t id;
+    char username[64]; /* cut where it is longer */
+    bool is_active;
+    bool is_staff;
+    int64_t catalogue_version;
+};
+
+enum err_code users_find_asking(struct db *db, int64_t id, struct user_asking *ret_user,
+                                struct err *e) MUST_CHECK;
 enum err_code users_find_by_email(struct db *db, const char *email, struct user *ret_user,
                                   struct err *e) MUST_CHECK;
 

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Kept answers; see cache.h. Never a stale one: the version was read from the database with the
+ * user who asks, and an answer is kept only when nobody was writing while it was made. Of many who
+ * miss at once one makes the answer; the others wait for it a moment.
+ */
+#include "api/cache.h"
+
+#include <string.h>
+
+#include <poll.h>
+#include <sodium.h>
+
+#include "api/api.h"
+#include "common/catalogue.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/queue_cache.h"
+
+enum { NAME_MAX_BYTES = 20 * 1024, WAIT_STEP_MS = 3, WAIT_STEPS = 40, TAG_BYTES = 16 };
+
+/* All that the answer depends on besides the catalogue: links carry the host. */
+static void make_key(const struct request *req, char key[CACHE_KEY_SIZE])
+{
+    AUTO_VALUE(buf_release) struct buf name;
+    const char *host = request_header(req, "Host");
+    const char *proto = request_header(req, "X-Forwarded-Proto");
+
+    buf_init(&name, NAME_MAX_BYTES);
+    buf_addf(&name, "%s\n%s\n%s\n%s", req->path, req->query, host ? host : "", proto ? proto : "");
+    cache_key(key, (long long)api_of(req)->catalogue_version, name.data);
+}
+
+/* Fills the reply from Redis. ERR_OK and false: it is not there. */
+static enum err_code look(const struct request *req, const char *key, struct reply *reply,
+                          bool *ret_found, struct err *e)
+{
+    enum err_code rc = cache_get(api_of(req)->redis, key, &reply->body, ret_found, e);
+
+    if (!rc && *ret_found)
+        reply->status = 200;
+    return rc;
+}
+
+/* Until who fills it has done so. */
+static bool wait_for_other(const struct request *req, const char *key, struct reply *reply)
+{
+    bool found = false;
+
+    for (int i = 0; i < WAIT_STEPS && !found; i++) {
+        (void)poll(NULL, 0, WAIT_STEP_MS);
+        if (look(req, key, reply, &found, NULL))
+            return false;
+    }
+    return found;
+}
+
+static enum err_code fill(struct request *req, const char *key, struct reply *reply,
+                          http_handler *handler, struct err *e)
+{
+    struct api *api = api_of(req);
+    struct err ignored = {0};
+    bool is_still = false;
+    enum err_code rc = catalogue_is_still(api->db, &is_still, &ignored);
+
+    if (rc)
+        is_still = false;
+    rc = handler(req, reply, e);
+    if (!rc && is_still && reply->status == 200 &&
+        cache_put(api->redis, key, reply->body.data, reply->body.len, &ignored))
+        log_debug("cache_failed", L_ERR(&ignored));
+    if (cache_end_fill(api->redis, key, &ignored))
+        log_debug("cache_failed", L_ERR(&ignored));
+    return rc;
+}
+
+enum err_code cache_serve(struct request *req, struct reply *reply, http_handler *handler,
+                          struct err *e)
+{
+    struct api *api = api_of(req);
+    struct err ignored = {0};
+    char key[CACHE_KEY_SIZE];
+    bool found = false;
+    bool is_mine = false;
+
+    make_key(req, key);
+    if (look(req, key, reply, &found, &ignored))
+        return handler(req, reply, e);
+    if (found)
+        return ERR_OK;
+    if (cache_begin_fill(api->redis, key, &is_mine, &ignored))
+        return handler(req, reply, e);
+    if (is_mine)
+        return fill(req, key, reply, handler, e);
+    return wait_for_other(req, key, reply) ? ERR_OK : handler(req, reply, e);
+}
+
+/* ---- ETag ---- */
+
+bool cache_matches(const char *header, const char *tag)
+{
+    size_t wanted = strlen(tag);
+
+    while (*header) {
+        size_t blanks = strspn(header, " \t");
+        size_t len = strcspn(header, ",");
+        size_t end = len;
+
+        if (header[blanks] == '*')
+            return true;
+        if (strncmp(header + blanks, "W/", 2) == 0)
+            blanks += 2;
+        while (end > blanks && (header[end - 1] == ' ' || header[end - 1] == '\t'))
+            end--;
+        if (end - blanks == wanted && memcmp(header + blanks, tag, wanted) == 0)
+            return true;
+        header += len + (header[len] == ',');
+    }
+    return false;
+}
+
+void cache_tag(const struct request *req, struct reply *reply)
+{
+    unsigned char hash[TAG_BYTES];
+    char tag[2 * TAG_BYTES + 3] = "\"";
+    const char *known = request_header(req, "If-None-Match");
+
+    if (reply->status != 200 ||
+        (strcmp(req->method, "GET") != 0 && strcmp(req->method, "HEAD") != 0))
+        return;
+    (void)crypto_generichash(hash, sizeof hash, (const unsigned char *)reply->body.data,
+                             reply->body.len, NULL, 0);
+    (void)sodium_bin2hex(tag + 1, 2 * sizeof hash + 1, hash, sizeof hash);
+    tag[sizeof tag - 2] = '"';
+    tag[sizeof tag - 1] = '\0';
+    reply_header(reply, "ETag", tag);
+    if (known && cache_matches(known, tag)) {
+        reply->status = 304;
+        buf_clear(&reply->body);
+    }
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The version of the catalogue (products, categories, reviews): what was read of it stays good
+ * until it changes, whoever writes by whatever way. See sql/0024_catalogue_version.sql.
+ */
+#ifndef COMMON_CATALOGUE_H
+#define COMMON_CATALOGUE_H
+
+#include <stdbool.h>
+
+#include "common/db.h"
+#include "common/err.h"
+
+/* Whether nobody is writing. What is read after a true answer may be kept under the version that
+ * was read before it (users_find_asking() brings it). */
+enum err_code catalogue_is_still(struct db *db, bool *ret_still, struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,177 @@
+"""What is kept in Redis is never stale, and what a client has is not sent again."""
+
+import concurrent.futures
+import threading
+import time
+
+import pytest
+
+
+@pytest.fixture
+def api(stack):
+    one = stack()
+    one.start_api()
+    return one
+
+
+@pytest.fixture
+def shop(api):
+    return api.shop().sign_up()
+
+
+@pytest.fixture
+def staff(api):
+    made = api.shop().sign_up()
+    api.query("UPDATE users SET is_staff = true WHERE email = %s", made.email)
+    return made
+
+
+def kept(api):
+    return [key for key in api.redis.keys("till:cache:*") if not key.endswith(":fill")]
+
+
+def seen(shop, path):
+    return shop.expect(200, shop.get(path))
+
+
+def write_unseen(api, sql):
+    """Changes rows in a way that no version tells of."""
+    with api.postgres.connect(api.database) as connection, connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(sql)
+        connection.commit()
+    connection.close()
+
+
+def test_answers_about_the_catalogue_are_kept(api, shop):
+    product = api.product(name="Old")
+    paths = [
+        f"/api/products/{product}/", "/api/products/", "/api/products/?search=o&ordering=-price",
+        "/api/categories/", f"/api/products/{product}/rating/",
+    ]
+    before = [seen(shop, path) for path in paths]
+    assert len(kept(api)) == len(paths)
+    write_unseen(api, "UPDATE products SET name = 'New'")
+    other = api.shop().sign_up()
+    assert [seen(other, path) for path in paths] == before, "the answers did not come from Redis"
+    api.query("SELECT nextval('catalogue_version')")
+    assert seen(shop, paths[0])["name"] == "New"
+
+
+def test_errors_are_not_kept(api, shop):
+    for path in ("/api/products/999/", "/api/products/?page=9", "/api/products/?category_id=x"):
+        assert shop.get(path).status_code in (400, 404)
+    assert kept(api) == []
+    for shown in ("/api/orders/", "/api/shopping-carts/", "/api/users/", "/api/payments/"):
+        seen(shop, shown)
+    assert kept(api) == [], "what belongs to somebody is never kept"
+
+
+@pytest.mark.parametrize("way", ["rest", "sql", "order", "review"])
+def test_a_write_is_seen_at_once_whoever_makes_it(api, shop, staff, way):
+    product = api.product(stock=1000, price="1.00")
+    path = f"/api/products/{product}/"
+    end = threading.Event()
+
+    def read():
+        mine = shop.another_session()
+        while not end.is_set():
+            seen(mine, path)
+            seen(mine, "/api/products/")
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(read) for _ in range(4)]
+        try:
+            for n in range(1, 31):
+                if way == "rest":
+                    staff.expect(200, staff.call("PATCH", path, {"price": f"{n}.50"}))
+                    assert seen(shop, path)["price"] == f"{n}.50"
+                    assert seen(shop, "/api/products/")["results"][0]["price"] == f"{n}.50"
+                elif way == "sql":
+                    api.query("UPDATE products SET name = %s", f"name {n}")
+                    assert seen(shop, path)["name"] == f"name {n}"
+                elif way == "order":
+                    shop.order((product, 1))
+                    assert seen(shop, path)["stock_quantity"] == 1000 - n
+                else:
+                    body = {"product_id": product, "rating": "5", "comment": "x"}
+                    shop.expect(201, shop.post("/api/reviews/", body))
+                    assert seen(shop, path + "rating/")["reviews"] == n
+        finally:
+            end.set()
+        for reader in readers:
+            reader.result()
+
+
+def test_what_is_read_while_somebody_writes_is_not_kept(api, shop):
+    product = api.product(name="Old")
+    path = f"/api/products/{product}/"
+    connection = api.postgres.connect(api.database)
+    connection.autocommit = False
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE products SET name = 'New'")
+        assert seen(shop, path)["name"] == "Old"
+        assert kept(api) == []
+        connection.commit()
+    connection.close()
+    assert seen(shop, path)["name"] == "New"
+    assert len(kept(api)) == 1
+
+
+def test_of_many_who_miss_one_asks_the_database(api, shop):
+    """The others wait for whoever fills; one who dies over it holds nobody up for long."""
+    product = api.product()
+    path = f"/api/products/{product}/"
+    seen(shop, path)
+    (key,) = kept(api)
+    value = api.redis.get(key)
+    api.redis.delete(key)
+    api.redis.set(key + ":fill", 1, px=60000)
+    write_unseen(api, "UPDATE products SET name = 'from the database'")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(seen, shop.another_session(), path) for _ in range(4)]
+        api.redis.set(key, value)
+        assert all(w.result()["name"] != "from the database" for w in waiting)
+    api.redis.delete(key)
+    began = time.monotonic()
+    assert seen(shop, path)["name"] == "from the database"
+    assert time.monotonic() - began < 5
+
+
+def test_without_redis_the_catalogue_is_there(stack):
+    api = stack(own_redis=True)
+    api.start_api()
+    shop = api.shop().sign_up()
+    product = api.product(name="Thing")
+    assert seen(shop, f"/api/products/{product}/")["name"] == "Thing"
+    api.redis_server.stop()
+    for n in range(5):
+        api.query("UPDATE products SET name = %s", f"Thing {n}")
+        assert seen(shop, f"/api/products/{product}/")["name"] == f"Thing {n}"
+        assert seen(shop, "/api/products/")["results"][0]["name"] == f"Thing {n}"
+
+
+def test_what_a_client_has_is_not_sent_again(api, shop):
+    product = api.product()
+    order = shop.order((product, 1))
+    other = api.shop().sign_up()
+    for path in (
+        f"/api/products/{product}/", "/api/products/", "/api/categories/", "/api/orders/",
+        f"/api/orders/{order['id']}/", "/payment/order/",
+    ):
+        first = shop.get(path)
+        tag = first.headers["ETag"]
+        assert shop.get(path).headers["ETag"] == tag
+        for known in (tag, f"W/{tag}", f'"x", {tag}', "*"):
+            answer = shop.get(path, headers={"If-None-Match": known})
+            assert (answer.status_code, answer.content) == (304, b""), (path, known)
+            assert answer.headers["ETag"] == tag
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert shop.get(path, headers={"If-None-Match": '"x"'}).content == first.content
+        assert shop.call("HEAD", path).headers["ETag"] == tag
+    api.query("UPDATE orders SET order_status = 'cancelled'")
+    changed = shop.get(f"/api/orders/{order['id']}/", headers={"If-None-Match": "x"})
+    assert changed.json()["order_status"] == "cancelled"
+    assert "ETag" not in other.get(f"/api/orders/{order['id']}/").headers
+    foreign = other.get(f"/api/orders/{order['id']}/", headers={"If-None-Match": "*"})
+    assert foreign.status_code == 404
