@@ -37,6 +37,16 @@
     X(worker_list)                                                                                 \
     X(dashboard_user)                                                                              \
     X(dashboard_token)                                                                             \
+    X(worker_orders)                                                                               \
+    X(worker_quiet)                                                                                \
+    X(worker_resume)                                                                               \
+    X(worker_stop)                                                                                 \
+    X(worker_restart)                                                                              \
+    X(worker_grow)                                                                                 \
+    X(worker_shrink)                                                                               \
+    X(worker_scale)                                                                                \
+    X(worker_autoscale)                                                                            \
+    X(worker_reset)                                                                                \
     X(settings)
 
 #define X(name) extern const struct command command_##name;

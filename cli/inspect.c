@@ -101,24 +101,40 @@ const struct command command_queue_list = {
     "and which limited",
     run_queues};
 
+static json_int_t number(const json_t *report, const char *key)
+{
+    return json_integer_value(json_object_get(report, key));
+}
+
 static void print_worker(const struct queue_worker *worker)
 {
     AUTO(json_decref) json_t *report = NULL;
-    const char *state = NULL;
+    const json_t *bounds;
+    const char *state;
+    const char *health;
 
     if (worker->report)
         (void)!json_read(worker->report, strlen(worker->report), 1024 * 1024, &report, NULL);
     state = json_member_text(report, "state");
-    (void)printf("%-24s %-8s busy %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
-                 "  processed %" JSON_INTEGER_FORMAT "  pid %" JSON_INTEGER_FORMAT "\n",
-                 worker->name,
+    health = json_member_text(report, "health");
+    bounds = json_object_get(report, "autoscale");
+    (void)printf("%-24s %-10s busy %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT, worker->name,
                  !worker->is_alive ? "offline"
                  : state           ? state
                                    : "online",
-                 json_integer_value(json_object_get(report, "busy")),
-                 json_integer_value(json_object_get(report, "concurrency")),
-                 json_integer_value(json_object_get(report, "processed")),
-                 json_integer_value(json_object_get(report, "pid")));
+                 number(report, "busy"), number(report, "concurrency"));
+    if (json_is_array(bounds))
+        (void)printf(" (%" JSON_INTEGER_FORMAT "-%" JSON_INTEGER_FORMAT ")",
+                     json_integer_value(json_array_get(bounds, 0)),
+                     json_integer_value(json_array_get(bounds, 1)));
+    (void)printf("  processed %" JSON_INTEGER_FORMAT "  failed %" JSON_INTEGER_FORMAT
+                 "  retried %" JSON_INTEGER_FORMAT "  %" JSON_INTEGER_FORMAT
+                 " MiB  pid %" JSON_INTEGER_FORMAT,
+                 number(report, "processed"), number(report, "failed"), number(report, "retried"),
+                 number(report, "rss_bytes") / (1024 * 1024), number(report, "pid"));
+    if (worker->is_alive && health && strcmp(health, "ok") != 0)
+        (void)printf("  %s", health);
+    (void)puts("");
 }
 
 static int run_workers(struct cli *cli)

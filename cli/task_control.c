@@ -38,18 +38,22 @@ const struct command command_task_retry = {
 static int run_revoke(struct cli *cli)
 {
     AUTO_VALUE(id_list_release) struct id_list ids = {0};
+    bool terminate = cli_flag(cli, "terminate");
     struct err e = {0};
     int code = read_some(cli, "task revoke", &ids);
+    enum err_code rc;
 
     if (code != EXIT_DONE)
         return code;
-    if (jobs_revoke(cli_db(cli), ids.items, ids.count, ids.done, &e))
-        return cli_fail(&e);
-    return print_done(cli, &ids, "revoked");
+    rc = terminate ? jobs_terminate(cli_db(cli), ids.items, ids.count, ids.done, &e)
+                   : jobs_revoke(cli_db(cli), ids.items, ids.count, ids.done, &e);
+    return rc ? cli_fail(&e) : print_done(cli, &ids, terminate ? "terminated" : "revoked");
 }
 
 const struct command command_task_revoke = {
-    "task revoke", "UUID...",
-    "cancels jobs that wait or run; of one that runs nothing is committed, but it is not "
-    "interrupted",
+    "task revoke", "UUID... [--terminate]",
+    "cancels jobs that wait or run; of one that runs nothing is committed, and its handler is "
+    "told; "
+    "with --terminate its process is ended when it has not ended within 5 seconds, after its other "
+    "jobs",
     run_revoke};

@@ -53,6 +53,11 @@ struct conf {
     int64_t worker_processes;
     int64_t worker_concurrency;
     int64_t worker_prefetch;
+    int64_t worker_autoscale_min;
+    int64_t worker_autoscale_max; /* 0: no autoscaling */
+    int64_t worker_autoscale_seconds;
+    int64_t worker_max_bytes; /* 0: no limit */
+    int64_t worker_max_jobs;  /* likewise */
     int64_t lease_seconds;
     int64_t shutdown_seconds;
     int64_t heal_seconds;

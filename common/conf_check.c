@@ -9,6 +9,8 @@
 #include "common/conf.h"
 #include "common/queue_list.h"
 
+enum { WORKER_BYTES_MIN = 16 * 1024 * 1024 };
+
 static bool is_placeholder(const char *secret)
 {
     static const char *const known[] = {"changeme", "change-me", "secret", "password", "xxx"};
@@ -17,6 +19,22 @@ static bool is_placeholder(const char *secret)
         if (strcasecmp(secret, known[i]) == 0)
             return true;
     return false;
+}
+
+static enum err_code check_worker(const struct conf *conf, struct err *e)
+{
+    if (conf->worker_autoscale_max && conf->worker_autoscale_min > conf->worker_autoscale_max)
+        return err_set(e, ERR_INVALID,
+                       "TILL_WORKER_AUTOSCALE_MIN=\"%lld\" is more than"
+                       " TILL_WORKER_AUTOSCALE_MAX=\"%lld\"",
+                       (long long)conf->worker_autoscale_min,
+                       (long long)conf->worker_autoscale_max);
+    if (conf->worker_max_bytes && conf->worker_max_bytes < WORKER_BYTES_MIN)
+        return err_set(e, ERR_INVALID,
+                       "TILL_WORKER_MAX_BYTES=\"%lld\" is less than %d, which a process takes by"
+                       " itself",
+                       (long long)conf->worker_max_bytes, WORKER_BYTES_MIN);
+    return ERR_OK;
 }
 
 enum err_code conf_check(const struct conf *conf, enum program program, struct err *e)
@@ -41,6 +59,8 @@ enum err_code conf_check(const struct conf *conf, enum program program, struct e
     if (program == PROGRAM_WORKER && queue_list_parse(conf->queues, &queues, &why))
         return err_set(e, ERR_INVALID, "TILL_QUEUES: %.150s", why.text);
     queue_list_release(&queues);
+    if (program == PROGRAM_WORKER && check_worker(conf, e))
+        return ERR_INVALID;
     if (program == PROGRAM_DASHBOARD && *conf->dashboard_auth && !strchr(conf->dashboard_auth, ':'))
         return err_set(e, ERR_INVALID, "TILL_DASHBOARD_AUTH is not of the form user:password");
     return ERR_OK;

@@ -15,6 +15,7 @@
 enum {
     REVOKE,
     RELEASE_KEYS,
+    LIST_REVOKED,
     REQUEUE,
     KEY_HOLDER,
     DELETE,
@@ -65,19 +66,32 @@ enum { ARRAY_MAX = 4 * 1024 * 1024, REQUEUE_TRIES = 20 };
     " AND state IN ('PENDING', 'RETRY')"
 
 static const struct db_stmt statements[] = {
-    /* An attempt that is cut off leaves its error, like every one that does not end in success. */
-    [REVOKE] = {"jobs_revoke",
-                "WITH held AS ("
-                " SELECT id, state, attempt, worker, started_at FROM jobs"
-                " WHERE id = ANY ($1::uuid[]) AND state IN ('PENDING', 'RETRY', 'STARTED')"
-                " ORDER BY id FOR NO KEY UPDATE"
-                "), cut_off AS ("
-                " INSERT INTO job_errors (job_id, attempt, worker, started_at, error)"
-                " SELECT id, attempt, worker, started_at, 'revoked during this attempt'"
-                " FROM held WHERE state = 'STARTED' ON CONFLICT DO NOTHING"
-                ") UPDATE jobs j SET state = 'REVOKED', finished_at = now(), error = 'revoked'"
-                " FROM held h WHERE j.id = h.id RETURNING j.id",
-                1},
+    /* An attempt that is cut off leaves its error, like every one that does not end in success, and
+     * its worker is told. With 'terminated' ($2) also what was revoked while it ran, since it may
+     * run still. */
+    [REVOKE] =
+        {"jobs_revoke",
+         "WITH held AS ("
+         " SELECT id, state, attempt, worker, started_at FROM jobs"
+         " WHERE id = ANY ($1::uuid[]) AND (state IN ('PENDING', 'RETRY', 'STARTED')"
+         " OR ($2::text = 'terminated' AND state = 'REVOKED' AND error = 'revoked'"
+         "     AND started_at IS NOT NULL))"
+         " ORDER BY id FOR NO KEY UPDATE"
+         "), cut_off AS ("
+         " INSERT INTO job_errors (job_id, attempt, worker, started_at, error)"
+         " SELECT id, attempt, worker, started_at, $2 || ' during this attempt'"
+         " FROM held WHERE state = 'STARTED' ON CONFLICT DO NOTHING"
+         "), told AS ("
+         " SELECT pg_notify('till_control', 'revoked')"
+         " FROM held WHERE state IN ('STARTED', 'REVOKED') LIMIT 1"
+         ") UPDATE jobs j SET state = 'REVOKED', finished_at = coalesce(j.finished_at, now()),"
+         " error = $2 FROM held h WHERE j.id = h.id"
+         " RETURNING j.id, (SELECT count(*) FROM told)",
+         2},
+    [LIST_REVOKED] = {"jobs_list_revoked",
+                      "SELECT id, error = 'terminated' FROM jobs"
+                      " WHERE id = ANY ($1::uuid[]) AND state = 'REVOKED'",
+                      1},
     /* Keys whose time to live is over, but that nobody has asked for since. */
     [RELEASE_KEYS] = {"jobs_release_keys",
                       "UPDATE jobs SET unique_key = NULL, unique_until = NULL"
@@ -144,16 +158,17 @@ static void add_ids(const struct uuid *ids, size_t count, struct buf *array)
     db_array_end(array);
 }
 
-/* Runs a statement over ids that returns those it has changed. */
+/* Runs a statement over ids, and a word where it takes one, that returns those it has changed. */
 static enum err_code change(struct db *db, const struct db_stmt *stmt, const struct uuid *ids,
-                            size_t count, bool *ret_changed, struct err *e)
+                            size_t count, const char *word, bool *ret_changed, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
     AUTO_VALUE(buf_release) struct buf array;
     enum err_code rc;
 
     add_ids(ids, count, &array);
-    rc = db_query(db, stmt, DB_ARGS(DB_TEXT(array.data)), &rows, e);
+    rc = word ? db_query(db, stmt, DB_ARGS(DB_TEXT(array.data), DB_TEXT(word)), &rows, e)
+              : db_query(db, stmt, DB_ARGS(DB_TEXT(array.data)), &rows, e);
     if (rc)
         return rc;
     for (size_t i = 0; i < count; i++) {
@@ -167,13 +182,25 @@ static enum err_code change(struct db *db, const struct db_stmt *stmt, const str
 enum err_code jobs_revoke(struct db *db, const struct uuid *ids, size_t count, bool *ret_revoked,
                           struct err *e)
 {
-    return change(db, &statements[REVOKE], ids, count, ret_revoked, e);
+    return change(db, &statements[REVOKE], ids, count, "revoked", ret_revoked, e);
+}
+
+enum err_code jobs_terminate(struct db *db, const struct uuid *ids, size_t count, bool *ret_revoked,
+                             struct err *e)
+{
+    return change(db, &statements[REVOKE], ids, count, "terminated", ret_revoked, e);
+}
+
+enum err_code jobs_list_revoked(struct db *db, const char *ids, struct db_result **ret_rows,
+                                struct err *e)
+{
+    return db_query(db, &statements[LIST_REVOKED], DB_ARGS(DB_TEXT(ids)), ret_rows, e);
 }
 
 enum err_code jobs_delete_dead(struct db *db, const struct uuid *ids, size_t count,
                                bool *ret_deleted, struct err *e)
 {
-    return change(db, &statements[DELETE], ids, count, ret_deleted, e);
+    return change(db, &statements[DELETE], ids, count, NULL, ret_deleted, e);
 }
 
 /* Another job may take a key between the look at it and the change: then it is seen at the next

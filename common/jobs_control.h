@@ -4,8 +4,9 @@
  * in PostgreSQL and outlives every restart. Each function is one statement; those that make jobs
  * ready give a list, which the caller pushes after the commit (job_list_push()).
  *
- * A job that runs may be revoked: its attempt loses its fence, so nothing of it is committed, but
- * the handler is not interrupted. What it did outside the database is not undone.
+ * A job that runs may be revoked: its attempt loses its fence, so nothing of it is committed, and
+ * its handler is told (task_is_revoked()). What it did outside the database is not undone, and a
+ * call that is under way comes to its end.
  */
 #ifndef COMMON_JOBS_CONTROL_H
 #define COMMON_JOBS_CONTROL_H
@@ -21,6 +22,15 @@
 /* PENDING, RETRY, STARTED -> REVOKED. ret_revoked[i] tells which were in one of these. */
 enum err_code jobs_revoke(struct db *db, const struct uuid *ids, size_t count, bool *ret_revoked,
                           struct err *e) MUST_CHECK;
+
+/* The same, and a handler that does not end when it is told is ended with its process, which gives
+ * its other jobs back; also for jobs that were revoked while they ran. */
+enum err_code jobs_terminate(struct db *db, const struct uuid *ids, size_t count, bool *ret_revoked,
+                             struct err *e) MUST_CHECK;
+
+/* Which of `ids` (an array parameter) are REVOKED: rows of (id, whether it is to be terminated). */
+enum err_code jobs_list_revoked(struct db *db, const char *ids, struct db_result **ret_rows,
+                                struct err *e) MUST_CHECK;
 
 /* FAILURE, and REVOKED unless `dead_only`, -> PENDING, with as many attempts as its task declares
  * from now on; its errors are kept, an expiry that is over is lifted. Jobs in another state, that

@@ -134,9 +134,10 @@ enum err_code queue_ack(struct redis *redis, const struct queue_stream *streams,
 enum { QUEUE_WORKER_NAME_SIZE = 96 };
 
 /* Takes the first free name "host:N" for the holder of `token`, or the one that this token holds
- * already. The name is held for `lease_ms` from its last heartbeat. */
+ * already; `io_name`, unless "", is tried before any. The name is held for `lease_ms` from its last
+ * heartbeat. */
 enum err_code queue_worker_register(struct redis *redis, const char *host, const char *token,
-                                    int64_t lease_ms, char ret_name[QUEUE_WORKER_NAME_SIZE],
+                                    int64_t lease_ms, char io_name[QUEUE_WORKER_NAME_SIZE],
                                     struct err *e) MUST_CHECK;
 
 /* Holds the name and publishes `report`, a JSON object. ERR_CONFLICT: the name is another's now. */
@@ -178,6 +179,12 @@ struct queue_depth {
 
 enum err_code queue_measure(struct redis *redis, const struct queue_stream *stream,
                             struct queue_depth *ret_depth, struct err *e) MUST_CHECK;
+
+/* The oldest entry of each stream that no worker has got, "" where nothing waits. One command when
+ * all of them are empty, so it may be asked often. */
+enum err_code queue_first_waiting(struct redis *redis, const struct queue_stream *streams,
+                                  size_t count, char (*ret_entries)[QUEUE_ENTRY_SIZE],
+                                  struct err *e) MUST_CHECK;
 
 /* Redis' own wall time, so that its entry ids can be compared with PostgreSQL's times. */
 enum err_code queue_server_time(struct redis *redis, int64_t *ret_wall_us,

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/mem.h"
 #include "common/text.h"
 
 /* The value of a key in a flat [key, value, ...] answer, or NULL. */
@@ -70,8 +71,9 @@ static enum err_code read_group(struct redis *redis, const struct queue_stream *
     return ERR_OK;
 }
 
+/* The id of the oldest entry after `last`; "" when there is none. */
 static enum err_code read_oldest(struct redis *redis, const struct queue_stream *stream,
-                                 const char *last, int64_t *ret_oldest_us, struct err *e)
+                                 const char *last, char ret_entry[QUEUE_ENTRY_SIZE], struct err *e)
 {
     AUTO_VALUE(redis_args_release) struct redis_args args = {0};
     AUTO(freeReplyObject) redisReply *reply = NULL;
@@ -88,10 +90,10 @@ static enum err_code read_oldest(struct redis *redis, const struct queue_stream 
     rc = redis_call(redis, &args, &reply, e);
     if (rc)
         return rc;
-    *ret_oldest_us = 0;
+    ret_entry[0] = '\0';
     if (redis_is_array(reply) && reply->elements > 0 && redis_is_array(reply->element[0]) &&
         reply->element[0]->elements > 0 && redis_is_text(reply->element[0]->element[0]))
-        *ret_oldest_us = queue_entry_time_us(reply->element[0]->element[0]->str);
+        (void)snprintf(ret_entry, QUEUE_ENTRY_SIZE, "%s", reply->element[0]->element[0]->str);
     return ERR_OK;
 }
 
@@ -99,6 +101,7 @@ enum err_code queue_measure(struct redis *redis, const struct queue_stream *stre
                             struct queue_depth *ret_depth, struct err *e)
 {
     char last[QUEUE_ENTRY_SIZE];
+    char oldest[QUEUE_ENTRY_SIZE];
     struct queue_depth depth = {0};
     int64_t length = 0;
     enum err_code rc = read_length(redis, stream, &length, e);
@@ -109,13 +112,80 @@ enum err_code queue_measure(struct redis *redis, const struct queue_stream *stre
         rc = read_group(redis, stream, &depth.pending, last, e);
         if (rc)
             return rc;
-        rc = read_oldest(redis, stream, last, &depth.oldest_us, e);
+        rc = read_oldest(redis, stream, last, oldest, e);
         if (rc)
             return rc;
+        depth.oldest_us = queue_entry_time_us(oldest);
     }
     depth.waiting = length > depth.pending ? length - depth.pending : 0;
     *ret_depth = depth;
     return ERR_OK;
+}
+
+/* ---- what waits, asked often ---- */
+
+static size_t find_key(const struct queue_stream *streams, size_t count, const redisReply *key)
+{
+    size_t i = 0;
+
+    while (i < count && (!redis_is_text(key) || strcmp(streams[i].key, key->str) != 0))
+        i++;
+    return i;
+}
+
+/* Which streams hold any entry, by one command: none in an idle system. */
+static enum err_code read_filled(struct redis *redis, const struct queue_stream *streams,
+                                 size_t count, bool *ret_filled, struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    AUTO(freeReplyObject) redisReply *reply = NULL;
+    enum err_code rc;
+
+    redis_add(&args, "XREAD");
+    redis_add(&args, "COUNT");
+    redis_add(&args, "1");
+    redis_add(&args, "STREAMS");
+    for (size_t i = 0; i < count; i++)
+        redis_add(&args, streams[i].key);
+    for (size_t i = 0; i < count; i++) {
+        redis_add(&args, "0-0");
+        ret_filled[i] = false;
+    }
+    rc = redis_call(redis, &args, &reply, e);
+    if (rc)
+        return rc;
+    for (size_t n = 0; redis_is_array(reply) && n < reply->elements; n++) {
+        const redisReply *one = reply->element[n];
+        size_t i = redis_is_array(one) && one->elements == 2
+                       ? find_key(streams, count, one->element[0])
+                       : count;
+
+        if (i == count)
+            return redis_bad_reply("XREAD", e);
+        ret_filled[i] = true;
+    }
+    return ERR_OK;
+}
+
+enum err_code queue_first_waiting(struct redis *redis, const struct queue_stream *streams,
+                                  size_t count, char (*ret_entries)[QUEUE_ENTRY_SIZE],
+                                  struct err *e)
+{
+    AUTO(mem_free) bool *filled = mem_array(count, sizeof *filled);
+    enum err_code rc = read_filled(redis, streams, count, filled, e);
+
+    for (size_t i = 0; !rc && i < count; i++) {
+        char last[QUEUE_ENTRY_SIZE];
+        int64_t pending;
+
+        ret_entries[i][0] = '\0';
+        if (!filled[i])
+            continue;
+        rc = read_group(redis, &streams[i], &pending, last, e);
+        if (!rc)
+            rc = read_oldest(redis, &streams[i], last, ret_entries[i], e);
+    }
+    return rc;
 }
 
 enum err_code queue_server_time(struct redis *redis, int64_t *ret_wall_us, struct err *e)

@@ -75,9 +75,17 @@ static enum err_code take_name(struct redis *redis, const char *name, const char
 }
 
 enum err_code queue_worker_register(struct redis *redis, const char *host, const char *token,
-                                    int64_t lease_ms, char ret_name[QUEUE_WORKER_NAME_SIZE],
+                                    int64_t lease_ms, char io_name[QUEUE_WORKER_NAME_SIZE],
                                     struct err *e)
 {
+    bool mine = false;
+
+    if (*io_name) {
+        enum err_code rc = take_name(redis, io_name, token, lease_ms, &mine, e);
+
+        if (rc || mine)
+            return rc;
+    }
     for (int i = 0; i < NAMES_PER_HOST; i++) {
         char name[QUEUE_WORKER_NAME_SIZE];
         bool taken = false;
@@ -88,7 +96,7 @@ enum err_code queue_worker_register(struct redis *redis, const char *host, const
         if (rc)
             return rc;
         if (taken) {
-            memcpy(ret_name, name, sizeof name);
+            memcpy(io_name, name, sizeof name);
             return ERR_OK;
         }
     }

@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * Hearing what is paused and limited; see control.h. Owns one connection to PostgreSQL, on which it
- * listens, and one to Redis, by which it wakes the fetch thread out of its blocked read. It sleeps
- * until it is notified; every few seconds it looks by itself, in case a notification was lost with
- * its connection. While PostgreSQL is away, what was known last holds.
+ * Hearing what people order; see control.h. Owns one connection to PostgreSQL, on which it listens,
+ * and one to Redis, by which it wakes the fetch thread out of its blocked read. It sleeps until it
+ * is notified; every few seconds it looks by itself, in case a notification was lost with its
+ * connection. While PostgreSQL is away, what was known last holds.
  */
 #include "worker/control.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/jobs_control.h"
 #include "common/log.h"
+#include "common/worker_orders.h"
+#include "worker/interrupt.h"
+#include "worker/orders.h"
 
 enum {
-    REFRESH_MS = 5000,
+    REFRESH_MS = 10000,
     ERROR_PAUSE_MS = 200,
     WAKE_PAUSE_MS = 50, /* between attempts to wake the fetch thread */
     DB_LIMIT_S = 5,     /* the end of the process waits for this thread */
@@ -56,43 +60,48 @@ static bool take_paused(struct process *process, const struct db_result *rows)
     return changed;
 }
 
+/* Quiet and paused first, then the epoch by which the fetch thread may begin. */
 static enum err_code refresh(struct control *control, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
     AUTO_VALUE(limit_list_release) struct limit_list limits = {0};
     struct process *process = control->process;
+    struct worker_order order;
     enum err_code rc = control->listening ? ERR_OK : queues_listen(control->db, e);
     bool changed;
 
+    process_note_doing(process, ROLE_CONTROL, "asks", clock_mono_us());
     if (!rc)
         rc = queues_list_paused(control->db, &rows, e);
     if (!rc)
         rc = limits_list(control->db, &limits, e);
+    if (!rc)
+        rc = worker_orders_of(control->db, process->name, &order, e);
     if (rc)
         return rc;
+    orders_obey(process, &order);
     control->listening = true;
     control->refresh_at_us = clock_mono_us() + REFRESH_MS * US_PER_MS;
     changed = take_paused(process, rows);
     changed |= limit_board_put(process->limits, &limits);
     if (changed || atomic_load(&process->control_epoch) == 0)
         atomic_fetch_add(&process->control_epoch, 1);
-    return ERR_OK;
+    return interrupts_look(process->interrupts, process->pool, control->db, e);
 }
 
-/* Whether the fetch thread works by an older set of flags. It may just be about to block, so one
- * wake is not enough: it is woken until it has seen the new one. */
-static bool is_behind(const struct process *process)
+bool control_fetch_is_behind(const struct process *process)
 {
-    return atomic_load(&process->control_seen) != atomic_load(&process->control_epoch);
+    return atomic_load(&process->reconnect) ||
+           atomic_load(&process->control_seen) != atomic_load(&process->control_epoch);
 }
 
-static void wake_fetch(struct control *control)
+void control_wake_fetch(struct process *process, struct redis *redis)
 {
-    int64_t client = atomic_load(&control->process->fetch_client);
+    int64_t client = atomic_load(&process->fetch_client);
     struct err e = {0};
 
-    pool_poke(control->process->pool);
-    if (client && queue_unblock(control->redis, client, &e))
+    pool_poke(process->pool);
+    if (client && queue_unblock(redis, client, &e))
         log_debug("unblock_failed", L_ERR(&e));
 }
 
@@ -105,11 +114,12 @@ static enum err_code step(struct control *control, struct err *e)
 
     if (wait_us <= 0)
         return refresh(control, e);
-    if (is_behind(process)) {
-        wake_fetch(control);
+    if (control_fetch_is_behind(process)) {
+        control_wake_fetch(process, control->redis);
         if (wait_us > WAKE_PAUSE_MS * US_PER_MS)
             wait_us = WAKE_PAUSE_MS * US_PER_MS;
     }
+    process_note_doing(process, ROLE_CONTROL, "listens", clock_mono_us());
     rc = db_wait_notify(control->db, process->control_fd, wait_us, &notified, e);
     if (!rc && notified)
         rc = refresh(control, e);
@@ -121,6 +131,7 @@ void *control_main(void *context)
     struct process *process = context;
     struct control control = {.process = process, .healthy = true};
 
+    (void)pthread_setname_np(pthread_self(), "control");
     log_context_set("worker", process->name);
     control.db = db_open(process->conf->database_url, "till-worker-control");
     db_set_deadline(control.db, DB_LIMIT_S);
@@ -134,6 +145,7 @@ void *control_main(void *context)
         else if (!rc && !control.healthy)
             log_info("control_resumed");
         control.healthy = !rc;
+        atomic_store(&process->database_lost, rc != ERR_OK);
         if (rc) {
             control.listening = false; /* it may have been the connection */
             control.refresh_at_us = 0;

@@ -12,9 +12,9 @@
  */
 #include "worker/fetch.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <sodium.h>
 
@@ -25,6 +25,7 @@
 #include "common/mem.h"
 #include "common/migrate.h"
 #include "common/trace.h"
+#include "worker/control.h"
 #include "worker/reader.h"
 #include "worker/tasks.h"
 
@@ -52,6 +53,11 @@ struct fetch {
 static bool is_working(const struct fetch *fetch)
 {
     return process_phase(fetch->process) == PROCESS_RUNNING;
+}
+
+static void doing(const struct fetch *fetch, const char *what)
+{
+    process_note_doing(fetch->process, ROLE_FETCH, what, clock_mono_us());
 }
 
 /* ---- claiming ---- */
@@ -200,7 +206,7 @@ static void distribute(struct fetch *fetch, struct claiming *claiming)
             ready.list[ready.count++] = item;
             break;
         case CLAIM_DEAD:
-            atomic_fetch_add(&fetch->process->failed, 1);
+            meter_count(task_find(claim->job.task), claiming->keys[i].stream, METER_FAILED, -1);
             log_error("job_failed", L_STR("job_id", claim->job.id.text),
                       L_STR("task", claim->job.task), L_STR("trace_id", trace_id(&claim->job, id)),
                       L_STR("error", "its attempts are used up: it ended its workers"));
@@ -278,6 +284,7 @@ static void claim(struct fetch *fetch, struct claiming *batch)
             distribute(fetch, batch);
             return;
         }
+        doing(fetch, "waits for the database");
         if (!retried)
             log_warn("claim_failed", L_ERR(&e));
         if (!process_pause(fetch->process, PAUSE_MS * US_PER_MS)) {
@@ -287,10 +294,29 @@ static void claim(struct fetch *fetch, struct claiming *batch)
     }
 }
 
+/* How long the oldest of each stream waited there, by our clock; not of those taken over. */
+static void note_lag(struct process *process, const struct queue_deliveries *deliveries)
+{
+    int64_t now_us = clock_wall_us();
+    int64_t worst_us = atomic_load(&process->lag_us);
+
+    for (size_t i = 0; i < deliveries->count; i++) {
+        const struct queue_delivery *one = &deliveries->items[i];
+
+        if (!one->taken_over && (i == 0 || one->stream != one[-1].stream)) {
+            int64_t lag_us = now_us - queue_entry_time_us(one->entry);
+
+            worst_us = lag_us > worst_us ? lag_us : worst_us;
+        }
+    }
+    atomic_store(&process->lag_us, worst_us);
+}
+
 static void take_in(struct fetch *fetch, struct queue_deliveries *deliveries)
 {
     AUTO(mem_free) struct claiming *batch = mem_alloc(sizeof *batch);
 
+    note_lag(fetch->process, deliveries);
     collect(fetch, deliveries, batch);
     claim(fetch, batch);
 }
@@ -430,23 +456,16 @@ static enum err_code introduce(struct fetch *fetch, struct err *e)
     return rc;
 }
 
-/* Tells the supervisor, once. */
-static void announce(struct fetch *fetch)
-{
-    if (fetch->process->ready_fd < 0)
-        return;
-    (void)!write(fetch->process->ready_fd, "r", 1);
-    (void)close(fetch->process->ready_fd);
-    fetch->process->ready_fd = -1;
-}
-
 /* A new connection: groups, its id for being woken, and what was left under our name. */
 static enum err_code greet(struct fetch *fetch, struct err *e)
 {
     struct process *process = fetch->process;
     int64_t client = 0;
-    enum err_code rc = redis_connect(fetch->redis, e);
+    enum err_code rc;
 
+    if (atomic_exchange(&process->reconnect, false))
+        redis_disconnect(fetch->redis);
+    rc = redis_connect(fetch->redis, e);
     if (rc || redis_generation(fetch->redis) == fetch->generation)
         return rc;
     atomic_store(&process->fetch_client, 0);
@@ -464,6 +483,7 @@ static enum err_code greet(struct fetch *fetch, struct err *e)
 
 static enum err_code step(struct fetch *fetch, struct err *e)
 {
+    struct process *process = fetch->process;
     enum err_code rc = introduce(fetch, e);
     size_t open_count;
     size_t got = 0;
@@ -472,28 +492,37 @@ static enum err_code step(struct fetch *fetch, struct err *e)
     if (rc)
         return rc;
     look_at_orders(fetch);
-    if (atomic_load(&fetch->process->control_epoch) == 0) {
-        (void)process_pause(fetch->process, UNKNOWN_MS * US_PER_MS);
+    if (atomic_load(&process->control_epoch) == 0) {
+        doing(fetch, "waits for orders");
+        (void)process_pause(process, UNKNOWN_MS * US_PER_MS);
         return ERR_OK;
     }
+    doing(fetch, "connects");
     rc = greet(fetch, e);
+    atomic_store(&process->redis_lost, rc != ERR_OK);
     if (!rc)
-        announce(fetch);
-    if (!rc && clock_mono_us() >= fetch->take_over_at_us)
+        atomic_store(&process->seat->is_ready, true);
+    if (!rc && clock_mono_us() >= fetch->take_over_at_us) {
+        doing(fetch, "takes over");
         rc = take_over(fetch, e);
+    }
     if (rc)
         return rc;
     (void)reader_open(fetch->reader, &open_count);
     if (open_count == 0) {
-        (void)process_pause(fetch->process, CLOSED_MS * US_PER_MS);
+        doing(fetch, "is quiet or paused");
+        (void)process_pause(process, CLOSED_MS * US_PER_MS);
         return ERR_OK;
     }
-    room = pool_wait_room(fetch->process->pool, ROOM_WAIT_MS * US_PER_MS);
-    if (room == 0 || !is_working(fetch))
+    doing(fetch, "waits for room");
+    room = pool_wait_room(process->pool, ROOM_WAIT_MS * US_PER_MS);
+    if (room == 0 || !is_working(fetch) || control_fetch_is_behind(process))
         return ERR_OK;
+    doing(fetch, "reads");
     rc = read_in_turn(fetch, room < BATCH_MAX ? room : BATCH_MAX, &got, e);
-    if (rc || got > 0 || !is_working(fetch))
+    if (rc || got > 0 || !is_working(fetch) || control_fetch_is_behind(process))
         return rc;
+    doing(fetch, "waits for entries");
     return read_waiting(fetch, e);
 }
 
@@ -503,7 +532,9 @@ void *fetch_main(void *context)
     struct fetch fetch = {.process = process};
     bool healthy = true;
 
+    (void)pthread_setname_np(pthread_self(), "fetch");
     log_context_set("worker", process->name);
+    meter_attach(process->meters, SEAT_SLOTS_MAX);
     fetch.reader = reader_new(process);
     fetch.db = db_open(process->conf->database_url, "till-worker");
     fetch.redis = redis_open(process->conf->redis_url, process->name, REDIS_TIMEOUT_MS);

@@ -9,8 +9,7 @@
  */
 #include "worker/keeper.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include <pthread.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,8 +18,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/program.h"
 #include "common/queue_limit.h"
+#include "worker/report.h"
 
 enum {
     ACK_BATCH = 256,
@@ -29,7 +28,7 @@ enum {
     HEARTBEAT_MS = 2000,
     PAUSE_MS = 100,
     LAST_ROUNDS = 10,
-    REPORT_MAX = 64 * 1024,
+    OVERRUN_LIMIT_MS = 2000, /* for giving back what others run */
 };
 
 struct keeper {
@@ -38,6 +37,8 @@ struct keeper {
     int64_t lease_us;
     int64_t renewed_us; /* monotonic: last successful renewal */
     int64_t beat_at_us; /* monotonic: next heartbeat */
+    int64_t ends_at_us; /* monotonic: the end of this process; 0: not in sight */
+    bool told_jobs;
     bool healthy;
 };
 
@@ -118,107 +119,13 @@ static enum err_code renew(struct keeper *keeper, struct err *e)
 
 /* ---- heartbeat ---- */
 
-static int64_t resident_bytes(void)
-{
-    FILE *statm = fopen("/proc/self/statm", "re");
-    char line[128] = "";
-    long long pages = 0;
-
-    if (!statm)
-        return 0;
-    if (fgets(line, sizeof line, statm)) {
-        const char *resident = strchr(line, ' '); /* the second of its numbers */
-
-        for (const char *p = resident ? resident + 1 : ""; *p >= '0' && *p <= '9'; p++)
-            pages = pages * 10 + (*p - '0');
-    }
-    (void)fclose(statm);
-    return pages * sysconf(_SC_PAGESIZE);
-}
-
-static void add_time(struct buf *report, const char *key, int64_t wall_us)
-{
-    char text[CLOCK_TEXT_SIZE];
-
-    clock_format(wall_us, text);
-    buf_addf(report, ",\"%s\":\"%s\"", key, text);
-}
-
-static bool add_job(struct item *item, void *context)
-{
-    struct buf *report = context;
-    bool durable = item->delivery.kind == DELIVERY_DURABLE;
-
-    buf_addf(report, "%s{\"id\":\"%s\",\"task\":", report->data[report->len - 1] == '[' ? "" : ",",
-             durable ? item->job.id.text : item->delivery.id.text);
-    buf_add_json(report, durable ? item->job.task : item->delivery.task ? item->delivery.task : "");
-    add_time(report, "started_at", item->started_wall_us);
-    buf_add_char(report, '}');
-    return false;
-}
-
-/* Ids of what is held and does not run yet: the scheduler must not take them for orphans. */
-static bool add_held(struct item *item, void *context)
-{
-    struct buf *report = context;
-
-    buf_addf(report, "%s\"%s\"", report->data[report->len - 1] == '[' ? "" : ",",
-             item->delivery.id.text);
-    return false;
-}
-
-static void add_queues(struct buf *report, const struct process *process)
-{
-    buf_add_str(report, ",\"queues\":[");
-    for (size_t i = 0; i < process->stream_count; i++) {
-        if (process->streams[i].priority != JOB_PRIORITY_HIGH)
-            continue;
-        if (report->data[report->len - 1] != '[')
-            buf_add_char(report, ',');
-        buf_add_json(report, process->streams[i].queue);
-    }
-    buf_add_char(report, ']');
-}
-
-static void write_report(const struct process *process, struct buf *report)
-{
-    static const char *const phases[] = {"running", "quiet", "stopping"};
-    uint64_t succeeded = atomic_load(&process->succeeded);
-    uint64_t failed = atomic_load(&process->failed);
-    uint64_t retried = atomic_load(&process->retried);
-
-    buf_add_str(report, "{\"name\":");
-    buf_add_json(report, process->name);
-    buf_add_str(report, ",\"host\":");
-    buf_add_json(report, process->host);
-    buf_addf(report, ",\"pid\":%d,\"version\":\"%s\",\"state\":\"%s\"", (int)getpid(), TILL_VERSION,
-             phases[process_phase(process)]);
-    add_time(report, "started_at", process->started_us);
-    add_time(report, "beat_at", clock_wall_us());
-    add_queues(report, process);
-    buf_addf(report,
-             ",\"concurrency\":%" PRId64 ",\"busy\":%d,\"processed\":%" PRIu64
-             ",\"succeeded\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"retried\":%" PRIu64
-             ",\"dropped\":%" PRIu64 ",\"taken_over\":%" PRIu64 ",\"rss_bytes\":%" PRId64,
-             process->conf->worker_concurrency, pool_counts(process->pool).running,
-             succeeded + failed + retried, succeeded, failed, retried,
-             (uint64_t)atomic_load(&process->dropped), (uint64_t)atomic_load(&process->taken_over),
-             resident_bytes());
-    buf_add_str(report, ",\"jobs\":[");
-    pool_visit(process->pool, ITEM_RUNNING, add_job, report);
-    buf_add_str(report, "],\"held\":[");
-    pool_visit(process->pool, ITEM_CLAIMING, add_held, report);
-    pool_visit(process->pool, ITEM_WAITING, add_held, report);
-    buf_add_str(report, "]}");
-}
-
 static enum err_code beat(struct keeper *keeper, struct err *e)
 {
     AUTO_VALUE(buf_release) struct buf report;
     struct process *process = keeper->process;
 
     buf_init(&report, REPORT_MAX);
-    write_report(process, &report);
+    report_write(process, &report);
     return queue_worker_heartbeat(keeper->redis, process->name, process->token,
                                   keeper->lease_us / US_PER_MS,
                                   report.overflow ? "{}" : report.data, e);
@@ -226,29 +133,48 @@ static enum err_code beat(struct keeper *keeper, struct err *e)
 
 /* ---- hard limits ---- */
 
-/* A handler cannot be ended, its process can: what it held comes back with its attempt counted. */
+/* A handler cannot be ended, its process can: the job that overran has lost this attempt. The main
+ * thread gives back what else runs, so that no other loses one, but it has not long for that. */
 static void end_overrun(struct keeper *keeper)
 {
+    struct process *process = keeper->process;
     char task[JOB_NAME_MAX + 1];
     struct uuid id;
 
-    if (!pool_find_overrun(keeper->process->pool, clock_mono_us(), &id, task, sizeof task))
+    if (keeper->ends_at_us && clock_mono_us() >= keeper->ends_at_us)
+        _exit(EXIT_OVERRUN);
+    if (keeper->ends_at_us ||
+        !pool_find_overrun(process->pool, clock_mono_us(), &id, task, sizeof task))
         return;
     log_error("job_overran_hard_limit", L_STR("job_id", id.text), L_STR("task", task));
-    _exit(EXIT_OVERRUN);
+    keeper->ends_at_us = clock_mono_us() + OVERRUN_LIMIT_MS * US_PER_MS;
+    atomic_store(&process->overran, true);
+    process_wake_main();
 }
 
 /* ---- the loop ---- */
+
+/* A sign of life for the supervisor, and what it is for SIGUSR1. */
+static void live(struct keeper *keeper, const char *doing)
+{
+    int64_t now_us = clock_mono_us();
+
+    atomic_store(&keeper->process->seat->tick_us, now_us);
+    process_note_doing(keeper->process, ROLE_KEEPER, doing, now_us);
+}
 
 static enum err_code do_duties(struct keeper *keeper, struct err *e)
 {
     enum err_code rc = acknowledge(keeper, e);
 
-    if (!rc && clock_mono_us() - keeper->renewed_us >= keeper->lease_us / 3)
+    if (!rc && clock_mono_us() - keeper->renewed_us >= keeper->lease_us / 3) {
+        live(keeper, "renews leases");
         rc = renew(keeper, e);
+    }
     if (!rc && clock_mono_us() >= keeper->beat_at_us) {
         int64_t pause_us = HEARTBEAT_MS * US_PER_MS;
 
+        live(keeper, "tells how it is");
         rc = beat(keeper, e);
         keeper->beat_at_us =
             clock_mono_us() + (pause_us < keeper->lease_us / 3 ? pause_us : keeper->lease_us / 3);
@@ -256,6 +182,19 @@ static enum err_code do_duties(struct keeper *keeper, struct err *e)
     if (rc == ERR_CONFLICT)
         atomic_store(&keeper->process->name_lost, true);
     return rc;
+}
+
+/* The main thread looks once a second; a process with a limit of jobs may run thousands meanwhile.
+ */
+static void note_jobs(struct keeper *keeper)
+{
+    struct process *process = keeper->process;
+    int64_t max = process->conf->worker_max_jobs;
+
+    if (!max || keeper->told_jobs || pool_counts(process->pool).finished < max)
+        return;
+    keeper->told_jobs = true;
+    process_wake_main();
 }
 
 static void pause_briefly(void)
@@ -273,6 +212,7 @@ static void finish(struct keeper *keeper)
         struct err e = {0};
         enum err_code rc = acknowledge(keeper, &e);
 
+        live(keeper, "ends");
         if (!rc)
             rc = queue_worker_leave(keeper->redis, process->name, process->token, &e);
         if (!rc || rc == ERR_CONFLICT) /* the name is another's already */
@@ -290,18 +230,25 @@ void *keeper_main(void *context)
                             .renewed_us = clock_mono_us(),
                             .healthy = true};
 
+    (void)pthread_setname_np(pthread_self(), "keeper");
     log_context_set("worker", process->name);
     keeper.redis = redis_open(process->conf->redis_url, process->name, REDIS_TIMEOUT_MS);
     while (!atomic_load(&process->keeper_ends)) {
         struct err e = {0};
         int64_t renew_in_us = keeper.renewed_us + keeper.lease_us / 3 - clock_mono_us();
         int64_t beat_in_us = keeper.beat_at_us - clock_mono_us();
+        int64_t wait_us = renew_in_us < beat_in_us ? renew_in_us : beat_in_us;
         enum err_code rc;
 
-        pool_wait_done(process->pool, renew_in_us < beat_in_us ? renew_in_us : beat_in_us);
+        if (keeper.ends_at_us && wait_us > PAUSE_MS * US_PER_MS)
+            wait_us = PAUSE_MS * US_PER_MS;
+        live(&keeper, "waits");
+        pool_wait_done(process->pool, wait_us);
+        live(&keeper, "acknowledges");
         rc = do_duties(&keeper, &e);
         note_health(&keeper, rc, &e);
         end_overrun(&keeper);
+        note_jobs(&keeper);
         if (rc)
             pause_briefly();
     }

@@ -8,8 +8,6 @@
 
 #include "worker/process.h"
 
-enum { EXIT_OVERRUN = 70, EXIT_NAME_LOST = 71 };
-
 /* Body of the thread; `context` is a struct process. Ends when process->keeper_ends, after a last
  * round of acknowledgements. */
 void *keeper_main(void *context);

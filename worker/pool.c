@@ -14,19 +14,12 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "worker/pace.h"
 #include "worker/task.h"
 
 enum {
     WAIT_GOAL_US = 50 * 1000, /* so long an item may have to wait for a slot of this process */
     BATCH_GOAL_US = 5 * 1000, /* so long the first item of a batch may wait for the last */
-    RUNTIME_UNKNOWN_US = 50 * 1000,
-    TASKS_MAX = 64,
-};
-
-/* Moving average of the run times of one task. */
-struct runtime {
-    const struct task *task;
-    int64_t us;
 };
 
 struct item_list {
@@ -43,10 +36,10 @@ struct pool {
     struct item_list lists[ITEM_STATE_COUNT];
     int slots;
     int prefetch_max;
-    int64_t runtime_us; /* moving average over all tasks */
-    struct runtime runtimes[TASKS_MAX];
-    int runtime_count;
-    int sleeping; /* slots that wait for work */
+    struct pace pace;
+    int64_t finished; /* items that have run */
+    int sleeping;     /* slots that wait for work */
+    int attached;     /* slots that were started and have not been sent home */
     bool closed;
     bool poked;
 };
@@ -78,8 +71,39 @@ struct pool *pool_new(int slots, int prefetch_max)
     init_cond(&pool->done);
     pool->slots = slots;
     pool->prefetch_max = prefetch_max;
-    pool->runtime_us = RUNTIME_UNKNOWN_US;
+    pace_init(&pool->pace);
     return pool;
+}
+
+int pool_resize(struct pool *pool, int slots)
+{
+    int missing;
+
+    pthread_mutex_lock(&pool->lock);
+    pool->slots = slots;
+    missing = slots > pool->attached ? slots - pool->attached : 0;
+    pool->attached += missing;
+    pthread_cond_broadcast(&pool->work);
+    pthread_cond_broadcast(&pool->room);
+    pthread_mutex_unlock(&pool->lock);
+    return missing;
+}
+
+int pool_slots(struct pool *pool)
+{
+    int slots;
+
+    pthread_mutex_lock(&pool->lock);
+    slots = pool->slots;
+    pthread_mutex_unlock(&pool->lock);
+    return slots;
+}
+
+void pool_detach(struct pool *pool, int count)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->attached -= count;
+    pthread_mutex_unlock(&pool->lock);
 }
 
 static void item_free(struct item *item)
@@ -143,7 +167,7 @@ void pool_free(struct pool *pool)
 
 static int room_left(const struct pool *pool)
 {
-    int64_t prefetch = pool->slots * WAIT_GOAL_US / (pool->runtime_us + 1);
+    int64_t prefetch = pool->slots * WAIT_GOAL_US / (pool->pace.all_us + 1);
     int used =
         count_of(pool, ITEM_CLAIMING) + count_of(pool, ITEM_WAITING) + count_of(pool, ITEM_RUNNING);
     int capacity;
@@ -154,44 +178,10 @@ static int room_left(const struct pool *pool)
     return used < capacity ? capacity - used : 0;
 }
 
-static struct runtime *find_runtime(struct pool *pool, const struct task *task)
-{
-    for (int i = 0; i < pool->runtime_count; i++)
-        if (pool->runtimes[i].task == task)
-            return &pool->runtimes[i];
-    return NULL;
-}
-
-static int64_t expected_us(struct pool *pool, const struct item *item)
-{
-    const struct runtime *runtime = find_runtime(pool, item->task);
-
-    return runtime ? runtime->us : RUNTIME_UNKNOWN_US;
-}
-
-/* Longer ones count at once, shorter ones slowly: holding too much is the worse mistake. */
-static void average(int64_t *average_us, int64_t runtime_us)
-{
-    if (runtime_us > *average_us)
-        *average_us = (*average_us + runtime_us) / 2;
-    else
-        *average_us -= (*average_us - runtime_us) / 8;
-}
-
 void pool_note_runtime(struct pool *pool, const struct task *task, int64_t runtime_us, int count)
 {
-    struct runtime *runtime;
-
-    if (count == 0)
-        return;
     pthread_mutex_lock(&pool->lock);
-    average(&pool->runtime_us, runtime_us / count);
-    runtime = find_runtime(pool, task);
-    if (runtime)
-        average(&runtime->us, runtime_us / count);
-    else if (pool->runtime_count < TASKS_MAX)
-        pool->runtimes[pool->runtime_count++] =
-            (struct runtime){.task = task, .us = runtime_us / count};
+    pace_note(&pool->pace, task, runtime_us, count);
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -221,7 +211,7 @@ static int slots_free(const struct pool *pool)
     int used =
         count_of(pool, ITEM_CLAIMING) + count_of(pool, ITEM_WAITING) + count_of(pool, ITEM_RUNNING);
 
-    if (pool->runtime_us <= BATCH_GOAL_US)
+    if (pool->pace.all_us <= BATCH_GOAL_US)
         return room_left(pool);
     return used < pool->slots ? pool->slots - used : 0;
 }
@@ -324,12 +314,18 @@ static size_t batch_size(struct pool *pool, size_t max)
          item = item->next) {
         if (takes_many(item))
             break;
-        left_us -= expected_us(pool, item);
+        left_us -= pace_of(&pool->pace, item->task);
         if (left_us < 0)
             break;
         count++;
     }
     return count > 0 ? count : 1;
+}
+
+/* Whether a slot that asks for work is to end. */
+static bool goes_home(const struct pool *pool)
+{
+    return pool->closed || pool->attached > pool->slots;
 }
 
 size_t pool_take(struct pool *pool, struct item **items, size_t max)
@@ -339,14 +335,17 @@ size_t pool_take(struct pool *pool, struct item **items, size_t max)
 
     pthread_mutex_lock(&pool->lock);
     pool->sleeping++;
-    while (!pool->closed && count_of(pool, ITEM_WAITING) == 0)
+    while (!goes_home(pool) && count_of(pool, ITEM_WAITING) == 0)
         pthread_cond_wait(&pool->work, &pool->lock);
     pool->sleeping--;
     now_us = clock_wall_us();
-    if (!pool->closed && takes_many(pool->lists[ITEM_WAITING].first)) {
+    if (goes_home(pool)) {
+        pool->attached--;
+        pthread_cond_signal(&pool->work); /* it may have been woken for what waits */
+    } else if (takes_many(pool->lists[ITEM_WAITING].first)) {
         count = take_alike(pool, items, max, now_us);
     } else {
-        max = pool->closed ? 0 : batch_size(pool, max);
+        max = batch_size(pool, max);
         while (count < max && pool->lists[ITEM_WAITING].first)
             items[count++] = begin(pool, pool->lists[ITEM_WAITING].first, now_us);
     }
@@ -359,6 +358,7 @@ void pool_finish(struct pool *pool, struct item *const *items, const bool *ackno
 {
     pthread_mutex_lock(&pool->lock);
     for (size_t i = 0; i < count; i++) {
+        pool->finished += items[i]->state == ITEM_RUNNING;
         if (acknowledge[i])
             set_state(pool, items[i], ITEM_DONE);
         else
@@ -511,7 +511,8 @@ struct pool_count pool_counts(struct pool *pool)
     count = (struct pool_count){.claiming = count_of(pool, ITEM_CLAIMING),
                                 .waiting = count_of(pool, ITEM_WAITING),
                                 .running = count_of(pool, ITEM_RUNNING),
-                                .done = count_of(pool, ITEM_DONE)};
+                                .done = count_of(pool, ITEM_DONE),
+                                .finished = pool->finished};
     pthread_mutex_unlock(&pool->lock);
     return count;
 }

@@ -41,10 +41,23 @@ struct item {
     atomic_bool lost;        /* our lease ran out: another may have it; no longer renewed */
     int64_t started_wall_us; /* RUNNING */
     atomic_int_fast64_t killed_at_us; /* RUNNING: monotonic time of its hard limit; 0: none */
+    atomic_int_fast64_t *limit_cell;  /* the same for the supervisor to see; NULL: nobody looks */
+    atomic_int_fast64_t begun_us;     /* RUNNING: monotonic; 0: others of its batch come first */
+    atomic_int slot;                  /* whose it is, once it has begun */
+    atomic_bool revoked;              /* the job was cancelled: nothing of it can be committed */
+    atomic_int_fast64_t ended_at_us;  /* revoked and to be cut off: monotonic; 0: no */
 };
 
 /* The id of the trace that the job belongs to, in `ret_trace`; NULL without one. */
 const char *item_trace_id(const struct item *item, struct trace *ret_trace);
+
+/* Its hard limit begins (or, with 0, ends) to count. */
+static inline void item_set_limit(struct item *item, int64_t at_us)
+{
+    atomic_store_explicit(&item->killed_at_us, at_us, memory_order_relaxed);
+    if (item->limit_cell)
+        atomic_store_explicit(item->limit_cell, at_us, memory_order_relaxed);
+}
 
 struct pool;
 
@@ -53,6 +66,13 @@ struct pool;
  */
 struct pool *pool_new(int slots, int prefetch_max);
 void pool_free(struct pool *pool);
+
+/* Another number of slots. Gives how many threads are missing to that, which count as there from
+ * now on; of too many, those that are idle or next to be leave pool_take() with 0. */
+int pool_resize(struct pool *pool, int slots);
+int pool_slots(struct pool *pool);
+/* So many of them could not be started. */
+void pool_detach(struct pool *pool, int count);
 
 /* Waits until there is room or the time is over; gives the room (0 or more). */
 int pool_wait_room(struct pool *pool, int64_t timeout_us);
@@ -68,7 +88,8 @@ struct item *pool_add(struct pool *pool, struct queue_delivery *take_delivery);
 bool pool_holds(struct pool *pool, size_t stream, const char *entry);
 void pool_make_ready(struct pool *pool, struct item **items, size_t count);
 
-/* Waits for items to run, marks up to `max` of them RUNNING; how many, 0 once the pool is closed.
+/* Waits for items to run, marks up to `max` of them RUNNING; how many. 0: go home, the pool is
+ * closed or has more slots than it should.
  * More than one are given only of tasks that have been short. */
 size_t pool_take(struct pool *pool, struct item **items, size_t max);
 /* How long `count` jobs of a task took together, for pool_take() and the room. */
@@ -106,6 +127,7 @@ struct pool_count {
     int waiting;
     int running;
     int done;
+    int64_t finished; /* that have run, since the beginning */
 };
 
 struct pool_count pool_counts(struct pool *pool);

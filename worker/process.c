@@ -15,22 +15,28 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/jobs_run.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/program.h"
 #include "worker/control.h"
 #include "worker/fetch.h"
 #include "worker/gateway.h"
+#include "worker/give_back.h"
+#include "worker/interrupt.h"
 #include "worker/journal.h"
 #include "worker/keeper.h"
-#include "worker/slot.h"
+#include "worker/orders.h"
+#include "worker/report.h"
+#include "worker/slots.h"
+#include "worker/watch.h"
 
 enum {
     REGISTER_PAUSE_MS = 100,
     UNBLOCK_PAUSE_MS = 20,
     CONTROL_WAIT_MS = 500,
     JOURNAL_WAIT_MS = 1000, /* for what jobs have said last */
+    FETCH_LIMIT_S = 30,     /* longer than any call it makes */
+    FETCH_HURRY_MS = 500,   /* when the process is about to be ended */
     STEP_MS = 50,
     REDIS_TIMEOUT_MS = 2000,
 };
@@ -41,11 +47,12 @@ struct crew {
     pthread_t fetch;
     pthread_t keeper;
     pthread_t control;
-    pthread_t *slots;
-    size_t slot_count;
+    struct slots *slots;
+    struct watch *watch;
     struct db *db;       /* of this thread, for giving back */
-    struct redis *redis; /* likewise */
+    struct redis *redis; /* likewise, and for the watch */
     bool hurry;          /* QUIT: do not wait for running jobs */
+    enum watch_verdict verdict;
 };
 
 bool process_pause(const struct process *process, int64_t us)
@@ -62,6 +69,42 @@ bool process_pause(const struct process *process, int64_t us)
         (void)nanosleep(&step, NULL);
     }
     return false;
+}
+
+void process_wake_main(void)
+{
+    (void)kill(getpid(), SIGHUP); /* blocked in every thread: the main thread takes it */
+}
+
+void process_set_quiet(struct process *process, int reason, bool set)
+{
+    int before =
+        set ? atomic_fetch_or(&process->quiet, reason) : atomic_fetch_and(&process->quiet, ~reason);
+    int after = set ? before | reason : before & ~reason;
+
+    if (before == after)
+        return;
+    if ((before == 0) != (after == 0))
+        log_info(after ? "quiet" : "resumed");
+    /* Before the orders are known for the first time nothing is read anyway. */
+    if (atomic_load(&process->control_epoch) > 0)
+        atomic_fetch_add(&process->control_epoch, 1);
+}
+
+enum process_health process_health(const struct process *process)
+{
+    if (atomic_load(&process->is_deaf))
+        return HEALTH_DEAF;
+    if (atomic_load(&process->redis_lost))
+        return HEALTH_NO_REDIS;
+    return atomic_load(&process->database_lost) ? HEALTH_NO_DATABASE : HEALTH_OK;
+}
+
+static const char *process_doing(const struct process *process, enum process_role role)
+{
+    const char *what = atomic_load(&process->doing[role].what);
+
+    return what ? what : "begins";
 }
 
 /* ---- beginning ---- */
@@ -90,13 +133,17 @@ static bool take_name(struct process *process)
     struct redis *redis = redis_open(process->conf->redis_url, "till-worker", REDIS_TIMEOUT_MS);
     bool told = false;
 
+    /* The name of our predecessor, if we have one: what is pending under it is ours. */
+    memcpy(process->name, process->seat->name, sizeof process->name);
     for (;;) {
         struct err e = {0};
         int number;
 
         if (!queue_worker_register(redis, process->host, process->token,
-                                   process->conf->lease_seconds * 1000, process->name, &e))
+                                   process->conf->lease_seconds * 1000, process->name, &e)) {
+            memcpy(process->seat->name, process->name, sizeof process->seat->name);
             return true;
+        }
         if (!told)
             log_warn("waiting_for_redis", L_ERR(&e));
         told = true;
@@ -118,86 +165,32 @@ static bool start_thread(pthread_t *thread, void *(*body)(void *), struct proces
     return started;
 }
 
+static int first_size(const struct process *process)
+{
+    int slots = atomic_load(&process->size.slots);
+    int min = atomic_load(&process->size.min);
+    int max = atomic_load(&process->size.max);
+
+    if (min == 0)
+        return slots;
+    return slots < min ? min : slots > max ? max : slots;
+}
+
 static bool start_crew(struct crew *crew)
 {
     struct process *process = crew->process;
-    size_t wanted = (size_t)process->conf->worker_concurrency;
 
     crew->db = db_open(process->conf->database_url, "till-worker");
     crew->redis = redis_open(process->conf->redis_url, "till-worker", REDIS_TIMEOUT_MS);
-    crew->slots = mem_array(wanted, sizeof crew->slots[0]);
-    while (crew->slot_count < wanted &&
-           start_thread(&crew->slots[crew->slot_count], slot_main, process))
-        crew->slot_count++;
-    return crew->slot_count == wanted && start_thread(&crew->keeper, keeper_main, process) &&
+    crew->slots = slots_new(process);
+    crew->watch = watch_new(process, crew->slots, crew->redis);
+    return slots_fit(crew->slots, first_size(process)) &&
+           start_thread(&crew->keeper, keeper_main, process) &&
            start_thread(&crew->control, control_main, process) &&
            start_thread(&crew->fetch, fetch_main, process);
 }
 
 /* ---- ending ---- */
-
-/* Items in one state, copied out of the pool. */
-struct given_back {
-    struct attempt *attempts;
-    struct queue_entry *entries;
-    size_t count;
-    size_t max;
-};
-
-static bool copy_durable(struct item *item, void *context)
-{
-    struct given_back *list = context;
-
-    if (item->delivery.kind != DELIVERY_DURABLE || item->lost || list->count == list->max)
-        return false;
-    list->attempts[list->count] = (struct attempt){.id = item->job.id, .number = item->job.attempt};
-    list->entries[list->count].stream = item->delivery.stream;
-    memcpy(list->entries[list->count].entry, item->delivery.entry, QUEUE_ENTRY_SIZE);
-    list->count++;
-    return false;
-}
-
-/* PENDING in the table, a new entry in the stream, and only then the old one away. Where a server
- * does not answer, the old entry stays pending and is taken over after the lease. */
-static void give_back_list(struct crew *crew, const struct given_back *list)
-{
-    AUTO(mem_free) bool *released = mem_array(list->count, sizeof *released);
-    struct process *process = crew->process;
-    struct err e = {0};
-    size_t count = 0;
-
-    if (jobs_give_back(crew->db, list->attempts, list->count, released, &e)) {
-        log_warn("give_back_failed", L_ERR(&e));
-        return;
-    }
-    for (size_t i = 0; i < list->count; i++) {
-        if (!released[i])
-            continue;
-        count++;
-        if (queue_push(crew->redis, &process->streams[list->entries[i].stream],
-                       &list->attempts[i].id, 1, &e) ||
-            queue_ack(crew->redis, process->streams, &list->entries[i], 1, &e)) {
-            log_warn("give_back_not_pushed", L_ERR(&e));
-            return;
-        }
-    }
-    log_info("jobs_given_back", L_INT("count", count));
-}
-
-static void give_back(struct crew *crew, enum item_state state)
-{
-    struct pool_count counts = pool_counts(crew->process->pool);
-    size_t max = (size_t)(state == ITEM_WAITING ? counts.waiting : counts.running);
-    struct given_back list = {.max = max,
-                              .attempts = mem_array(max, sizeof list.attempts[0]),
-                              .entries = mem_array(max, sizeof list.entries[0])};
-
-    pool_visit(crew->process->pool, state, copy_durable, &list);
-    if (list.count > 0)
-        give_back_list(crew, &list);
-    mem_free(list.attempts);
-    mem_free(list.entries);
-}
 
 static bool join_within(pthread_t thread, int64_t us)
 {
@@ -211,17 +204,18 @@ static bool join_within(pthread_t thread, int64_t us)
     return pthread_timedjoin_np(thread, NULL, &until) == 0;
 }
 
-/* Wakes the fetch thread out of its blocked read until it is gone. */
-static void stop_fetch(struct crew *crew)
+/* Wakes the fetch thread out of its blocked read until it is gone; false when it does not go. */
+static bool stop_fetch(struct crew *crew, int64_t limit_us)
 {
-    do {
-        int64_t client = atomic_load(&crew->process->fetch_client);
-        struct err e = {0};
+    int64_t until_us = clock_mono_us() + limit_us;
 
-        pool_poke(crew->process->pool);
-        if (client && queue_unblock(crew->redis, client, &e))
-            log_debug("unblock_failed", L_ERR(&e));
-    } while (!join_within(crew->fetch, UNBLOCK_PAUSE_MS * US_PER_MS));
+    do {
+        control_wake_fetch(crew->process, crew->redis);
+        if (join_within(crew->fetch, UNBLOCK_PAUSE_MS * US_PER_MS))
+            return true;
+    } while (clock_mono_us() < until_us);
+    log_error("fetch_left_behind", L_STR("doing", process_doing(crew->process, ROLE_FETCH)));
+    return false;
 }
 
 static bool is_end_signal(int number)
@@ -229,104 +223,156 @@ static bool is_end_signal(int number)
     return number == SIGTERM || number == SIGINT || number == SIGQUIT;
 }
 
-/* Waits for the running jobs; false when time or QUIT ended the wait. */
+/* Waits for the running jobs; false when time, QUIT, or one that does not end ended the wait. */
 static bool await_slots(struct crew *crew)
 {
+    struct pool *pool = crew->process->pool;
     int64_t until_us = clock_mono_us() + crew->process->conf->shutdown_seconds * US_PER_S;
 
-    while (!pool_wait_idle(crew->process->pool, STEP_MS * US_PER_MS)) {
+    while (!pool_wait_idle(pool, STEP_MS * US_PER_MS)) {
         /* The supervisor turns a second TERM into QUIT. TERM itself comes twice without anybody
          * being in a hurry: a terminal and systemd send it to all processes. */
         if (program_wait(0) == SIGQUIT)
             crew->hurry = true;
-        if (crew->hurry || clock_mono_us() >= until_us)
+        if (crew->hurry || clock_mono_us() >= until_us ||
+            interrupts_only_overdue_left(pool, clock_mono_us()))
             return false;
     }
     return true;
+}
+
+static int exit_code(const struct crew *crew)
+{
+    if (atomic_load(&crew->process->name_lost))
+        return EXIT_NAME_LOST;
+    if (crew->verdict == WATCH_STOP || atomic_load(&crew->process->stop_ordered))
+        return EXIT_STOPPED;
+    return crew->verdict == WATCH_STUCK ? EXIT_FAILED : EXIT_DONE;
 }
 
 static int end_crew(struct crew *crew)
 {
     struct process *process = crew->process;
     bool idle;
-    int code;
 
     log_info("stopping");
     atomic_store(&process->phase, PROCESS_STOPPING);
     (void)eventfd_write(process->control_fd, 1);
     pool_close(process->pool);
-    stop_fetch(crew);
-    give_back(crew, ITEM_WAITING);
-    idle = await_slots(crew);
+    idle = stop_fetch(crew, FETCH_LIMIT_S * US_PER_S);
+    give_back(process, crew->db, crew->redis, ITEM_WAITING);
+    idle = await_slots(crew) && idle;
     if (!idle)
-        give_back(crew, ITEM_RUNNING);
+        give_back(process, crew->db, crew->redis, ITEM_RUNNING);
     atomic_store(&process->keeper_ends, true);
     pool_poke(process->pool);
     (void)pthread_join(crew->keeper, NULL);
     log_info("stopped", L_BOOL("all_done", idle));
     if (!idle)
-        _exit(EXIT_DONE); /* handlers still run; their attempts are fenced off */
-    for (size_t i = 0; i < crew->slot_count; i++)
-        (void)pthread_join(crew->slots[i], NULL);
+        _exit(exit_code(crew)); /* handlers still run; their attempts are fenced off */
+    slots_end(crew->slots);
     journal_end(process->journal, JOURNAL_WAIT_MS * US_PER_MS);
-    code = atomic_load(&process->name_lost) ? EXIT_NAME_LOST : EXIT_DONE;
     if (!join_within(crew->control, CONTROL_WAIT_MS * US_PER_MS))
-        _exit(code); /* it waits for a frozen server, and has nothing to finish */
-    return code;
+        _exit(exit_code(crew)); /* it waits for a frozen server, and has nothing to finish */
+    return exit_code(crew);
+}
+
+static bool mark_overrun(struct item *item, void *context)
+{
+    int64_t limit_us = atomic_load(&item->killed_at_us);
+
+    if (limit_us && limit_us <= *(const int64_t *)context)
+        item->lost = true;
+    return false;
+}
+
+/* A job is past its hard limit: it has lost this attempt, and the others shall not lose theirs. The
+ * keeper ends the process if this takes too long. */
+static void end_overrun(struct crew *crew)
+{
+    struct process *process = crew->process;
+    int64_t now_us = clock_mono_us();
+
+    atomic_store(&process->phase, PROCESS_STOPPING);
+    pool_close(process->pool);
+    pool_visit(process->pool, ITEM_RUNNING, mark_overrun, &now_us);
+    (void)stop_fetch(crew,
+                     FETCH_HURRY_MS * US_PER_MS); /* or it would read again what is given back */
+    give_back(process, crew->db, crew->redis, ITEM_RUNNING);
+    give_back(process, crew->db, crew->redis, ITEM_WAITING);
+    _exit(EXIT_OVERRUN);
 }
 
 /* ---- in between ---- */
 
-static void report(const struct process *process)
+static void handle(struct crew *crew, int number)
 {
-    struct pool_count counts = pool_counts(process->pool);
+    struct process *process = crew->process;
 
-    log_info("report", L_INT("running", counts.running), L_INT("waiting", counts.waiting),
-             L_INT("claiming", counts.claiming), L_INT("unacknowledged", counts.done),
-             L_INT("succeeded", atomic_load(&process->succeeded)),
-             L_INT("failed", atomic_load(&process->failed)),
-             L_INT("retried", atomic_load(&process->retried)),
-             L_INT("log_lines_dropped", log_dropped()));
+    switch (number) {
+    case SIGTSTP:
+        process_set_quiet(process, QUIET_BY_SIGNAL, true);
+        break;
+    case SIGCONT:
+        process_set_quiet(process, QUIET_BY_SIGNAL, atomic_load(&process->seats->quiet));
+        break;
+    case SIGUSR1:
+        report_log(process);
+        break;
+    default:
+        break; /* HUP: somebody has changed what the watch looks at */
+    }
 }
 
-static void quiet(struct crew *crew)
-{
-    struct err e = {0};
-    int64_t client = atomic_load(&crew->process->fetch_client);
-
-    log_info("quiet");
-    atomic_store(&crew->process->phase, PROCESS_QUIET);
-    pool_poke(crew->process->pool);
-    if (client && queue_unblock(crew->redis, client, &e))
-        log_debug("unblock_failed", L_ERR(&e));
-}
-
+/* Until there is a reason to end. */
 static void watch(struct crew *crew)
 {
-    for (;;) {
-        int number = program_wait(US_PER_S);
+    while (crew->verdict == WATCH_ON) {
+        int number = program_wait(watch_pause_us(crew->watch));
 
         if (is_end_signal(number) || atomic_load(&crew->process->name_lost)) {
             crew->hurry = number == SIGQUIT;
             return;
         }
-        if (number == SIGTSTP)
-            quiet(crew);
-        else if (number == SIGUSR1)
-            report(crew->process);
+        handle(crew, number);
+        crew->verdict = watch_look(crew->watch);
     }
 }
 
-int process_main(const struct conf *conf, const char *token, int ready_fd)
+static bool make_parts(struct process *process, struct err *e)
 {
-    struct process process = {
-        .conf = conf, .token = token, .started_us = clock_wall_us(), .ready_fd = ready_fd};
+    const struct conf *conf = process->conf;
+
+    if (make_streams(process, e))
+        return false;
+    process->asked = mem_array(process->stream_count, sizeof process->asked[0]);
+    process->meters = meters_new(process->stream_count);
+    process->interrupts = interrupts_new();
+    process->last_error = last_error_new();
+    process->journal = journal_new(conf->database_url);
+    process->limits = limit_board_new();
+    process->control_fd = eventfd(0, EFD_CLOEXEC);
+    process->pool = pool_new((int)conf->worker_concurrency, (int)conf->worker_prefetch);
+    orders_init(process);
+    process_set_quiet(process, QUIET_BY_SIGNAL, atomic_load(&process->seats->quiet));
+    return true;
+}
+
+int process_main(const struct conf *conf, const char *token, struct seats *seats, int seat_index)
+{
+    struct process process = {.conf = conf,
+                              .token = token,
+                              .seats = seats,
+                              .seat = &seats->items[seat_index],
+                              .seat_index = seat_index,
+                              .started_us = clock_wall_us(),
+                              .started_mono_us = clock_mono_us()};
     struct crew crew = {.process = &process};
     struct err e = {0};
 
     if (gethostname(process.host, sizeof process.host - 1) != 0)
         (void)snprintf(process.host, sizeof process.host, "localhost");
-    if (make_streams(&process, &e)) {
+    if (!make_parts(&process, &e)) {
         log_error("no_queues", L_STR("queues", conf->queues), L_ERR(&e));
         return EXIT_USAGE;
     }
@@ -334,14 +380,12 @@ int process_main(const struct conf *conf, const char *token, int ready_fd)
         return EXIT_DONE;
     log_context_set("worker", process.name);
     gateway_global_init();
-    process.limits = limit_board_new();
-    process.control_fd = eventfd(0, EFD_CLOEXEC);
-    process.journal = journal_new(conf->database_url);
-    process.pool = pool_new((int)conf->worker_concurrency, (int)conf->worker_prefetch);
     if (!start_crew(&crew)) {
-        log_error("no_threads", L_INT("wanted", conf->worker_concurrency));
+        log_error("no_threads", L_INT("wanted", slots_wanted(crew.slots)));
         _exit(EXIT_FAILED);
     }
     watch(&crew);
+    if (crew.verdict == WATCH_OVERRUN)
+        end_overrun(&crew);
     return end_crew(&crew);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * One worker process: a thread that fetches and claims, a thread that keeps leases and
- * acknowledges, one that hears which queues are paused, and TILL_WORKER_CONCURRENCY slots that run
- * jobs. They share this struct: settings, streams and names are read-only once the threads run (the
- * name belongs to the keeper's start), the pool has its own lock, the counters are atomic.
+ * acknowledges, one that hears what people order, and slots that run jobs, as many as were set up
+ * or ordered. The main thread starts and ends them and watches over the others. They share this
+ * struct: settings, streams and names are read-only once the threads run (the name belongs to the
+ * keeper's start), the pool has its own lock, the counters are atomic.
  */
 #ifndef WORKER_PROCESS_H
 #define WORKER_PROCESS_H
@@ -17,20 +18,57 @@
 #include "common/queue.h"
 #include "common/queue_list.h"
 #include "worker/limit_board.h"
+#include "worker/meter.h"
 #include "worker/pool.h"
+#include "worker/seat.h"
 
+/* What became of jobs is counted by meter.h. */
 #define PROCESS_COUNTERS(X)                                                                        \
-    X(succeeded)                                                                                   \
-    X(failed)                                                                                      \
-    X(retried)                                                                                     \
     X(dropped)    /* deliveries of jobs that needed no run: duplicates, finished, cancelled */     \
-    X(taken_over) /* deliveries of workers that were gone */
+    X(taken_over) /* deliveries of workers that were gone */                                       \
+    X(deaf)       /* times that nothing was heard of entries that waited */
+
+enum { EXIT_OVERRUN = 70, EXIT_NAME_LOST = 71, EXIT_STOPPED = 72 /* ordered: not replaced */ };
 
 enum process_phase {
     PROCESS_RUNNING,
-    PROCESS_QUIET,    /* takes no more work, finishes what it has */
-    PROCESS_STOPPING, /* the same, and ends then */
+    PROCESS_STOPPING, /* takes no more work, finishes what it has, and ends then */
 };
+
+/* Why a process takes no more work, but goes on with what it has. Any of them is enough. */
+enum {
+    QUIET_BY_SIGNAL = 1,
+    QUIET_BY_ORDER = 2,
+    QUIET_TO_LEAVE = 4, /* it is being replaced */
+};
+
+/* What is wrong with it, as far as it can tell; the worst of it. */
+enum process_health { HEALTH_OK, HEALTH_NO_DATABASE, HEALTH_NO_REDIS, HEALTH_DEAF };
+
+/* What the long-lived threads are doing, for SIGUSR1: a constant text and since when. */
+enum process_role { ROLE_FETCH, ROLE_KEEPER, ROLE_CONTROL };
+enum { ROLE_COUNT = ROLE_CONTROL + 1 };
+
+struct process_doing {
+    _Atomic(const char *) what;
+    atomic_int_fast64_t since_us; /* monotonic */
+};
+
+/* What the fetch thread tells of itself to the watch for deafness; one for each stream. */
+struct process_asked {
+    atomic_uint_fast64_t count; /* how often it asked for new entries while there was room */
+    atomic_uint_fast64_t got;   /* entries */
+};
+
+/* The pool that is wanted, as set up or ordered. */
+struct process_size {
+    atomic_int slots;
+    atomic_int min; /* 0: no autoscaling */
+    atomic_int max;
+};
+
+struct interrupts;
+struct last_error;
 
 struct process {
     const struct conf *conf;
@@ -43,14 +81,32 @@ struct process {
     struct pool *pool;
     struct limit_board *limits;
     struct journal *journal; /* what running jobs say */
+    struct meters *meters;
+    struct interrupts *interrupts;
+    struct last_error *last_error;
+    struct seats *seats; /* shared with the supervisor */
+    struct seat *seat;   /* ours */
+    int seat_index;
     int64_t started_us;      /* wall */
+    int64_t started_mono_us; /* monotonic */
     atomic_int phase;        /* enum process_phase */
-    atomic_bool name_lost;   /* another holds our name: end, so that a new process gets its own */
+    atomic_int quiet;        /* QUIET_BY_... together; a change counts up control_epoch */
+    struct process_size size;
+    atomic_bool stop_ordered;    /* end, and do not be replaced */
+    atomic_bool restart_ordered; /* finish, end, and be replaced, when it is our turn */
+    atomic_bool overran;         /* a job is past its hard limit: end at once */
+    atomic_bool database_lost;   /* by the control thread */
+    atomic_bool redis_lost;      /* by the fetch thread */
+    atomic_bool is_deaf;
+    atomic_bool reconnect;       /* to the fetch thread: make a new connection */
+    atomic_int_fast64_t lag_us;  /* longest wait in a stream that was seen since the last beat */
+    struct process_asked *asked; /* one for each stream */
+    struct process_doing doing[ROLE_COUNT];
+    atomic_bool name_lost; /* another holds our name: end, so that a new process gets its own */
     atomic_bool keeper_ends;
-    int ready_fd;                       /* gets one byte when the fetch thread consumes */
     atomic_int_fast64_t fetch_client;   /* Redis' id of the fetch connection; 0: none */
     atomic_bool *paused;                /* one for each stream: its queue gives nothing out */
-    atomic_uint_fast64_t control_epoch; /* counts changes of both; 0: not known yet */
+    atomic_uint_fast64_t control_epoch; /* counts changes of orders and limits; 0: not known yet */
     atomic_uint_fast64_t control_seen;  /* the epoch that the fetch thread works by */
     int control_fd;                     /* an eventfd: written to, it ends the control thread */
 #define X(name) atomic_uint_fast64_t name;
@@ -63,6 +119,38 @@ static inline enum process_phase process_phase(const struct process *process)
     return (enum process_phase)atomic_load(&process->phase);
 }
 
+static inline bool process_is_quiet(const struct process *process)
+{
+    return atomic_load(&process->quiet) != 0;
+}
+
+static inline void process_note_doing(struct process *process, enum process_role role,
+                                      const char *what, int64_t now_us)
+{
+    atomic_store_explicit(&process->doing[role].since_us, now_us, memory_order_relaxed);
+    atomic_store_explicit(&process->doing[role].what, what, memory_order_relaxed);
+}
+
+/* For the fetch thread, which alone writes them. */
+static inline void process_note_asked(const struct process *process, size_t stream)
+{
+    struct process_asked *asked = &process->asked[stream];
+
+    atomic_store_explicit(&asked->count,
+                          atomic_load_explicit(&asked->count, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+static inline void process_note_got(const struct process *process, size_t stream, uint64_t entries)
+{
+    struct process_asked *asked = &process->asked[stream];
+
+    if (entries > 0)
+        atomic_store_explicit(&asked->got,
+                              atomic_load_explicit(&asked->got, memory_order_relaxed) + entries,
+                              memory_order_relaxed);
+}
+
 static inline bool process_is_stopping(const struct process *process)
 {
     return process_phase(process) == PROCESS_STOPPING;
@@ -72,8 +160,16 @@ static inline bool process_is_stopping(const struct process *process)
  * attempts to reach a server, outside of any job. */
 bool process_pause(const struct process *process, int64_t us);
 
-/* The life of a child of the supervisor, until it is told to end. `token` holds its name;
- * `ready_fd` gets one byte once it consumes. Gives the exit code. */
-int process_main(const struct conf *conf, const char *token, int ready_fd);
+/* Sets or lifts one reason to take no work; the fetch thread works by it from its next step on. */
+void process_set_quiet(struct process *process, int reason, bool set);
+
+/* Has the main thread look at once at what has changed. */
+void process_wake_main(void);
+
+enum process_health process_health(const struct process *process);
+
+/* The life of a child of the supervisor in its seat, until it is told to end. `token` holds its
+ * name. Gives the exit code. */
+int process_main(const struct conf *conf, const char *token, struct seats *seats, int seat_index);
 
 #endif

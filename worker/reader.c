@@ -54,12 +54,13 @@ void reader_refresh(struct reader *reader)
     limited_refresh(reader->limited);
     reader->open_count = 0;
     for (size_t i = 0; i < process->stream_count; i++)
-        if (!atomic_load(&process->paused[i]))
+        if (!process_is_quiet(process) && !atomic_load(&process->paused[i]))
             reader->open[reader->open_count++] = i;
     for (size_t q = 0; q < process->queues.count; q++)
         queues[q] = (struct turns_queue){
             .weight = process->queues.items[q].weight,
-            .is_closed = atomic_load(&process->paused[q * TURNS_PRIORITIES]),
+            .is_closed =
+                process_is_quiet(process) || atomic_load(&process->paused[q * TURNS_PRIORITIES]),
             .is_joint = limited_has(reader->limited, q),
         };
     turns_free(reader->turns);
@@ -106,12 +107,17 @@ static enum err_code ask(struct reader *reader, struct redis *redis, const size_
     for (size_t i = 0; i < count; i++) {
         reader->indexes[i] = streams[i];
         reader->streams[i] = process->streams[streams[i]];
+        process_note_asked(process, streams[i]);
     }
     rc = queue_read(redis, reader->streams, count, process->name, max, block_ms, &got, e);
     if (rc)
         return rc;
-    for (size_t i = 0; i < count; i++)
-        turns_note(reader->turns, streams[i], max, (int)count_of(&got, i));
+    for (size_t i = 0; i < count; i++) {
+        size_t found = count_of(&got, i);
+
+        turns_note(reader->turns, streams[i], max, (int)found);
+        process_note_got(process, streams[i], found);
+    }
     for (size_t i = 0; i < got.count; i++) /* from here on an index into process->streams */
         got.items[i].stream = reader->indexes[got.items[i].stream];
     collect(&got, into);
@@ -129,6 +135,8 @@ static enum err_code ask_limited(struct reader *reader, struct redis *redis, siz
     if (rc)
         return rc;
     turns_note(reader->turns, source, max, (int)got.count);
+    for (size_t i = 0; i < got.count; i++)
+        process_note_got(reader->process, got.items[i].stream, 1);
     collect(&got, into);
     return ERR_OK;
 }

@@ -138,7 +138,7 @@ static enum next settle_done(const struct many *many, struct task_batch *batch)
         settle_marked(many, batch);
         return NEXT_REST;
     }
-    switch (settle_many(many->slot->process, many->slot->redis, batch, &e)) {
+    switch (settle_many(many->slot->redis, batch, &e)) {
     case MANY_DONE:
         settle_marked(many, batch);
         note_committed(batch);
@@ -166,15 +166,23 @@ static void set_limits(const struct many *many, struct task_batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         batch->members[i]->run.deadline_us = batch->deadline_us;
         batch->members[i]->run.batch = batch;
-        atomic_store(&batch->members[i]->item->killed_at_us,
-                     now_us + many->task->hard_limit_s * US_PER_S);
+        item_set_limit(batch->members[i]->item, now_us + many->task->hard_limit_s * US_PER_S);
     }
 }
 
 static void lift_limits(const struct task_batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++)
-        atomic_store(&batch->members[i]->item->killed_at_us, 0);
+        item_set_limit(batch->members[i]->item, 0);
+}
+
+/* What each of them took: its share of the call. */
+static void note_runtimes(const struct task_batch *batch)
+{
+    int64_t share_us = (clock_mono_us() - batch->began_us) / (int64_t)batch->count;
+
+    for (size_t i = 0; i < batch->count; i++)
+        batch->members[i]->run.ran_us = share_us;
 }
 
 static enum next call(const struct many *many, size_t from, size_t to)
@@ -196,6 +204,7 @@ static enum next call(const struct many *many, size_t from, size_t to)
     lift_limits(&batch);
     for (size_t i = from; i < to; i++)
         slot_flush_journal(&many->members[i]->run);
+    note_runtimes(&batch);
     if (outcome == TASK_DONE) {
         mark_large_results(&batch);
         return settle_done(many, &batch);
@@ -218,6 +227,10 @@ static size_t keep_open(struct many *many, size_t from, size_t to)
     for (size_t i = from; i < to; i++) {
         struct task_member *member = many->members[i];
 
+        if (atomic_load(&member->item->revoked)) {
+            *member->acknowledge = true; /* cancelled: nothing of it can be written any more */
+            continue;
+        }
         if (member->is_settled || member->item->lost) /* lost: another may be running it */
             continue;
         many->members[i] = many->members[end];
@@ -246,8 +259,10 @@ static void open_member(const struct many *many, struct task_member *member, str
     *member = (struct task_member){
         .run = slot_begin_run(many->slot, item), .item = item, .acknowledge = acknowledge};
     *acknowledge = false;
-    if (slot_decode(item, &member->args, &member->kwargs, &e))
+    if (slot_decode(item, &member->args, &member->kwargs, &e)) {
+        slot_lift_limit(item);
         settle_alone(many, member, TASK_FAIL, &e);
+    }
     member->run.args = member->args;
     member->run.kwargs = member->kwargs;
 }

@@ -18,6 +18,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/text.h"
+#include "worker/report.h"
 
 enum { WAIT_FOR_DATABASE_MS = 200 };
 
@@ -112,6 +113,15 @@ static enum err_code write_end(const struct settling *s, const struct task_run *
     return jobs_fail(s->db, &attempt, delay_us, why->text, detail, e);
 }
 
+static void count_end(const struct item *item, enum meter_end end, int64_t ran_us)
+{
+    meter_count(item->task, item->delivery.stream, end, ran_us);
+}
+
+/* Whether the entry of a job that is not ours any more can go: it may when the job was cancelled,
+ * else it is that of whoever has taken over. */
+static bool is_over(const struct item *item) { return atomic_load(&item->revoked); }
+
 static void note_end(const struct settling *s, const struct task_run *run, int64_t delay_us,
                      const struct err *why)
 {
@@ -119,10 +129,12 @@ static void note_end(const struct settling *s, const struct task_run *run, int64
         log_info("job_snoozed", L_INT("delay_ms", delay_us / US_PER_MS),
                  L_INT("snoozes", run->snoozes + 1));
     } else if (delay_us < 0) {
-        atomic_fetch_add(&s->process->failed, 1);
+        count_end(s->item, METER_FAILED, run->ran_us);
+        report_note_error(s->process, s->item, run->attempt, why);
         log_error("job_failed", L_ERR(why));
     } else {
-        atomic_fetch_add(&s->process->retried, 1);
+        count_end(s->item, METER_RETRIED, run->ran_us);
+        report_note_error(s->process, s->item, run->attempt, why);
         log_warn("job_retry", L_INT("delay_ms", delay_us / US_PER_MS), L_ERR(why));
     }
 }
@@ -141,8 +153,8 @@ static bool settle_end(const struct settling *s, const struct task_run *run, int
             return true;
         }
         if (rc == ERR_CONFLICT) {
-            log_warn("job_not_ours", L_ERR(&e));
-            return false;
+            log_warn("job_not_ours", L_BOOL("revoked", is_over(s->item)), L_ERR(&e));
+            return is_over(s->item);
         }
         if (!err_is_transient(rc)) {
             log_error("settle_failed", L_ERR(&e));
@@ -169,8 +181,8 @@ static bool settle_success(const struct settling *s, struct task_run *run, struc
                                                        : commit_success(s, run, e);
 
     if (rc == ERR_CONFLICT && !*db_constraint(s->db)) {
-        log_warn("job_not_ours", L_ERR(e));
-        return false;
+        log_warn("job_not_ours", L_BOOL("revoked", is_over(s->item)), L_ERR(e));
+        return is_over(s->item);
     }
     if (rc && is_result_refused(s, run)) {
         struct err why = {0};
@@ -181,7 +193,7 @@ static bool settle_success(const struct settling *s, struct task_run *run, struc
     }
     if (rc)
         return settle_end(s, run, retry_delay_us(s, run, TASK_RETRY), e);
-    atomic_fetch_add(&s->process->succeeded, 1);
+    count_end(s->item, METER_SUCCEEDED, run->ran_us);
     push_follow_ups(s->redis, run);
     return true;
 }
@@ -212,7 +224,7 @@ static enum err_code write_successes(struct db *db, const struct batch *batch, s
     return rc;
 }
 
-static void note_successes(struct process *process, const struct batch *batch)
+static void note_successes(const struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
         const struct success *success = &batch->successes[i];
@@ -220,11 +232,12 @@ static void note_successes(struct process *process, const struct batch *batch)
         const char *trace_id = item_trace_id(success->item, &trace);
 
         if (!*success->ok) {
+            *success->ok = is_over(success->item);
             log_warn("job_not_ours", L_STR("job_id", success->item->job.id.text),
-                     L_STR("trace_id", trace_id));
+                     L_BOOL("revoked", *success->ok), L_STR("trace_id", trace_id));
             continue;
         }
-        atomic_fetch_add(&process->succeeded, 1);
+        count_end(success->item, METER_SUCCEEDED, success->runtime_us);
         log_info("job_done", L_STR("job_id", success->item->job.id.text),
                  L_STR("task", success->item->job.task),
                  L_INT("attempt", success->item->job.attempt), L_STR("trace_id", trace_id),
@@ -241,7 +254,8 @@ static void write_one_by_one(struct process *process, struct db *db, const struc
             .process = process, .db = db, .task = success->item->task, .item = success->item};
         struct task_run run = {.attempt = success->item->job.attempt,
                                .max_attempts = success->item->job.max_attempts,
-                               .result = success->result};
+                               .result = success->result,
+                               .ran_us = success->runtime_us};
         struct err e = {0};
 
         *success->ok = settle_success(&s, &run, &e);
@@ -255,7 +269,7 @@ void settle_successes(struct process *process, struct db *db, struct batch *batc
         enum err_code rc = batch->count > 0 ? write_successes(db, batch, &e) : ERR_OK;
 
         if (!rc) {
-            note_successes(process, batch);
+            note_successes(batch);
             break;
         }
         if (!err_is_transient(rc)) {
@@ -299,7 +313,7 @@ static enum err_code fence_many(struct task_batch *batch, bool *ret_all_ours, st
     return rc;
 }
 
-static void note_many(struct process *process, struct redis *redis, const struct task_batch *batch)
+static void note_many(struct redis *redis, const struct task_batch *batch)
 {
     int64_t runtime_us = clock_mono_us() - batch->began_us;
 
@@ -310,7 +324,7 @@ static void note_many(struct process *process, struct redis *redis, const struct
         if (task_is_marked(member))
             continue;
         *member->acknowledge = true;
-        atomic_fetch_add(&process->succeeded, 1);
+        count_end(member->item, METER_SUCCEEDED, member->run.ran_us);
         push_follow_ups(redis, &member->run);
         if (!is_fast(member->item))
             log_info("job_done", L_STR("job_id", member->run.id.text),
@@ -320,8 +334,7 @@ static void note_many(struct process *process, struct redis *redis, const struct
     }
 }
 
-enum many_end settle_many(struct process *process, struct redis *redis, struct task_batch *batch,
-                          struct err *e)
+enum many_end settle_many(struct redis *redis, struct task_batch *batch, struct err *e)
 {
     bool all_ours = true;
     bool sent = false;
@@ -338,7 +351,7 @@ enum many_end settle_many(struct process *process, struct redis *redis, struct t
         return sent && !db_is_connected(batch->db) ? MANY_UNKNOWN : MANY_FAILED;
     if (!all_ours)
         return MANY_LOST;
-    note_many(process, redis, batch);
+    note_many(redis, batch);
     return MANY_DONE;
 }
 
@@ -366,7 +379,7 @@ bool settle_undecodable(const struct settling *settling)
                                                  settling->process->name, &e);
 
         if (!rc) {
-            atomic_fetch_add(&settling->process->failed, 1);
+            count_end(settling->item, METER_FAILED, -1);
             log_error("entry_undecodable", L_STR("entry", delivery->entry),
                       L_STR("reason", delivery->reason));
             return true;

@@ -6,6 +6,7 @@
 #include "worker/slot.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -111,8 +112,11 @@ struct task_run slot_begin_run(const struct slot *slot, struct item *item)
     int64_t now_us = clock_mono_us();
     int soft_s = item->task ? item->task->soft_limit_s : UNKNOWN_TASK_LIMIT_S;
 
+    atomic_store_explicit(&item->slot, slot->index, memory_order_relaxed);
+    atomic_store_explicit(&item->begun_us, now_us, memory_order_relaxed);
+    item->limit_cell = &slot->process->seat->slots[slot->index].limit_us;
     if (item->task)
-        atomic_store(&item->killed_at_us, now_us + item->task->hard_limit_s * US_PER_S);
+        item_set_limit(item, now_us + item->task->hard_limit_s * US_PER_S);
     return (struct task_run){
         .id = fast ? item->delivery.id : item->job.id,
         .attempt = fast ? 1 : item->job.attempt,
@@ -126,7 +130,15 @@ struct task_run slot_begin_run(const struct slot *slot, struct item *item)
         .db = slot->db,
         .gateway = slot->gateway,
         .mailer = slot->mailer,
+        .interrupts = slot->process->interrupts,
+        .item = item,
     };
+}
+
+void slot_lift_limit(struct item *item)
+{
+    item_set_limit(item, 0);
+    atomic_store_explicit(&item->begun_us, 0, memory_order_relaxed);
 }
 
 /* What a job has said is there before its end is. */
@@ -177,9 +189,9 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
     outcome = call(s, &run, &e);
     slot_flush_journal(&run);
     gateway_set_trace(slot->gateway, NULL);
-    /* The limit is the task's. Settling has none: it waits for PostgreSQL, and so may a batch. */
-    atomic_store(&s->item->killed_at_us, 0);
+    slot_lift_limit(s->item);
     runtime_us = clock_mono_us() - began_us;
+    run.ran_us = runtime_us;
     deferrable = may_be_deferred(s, &run, outcome);
     if (defer && deferrable) {
         char *result = TAKE(run.result);
@@ -225,7 +237,9 @@ static void run_batch(struct slot *slot, struct item **items, size_t count)
     int alike = 0;
 
     for (size_t i = 0; i < count; i++) {
-        if (!items[i]->lost) { /* it does not run, and says nothing of its task */
+        if (atomic_load(&items[i]->revoked)) {
+            acknowledge[i] = true;    /* before it began: there is nothing to run or to write */
+        } else if (!items[i]->lost) { /* it does not run, and says nothing of its task */
             runtime_us += run_item(slot, items[i], count > 1, &batch, &acknowledge[i]);
             alike++;
         } else {
@@ -241,15 +255,17 @@ static void run_batch(struct slot *slot, struct item **items, size_t count)
     pool_finish(pool, items, acknowledge, count);
 }
 
-void *slot_main(void *process)
+void slot_main(const struct slot_place *place)
 {
-    struct slot slot = {.process = process};
+    struct slot slot = {.process = place->process, .index = place->index};
     const struct conf *conf = slot.process->conf;
     struct item *items[SLOT_BATCH_MAX];
     struct err e = {0};
     size_t count;
 
+    (void)pthread_setname_np(pthread_self(), "slot");
     log_context_set("worker", slot.process->name);
+    meter_attach(slot.process->meters, slot.index);
     slot.db = db_open(conf->database_url, "till-worker");
     slot.redis = redis_open(conf->redis_url, "till-worker-slot", SLOT_REDIS_TIMEOUT_MS);
     slot.gateway = gateway_open(conf->gateway_url, conf->gateway_secret_key);
@@ -262,10 +278,11 @@ void *slot_main(void *process)
             run_many(&slot, items, count);
         else
             run_batch(&slot, items, count);
+        atomic_store_explicit(&slot.process->seat->slots[slot.index].limit_us, 0,
+                              memory_order_relaxed);
     }
     mailer_close(slot.mailer);
     gateway_close(slot.gateway);
     redis_close(slot.redis);
     db_close(slot.db);
-    return NULL;
 }

@@ -14,12 +14,19 @@
 #include "worker/process.h"
 #include "worker/task.h"
 
-/* Body of the thread; `process` is a struct process. Ends when the pool is closed. */
-void *slot_main(void *process);
+/* Where a slot sits: an index that no other has while it lives. */
+struct slot_place {
+    struct process *process;
+    int index;
+};
+
+/* Runs jobs until the pool sends it home. */
+void slot_main(const struct slot_place *place);
 
 /* What a slot runs jobs with; its own. */
 struct slot {
     struct process *process;
+    int index;
     struct db *db;
     struct redis *redis;
     struct gateway *gateway;
@@ -30,6 +37,8 @@ struct slot {
 struct task_run slot_begin_run(const struct slot *slot, struct item *item);
 /* Frees what belongs to the run; its transaction is over. */
 void slot_end_run(struct task_run *run);
+/* The limit is the task's. Settling has none: it waits for PostgreSQL, and so may a batch. */
+void slot_lift_limit(struct item *item);
 
 /* Reads args and kwargs of a job; both are owned by the caller, also after an error. */
 enum err_code slot_decode(const struct item *item, json_t **ret_args, json_t **ret_kwargs,

@@ -5,7 +5,6 @@
 #include "worker/supervisor.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,12 +18,16 @@
 #include "common/program.h"
 #include "common/uuid.h"
 #include "worker/process.h"
+#include "worker/seat.h"
 
 enum {
     QUICK_DEATH_MS = 1000, /* who dies sooner waits longer for a replacement */
     RESTART_FIRST_MS = 50,
     RESTART_MAX_MS = 5000,
     KILL_AFTER_S = 10, /* past the grace period */
+    LOOK_MS = 1000,
+    READY_LOOK_MS = 20,
+    LATE_MS = 500, /* a look that comes later than this is no measure */
 };
 
 struct child {
@@ -33,33 +36,38 @@ struct child {
     int64_t started_us; /* monotonic */
     int64_t restart_at_us; /* monotonic, when not running */
     int backoff_ms;
+    struct seat_watch watch;
+    bool is_stopped; /* by an order: not replaced */
+    bool has_turn;   /* replaces one that has left in its turn */
 };
 
 struct supervisor {
     const struct conf *conf;
     struct child *children;
     int count;
-    int ready_fd[2]; /* each child writes one byte once it consumes */
-    int ready;
+    struct seats *seats;
     bool told_ready;
-    bool quiet; /* no replacements: they would take work */
     bool stopping;
     int64_t kill_at_us; /* monotonic, when stopping */
+    int64_t look_at_us; /* monotonic: when the seats are looked at next */
 };
 
 static void start_child(struct supervisor *s, int index)
 {
     struct child *child = &s->children[index];
     pid_t parent = getpid();
-    pid_t pid = fork();
+    pid_t pid;
+
+    seat_clear(&s->seats->items[index]);
+    child->watch = (struct seat_watch){.tick_us = 0};
+    pid = fork();
 
     if (pid == 0) {
         /* Whoever kills the supervisor must not leave its processes behind. */
         (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (getppid() != parent)
             _exit(EXIT_FAILED);
-        (void)close(s->ready_fd[0]);
-        _exit(process_main(s->conf, child->token, s->ready_fd[1]));
+        _exit(process_main(s->conf, child->token, s->seats, index));
     }
     child->started_us = clock_mono_us();
     if (pid < 0) {
@@ -81,16 +89,34 @@ static void log_death(pid_t pid, int status)
         log_info("process_ended", L_INT("process", pid));
 }
 
-static void plan_restart(struct child *child)
+static void plan_restart(struct child *child, int status)
 {
     int64_t now_us = clock_mono_us();
 
-    if (now_us - child->started_us > QUICK_DEATH_MS * US_PER_MS)
+    /* One that leaves in good order, after MAX_JOBS of them, may do so at any rate. */
+    if (now_us - child->started_us > QUICK_DEATH_MS * US_PER_MS ||
+        (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DONE))
         child->backoff_ms = 0;
     child->restart_at_us = now_us + child->backoff_ms * US_PER_MS;
     child->backoff_ms = child->backoff_ms ? child->backoff_ms * 2 : RESTART_FIRST_MS;
     if (child->backoff_ms > RESTART_MAX_MS)
         child->backoff_ms = RESTART_MAX_MS;
+}
+
+static void note_death(struct supervisor *s, int index, pid_t pid, int status)
+{
+    struct child *child = &s->children[index];
+
+    child->pid = 0;
+    child->is_stopped = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STOPPED;
+    child->has_turn = atomic_load(&s->seats->leaving) == index + 1;
+    if (child->is_stopped) {
+        log_info("process_stopped", L_INT("process", pid), L_STR("why", "it was ordered"));
+        seats_end_turn(s->seats, index);
+        return;
+    }
+    log_death(pid, status);
+    plan_restart(child, status);
 }
 
 static void reap(struct supervisor *s)
@@ -102,9 +128,7 @@ static void reap(struct supervisor *s)
         for (int i = 0; i < s->count; i++) {
             if (s->children[i].pid != pid)
                 continue;
-            s->children[i].pid = 0;
-            log_death(pid, status);
-            plan_restart(&s->children[i]);
+            note_death(s, i, pid, status);
         }
     }
 }
@@ -130,11 +154,11 @@ static int64_t restart_due(struct supervisor *s)
 {
     int64_t next_us = -1;
 
-    for (int i = 0; i < s->count && !s->stopping && !s->quiet; i++) {
+    for (int i = 0; i < s->count && !s->stopping; i++) {
         struct child *child = &s->children[i];
         int64_t wait_us = child->restart_at_us - clock_mono_us();
 
-        if (child->pid > 0)
+        if (child->pid > 0 || child->is_stopped)
             continue;
         if (wait_us <= 0)
             start_child(s, i);
@@ -144,20 +168,67 @@ static int64_t restart_due(struct supervisor *s)
     return next_us;
 }
 
-static void count_ready(struct supervisor *s)
-{
-    char bytes[64];
-    ssize_t got = s->told_ready ? 0 : read(s->ready_fd[0], bytes, sizeof bytes);
+/* ---- looking at the seats ---- */
 
-    if (got <= 0)
-        return;
-    s->ready += (int)got;
-    if (s->ready >= s->count) {
-        s->told_ready = true;
-        log_info("ready", L_INT("processes", s->count),
-                 L_INT("concurrency", s->conf->worker_concurrency),
-                 L_STR("queues", s->conf->queues));
+static void tell_ready(struct supervisor *s)
+{
+    for (int i = 0; i < s->count; i++)
+        if (!s->children[i].is_stopped && !atomic_load(&s->seats->items[i].is_ready))
+            return;
+    s->told_ready = true;
+    log_info("ready", L_INT("processes", s->count),
+             L_INT("concurrency", s->conf->worker_concurrency), L_STR("queues", s->conf->queues));
+}
+
+/* Whoever has replaced one that left in its turn, and consumes, lets the next one go. */
+static void end_turns(struct supervisor *s)
+{
+    for (int i = 0; i < s->count; i++) {
+        struct child *child = &s->children[i];
+
+        if (!child->has_turn || child->pid == 0 || !atomic_load(&s->seats->items[i].is_ready))
+            continue;
+        child->has_turn = false;
+        seats_end_turn(s->seats, i);
     }
+}
+
+/* Ends whoever is past a hard limit, or silent, and has not ended itself. `late_us`: how much later
+ * than meant this is: we were stopped, and so may they have been. */
+static void judge_seats(struct supervisor *s, int64_t now_us, int64_t late_us)
+{
+    for (int i = 0; i < s->count; i++) {
+        struct child *child = &s->children[i];
+        enum seat_verdict verdict;
+
+        if (child->pid == 0)
+            continue;
+        verdict = seat_judge(&s->seats->items[i], &child->watch, now_us, late_us,
+                             s->conf->lease_seconds * US_PER_S);
+        if (verdict == SEAT_WELL)
+            continue;
+        log_error("process_killed", L_INT("process", child->pid),
+                  L_STR("worker", s->seats->items[i].name),
+                  L_STR("why", verdict == SEAT_OVERRUN
+                                   ? "a job is past its hard time limit, and it has not ended"
+                                   : "it has given no sign of life for two leases"));
+        (void)kill(child->pid, SIGKILL);
+        child->watch = (struct seat_watch){.tick_us = 0}; /* once is enough */
+    }
+}
+
+static void look(struct supervisor *s)
+{
+    int64_t now_us = clock_mono_us();
+    int64_t late_us = now_us - s->look_at_us;
+
+    if (!s->told_ready)
+        tell_ready(s);
+    end_turns(s);
+    if (late_us < 0)
+        return;
+    judge_seats(s, now_us, late_us > LATE_MS * US_PER_MS ? late_us : 0);
+    s->look_at_us = now_us + LOOK_MS * US_PER_MS;
 }
 
 static void handle(struct supervisor *s, int number)
@@ -172,7 +243,9 @@ static void handle(struct supervisor *s, int number)
         s->stopping = true;
         break;
     case SIGTSTP:
-        s->quiet = true;
+    case SIGCONT:
+        /* Those that replace others meanwhile read it when they begin. */
+        atomic_store(&s->seats->quiet, number == SIGTSTP);
         pass_on(s, number);
         break;
     case SIGUSR1:
@@ -183,17 +256,35 @@ static void handle(struct supervisor *s, int number)
     }
 }
 
-/* How long to wait for the next signal: until a restart, a kill, or while children come up. */
+/* How long to wait for the next signal: until a restart, a look, a kill, or while children come up.
+ */
 static int64_t wait_us(struct supervisor *s)
 {
-    const int64_t step_us = 20 * US_PER_MS;
     int64_t restart_us = restart_due(s);
+    int64_t look_us = s->look_at_us - clock_mono_us();
 
-    if (s->stopping)
-        return s->kill_at_us - clock_mono_us();
-    if (!s->told_ready)
-        return step_us;
-    return restart_us;
+    if (!s->told_ready && look_us > READY_LOOK_MS * US_PER_MS)
+        look_us = READY_LOOK_MS * US_PER_MS;
+    if (s->stopping && s->kill_at_us - clock_mono_us() < look_us)
+        look_us = s->kill_at_us - clock_mono_us();
+    if (restart_us >= 0 && restart_us < look_us)
+        look_us = restart_us;
+    return look_us > 0 ? look_us : 0;
+}
+
+static void kill_all(struct supervisor *s)
+{
+    log_error("processes_killed", L_INT("count", count_running(s)));
+    pass_on(s, SIGKILL);
+    s->kill_at_us = clock_mono_us() + US_PER_S;
+}
+
+static bool all_stopped(const struct supervisor *s)
+{
+    for (int i = 0; i < s->count; i++)
+        if (!s->children[i].is_stopped)
+            return false;
+    return true;
 }
 
 static int run(struct supervisor *s)
@@ -203,14 +294,15 @@ static int run(struct supervisor *s)
 
         if (s->stopping && count_running(s) == 0)
             return EXIT_DONE;
-        if (s->stopping && timeout_us <= 0) {
-            log_error("processes_killed", L_INT("count", count_running(s)));
-            pass_on(s, SIGKILL);
-            s->kill_at_us = clock_mono_us() + US_PER_S;
+        if (all_stopped(s)) {
+            log_info("stopped_by_order");
+            return EXIT_DONE;
         }
+        if (s->stopping && clock_mono_us() >= s->kill_at_us)
+            kill_all(s);
         handle(s, program_wait(timeout_us));
         reap(s);
-        count_ready(s);
+        look(s);
     }
 }
 
@@ -220,16 +312,17 @@ int supervise(const struct conf *conf)
     struct uuid instance = uuid_v4();
     int code;
 
-    if (pipe2(s.ready_fd, O_CLOEXEC | O_NONBLOCK) != 0) {
-        log_error("no_pipe", L_STR("reason", strerrordesc_np(errno)));
+    s.seats = seats_new(s.count);
+    if (!s.seats) {
+        log_error("no_shared_memory", L_STR("reason", strerrordesc_np(errno)));
         return EXIT_FAILED;
     }
+    s.look_at_us = clock_mono_us();
     s.children = mem_array((size_t)s.count, sizeof s.children[0]);
     for (int i = 0; i < s.count; i++)
         (void)snprintf(s.children[i].token, sizeof s.children[i].token, "%s/%d", instance.text, i);
     code = run(&s);
     mem_free(s.children);
-    (void)close(s.ready_fd[0]);
-    (void)close(s.ready_fd[1]);
+    seats_free(s.seats);
     return code;
 }

@@ -4,14 +4,18 @@
  */
 #include "worker/task.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/clock.h"
 #include "common/flows.h"
 #include "common/json.h"
 #include "common/mem.h"
+#include "worker/interrupt.h"
+#include "worker/pool.h"
 
 const char *task_arg_text(const struct task_run *run, size_t index)
 {
@@ -79,7 +83,28 @@ enum err_code task_input(struct task_run *run, json_t **ret_input, struct err *e
     return ERR_OK;
 }
 
-int64_t task_time_left_us(const struct task_run *run) { return run->deadline_us - clock_mono_us(); }
+bool task_is_revoked(const struct task_run *run)
+{
+    return run->item && atomic_load(&run->item->revoked);
+}
+
+int64_t task_time_left_us(const struct task_run *run)
+{
+    return task_is_revoked(run) ? 0 : run->deadline_us - clock_mono_us();
+}
+
+bool task_sleep_until(const struct task_run *run, int64_t until_us)
+{
+    bool in_time = until_us <= run->deadline_us;
+    int64_t end_us = in_time ? until_us : run->deadline_us;
+    struct timespec end = clock_timespec(end_us);
+
+    if (run->item)
+        return interrupts_sleep(run->interrupts, run->item, end_us) && in_time;
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) == EINTR)
+        ;
+    return in_time;
+}
 
 enum err_code task_check_result(const struct task_run *run, struct err *e)
 {
@@ -87,9 +112,10 @@ enum err_code task_check_result(const struct task_run *run, struct err *e)
 
     if (len <= TASK_RESULT_MAX)
         return ERR_OK;
-    return err_set(e, ERR_INVALID,
-                   "the result has %zu bytes, at most %d are kept: store it elsewhere, return where",
-                   len, TASK_RESULT_MAX);
+    return err_set(
+        e, ERR_INVALID,
+        "the result has %zu bytes, at most %d are kept: store it elsewhere, return where", len,
+        TASK_RESULT_MAX);
 }
 
 enum task_outcome task_outcome_of(const struct err *e)

@@ -30,6 +30,8 @@
 #include "common/jobs.h"
 
 struct gateway;
+struct interrupts;
+struct item;
 struct journal;
 struct mailer;
 
@@ -76,6 +78,9 @@ struct task_run {
     int log_lines;
     size_t log_bytes;
     bool log_is_cut;
+    const struct item *item; /* NULL: no worker runs it */
+    struct interrupts *interrupts;
+    int64_t ran_us; /* how long the handler took */
 };
 
 /* One job of a batch. */
@@ -154,6 +159,7 @@ enum err_code task_enqueue_flow(struct task_run *run, const json_t *flow, struct
  * none. Read from the database at each call; owned by the caller. */
 enum err_code task_input(struct task_run *run, json_t **ret_input, struct err *e) MUST_CHECK;
 
+/* Until the soft limit; 0 or less once it is over or the job was revoked. */
 int64_t task_time_left_us(const struct task_run *run);
 
 /* Says something about this job, for whoever watches it (`till task logs`). It is seen within a
@@ -165,6 +171,15 @@ void task_log(struct task_run *run, enum job_log_level level, const char *format
 /* How far it is: `done` of `total` (0: not known), and what it is at, or NULL. Call it as often as
  * you like: the last one that is not written yet counts. */
 void task_progress(struct task_run *run, int64_t done, int64_t total, const char *text);
+
+/* Whether somebody has cancelled the job: whatever it does from here on is not committed, so a long
+ * loop asks from time to time and returns TASK_RETRY. It is not interrupted; `till task revoke
+ * --terminate` ends the process of a handler that does not heed it within seconds. */
+bool task_is_revoked(const struct task_run *run);
+
+/* Sleeps until the (monotonic) time; false: the job was revoked meanwhile, or is past its soft
+ * limit then. For tasks that are made of waiting: others give a delay to TASK_RETRY. */
+bool task_sleep_until(const struct task_run *run, int64_t until_us);
 
 /* ---- many at once: run_many() ----
  *

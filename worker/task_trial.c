@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tasks for trying, measuring and breaking a system: noop, sleep, fail, talk, snooze,
+ * Tasks for trying, measuring and breaking a system: noop, sleep, stubborn, fail, talk, snooze,
  * crash.
  */
 #include <errno.h>
@@ -41,10 +41,10 @@ static enum task_outcome run_sleep(struct task_run *run, struct err *e)
         (void)err_set(e, ERR_TIMEOUT, "the soft time limit is shorter than the sleep");
         return TASK_FAIL;
     }
-    for (struct timespec until = clock_timespec(until_us);
-         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR;)
-        ;
-    return TASK_DONE;
+    if (task_sleep_until(run, until_us))
+        return TASK_DONE;
+    (void)err_set(e, ERR_TIMEOUT, "the sleep was interrupted");
+    return TASK_RETRY;
 }
 
 const struct task task_sleep = {.name = "till.tasks.sleep",
@@ -53,6 +53,30 @@ const struct task task_sleep = {.name = "till.tasks.sleep",
                                 .soft_limit_s = 3600,
                                 .hard_limit_s = 3660,
                                 .run = run_sleep};
+
+/* Sleeps as long as it is told, whatever its limits are and whoever revokes it: a handler as it
+ * should not be. */
+static enum task_outcome run_stubborn(struct task_run *run, struct err *e)
+{
+    int64_t ms = 0;
+    struct timespec until;
+
+    if (!task_arg_int(run, 0, 0, 3600 * 1000, &ms)) {
+        (void)err_set(e, ERR_INVALID, "stubborn takes a number of milliseconds");
+        return TASK_FAIL;
+    }
+    until = clock_timespec(clock_mono_us() + ms * US_PER_MS);
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+        ;
+    return TASK_DONE;
+}
+
+const struct task task_stubborn = {.name = "till.tasks.stubborn",
+                                   .queue = "default",
+                                   .max_attempts = 3,
+                                   .soft_limit_s = 4,
+                                   .hard_limit_s = 8,
+                                   .run = run_stubborn};
 
 /* [message, times]: fails the first `times` attempts, or all of them. */
 static enum task_outcome run_fail(struct task_run *run, struct err *e)
@@ -159,6 +183,6 @@ static enum task_outcome run_crash(struct task_run *run, struct err *e)
 const struct task task_crash = {.name = "till.tasks.crash",
                                 .queue = "default",
                                 .max_attempts = 3,
-                                .soft_limit_s = 10,
-                                .hard_limit_s = 20,
+                                .soft_limit_s = 2,
+                                .hard_limit_s = 4,
                                 .run = run_crash};

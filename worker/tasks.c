@@ -15,6 +15,7 @@
     X(send_confirmation)                                                                           \
     X(noop)                                                                                        \
     X(sleep)                                                                                       \
+    X(stubborn)                                                                                    \
     X(fail)                                                                                        \
     X(talk)                                                                                        \
     X(snooze)                                                                                      \

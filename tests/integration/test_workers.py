@@ -1,0 +1,615 @@
+"""Steering running workers: quiet, stop, restart, another size of the pool; what they tell; and how
+those that overrun or fall silent are ended. Orders go through `till`, as people give them."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from harness import processes
+from harness.wait import SLOWNESS, pause, wait_for
+
+ONE = {"TILL_WORKER_PROCESSES": 1, "TILL_WORKER_CONCURRENCY": 2, "TILL_WORKER_PREFETCH": 0}
+
+
+def done(one, *words):
+    """Runs a verb that must succeed; the lines of its JSON output."""
+    ended = one.till(*words, "--json")
+    assert ended.returncode == 0, ended.stderr
+    return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+def reports(one):
+    """What the living workers last told, by name."""
+    found = [line["report"] for line in done(one, "worker", "list") if line["alive"]]
+    return {report["name"]: report for report in found}
+
+
+def wait_report(one, holds, timeout=15):
+    """Until every living worker tells what is wanted; the reports."""
+    told = {}
+
+    def look():
+        told.clear()
+        told.update(reports(one))
+        return told and all(holds(report) for report in told.values())
+
+    wait_for(look, timeout, lambda: json.dumps(told))
+    return dict(told)
+
+
+def names(one, count):
+    wait_for(lambda: len(reports(one)) == count, 15, lambda: f"not {count} workers")
+    return sorted(reports(one))
+
+
+def running(one):
+    return one.value("SELECT count(*) FROM jobs WHERE state = 'STARTED'")
+
+
+def states(one):
+    rows = one.query("SELECT state::text, count(*) FROM jobs GROUP BY 1")
+    return {row["state"]: row["count"] for row in rows}
+
+
+def highest_attempt(one):
+    return one.value("SELECT max(attempt) FROM jobs")
+
+
+# ---- quiet and resume ----
+
+
+def test_a_quiet_worker_takes_nothing_finishes_what_it_has_and_goes_on_when_resumed(stack):
+    one = stack(ONE)
+    one.start(apis=0)
+    (name,) = names(one, 1)
+    begun = one.enqueue("till.tasks.sleep", 1.5)
+    one.wait_job(begun, "STARTED")
+
+    assert done(one, "worker", "quiet", name)[0]["workers"] == [name]
+    one.worker.wait_for_log("quiet")
+    held = one.enqueue("till.tasks.noop", count=10)
+
+    assert one.wait_job(begun)["attempt"] == 1
+    pause(1)
+    assert states(one) == {"SUCCESS": 1, "PENDING": 10}
+    wait_report(one, lambda report: report["state"] == "quiet")
+    done(one, "worker", "resume", name)
+    for made in held:
+        one.wait_job(made)
+    wait_report(one, lambda report: report["state"] == "running")
+    one.settle()
+
+
+def test_quiet_survives_the_worker_its_supervisor_and_an_emptied_redis(stack):
+    one = stack(ONE, own_redis=True)
+    one.start(apis=0)
+    (name,) = names(one, 1)
+    done(one, "worker", "quiet", name)
+    one.worker.wait_for_log("quiet")
+
+    os.kill(one.worker.family()[1], signal.SIGKILL)
+    one.worker.wait_for_log("process_died")
+    wait_for(lambda: len(one.worker.family()) == 2, 10, "never replaced")
+    one.worker.term_and_wait()
+    one.redis.flushall()
+    one.start_worker()
+    held = one.enqueue("till.tasks.noop", count=5)
+    pause(1.5)
+
+    assert states(one) == {"PENDING": 5}
+    assert [row["whom"] for row in done(one, "worker", "orders")] == [name]
+    done(one, "worker", "resume", "all")
+    for made in held:
+        one.wait_job(made)
+    one.settle()
+
+
+def test_an_order_to_all_is_taken_before_there_is_any_worker_and_one_to_a_stranger_is_not(stack):
+    one = stack(ONE)
+
+    done(one, "worker", "quiet", "all")
+    stranger = one.till("worker", "quiet", "nobody:7")
+
+    assert stranger.returncode == 1
+    assert "till worker list" in stranger.stderr
+    one.start_worker()
+    made = one.enqueue("till.tasks.noop")
+    pause(1)
+    assert one.job(made)["state"] == "PENDING"
+    done(one, "worker", "reset", "all")
+    one.wait_job(made)
+
+
+def test_tstp_quiets_and_a_replacement_is_as_quiet_until_cont(stack):
+    one = stack(ONE)
+    one.start(apis=0)
+    before = one.worker.family()[1]
+    one.worker.send(signal.SIGTSTP)
+    one.worker.wait_for_log("quiet")
+
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: one.worker.family()[1:] not in ([], [before]), 10, "never replaced")
+    made = one.enqueue("till.tasks.noop")
+    pause(1.5)
+    assert one.job(made)["state"] == "PENDING"
+    one.worker.send(signal.SIGCONT)
+
+    one.wait_job(made)
+
+
+# ---- stop and restart ----
+
+
+def test_a_stopped_worker_is_not_replaced_and_the_supervisor_ends_with_its_last(stack):
+    one = stack({"TILL_WORKER_PROCESSES": 2})
+    one.start(apis=0)
+    worker = one.worker
+    first, second = names(one, 2)
+    made = one.enqueue("till.tasks.sleep", 1)
+    one.wait_job(made, "STARTED")
+
+    done(one, "worker", "stop", first)
+    one.worker.wait_for_log("process_stopped")
+    pause(0.5)
+    assert len(one.worker.family()) == 2
+    assert names(one, 1) == [second]
+    os.kill(one.worker.family()[1], signal.SIGKILL)  # its replacement is not the one to stop
+    wait_for(lambda: len(one.worker.family()) == 2, 10, "never replaced")
+    one.wait_job(made, timeout=20)
+    names(one, 1)
+    done(one, "worker", "stop", "all")
+
+    worker.expect_exit(0)
+    again = one.start_worker()  # an order to stop is for those that ran then
+    one.wait_job(one.enqueue("till.tasks.noop"))
+    assert again.is_running()
+
+
+def test_a_stop_is_heard_by_whoever_replaces_the_one_that_was_meant(stack):
+    one = stack(ONE)
+    one.start(apis=0)
+    (name,) = names(one, 1)
+    worker = one.worker
+    processes.send(worker.pid, signal.SIGSTOP)
+    processes.send(worker.family()[1], signal.SIGKILL)
+
+    done(one, "worker", "stop", name)
+    processes.send(worker.pid, signal.SIGCONT)
+
+    worker.expect_exit(0)
+
+
+def test_restart_replaces_all_one_after_the_other_and_interrupts_no_job(stack):
+    one = stack({"TILL_WORKER_PROCESSES": 3, "TILL_WORKER_CONCURRENCY": 2})
+    one.start(apis=0)
+    before = names(one, 3)
+    pids = {name: report["pid"] for name, report in reports(one).items()}
+    jobs = [one.enqueue("till.tasks.sleep", 0.3) for _ in range(20)]
+
+    done(one, "worker", "restart", "all")
+    jobs += [one.enqueue("till.tasks.sleep", 0.2) for _ in range(20)]
+
+    def all_new():
+        now = reports(one)
+        return len(now) == 3 and not set(pids.values()) & {r["pid"] for r in now.values()}
+
+    wait_for(all_new, 30, lambda: f"{pids} {reports(one)}")
+    for made in jobs:
+        one.wait_job(made, timeout=30)
+    assert names(one, 3) == before, "replacements take the names of their predecessors"
+    assert highest_attempt(one) == 1
+    lines = [line for line in one.worker.read_log() if line["event"] in ("leaving", "process_ended")]
+    assert [line["event"] for line in lines] == ["leaving", "process_ended"] * 3
+    one.settle()
+
+
+# ---- the size of the pool ----
+
+
+def test_a_pool_grows_and_shrinks_under_load_and_loses_nothing(stack):
+    one = stack(ONE)
+    one.start(apis=0)
+    (name,) = names(one, 1)
+    made = one.enqueue("till.tasks.sleep", 0.1, count=200)
+
+    assert done(one, "worker", "grow", 6, name) == [{"worker": name, "slots": 8}]
+    wait_for(lambda: running(one) > 4, 10, lambda: f"{running(one)} run")
+    wait_report(one, lambda report: report["concurrency"] == 8)
+    assert done(one, "worker", "shrink", 7) == [{"worker": name, "slots": 1}]
+    one.worker.wait_for_log("pool_resized", slots=1)
+    wait_for(lambda: running(one) <= 1, 10, lambda: f"{running(one)} run")
+    assert done(one, "worker", "scale", 40)[0]["workers"] == [name]
+    for job in made:
+        one.wait_job(job, timeout=60)
+
+    assert states(one) == {"SUCCESS": 200}
+    assert highest_attempt(one) == 1
+    threads = f"/proc/{one.worker.family()[1]}/task"
+    done(one, "worker", "scale", 1)
+    wait_for(
+        lambda: sum(comm(threads, tid) == "slot" for tid in os.listdir(threads)) == 1,
+        10,
+        "threads that left are gone",
+    )
+    one.settle()
+
+
+def comm(threads, tid):
+    try:
+        with open(f"{threads}/{tid}/comm", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def test_a_slot_that_leaves_finishes_its_job_and_a_size_survives_a_restart(stack):
+    one = stack(ONE)
+    one.start(apis=0)
+    jobs = [one.enqueue("till.tasks.sleep", 2) for _ in range(2)]
+    for made in jobs:
+        one.wait_job(made, "STARTED")
+
+    done(one, "worker", "scale", 1)
+    for made in jobs:
+        assert one.wait_job(made)["attempt"] == 1
+    one.worker.term_and_wait()
+    one.start_worker()
+
+    wait_report(one, lambda report: report["concurrency"] == 1)
+
+
+def test_a_pool_scales_itself_up_by_what_waits_and_down_when_it_is_idle(stack):
+    one = stack({**ONE, "TILL_WORKER_AUTOSCALE_SECONDS": 2})
+    one.start(apis=0)
+    (name,) = names(one, 1)
+
+    done(one, "worker", "autoscale", "1-12", name)
+    wait_report(one, lambda report: report["autoscale"] == [1, 12])
+    wait_report(one, lambda report: report["concurrency"] == 1)  # nothing to do
+    made = one.enqueue("till.tasks.sleep", 0.5, count=150)
+    wait_for(lambda: running(one) >= 10, 20, lambda: f"{running(one)} run")
+    for job in made:
+        one.wait_job(job, timeout=60)
+    wait_report(one, lambda report: report["concurrency"] == 1, timeout=20)
+
+    sizes = [r["slots"] for r in one.worker.read_log() if r["event"] == "pool_resized"]
+    top = sizes.index(max(sizes))
+    assert sizes[top] == 12
+    assert sizes[1 : top + 1] == sorted(sizes[1 : top + 1]), f"it wavered: {sizes}"
+    assert highest_attempt(one) == 1
+    done(one, "worker", "autoscale", "off")
+    wait_report(one, lambda report: report["concurrency"] == 2 and report["autoscale"] is None)
+    one.settle()
+
+
+def test_an_idle_system_asks_redis_and_postgresql_for_hardly_anything(stack):
+    settings = {"TILL_WORKER_AUTOSCALE_MAX": 16, "TILL_LEASE_SECONDS": 30, "TILL_HEAL_SECONDS": 5}
+    one = stack(settings, own_redis=True, own_postgres=True)
+    one.start(apis=1, dashboards=1)
+    names(one, 2)
+    pause(2)
+
+    def commands():
+        return one.redis.info("stats")["total_commands_processed"]
+
+    def statements():
+        return one.value("SELECT xact_commit + xact_rollback FROM pg_stat_database"
+                         " WHERE datname = current_database()")
+
+    before = (commands(), statements())
+    pause(20)
+    asked = (commands() - before[0]) / 20
+    said = (statements() - before[1]) / 20
+
+    assert asked < 20, f"{asked:.1f} commands a second"
+    assert said < 5, f"{said:.1f} transactions a second"
+
+
+# ---- replacing a process that has done enough ----
+
+
+def test_processes_are_replaced_after_so_many_jobs_in_turn_and_lose_nothing(stack):
+    one = stack({"TILL_WORKER_MAX_JOBS": 60, "TILL_WORKER_PROCESSES": 2})
+    one.start(apis=0)
+    one.enqueue("till.tasks.noop", count=2000)
+    one.wait_settled(timeout=60)
+
+    assert states(one) == {"SUCCESS": 2000}
+    assert highest_attempt(one) == 1
+    left = [line for line in one.worker.read_log() if line["event"] == "leaving"]
+    assert len(left) >= 2 and {line["reason"] for line in left} == {"max_jobs"}
+    assert not one.worker.find_log("process_died")
+    one.books()
+
+
+def test_a_job_that_runs_when_its_process_is_due_is_not_cut_off_and_the_others_go_on(stack):
+    one = stack(
+        {
+            "TILL_WORKER_MAX_JOBS": 20,
+            "TILL_WORKER_PROCESSES": 2,
+            "TILL_WORKER_CONCURRENCY": 2,
+            "TILL_SHUTDOWN_SECONDS": 1,
+        }
+    )
+    one.start(apis=0)
+    long = one.enqueue("till.tasks.sleep", 5)
+    one.wait_job(long, "STARTED")
+    one.enqueue("till.tasks.noop", count=500)
+    one.worker.wait_for_log("leaving")
+    later = one.enqueue("till.tasks.noop")
+
+    one.wait_job(later, timeout=4)
+    assert one.wait_job(long)["attempt"] == 1
+    one.wait_settled()
+    assert highest_attempt(one) == 1
+
+
+def test_a_process_that_holds_too_much_memory_is_replaced_and_its_jobs_end_well(stack):
+    limit = 16 * 1024 * 1024
+    one = stack({**ONE, "TILL_WORKER_CONCURRENCY": 40, "TILL_WORKER_MAX_BYTES": limit})
+    one.start(apis=0)
+    one.wait_job(one.enqueue("till.tasks.noop"))
+    pause(1.5)
+    assert not one.worker.find_log("leaving")
+
+    jobs = [one.insert_job("till.tasks.sleep", [3, "x" * 200_000]) for _ in range(40)]
+
+    line = one.worker.wait_for_log("leaving", reason="max_bytes")
+    assert line["rss_bytes"] > limit
+    for made in jobs:
+        assert one.wait_job(made)["attempt"] == 1
+    one.worker.wait_for_log("process_ended")
+    one.wait_job(one.enqueue("till.tasks.noop"))
+
+
+# ---- ending what does not end ----
+
+
+def test_a_job_past_its_hard_limit_ends_its_process_and_costs_the_others_no_attempt(stack):
+    one = stack({**ONE, "TILL_WORKER_CONCURRENCY": 3})
+    one.start(apis=0)
+    bad = one.enqueue("till.tasks.stubborn", 60000, max_attempts=1)
+    one.wait_job(bad, "STARTED")
+    pause(3)
+    good = one.enqueue("till.tasks.sleep", 8)
+    one.wait_job(good, "STARTED")
+
+    assert one.wait_job(bad, "FAILURE", timeout=20)["attempt"] == 1
+    job = one.wait_job(good, timeout=20)
+    # Given back, not cut off: no error, and one attempt more than before.
+    errors = one.query("SELECT * FROM job_errors WHERE job_id = %s", good)
+    assert (job["attempt"], errors) == (2, [])
+    assert job["max_attempts"] == 11
+    one.settle(dead=1)
+
+
+def test_the_supervisor_kills_a_process_that_overruns_and_cannot_end_itself(stack):
+    one = stack({**ONE, "TILL_LEASE_SECONDS": 60})
+    one.start(apis=0)
+    # SIGSTOP from within: its keeper stands still with it.
+    bad = one.enqueue("till.tasks.crash", int(signal.SIGSTOP), max_attempts=1)
+    began = time.monotonic()
+
+    line = one.worker.wait_for_log("process_killed", timeout=30)
+    assert "hard time limit" in line["why"]
+    assert time.monotonic() - began < (4 + 5 + 4) * SLOWNESS
+    assert one.wait_job(bad, "FAILURE")["attempt"] == 1
+    one.wait_job(one.enqueue("till.tasks.noop"))
+    one.settle(dead=1)
+
+
+def test_the_supervisor_kills_a_process_that_falls_silent(stack):
+    one = stack({**ONE, "TILL_LEASE_SECONDS": 2})
+    one.start(apis=0)
+    silent = one.worker.family()[1]
+    os.kill(silent, signal.SIGSTOP)
+
+    line = one.worker.wait_for_log("process_killed", timeout=30)
+    assert line["process"] == silent and "sign of life" in line["why"]
+    one.wait_job(one.enqueue("till.tasks.noop"))
+
+
+def test_a_supervisor_that_was_stopped_with_its_processes_kills_none(stack):
+    one = stack({**ONE, "TILL_LEASE_SECONDS": 2})
+    one.start(apis=0)
+    family = one.worker.family()
+
+    one.worker.stop()
+    pause(11)
+    processes.send(one.worker.pid, signal.SIGCONT)  # it first: it must not take them for silent
+    pause(2)
+    one.worker.cont()
+
+    one.wait_job(one.enqueue("till.tasks.noop"))
+    assert one.worker.family() == family
+    assert not one.worker.find_log("process_killed")
+
+
+# ---- revoking what runs ----
+
+
+def test_a_running_job_that_is_revoked_hears_it_at_once(stack):
+    one = stack(ONE)
+    one.start(apis=0)
+    made = one.enqueue("till.tasks.sleep", 60)
+    one.wait_job(made, "STARTED")
+
+    done(one, "task", "revoke", made)
+    began = time.monotonic()
+    one.worker.wait_for_log("job_not_ours", revoked=True)
+
+    assert time.monotonic() - began < 2 * SLOWNESS
+    # Its entry goes with it, not a lease later.
+    wait_for(lambda: one.redis.xlen("till:{default}:normal") == 0, 1, "the entry stays")
+    job = one.job(made)
+    assert (job["state"], job["attempt"], job["error"]) == ("REVOKED", 1, "revoked")
+    one.settle()
+
+
+def test_a_job_that_does_not_heed_its_revocation_is_ended_by_terminate(stack):
+    one = stack({**ONE, "TILL_WORKER_CONCURRENCY": 3, "TILL_SHUTDOWN_SECONDS": 1})
+    one.start(apis=0)
+    bad = one.enqueue("till.tasks.stubborn", 7500)
+    other = one.enqueue("till.tasks.sleep", 9)
+    for made in (bad, other):
+        one.wait_job(made, "STARTED")
+    before = one.worker.family()[1]
+
+    done(one, "task", "revoke", bad)
+    one.worker.wait_for_log("job_revoked")
+    assert done(one, "task", "revoke", bad, "--terminate") == [{"id": bad, "done": "terminated"}]
+    line = one.worker.wait_for_log("job_terminated", timeout=15)
+
+    assert line["job_id"] == bad
+    wait_for(lambda: one.worker.family()[1:] not in ([], [before]), 15, "never replaced")
+    job = one.wait_job(other, timeout=20)
+    assert (job["attempt"], job["max_attempts"]) == (2, 11), "given back, not cut off"
+    assert one.query("SELECT * FROM job_errors WHERE job_id = %s", other) == []
+    assert one.job(bad)["state"] == "REVOKED"
+    assert one.job(bad)["error"] == "terminated"
+    one.settle()
+
+
+def test_terminate_disturbs_nobody_when_the_job_ends_by_itself(stack):
+    one = stack(ONE)
+    one.start(apis=0)
+    made = one.enqueue("till.tasks.sleep", 60)
+    one.wait_job(made, "STARTED")
+    before = one.worker.family()
+
+    done(one, "task", "revoke", "--terminate", made)
+    one.worker.wait_for_log("job_not_ours", revoked=True)
+    pause(6)
+
+    assert one.worker.family() == before
+    assert not one.worker.find_log("job_terminated")
+    errors = one.query("SELECT error FROM job_errors WHERE job_id = %s", made)
+    assert errors == [{"error": "terminated during this attempt"}]
+
+
+# ---- what they tell ----
+
+
+def test_a_worker_tells_what_became_of_its_jobs_and_how_long_they_took(stack):
+    one = stack(ONE)
+    one.start(apis=0)
+    one.enqueue("till.tasks.noop", count=30)
+    slow = one.enqueue("till.tasks.sleep", 0.2, queue="mail")
+    bad = one.enqueue("till.tasks.fail", "what went wrong", max_attempts=2)
+    unknown = one.enqueue("nobody.knows.this", max_attempts=1)
+    for made in (bad, unknown):
+        one.wait_job(made, "FAILURE")
+    one.wait_job(slow)
+    one.wait_settled()
+
+    (report,) = wait_report(one, lambda r: r["processed"] == 34 and not r["jobs"]).values()
+
+    noop = report["tasks"]["till.tasks.noop"]
+    assert (noop["succeeded"], noop["failed"], noop["retried"]) == (30, 0, 0)
+    assert sum(noop["runtime_buckets"]) == 30
+    assert len(noop["runtime_buckets"]) == len(report["runtime_bounds_us"]) + 1
+    sleep = report["tasks"]["till.tasks.sleep"]
+    bucket = sleep["runtime_buckets"].index(1)
+    bounds = report["runtime_bounds_us"]
+    assert bounds[bucket - 1] < 200_000 <= sleep["runtime_sum_us"] and bounds[bucket] >= 200_000
+    fail = report["tasks"]["till.tasks.fail"]
+    assert (fail["succeeded"], fail["failed"], fail["retried"]) == (0, 1, 1)
+    assert report["tasks"][""]["failed"] == 1
+    assert (report["succeeded"], report["failed"], report["retried"]) == (31, 2, 1)
+    assert report["processed_by_queue"]["mail"] == 1
+    assert sum(report["processed_by_queue"].values()) == 34
+    assert report["health"] == "ok"
+    assert report["last_error"]["id"] in (bad, unknown) and report["last_error"]["error"]
+    assert report["rss_bytes"] > 0 and len(report["loadavg"]) == 3
+
+
+def test_usr1_tells_what_every_thread_is_doing(stack):
+    one = stack(ONE)
+    one.start(apis=0)
+    made = one.enqueue("till.tasks.sleep", 3)
+    one.wait_job(made, "STARTED")
+
+    os.kill(one.worker.family()[1], signal.SIGUSR1)
+    line = one.worker.wait_for_log("thread", thread="slot")
+
+    assert (line["job_id"], line["task"], line["attempt"]) == (made, "till.tasks.sleep", 1)
+    assert line["doing"] == "runs" and line["for_ms"] >= 0 and line["worker"]
+    for thread in ("fetch", "keeper", "control"):
+        assert one.worker.wait_for_log("thread", thread=thread)["doing"]
+    assert one.worker.wait_for_log("report")["running"] == 1
+
+
+def test_ready_is_told_once_all_processes_consume_and_not_by_one_twice(stack):
+    one = stack({"TILL_WORKER_PROCESSES": 2}, own_redis=True)
+    one.redis_server.stop()
+    worker = one.program("till-worker", None)
+    wait_for(lambda: len(worker.family()) == 3, 10, "no processes")
+    for pid in worker.family()[1:]:
+        os.kill(pid, signal.SIGKILL)
+    worker.wait_for_log("process_died")
+    assert not worker.find_log("ready")
+    one.redis_server.start()
+
+    assert worker.wait_for_log("ready", timeout=30)["processes"] == 2
+    names(one, 2)
+
+
+# ---- bad input ----
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["quiet"],
+        ["quiet", "a b"],
+        ["quiet", "all", "all"],
+        ["stop"],
+        ["resume", "--all"],
+        ["grow"],
+        ["grow", "0"],
+        ["grow", "257"],
+        ["grow", "-1"],
+        ["grow", "two"],
+        ["scale", "1e3"],
+        ["autoscale"],
+        ["autoscale", "4"],
+        ["autoscale", "0-4"],
+        ["autoscale", "5-4"],
+        ["autoscale", "1-257"],
+        ["autoscale", "1-4-9"],
+        ["orders", "all"],
+    ],
+)
+def test_wrong_words_are_exit_code_2_and_order_nothing(stack, words):
+    one = stack()
+
+    ended = one.till("worker", *words)
+
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr.startswith("till: ")
+    assert one.value("SELECT count(*) FROM worker_orders") == 0
+
+
+def test_a_pool_is_not_shrunk_to_nothing_nor_grown_without_bounds(stack):
+    one = stack(ONE)
+    one.start_worker()
+    names(one, 1)
+
+    for words in (["shrink", 2], ["shrink", 200], ["grow", 255]):
+        ended = one.till("worker", *words)
+        assert ended.returncode == 2 and "1 to 256" in ended.stderr, ended.stderr
+    assert one.value("SELECT count(*) FROM worker_orders") == 0
+
+
+@pytest.mark.parametrize(
+    "verb",
+    "quiet resume stop restart grow shrink scale autoscale reset orders list".split(),
+)
+def test_every_verb_has_a_help_page(stack, verb):
+    ended = stack().till("worker", verb, "--help")
+
+    assert ended.returncode == 0
+    assert ended.stdout.startswith(f"till worker {verb}")

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Marks on items whose jobs were revoked; see interrupt.h. The mark is an atomic in the item; the
+ * condition here only wakes those that sleep.
+ */
+#include "worker/interrupt.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/jobs_control.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+enum { IDS_BYTES_MAX = 256 * 1024 };
+
+struct interrupts {
+    pthread_mutex_t lock;
+    pthread_cond_t marked;
+};
+
+struct interrupts *interrupts_new(void)
+{
+    struct interrupts *interrupts = mem_alloc(sizeof *interrupts);
+    pthread_condattr_t attr;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&interrupts->marked, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&interrupts->lock, NULL);
+    return interrupts;
+}
+
+void interrupts_free(struct interrupts *interrupts)
+{
+    if (!interrupts)
+        return;
+    pthread_cond_destroy(&interrupts->marked);
+    pthread_mutex_destroy(&interrupts->lock);
+    mem_free(interrupts);
+}
+
+bool interrupts_sleep(struct interrupts *interrupts, const struct item *item, int64_t until_us)
+{
+    struct timespec until = clock_timespec(until_us);
+    bool revoked;
+
+    pthread_mutex_lock(&interrupts->lock);
+    while (!(revoked = atomic_load(&item->revoked)) && clock_mono_us() < until_us)
+        (void)pthread_cond_timedwait(&interrupts->marked, &interrupts->lock, &until);
+    pthread_mutex_unlock(&interrupts->lock);
+    return !revoked;
+}
+
+/* ---- asking and marking ---- */
+
+struct asking {
+    struct buf ids;
+    int count;
+};
+
+static bool add_id(struct item *item, void *context)
+{
+    struct asking *asking = context;
+
+    if (item->delivery.kind == DELIVERY_DURABLE && !item->lost) {
+        db_array_add(&asking->ids, item->job.id.text);
+        asking->count++;
+    }
+    return false;
+}
+
+struct marking {
+    const struct db_result *rows;
+    int64_t now_us;
+};
+
+static bool mark(struct item *item, void *context)
+{
+    const struct marking *marking = context;
+
+    for (int row = 0; item->delivery.kind == DELIVERY_DURABLE && row < db_rows(marking->rows);
+         row++) {
+        if (strcmp(db_text(marking->rows, row, 0), item->job.id.text) != 0)
+            continue;
+        if (!atomic_exchange(&item->revoked, true))
+            log_info("job_revoked", L_STR("job_id", item->job.id.text),
+                     L_STR("task", item->job.task), L_INT("attempt", item->job.attempt));
+        if (db_bool(marking->rows, row, 1) && !atomic_load(&item->ended_at_us))
+            atomic_store(&item->ended_at_us, marking->now_us + INTERRUPT_GRACE_S * US_PER_S);
+    }
+    return false;
+}
+
+enum err_code interrupts_look(struct interrupts *interrupts, struct pool *pool, struct db *db,
+                              struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct asking asking = {.count = 0};
+    struct marking marking;
+    enum err_code rc = ERR_OK;
+
+    buf_init(&asking.ids, IDS_BYTES_MAX);
+    pool_visit(pool, ITEM_WAITING, add_id, &asking);
+    pool_visit(pool, ITEM_RUNNING, add_id, &asking);
+    db_array_end(&asking.ids);
+    if (asking.count > 0)
+        rc = jobs_list_revoked(db, asking.ids.data, &rows, e);
+    buf_release(&asking.ids);
+    if (rc || !rows || db_rows(rows) == 0)
+        return rc;
+    marking = (struct marking){.rows = rows, .now_us = clock_mono_us()};
+    pthread_mutex_lock(&interrupts->lock);
+    /* What waited may run by now; what ran may be gone. */
+    pool_visit(pool, ITEM_WAITING, mark, &marking);
+    pool_visit(pool, ITEM_RUNNING, mark, &marking);
+    pthread_cond_broadcast(&interrupts->marked);
+    pthread_mutex_unlock(&interrupts->lock);
+    return ERR_OK;
+}
+
+/* ---- those that do not heed it ---- */
+
+struct overdue {
+    int64_t now_us;
+    struct uuid id;
+    bool found;
+    bool others; /* that may come to an end */
+};
+
+static bool is_overdue(const struct item *item, int64_t now_us)
+{
+    int64_t ended_at_us = atomic_load(&item->ended_at_us);
+
+    return ended_at_us && now_us >= ended_at_us;
+}
+
+static bool look_at(struct item *item, void *context)
+{
+    struct overdue *overdue = context;
+
+    if (is_overdue(item, overdue->now_us) && atomic_load(&item->begun_us)) {
+        overdue->found = true;
+        overdue->id = item->job.id;
+    } else if (atomic_load(&item->begun_us)) {
+        overdue->others = true;
+    }
+    return false;
+}
+
+bool interrupts_find_overdue(struct pool *pool, int64_t now_us, struct uuid *ret_id)
+{
+    struct overdue overdue = {.now_us = now_us};
+
+    pool_visit(pool, ITEM_RUNNING, look_at, &overdue);
+    if (overdue.found)
+        *ret_id = overdue.id;
+    return overdue.found;
+}
+
+bool interrupts_only_overdue_left(struct pool *pool, int64_t now_us)
+{
+    struct overdue overdue = {.now_us = now_us};
+
+    pool_visit(pool, ITEM_RUNNING, look_at, &overdue);
+    return overdue.found && !overdue.others;
+}

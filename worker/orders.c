@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What was ordered, as flags; see orders.h. Times of orders are PostgreSQL's, ours are monotonic:
+ * so ages are compared, never instants.
+ */
+#include "worker/orders.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+
+bool orders_concerns(int64_t age_us, int64_t since_us) { return age_us >= 0 && age_us < since_us; }
+
+static void set_size(struct process *process, int slots, int min, int max)
+{
+    if (atomic_exchange(&process->size.slots, slots) == slots &&
+        atomic_load(&process->size.min) == min && atomic_load(&process->size.max) == max)
+        return;
+    atomic_store(&process->size.min, min);
+    atomic_store(&process->size.max, max);
+    log_info("size_ordered", L_INT("slots", slots), L_INT("min", min), L_INT("max", max));
+    process_wake_main();
+}
+
+/* A bound as it was set up; 0: no autoscaling. */
+static int bound(const struct conf *conf, int64_t value)
+{
+    return conf->worker_autoscale_max ? (int)value : 0;
+}
+
+void orders_init(struct process *process)
+{
+    const struct conf *conf = process->conf;
+
+    atomic_store(&process->size.slots, (int)conf->worker_concurrency);
+    atomic_store(&process->size.min, bound(conf, conf->worker_autoscale_min));
+    atomic_store(&process->size.max, bound(conf, conf->worker_autoscale_max));
+}
+
+static void obey_size(struct process *process, const struct worker_order *order)
+{
+    const struct conf *conf = process->conf;
+    int slots = order->slots ? order->slots : (int)conf->worker_concurrency;
+
+    if (order->says_size)
+        set_size(process, slots, order->slots_min, order->slots_max);
+    else
+        set_size(process, slots, bound(conf, conf->worker_autoscale_min),
+                 bound(conf, conf->worker_autoscale_max));
+}
+
+void orders_obey(struct process *process, const struct worker_order *order)
+{
+    int64_t now_us = clock_mono_us();
+
+    process_set_quiet(process, QUIET_BY_ORDER, order->quiet);
+    obey_size(process, order);
+    /* Whoever replaces a process that was to stop is meant, too: it came by the same supervisor. */
+    if (orders_concerns(order->stop_age_us, now_us - process->seats->started_us) &&
+        !atomic_exchange(&process->stop_ordered, true))
+        process_wake_main();
+    if (orders_concerns(order->restart_age_us, now_us - process->started_mono_us) &&
+        !atomic_exchange(&process->restart_ordered, true))
+        process_wake_main();
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Obeying what was ordered of this worker (common/worker_orders.h): the order becomes flags that
+ * the threads look at.
+ */
+#ifndef WORKER_ORDERS_H
+#define WORKER_ORDERS_H
+
+#include "common/worker_orders.h"
+#include "worker/process.h"
+
+/* As the worker was set up, before anything is ordered. */
+void orders_init(struct process *process);
+
+/* For the control thread. */
+void orders_obey(struct process *process, const struct worker_order *order);
+
+/* Whether an order of this age concerns what began `since_us` ago, and not only what was there
+ * before it. Pure; a negative age is no order. */
+bool orders_concerns(int64_t age_us, int64_t since_us);
+
+#endif
