@@ -111,8 +111,14 @@ $(B)/tests/%: tests/%.c $(B)/libapi.a $(B)/libworker.a $(B)/libscheduler.a $(B)/
 	$(Q)$(TEST_COMPILE) $(INCLUDES) -pie $(LDFLAGS) -o $@ $< $(filter %.a,$^) \
 	    $(LIBS_API) $(LIBS_WORKER) $(LIBS_COMMON) -lcriterion
 
+# Tries a task in a transaction that is rolled back; see tests/README.md.
+$(B)/tests/harness/try_task: $(call objects,tests/harness/try_task.c tests/harness/task_try.c) \
+    $(B)/libworker.a $(B)/libcommon.a
+	$(Q)mkdir -p $(@D)
+	$(call link,$(LIBS_WORKER) $(LIBS_COMMON))
+
 .PHONY: tests
-tests: all $(UNIT_TESTS) $(STORE_TESTS)
+tests: all $(UNIT_TESTS) $(STORE_TESTS) $(B)/tests/harness/try_task
 
 .PHONY: deps
 deps: ## install the Debian packages that building, running and testing need
@@ -141,7 +147,7 @@ asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 
 .PHONY: tsan
 tsan: ## the programs under ThreadSanitizer, driven by the integration and fault tests
-	$(Q)$(MAKE) --no-print-directory VARIANT=tsan all
+	$(Q)$(MAKE) --no-print-directory VARIANT=tsan all build/tsan/tests/harness/try_task
 	$(Q)BUILD=build/tsan $(PYTHON) tests/run.py programs
 
 # Clang's own: only it has libFuzzer. What is found stays in tests/fuzz/corpus/ when it is copied there.

@@ -34,6 +34,7 @@ struct db {
     const struct db_stmt *prepared[DB_PREPARED_MAX]; /* open addressing, by address */
     char constraint[64];
     char sqlstate[6];
+    bool nested;  /* db_nest(): transactions are savepoints */
     bool tx_open; /* between db_begin() and the end of its transaction, with or without server */
     int deadline_s;
     int backoff_ms;
@@ -407,7 +408,7 @@ enum err_code db_begin(struct db *db, struct db_tx *tx, struct err *e)
     enum err_code rc = db_connect(db, e);
 
     if (!rc)
-        rc = run_simple(db, "BEGIN", "begin", NULL, e);
+        rc = run_simple(db, db->nested ? "SAVEPOINT inner_one" : "BEGIN", "begin", NULL, e);
     if (!rc) {
         tx->db = db;
         db->tx_open = true;
@@ -418,6 +419,7 @@ enum err_code db_begin(struct db *db, struct db_tx *tx, struct err *e)
 enum err_code db_commit(struct db_tx *tx, struct err *e)
 {
     struct db *db = tx->db;
+    const char *command = db->nested ? "RELEASE inner_one" : "COMMIT";
     char tag[32];
     enum err_code rc;
 
@@ -425,11 +427,16 @@ enum err_code db_commit(struct db_tx *tx, struct err *e)
     db->tx_open = false;
     if (!db_in_transaction(db))
         return err_set(e, ERR_UNAVAILABLE, "the connection to the database was lost");
-    rc = run_simple(db, "COMMIT", "commit", tag, e);
+    rc = run_simple(db, command, "commit", tag, e);
     /* COMMIT of a failed transaction succeeds, with the tag ROLLBACK. */
-    if (!rc && strcmp(tag, "COMMIT") != 0)
+    if (!rc && !text_starts(command, tag))
         rc = err_set(e, ERR_INTERNAL, "the transaction had failed before its commit");
     return rc;
+}
+
+static const char *rollback_of(const struct db *db)
+{
+    return db->nested ? "ROLLBACK TO inner_one; RELEASE inner_one" : "ROLLBACK";
 }
 
 void db_rollback(struct db_tx *tx)
@@ -439,11 +446,27 @@ void db_rollback(struct db_tx *tx)
     if (!db)
         return;
     db->tx_open = false;
-    if (db_in_transaction(db) && run_simple(db, "ROLLBACK", "rollback", NULL, NULL))
+    if (db_in_transaction(db) && run_simple(db, rollback_of(db), "rollback", NULL, NULL))
         db_disconnect(db);
 }
 
 void db_tx_release(struct db_tx *tx) { db_rollback(tx); }
+
+enum err_code db_nest(struct db *db, struct err *e)
+{
+    struct db_tx outer = {0};
+    enum err_code rc = db_begin(db, &outer, e);
+
+    db->nested = !rc;
+    db->tx_open = false;
+    return rc;
+}
+
+void db_unnest(struct db *db)
+{
+    db->nested = false;
+    db_rollback(&(struct db_tx){.db = db});
+}
 
 static bool take_notification(struct db *db)
 {

@@ -105,6 +105,12 @@ void db_rollback(struct db_tx *tx);
 void db_tx_release(struct db_tx *tx);
 bool db_in_transaction(const struct db *db);
 
+/* For trying something out: what follows on this connection happens inside one transaction, in
+ * which others are savepoints, until db_unnest() rolls all of it back. A statement that fails
+ * outside of such an inner one spoils the rest. */
+enum err_code db_nest(struct db *db, struct err *e) MUST_CHECK;
+void db_unnest(struct db *db);
+
 /* Waits until the server has notified this session (LISTEN) or something else is readable on
  * `other_fd` (-1: none), or the time is over. True when a notification came. */
 enum err_code db_wait_notify(struct db *db, int other_fd, int64_t timeout_us, bool *ret_notified,

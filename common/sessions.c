@@ -4,6 +4,7 @@
  */
 #include "common/sessions.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include <sodium.h>
@@ -11,7 +12,7 @@
 #include "common/clock.h"
 #include "common/statements.h"
 
-enum { START, LOCK, USE, REVOKE, PRUNE };
+enum { START, LOCK, USE, REVOKE, REVOKE_ALL, PRUNE };
 
 static const struct db_stmt statements[] = {
     [START] = {"sessions_start",
@@ -30,6 +31,11 @@ static const struct db_stmt statements[] = {
                 "UPDATE refresh_tokens SET revoked_at = now() WHERE revoked_at IS NULL AND family ="
                 " (SELECT family FROM refresh_tokens WHERE jti_hash = $1::bytea)",
                 1},
+    [REVOKE_ALL] = {"sessions_revoke_all",
+                    "WITH ended AS (UPDATE refresh_tokens SET revoked_at = now()"
+                    " WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > now() RETURNING 1)"
+                    " SELECT (SELECT count(*) FROM ended) FROM users WHERE id = $1",
+                    1},
     [PRUNE] = {"sessions_prune",
                "DELETE FROM refresh_tokens WHERE jti_hash = ANY (ARRAY(SELECT jti_hash"
                " FROM refresh_tokens WHERE expires_at <= now() ORDER BY expires_at LIMIT $1"
@@ -111,6 +117,19 @@ enum err_code sessions_rotate(struct db *db, const struct uuid *jti, const struc
 enum err_code sessions_end(struct db *db, const struct uuid *jti, struct err *e)
 {
     return run_with_hash(db, &statements[REVOKE], jti, e);
+}
+
+enum err_code sessions_end_all(struct db *db, int64_t user_id, int64_t *ret_ended, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[REVOKE_ALL], DB_ARGS(DB_INT(user_id)), &rows, e);
+
+    if (rc)
+        return rc;
+    if (db_rows(rows) == 0)
+        return err_set(e, ERR_NOT_FOUND, "there is no user %" PRId64, user_id);
+    *ret_ended = db_int(rows, 0, 0);
+    return ERR_OK;
 }
 
 enum err_code sessions_prune(struct db *db, int max, int64_t *ret_count, struct err *e)

@@ -13,6 +13,7 @@
     X(refund_payment)                                                                              \
     X(prune)                                                                                       \
     X(send_confirmation)                                                                           \
+    X(end_sessions)                                                                                \
     X(noop)                                                                                        \
     X(sleep)                                                                                       \
     X(stubborn)                                                                                    \

@@ -10,6 +10,7 @@ What a test does not start does not run: Stack alone gives database, Redis, gate
 import itertools
 import json
 import os
+import subprocess
 import uuid
 
 import psycopg2
@@ -161,6 +162,21 @@ class Stack:
         )
         self.initial_stock[product] = stock
         return product
+
+    def try_task(self, task, *args, **kwargs):
+        """Runs a task in a transaction that is rolled back: the proof of harness/task_try.h."""
+        path = os.path.join(os.path.dirname(programs.path_of("till")), "tests", "harness", "try_task")
+        assert os.path.exists(path), f"{path} is missing: make tests"
+        done = subprocess.run(
+            [path, task, json.dumps(args), json.dumps(kwargs)],
+            env=programs.environment(self.settings),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     def insert_job(self, task, args=(), **columns):
         """A durable job as a producer in another language inserts it: one row, nothing in Redis."""

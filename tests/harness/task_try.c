@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Trying a task; see task_try.h. All of it happens in one transaction: the state before is a
+ * savepoint, and what a state is, a hash of each table's rows.
+ */
+#include "tests/harness/task_try.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/mem.h"
+
+static const struct db_stmt ADD_JOB = {
+    "try_add_job",
+    "INSERT INTO jobs (id, task, queue, state, attempt, worker, args, kwargs, enqueued_at,"
+    " started_at) VALUES (new_job_id(), $1, $2, 'STARTED', 1, 'try', coalesce($3::jsonb, '[]'),"
+    " coalesce($4::jsonb, '{}'), now(), now()) RETURNING id",
+    4};
+
+/* Each table, the hash of its rows' texts, and how many they are. */
+static const struct db_stmt LOOK = {
+    "try_look",
+    "SELECT c.relname,"
+    " query_to_xml(format('SELECT sum(hashtextextended(t::text, 0)::numeric) FROM %I t', "
+    "c.relname),"
+    "  true, false, '')::text,"
+    " query_to_xml(format('SELECT count(*) FROM %I t', c.relname), true, false, '')::text"
+    " FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace"
+    " ORDER BY c.relname",
+    0};
+
+enum { BY_CONTENT = 1, BY_COUNT = 2 };
+
+/* The tables that differ, their names in a row. */
+static void compare(const struct db_result *before, const struct db_result *after, int column,
+                    char out[TASK_TABLES_MAX])
+{
+    size_t len = 0;
+
+    out[0] = '\0';
+    for (int row = 0; row < db_rows(before) && row < db_rows(after); row++) {
+        if (strcmp(db_text(before, row, column), db_text(after, row, column)) == 0)
+            continue;
+        len += (size_t)snprintf(out + len, TASK_TABLES_MAX - len, "%s%s", len ? " " : "",
+                                db_text(before, row, 0));
+        if (len >= TASK_TABLES_MAX)
+            return;
+    }
+}
+
+static enum err_code look(struct db *db, struct db_result **ret_state, struct err *e)
+{
+    return db_query(db, &LOOK, DB_NO_ARGS, ret_state, e);
+}
+
+struct trial {
+    const struct task_try_env *env;
+    const struct task *task;
+    struct uuid id;
+    json_t *args;   /* owned */
+    json_t *kwargs; /* owned */
+};
+
+static void trial_release(struct trial *trial)
+{
+    json_decref(trial->args);
+    json_decref(trial->kwargs);
+}
+
+static enum err_code begin(struct trial *trial, const char *args, const char *kwargs, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc =
+        json_read(args ? args : "[]", strlen(args ? args : "[]"), SIZE_MAX, &trial->args, e);
+
+    if (!rc)
+        rc = json_read(kwargs ? kwargs : "{}", strlen(kwargs ? kwargs : "{}"), SIZE_MAX,
+                       &trial->kwargs, e);
+    if (!rc)
+        rc = db_query(trial->env->db, &ADD_JOB,
+                      DB_ARGS(DB_TEXT(trial->task->name), DB_TEXT(trial->task->queue),
+                              DB_TEXT(args), DB_TEXT(kwargs)),
+                      &rows, e);
+    if (!rc)
+        (void)uuid_parse(db_text(rows, 0, 0), &trial->id);
+    return rc;
+}
+
+static enum task_outcome call_many(const struct trial *trial, struct task_run *run, bool cut,
+                                   struct err *e)
+{
+    struct task_member member = {.run = *run};
+    struct task_member *members[] = {&member};
+    struct task_batch batch = {.members = members,
+                               .count = 1,
+                               .deadline_us = run->deadline_us,
+                               .conf = run->conf,
+                               .db = run->db,
+                               .gateway = run->gateway,
+                               .mailer = run->mailer};
+    enum task_outcome outcome;
+
+    member.run.batch = &batch;
+    outcome = trial->task->run_many(&batch, e);
+    if (outcome == TASK_DONE && task_is_marked(&member)) {
+        outcome = member.outcome;
+        *e = member.error;
+    }
+    if (outcome == TASK_DONE && !cut && batch.tx.db && db_commit(&batch.tx, e))
+        outcome = TASK_RETRY;
+    db_rollback(&batch.tx);
+    *run = member.run;
+    return outcome;
+}
+
+/* One run, as a slot would do it; `cut`: its worker dies before the commit. */
+static void run_once(const struct trial *trial, int attempt, bool cut, struct task_end *end)
+{
+    struct task_run run = {.id = trial->id,
+                           .attempt = attempt,
+                           .max_attempts = trial->task->max_attempts,
+                           .args = trial->args,
+                           .kwargs = trial->kwargs,
+                           .deadline_us = clock_mono_us() + trial->task->soft_limit_s * US_PER_S,
+                           .conf = trial->env->conf,
+                           .db = trial->env->db,
+                           .gateway = trial->env->gateway,
+                           .mailer = trial->env->mailer};
+
+    if (trial->task->run_many) {
+        end->outcome = call_many(trial, &run, cut, &end->error);
+    } else {
+        end->outcome = trial->task->run(&run, &end->error);
+        if (end->outcome == TASK_DONE && !cut && run.tx.db && db_commit(&run.tx, &end->error))
+            end->outcome = TASK_RETRY;
+        db_rollback(&run.tx);
+    }
+    end->result = run.result;
+    end->follow_ups = run.follow_up_count;
+    mem_free(run.follow_ups);
+}
+
+static bool ends_alike(const struct task_end *a, const struct task_end *b)
+{
+    return a->outcome == b->outcome && a->error.code == b->error.code;
+}
+
+/* Done, and done once more. The state in between goes to `ret_done`. */
+static enum err_code run_twice(const struct trial *trial, const struct db_result *before,
+                               struct task_proof *proof, struct db_result **ret_done, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *done = NULL;
+    AUTO(db_result_free) struct db_result *again = NULL;
+    enum err_code rc;
+
+    run_once(trial, 1, false, &proof->first);
+    rc = look(trial->env->db, &done, e);
+    if (rc)
+        return rc;
+    run_once(trial, 2, false, &proof->second);
+    rc = look(trial->env->db, &again, e);
+    if (rc)
+        return rc;
+    compare(before, done, BY_CONTENT, proof->touched);
+    compare(done, again, BY_CONTENT, proof->changed);
+    proof->is_idempotent = !*proof->changed && ends_alike(&proof->first, &proof->second);
+    *ret_done = TAKE(done);
+    return ERR_OK;
+}
+
+/* Cut off before the commit, and then run to the end: as if it had run once? Ids and times may be
+ * others, so rows are counted. */
+static enum err_code run_after_crash(const struct trial *trial, const struct db_result *done,
+                                     struct task_proof *proof, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *after = NULL;
+    struct task_end cut = {0};
+    enum err_code rc;
+
+    run_once(trial, 1, true, &cut);
+    mem_free(cut.result);
+    run_once(trial, 2, false, &proof->after_crash);
+    rc = look(trial->env->db, &after, e);
+    if (rc)
+        return rc;
+    compare(done, after, BY_COUNT, proof->after_cut);
+    proof->survives_a_crash = !*proof->after_cut && ends_alike(&proof->first, &proof->after_crash);
+    return ERR_OK;
+}
+
+static enum err_code prove(struct trial *trial, const char *args, const char *kwargs,
+                           struct task_proof *proof, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *before = NULL;
+    AUTO(db_result_free) struct db_result *done = NULL;
+    struct db_tx attempt = {0};
+    enum err_code rc = begin(trial, args, kwargs, e);
+
+    if (!rc)
+        rc = look(trial->env->db, &before, e);
+    if (!rc)
+        rc = db_begin(trial->env->db, &attempt, e);
+    if (!rc)
+        rc = run_twice(trial, before, proof, &done, e);
+    db_rollback(&attempt);
+    return rc ? rc : run_after_crash(trial, done, proof, e);
+}
+
+enum err_code task_try(const struct task_try_env *env, const struct task *task, const char *args,
+                       const char *kwargs, struct task_proof *ret_proof, struct err *e)
+{
+    AUTO_VALUE(trial_release) struct trial trial = {.env = env, .task = task};
+    struct task_proof proof = {.touched = ""};
+    enum err_code rc = db_nest(env->db, e);
+
+    if (rc)
+        return rc;
+    rc = prove(&trial, args, kwargs, &proof, e);
+    db_unnest(env->db);
+    if (rc)
+        task_proof_release(&proof);
+    else
+        *ret_proof = proof;
+    return rc;
+}
+
+void task_proof_release(struct task_proof *proof)
+{
+    mem_free(proof->first.result);
+    mem_free(proof->second.result);
+    mem_free(proof->after_crash.result);
+    *proof = (struct task_proof){.touched = ""};
+}

@@ -1,0 +1,128 @@
+"""Every task stands a repetition: tried in a transaction that is rolled back."""
+
+import json
+
+import pytest
+
+
+def rows(one):
+    return {
+        table: one.value(f"SELECT count(*) FROM {table}")
+        for table in ("jobs", "payments", "payment_events", "refresh_tokens", "trial_entries")
+    }
+
+
+@pytest.fixture
+def order(stack):
+    """A system whose worker does not run, and an order with a payment that waits."""
+    one = stack().start(apis=1, workers=0, schedulers=0)
+    shop = one.shop().sign_up()
+    made = shop.order((one.product(), 2))
+    payment = shop.pay(made["id"])
+    return one, made["id"], payment["id"]
+
+
+def test_a_payment_is_charged_once_however_often_its_task_runs(order):
+    one, order_id, payment_id = order
+    before = rows(one)
+
+    proof = one.try_task("payments.tasks.process_payment", payment_id)
+
+    assert proof["first"]["outcome"] == "done", proof
+    assert json.loads(proof["first"]["result"])["status"] == "succeeded"
+    assert set(proof["touched"].split()) >= {"orders", "payments", "jobs"}
+    assert proof["first"]["follow_ups"] == 1
+    assert proof["second"]["follow_ups"] == 0, "one confirmation"
+    assert proof["is_idempotent"], proof
+    assert proof["survives_a_crash"], proof
+    assert len(one.gateway.effective_charges()) == 1, "four runs, one key, one charge"
+    assert rows(one) == before, "all of it is rolled back"
+    assert one.value("SELECT order_status FROM orders WHERE id = %s", order_id) == "pending"
+
+
+def test_a_declined_payment_is_declined_again(stack):
+    one = stack().start(apis=1, workers=0, schedulers=0)
+    shop = one.shop().sign_up()
+    made = shop.order((one.product(), 1))
+    payment = shop.pay(made["id"], token="pm_card_visa_chargeDeclined")
+
+    proof = one.try_task("payments.tasks.process_payment", payment["id"])
+
+    assert json.loads(proof["first"]["result"])["status"] == "failed"
+    assert proof["is_idempotent"] and proof["survives_a_crash"], proof
+
+
+def test_a_confirmation_changes_nothing_in_the_database_and_carries_one_id(order):
+    one, order_id, _ = order
+    one.start_worker()
+    one.start_scheduler()
+    one.wait_settled()
+    sent = len(one.mail.messages())
+
+    proof = one.try_task("payments.tasks.send_order_confirmation_email", order_id)
+
+    assert proof["first"]["outcome"] == "done", proof
+    assert proof["touched"] == ""
+    assert proof["is_idempotent"] and proof["survives_a_crash"], proof
+    assert proof["first"]["result"] == proof["second"]["result"], "the same Message-ID"
+    assert len(one.mail.messages()) == sent + 4, "mail is sent at least once: a copy a run"
+
+
+def test_a_confirmation_of_an_order_that_is_not_paid_fails_for_good(order):
+    one, order_id, _ = order
+
+    proof = one.try_task("payments.tasks.send_order_confirmation_email", order_id)
+
+    assert proof["first"]["outcome"] == "fail"
+    assert "there is nothing to confirm" in proof["first"]["error"]
+
+
+def test_the_example_ends_all_sessions_of_its_user_and_of_nobody_else(stack):
+    one = stack().start(apis=1, workers=0, schedulers=0)
+    shop = one.shop().sign_up()
+    one.shop().sign_up()
+    user = one.value("SELECT id FROM users WHERE email = %s", shop.email)
+    live = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL AND user_id {} %s"
+    theirs = one.value(live.format("="), user)
+    others = one.value(live.format("<>"), user)
+    assert theirs > 0 and others > 0
+
+    proof = one.try_task("accounts.tasks.end_sessions", user)
+
+    assert proof["touched"] == "refresh_tokens"
+    assert json.loads(proof["first"]["result"]) == {"ended": theirs}
+    assert json.loads(proof["second"]["result"]) == {"ended": 0}
+    assert proof["is_idempotent"] and proof["survives_a_crash"], proof
+    one.start_worker()
+    job = one.wait_job(one.enqueue("accounts.tasks.end_sessions", user))
+    assert job["result"] == {"ended": theirs}
+    assert one.value(live.format("="), user) == 0
+    assert one.value(live.format("<>"), user) == others
+
+
+@pytest.mark.parametrize("args, error", [([], "takes the id"), ([0], "takes the id"), ([1 << 60], "no user")])
+def test_the_example_fails_for_good_without_a_user(stack, args, error):
+    proof = stack().try_task("accounts.tasks.end_sessions", *args)
+
+    assert proof["first"]["outcome"] == "fail"
+    assert error in proof["first"]["error"]
+    assert proof["touched"] == ""
+
+
+@pytest.mark.parametrize("task", ["till.tasks.tally", "till.tasks.tally_many"])
+def test_a_task_whose_effect_is_in_its_transaction_survives_a_crash_and_is_told_from_an_idempotent_one(
+    stack, task
+):
+    one = stack()
+
+    proof = one.try_task(task, 7, 5)
+
+    assert proof["touched"] == proof["changed"] == "trial_counters trial_entries"
+    assert not proof["is_idempotent"]
+    assert proof["survives_a_crash"], proof
+    assert one.value("SELECT sum(total) FROM trial_counters") == 0
+
+
+def test_a_task_that_nobody_knows_is_an_error(stack):
+    with pytest.raises(AssertionError, match="there is no task"):
+        stack().try_task("no.such.task")
