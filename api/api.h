@@ -25,6 +25,7 @@ struct api {
     struct db *db;
     struct redis *redis;
     const struct conf *conf;
+    int64_t lookup_us;         /* how long the database took to tell who makes this request */
     int64_t catalogue_version; /* when this request asked who makes it */
 };
 
@@ -116,6 +117,8 @@ http_handler webhooks_stripe;
 http_handler health_live;
 http_handler health_ready;
 http_handler api_root;
+/* metrics.c */
+http_handler metrics_show;
 /* openapi.c */
 http_handler openapi_show;
 

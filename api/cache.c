@@ -12,6 +12,7 @@
 #include <sodium.h>
 
 #include "api/api.h"
+#include "api/metrics.h"
 #include "common/catalogue.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -84,8 +85,11 @@ enum err_code cache_serve(struct request *req, struct reply *reply, http_handler
     bool is_mine = false;
 
     make_key(req, key);
-    if (look(req, key, reply, &found, &ignored))
+    if (look(req, key, reply, &found, &ignored)) {
+        metrics_add(METRIC_CACHE_FAILED);
         return handler(req, reply, e);
+    }
+    metrics_add(found ? METRIC_CACHE_HIT : METRIC_CACHE_MISS);
     if (found)
         return ERR_OK;
     if (cache_begin_fill(api->redis, key, &is_mine, &ignored))

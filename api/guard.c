@@ -14,6 +14,7 @@
 #include "api/card.h"
 #include "api/cors.h"
 #include "api/limits.h"
+#include "api/metrics.h"
 #include "api/token.h"
 #include "common/clock.h"
 #include "common/json.h"
@@ -81,6 +82,7 @@ static bool load_user(struct request *req, int64_t id, struct reply *reply)
 {
     struct user_asking user;
     struct err e = {0};
+    int64_t start_us = clock_mono_us();
     enum err_code rc = users_find_asking(api_of(req)->db, id, &user, &e);
 
     if (rc == ERR_UNAVAILABLE) { /* the connection may have died while it was idle */
@@ -97,6 +99,7 @@ static bool load_user(struct request *req, int64_t id, struct reply *reply)
     req->user.is_staff = user.is_staff;
     (void)snprintf(req->user.name, sizeof req->user.name, "%s", user.username);
     api_of(req)->catalogue_version = user.catalogue_version;
+    api_of(req)->lookup_us = clock_mono_us() - start_us;
     return true;
 }
 
@@ -108,6 +111,7 @@ void guard_throttle(struct reply *reply, int64_t wait_s)
 {
     AUTO_VALUE(buf_release) struct buf text;
 
+    metrics_add(METRIC_THROTTLED);
     buf_init(&text, 128);
     buf_addf(&text, "Request was throttled. Expected available in %" PRId64 " second%s.", wait_s,
              wait_s == 1 ? "" : "s");

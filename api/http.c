@@ -47,6 +47,10 @@ static struct server *server_of(const struct mg_connection *conn)
 
 bool server_is_stopping(const struct server *server) { return atomic_load(&server->stopping); }
 
+int server_requests(const struct server *server) { return atomic_load(&server->requests); }
+
+int server_connections(const struct server *server) { return atomic_load(&server->connections); }
+
 const char *request_header(const struct request *req, const char *name)
 {
     return mg_get_header(req->wire->conn, name);
@@ -202,12 +206,14 @@ static bool take_request(struct request *req, struct http_wire *wire, struct buf
     return true;
 }
 
-static void log_request(const struct request *req, const struct reply *reply, int64_t start_us)
+static void log_request(const struct request *req, const struct reply *reply)
 {
     const char *pattern = req->match.route ? req->match.route->pattern : "-";
 
     log_info("request", L_STR("method", req->method), L_STR("route", pattern),
-             L_INT("status", reply->status), L_INT("ms", (clock_mono_us() - start_us) / US_PER_MS));
+             L_INT("status", reply->status),
+             L_INT("ms", (clock_mono_us() - req->begun_us) / US_PER_MS),
+             L_INT("bytes", reply->body.len), L_INT("user_id", req->user.id));
 }
 
 /* The path without the prefix that a proxy in front has left on it. */
@@ -233,6 +239,7 @@ static int serve(struct server *server, struct mg_connection *conn)
         .path = without_prefix(server->config, wire.info->request_uri),
         .query = wire.info->query_string ? wire.info->query_string : "",
         .body = "",
+        .begun_us = start_us,
         .deadline_us = start_us + REQUEST_DEADLINE_S * US_PER_S,
         .context = mg_get_thread_pointer(conn),
         .server = server,
@@ -251,7 +258,7 @@ static int serve(struct server *server, struct mg_connection *conn)
         server->config->finish(&req, &reply);
     wire_write(&wire, server->config, req.id, strcmp(req.method, "HEAD") == 0,
                reply.close || server_is_stopping(server) || !wire_wants_keep_alive(&wire), &reply);
-    log_request(&req, &reply, start_us);
+    log_request(&req, &reply);
     log_context_clear();
     json_decref(req.data);
     return reply.status;

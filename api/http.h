@@ -54,6 +54,7 @@ struct request {
     const char *body;  /* whole, NUL-terminated; "" when there is none */
     size_t body_len;
     json_t *data;        /* the body as a program's admit hook has parsed it; freed by http.c */
+    int64_t begun_us;    /* monotonic: when its head was there */
     int64_t deadline_us; /* monotonic: when the answer should be on its way */
     char remote[48];
     char id[HTTP_ID_SIZE]; /* X-Request-Id: the client's, when it is decent, else ours */
@@ -160,6 +161,10 @@ enum err_code server_start(const struct server_config *config, struct server **r
 
 /* Whether server_stop() has begun: /readyz says 503 from then on. */
 bool server_is_stopping(const struct server *server);
+
+/* Requests between their head and the end of their answer; connections that a thread has taken. */
+int server_requests(const struct server *server);
+int server_connections(const struct server *server);
 
 /* Takes no new connection, answers everything that was accepted before (for at most `timeout_us`,
  * or until a second TERM, INT or QUIT), then ends all threads and frees the server. For main(). */

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "api/admission.h"
 #include "api/api.h"
 #include "api/fields.h"
 #include "api/once.h"
@@ -255,6 +256,8 @@ enum err_code orders_add(struct request *req, struct reply *reply, struct err *e
     AUTO_VALUE(cart_release) struct wish cart = {.errors = json_array(), .is_good = true};
     const json_t *items = json_object_get(req->data, "items");
 
+    if (!admission_is_open(req, reply))
+        return ERR_OK;
     if (!items && json_object_get(req->data, "cart_id"))
         return add_from_cart(req, &cart, reply, e);
     if (!read_items(req, reply))

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "api/admission.h"
 #include "api/api.h"
 #include "api/fields.h"
 #include "api/once.h"
@@ -165,7 +166,7 @@ enum err_code payments_add(struct request *req, struct reply *reply, struct err 
     AUTO_VALUE(fields_release) struct fields f = {0};
     struct wish wish = {0};
 
-    if (!fields_begin(&f, req->data, reply))
+    if (!admission_is_open(req, reply) || !fields_begin(&f, req->data, reply))
         return ERR_OK;
     (void)fields_id(&f, "order_id", &wish.payment.order_id);
     if (!read_wish(&f, &wish, reply))
@@ -178,7 +179,7 @@ enum err_code payments_pay_order(struct request *req, struct reply *reply, struc
     AUTO_VALUE(fields_release) struct fields f = {0};
     struct wish wish = {.order_in_path = true};
 
-    if (!fields_begin(&f, req->data, reply))
+    if (!admission_is_open(req, reply) || !fields_begin(&f, req->data, reply))
         return ERR_OK;
     if (!api_path_id(req, &wish.payment.order_id))
         return err_set(e, ERR_NOT_FOUND, "there is no such order");

@@ -11,6 +11,7 @@ const struct route api_routes[] = {
     {"GET",    "/health",                    SCOPE_PUBLIC, health_live},
     {"GET",    "/healthz",                   SCOPE_PUBLIC, health_live},
     {"GET",    "/readyz",                    SCOPE_PUBLIC, health_ready},
+    {"GET",    "/metrics",                   SCOPE_PUBLIC, metrics_show},
     {"GET",    "/api/openapi.json",          SCOPE_PUBLIC, openapi_show},
     {"GET",    "/api/",                      SCOPE_USER,   api_root},
     {"POST",   "/api/auth/register/",        SCOPE_PUBLIC, auth_register},

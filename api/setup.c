@@ -6,6 +6,7 @@
 
 #include "api/cache.h"
 #include "api/cors.h"
+#include "api/metrics.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/queue.h"
@@ -49,6 +50,7 @@ static void finish(struct request *req, struct reply *reply)
     if (req->match.route && req->match.route->scope == SCOPE_USER)
         cache_tag(req, reply);
     cors_finish(req, reply);
+    metrics_note(req, reply);
 }
 
 void api_configure(const struct conf *conf, struct server_config *ret_config)

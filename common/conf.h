@@ -45,6 +45,8 @@ struct conf {
     char *queues;
     char *schedules_file;
     char *time_zone;
+    int64_t admission_database_ms;
+    int64_t admission_seconds;
     int64_t api_threads;
     int64_t rate_address;
     int64_t rate_user;

@@ -74,7 +74,7 @@ def validator(path, method, status):
     response = known.get(str(status)) or known.get(f"{status // 100}XX")
     assert response, f"{method} {path} is not said to answer {status}"
     content = resolve(response).get("content")
-    if not content:
+    if not content or "application/json" not in content:
         return None
     schema = {**content["application/json"]["schema"], "components": document()["components"]}
     return jsonschema.Draft202012Validator(schema)
@@ -96,7 +96,7 @@ def check(answer):
         return
     schema = validator(path, method, answer.status_code)
     if schema is None:
-        assert not answer.content, f"{method} {path} {answer.status_code} has a body"
+        assert not answer.content or path == "/metrics", f"{method} {path} {answer.status_code} has a body"
         return
     assert answer.headers["Content-Type"] == "application/json", answer.headers
     problem = jsonschema.exceptions.best_match(schema.iter_errors(answer.json()))

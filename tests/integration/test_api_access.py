@@ -21,6 +21,7 @@ KINDS = {
     "/health": (NO_ID, None),
     "/healthz": (NO_ID, None),
     "/readyz": (NO_ID, None),
+    "/metrics": (NO_ID, None),
     "/api/openapi.json": (NO_ID, None),
     "/api/": (NO_ID, None),
     "/api/auth/register/": (NO_ID, None),

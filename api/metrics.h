@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Figures of this process for Prometheus, at /metrics. Labels are bounded: routes by their
+ * patterns, statuses that we give, nothing that a client can choose.
+ */
+#ifndef API_METRICS_H
+#define API_METRICS_H
+
+#include <stdint.h>
+
+struct request;
+struct reply;
+
+#define METRICS_COUNTERS(X)                                                                        \
+    X(CACHE_HIT, "cache_hits_total", "Answers that came out of Redis.")                            \
+    X(CACHE_MISS, "cache_misses_total", "Answers that were made and could have been kept.")        \
+    X(CACHE_FAILED, "cache_failures_total", "Times that Redis could not be asked for an answer.")  \
+    X(THROTTLED, "throttled_total", "Requests refused with 429.")                                  \
+    X(REFUSED, "admission_refused_total", "Checkouts refused because we are too far behind.")
+
+enum metrics_counter {
+#define X(name, metric, help) METRIC_##name,
+    METRICS_COUNTERS(X)
+#undef X
+        METRICS_COUNT
+};
+
+void metrics_add(enum metrics_counter counter);
+
+/* Counts an answer and how long it took. */
+void metrics_note(const struct request *req, const struct reply *reply);
+
+#endif
