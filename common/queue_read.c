@@ -151,6 +151,12 @@ static const char *decode_arguments(const redisReply *fields, struct queue_deliv
     return NULL;
 }
 
+/* Fields that were looked at so far: nearly no entry has more. */
+static size_t count_known(const struct queue_delivery *delivery, bool has_id)
+{
+    return 1u + (delivery->args ? 1u : 0u) + (delivery->kwargs ? 1u : 0u) + (has_id ? 1u : 0u);
+}
+
 static void decode_fast(const redisReply *fields, const char *key, struct queue_delivery *delivery)
 {
     const char *problem;
@@ -164,7 +170,8 @@ static void decode_fast(const redisReply *fields, const char *key, struct queue_
         mark_undecodable(fields, key, problem, delivery);
     else if (id && !uuid_parse(id->str, &delivery->id))
         mark_undecodable(fields, key, "the entry's \"id\" is no UUID", delivery);
-    else if ((problem = decode_options(fields, delivery)) != NULL)
+    else if (fields->elements > 2 * count_known(delivery, id != NULL) &&
+             (problem = decode_options(fields, delivery)) != NULL)
         mark_undecodable(fields, key, problem, delivery);
     else if (!id)
         delivery->id = id_of_entry(key, delivery->entry);

@@ -13,12 +13,14 @@
 #include "tests/fuzz/clock.c"
 #include "tests/fuzz/conf.c"
 #include "tests/fuzz/cron.c"
+#include "tests/fuzz/headers.c"
 #include "tests/fuzz/json.c"
 #include "tests/fuzz/money.c"
 #include "tests/fuzz/redact.c"
 #include "tests/fuzz/redis_url.c"
 #include "tests/fuzz/schedule_file.c"
 #include "tests/fuzz/text.c"
+#include "tests/fuzz/trace.c"
 #include "tests/fuzz/uuid.c"
 #include "tests/fuzz/zone.c"
 
@@ -65,11 +67,13 @@ static void replay(int (*target)(const uint8_t *, size_t), const char *name)
 Test(fuzz_seeds, clock) { replay(fuzz_clock, "clock"); }
 Test(fuzz_seeds, conf) { replay(fuzz_conf, "conf"); }
 Test(fuzz_seeds, cron) { replay(fuzz_cron, "cron"); }
+Test(fuzz_seeds, headers) { replay(fuzz_headers, "headers"); }
 Test(fuzz_seeds, json) { replay(fuzz_json, "json"); }
 Test(fuzz_seeds, money) { replay(fuzz_money, "money"); }
 Test(fuzz_seeds, redact) { replay(fuzz_redact, "redact"); }
 Test(fuzz_seeds, redis_url) { replay(fuzz_redis_url, "redis_url"); }
 Test(fuzz_seeds, schedule_file) { replay(fuzz_schedule_file, "schedule_file"); }
 Test(fuzz_seeds, text) { replay(fuzz_text, "text"); }
+Test(fuzz_seeds, trace) { replay(fuzz_trace, "trace"); }
 Test(fuzz_seeds, uuid) { replay(fuzz_uuid, "uuid"); }
 Test(fuzz_seeds, zone) { replay(fuzz_zone, "zone"); }
