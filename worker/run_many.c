@@ -34,7 +34,7 @@ static void settle_alone(const struct many *many, struct task_member *member,
                                .item = member->item};
     struct err e = *why;
 
-    slot_set_log_context(member->item, &member->run);
+    slot_set_log_context(many->slot, member->item, &member->run);
     *member->acknowledge = settle(&s, &member->run, outcome, &e);
     member->is_settled = true;
     slot_clear_log_context();

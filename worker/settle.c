@@ -239,7 +239,7 @@ static void note_successes(const struct batch *batch)
         }
         count_end(success->item, METER_SUCCEEDED, success->runtime_us);
         log_info("job_done", L_STR("job_id", success->item->job.id.text),
-                 L_STR("task", success->item->job.task),
+                 L_STR("task", success->item->job.task), L_STR("queue", success->item->job.queue),
                  L_INT("attempt", success->item->job.attempt), L_STR("trace_id", trace_id),
                  L_INT("runtime_us", success->runtime_us));
     }
@@ -328,7 +328,8 @@ static void note_many(struct redis *redis, const struct task_batch *batch)
         push_follow_ups(redis, &member->run);
         if (!is_fast(member->item))
             log_info("job_done", L_STR("job_id", member->run.id.text),
-                     L_STR("task", member->item->job.task), L_INT("attempt", member->run.attempt),
+                     L_STR("task", member->item->job.task), L_STR("queue", member->item->job.queue),
+                     L_INT("attempt", member->run.attempt),
                      L_STR("trace_id", item_trace_id(member->item, &trace)),
                      L_INT("runtime_us", runtime_us), L_INT("batch", batch->count));
     }

@@ -24,7 +24,8 @@
 
 enum { SLOT_REDIS_TIMEOUT_MS = 3000, UNKNOWN_TASK_LIMIT_S = 60, JOURNAL_WAIT_MS = 2000 };
 
-void slot_set_log_context(const struct item *item, const struct task_run *run)
+void slot_set_log_context(const struct slot *slot, const struct item *item,
+                          const struct task_run *run)
 {
     struct trace trace;
     char attempt[16];
@@ -33,6 +34,7 @@ void slot_set_log_context(const struct item *item, const struct task_run *run)
     log_context_set("job_id", run->id.text);
     log_context_set("task", item->job.task ? item->job.task : item->delivery.task);
     log_context_set("attempt", attempt);
+    log_context_set("queue", slot->process->streams[item->delivery.stream].queue);
     log_context_set("trace_id", item_trace_id(item, &trace));
 }
 
@@ -41,6 +43,7 @@ void slot_clear_log_context(void)
     log_context_set("job_id", NULL);
     log_context_set("task", NULL);
     log_context_set("attempt", NULL);
+    log_context_set("queue", NULL);
     log_context_set("trace_id", NULL);
 }
 
@@ -184,7 +187,7 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
     enum task_outcome outcome;
     bool deferrable;
 
-    slot_set_log_context(s->item, &run);
+    slot_set_log_context(slot, s->item, &run);
     gateway_set_trace(slot->gateway, run.traceparent);
     outcome = call(s, &run, &e);
     slot_flush_journal(&run);

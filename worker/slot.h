@@ -48,7 +48,8 @@ enum err_code slot_decode(const struct item *item, json_t **ret_args, json_t **r
 void slot_flush_journal(const struct task_run *run);
 
 /* Log lines of this thread carry the job from here on. */
-void slot_set_log_context(const struct item *item, const struct task_run *run);
+void slot_set_log_context(const struct slot *slot, const struct item *item,
+                          const struct task_run *run);
 void slot_clear_log_context(void);
 
 #endif

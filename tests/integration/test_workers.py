@@ -9,6 +9,7 @@ import time
 import pytest
 
 from harness import processes
+from harness.deafness import DeafProxy
 from harness.wait import SLOWNESS, pause, wait_for
 
 ONE = {"TILL_WORKER_PROCESSES": 1, "TILL_WORKER_CONCURRENCY": 2, "TILL_WORKER_PREFETCH": 0}
@@ -542,6 +543,24 @@ def test_usr1_tells_what_every_thread_is_doing(stack):
     assert one.worker.wait_for_log("report")["running"] == 1
 
 
+def test_every_log_line_of_a_job_tells_job_task_attempt_queue_and_worker(stack):
+    one = stack()
+    one.start(apis=0)
+    one.enqueue("till.tasks.noop", count=50)
+    one.enqueue("till.tasks.tally_many", 7, 1, count=20)
+    one.wait_job(one.enqueue("till.tasks.sleep", 0, queue="mail"))
+    one.wait_job(one.enqueue("till.tasks.fail", max_attempts=2), "FAILURE")
+    one.wait_settled()
+
+    lines = [line for line in one.worker.read_log() if line["event"].startswith("job_")]
+    wanted = {"job_id", "task", "attempt", "queue", "worker"}
+    for line in lines:
+        assert wanted <= set(line), line
+        assert line["queue"] == ("mail" if line["task"] == "till.tasks.sleep" else "default")
+    assert {"job_done", "job_retry", "job_failed"} <= {line["event"] for line in lines}
+    assert len([line for line in lines if line["event"] == "job_done"]) == 71
+
+
 def test_ready_is_told_once_all_processes_consume_and_not_by_one_twice(stack):
     one = stack({"TILL_WORKER_PROCESSES": 2}, own_redis=True)
     one.redis_server.stop()
@@ -555,6 +574,52 @@ def test_ready_is_told_once_all_processes_consume_and_not_by_one_twice(stack):
 
     assert worker.wait_for_log("ready", timeout=30)["processes"] == 2
     names(one, 2)
+
+
+# ---- a consumer that does not hear ----
+
+
+def test_a_consumer_that_gets_nothing_of_what_waits_connects_anew_and_tells_of_it(stack):
+    one = stack({**ONE, "TILL_LEASE_SECONDS": 30})
+    proxy = DeafProxy(one.folder, one.redis_server.socket)
+    try:
+        one.start_worker(REDIS_URL=proxy.url())
+        one.wait_job(one.enqueue("till.tasks.noop"))
+        began = time.monotonic()
+        proxy.go_deaf()
+        made = one.enqueue("till.tasks.noop", count=5)
+
+        line = one.worker.wait_for_log("consumer_deaf", timeout=40)
+        for job in made:
+            one.wait_job(job, timeout=15)
+        took = time.monotonic() - began
+
+        assert proxy.swallowed > 0
+        assert line["stream"] == "till:{default}:normal"
+        assert 10 < took < 35 * SLOWNESS, f"{took:.1f} s"
+        one.worker.wait_for_log("consumer_hears")
+        (report,) = wait_report(one, lambda report: report["health"] == "ok").values()
+        assert report["deaf"] == 1
+    finally:
+        proxy.stop()
+
+
+def test_a_worker_is_not_deaf_to_a_queue_that_is_paused_or_limited(stack):
+    one = stack({**ONE, "TILL_QUEUES": "default,mail", "TILL_LEASE_SECONDS": 30})
+    one.start(apis=0)
+    one.till("queue", "pause", "default")
+    assert one.till("limit", "set", "queue", "mail", "--concurrency", "1").returncode == 0
+    one.worker.wait_for_log("queue_paused")
+    one.enqueue("till.tasks.noop", count=5)
+    busy = one.enqueue("till.tasks.sleep", 20, queue="mail")
+    one.wait_job(busy, "STARTED")
+    one.enqueue("till.tasks.noop", count=5, queue="mail")
+
+    pause(18)
+
+    assert not one.worker.find_log("consumer_deaf")
+    wait_report(one, lambda report: report["health"] == "ok" and report["deaf"] == 0)
+    one.wait_job(busy, timeout=20)
 
 
 # ---- bad input ----
