@@ -162,9 +162,10 @@ static enum err_code refuse_cancel(struct db *db, const struct uuid *id, struct 
     AUTO_VALUE(flows_page_release) struct flows_page page = {0};
     enum err_code rc = flows_find(db, id, &page, e);
 
-    return rc ? rc
-              : err_set(e, ERR_CONFLICT, "flow %s is over: %s", id->text,
-                        job_state_name(page.items[0].state));
+    if (rc || page.count == 0)
+        return rc;
+    return err_set(e, ERR_CONFLICT, "flow %s is over: %s", id->text,
+                   job_state_name(page.items->state));
 }
 
 enum err_code flows_cancel(struct db *db, const struct uuid *id, int max, int64_t *ret_revoked,

@@ -23,6 +23,7 @@ CREATE TABLE flows (
     outcome job_state, -- SUCCESS, FAILURE, REVOKED (cancelled)
     CONSTRAINT flows_finished_check CHECK ((outcome IS NULL) = (finished_at IS NULL))
 );
+CREATE INDEX flows_open ON flows (id) WHERE finished_at IS NULL;
 CREATE INDEX flows_finished ON flows (finished_at) WHERE finished_at IS NOT NULL;
 
 CREATE TABLE flow_gates (
@@ -122,15 +123,27 @@ END $$;
 
 CREATE TYPE flow_change AS (flow_id uuid, gate integer, open integer, stopped integer, reason text);
 
+-- One change a gate, in the order in which gates are locked.
+CREATE FUNCTION flow_sorted(changes flow_change[]) RETURNS flow_change[] LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT ROW(c.flow_id, c.gate, sum(c.open), sum(c.stopped), min(c.reason))::flow_change
+        FROM unnest(changes) c GROUP BY c.flow_id, c.gate ORDER BY c.flow_id, c.gate DESC);
+END $$;
+
 -- A gate has turned from open, done or over into another of these: what follows for the jobs that wait
 -- for it, and for the gates that they lead to.
-CREATE FUNCTION flow_turn(flow uuid, turned integer, was text, is_now text, reason text)
-RETURNS SETOF flow_change LANGUAGE plpgsql AS $$
+CREATE FUNCTION flow_turn(
+    flow uuid, turned integer, parent integer, was text, is_now text, reason text
+) RETURNS SETOF flow_change LANGUAGE plpgsql AS $$
 DECLARE
     cancelled CONSTANT boolean := (SELECT f.cancelled_at IS NOT NULL FROM flows f WHERE f.id = flow);
 BEGIN
-    -- Not over any more: what it has stopped does not count as stopped, and waits again.
+    -- Not over any more: what it has stopped does not count as stopped, and waits again. Whoever is
+    -- just revoking a job that waits has seen the gate over: it is waited for, and counted with them.
     IF was = 'over' THEN
+        PERFORM FROM jobs j WHERE j.flow_id = flow AND j.flow_from = turned AND j.waits
+        AND j.finished_at IS NULL FOR NO KEY UPDATE;
         RETURN QUERY SELECT flow, j.flow_to, 0, -count(*)::integer, NULL FROM jobs j
         WHERE j.flow_id = flow AND j.flow_from = turned AND j.waits AND j.finished_at IS NOT NULL
         GROUP BY j.flow_to;
@@ -154,6 +167,10 @@ BEGIN
         RETURN QUERY SELECT flow, j.flow_to, 0, count(*)::integer, reason FROM jobs j
         WHERE j.flow_id = flow AND j.flow_from = turned AND j.waits AND j.finished_at IS NOT NULL
         GROUP BY j.flow_to;
+    END IF;
+    IF parent IS NOT NULL THEN
+        RETURN QUERY SELECT flow, parent, -(is_now = 'done')::integer,
+            (is_now = 'over')::integer - (was = 'over')::integer, reason;
     END IF;
     IF turned = 0 THEN
         UPDATE flows f SET finished_at = CASE WHEN is_now <> 'open' THEN now() END,
@@ -186,48 +203,54 @@ BEGIN
     RETURN g.open = g.stopped;
 END $$;
 
+-- Gates are locked in one order by everybody, so that two never wait for each other: flow by flow, and in
+-- a flow along its way, which is down the numbers. What follows from a change is always further down.
 CREATE FUNCTION flow_advance() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     notes text := coalesce(current_setting('till.flow_notes', true), '');
-    changes flow_change[];
-    further flow_change[];
+    changes flow_change[]; -- sorted
+    further flow_change[] := '{}'; -- not sorted
+    first flow_change; -- of them
     change flow_change;
     turned record;
+    i integer := 1;
 BEGIN
     IF notes IN ('', 'busy') THEN
         RETURN NULL; -- the first of this transaction has taken the notes of all
     END IF;
     PERFORM set_config('till.flow_notes', 'busy', true);
-    changes := ARRAY(
+    changes := flow_sorted(ARRAY(
         SELECT ROW(n[1]::uuid, n[2]::integer, n[3]::integer, n[4]::integer, NULL)::flow_change
         FROM string_to_table(rtrim(notes, ';'), ';') note, string_to_array(note, ' ') n
-        WHERE n[5] IS NULL OR flow_waiting(n[1]::uuid, n[5]::integer, n[4]::integer));
-    WHILE cardinality(changes) > 0 LOOP
-        further := '{}';
-        -- In one order, whoever comes: so that two do not wait for each other.
-        FOR change IN
-            SELECT c.flow_id, c.gate, sum(c.open), sum(c.stopped), min(c.reason) FROM unnest(changes) c
-            GROUP BY c.flow_id, c.gate ORDER BY c.flow_id, c.gate
+        WHERE n[5] IS NULL OR flow_waiting(n[1]::uuid, n[5]::integer, n[4]::integer)));
+    LOOP
+        IF first.flow_id IS NOT NULL AND (i > cardinality(changes)
+            OR (first.flow_id, -first.gate) <= ((changes[i]).flow_id, -(changes[i]).gate)) THEN
+            changes := flow_sorted(changes[i:] || further);
+            further := '{}';
+            first := NULL;
+            i := 1;
+        END IF;
+        EXIT WHEN i > cardinality(changes);
+        change := changes[i];
+        i := i + 1;
+        UPDATE flow_gates g SET open = g.open + change.open, stopped = g.stopped + change.stopped
+        WHERE g.flow_id = change.flow_id AND g.gate = change.gate
+        RETURNING g.parent,
+            CASE g.open - change.open WHEN 0 THEN 'done'
+                WHEN g.stopped - change.stopped THEN 'over' ELSE 'open' END AS was,
+            CASE g.open WHEN 0 THEN 'done' WHEN g.stopped THEN 'over' ELSE 'open' END AS is_now
+        INTO turned;
+        CONTINUE WHEN turned.was = turned.is_now;
+        FOR change IN SELECT * FROM flow_turn(change.flow_id, change.gate, turned.parent,
+            turned.was, turned.is_now, change.reason)
         LOOP
-            UPDATE flow_gates g SET open = g.open + change.open, stopped = g.stopped + change.stopped
-            WHERE g.flow_id = change.flow_id AND g.gate = change.gate
-            RETURNING g.parent,
-                CASE g.open - change.open WHEN 0 THEN 'done'
-                    WHEN g.stopped - change.stopped THEN 'over' ELSE 'open' END AS was,
-                CASE g.open WHEN 0 THEN 'done' WHEN g.stopped THEN 'over' ELSE 'open' END AS is_now
-            INTO turned;
-            IF turned.was <> turned.is_now THEN
-                further := further || ARRAY(SELECT c FROM flow_turn(change.flow_id, change.gate,
-                    turned.was, turned.is_now, change.reason) c);
-                IF turned.parent IS NOT NULL THEN
-                    further := further || ROW(change.flow_id, turned.parent,
-                        -(turned.is_now = 'done')::integer,
-                        (turned.is_now = 'over')::integer - (turned.was = 'over')::integer,
-                        change.reason)::flow_change;
-                END IF;
+            further := further || change;
+            IF first.flow_id IS NULL
+                OR (change.flow_id, -change.gate) < (first.flow_id, -first.gate) THEN
+                first := change;
             END IF;
         END LOOP;
-        changes := further;
     END LOOP;
     PERFORM set_config('till.flow_notes', '', true);
     RETURN NULL;
@@ -244,7 +267,12 @@ CREATE CONSTRAINT TRIGGER jobs_flow_advance AFTER UPDATE OF state ON jobs
 -- ---- declaring ----
 
 -- A flow as a tree, one row a node, in the order in which it was written down; `chain`, `group` or a
--- job (kind is NULL for anything else). Gates have names here: the place in the tree where they are.
+-- job (kind is NULL for anything else). Gates have names here that sort along the way through the flow:
+-- the place in the tree behind which they are, and something larger than what is in that place.
+--   {2147483647}            the end
+--   PATH||i||2147483647     in a chain, behind member i
+--   PATH||1999999999||2147483647   of a group: before its callbacks, which are members 2000000000 and 1
+--   ...||2147483646||k      part k of the gate ...||2147483647
 CREATE TYPE flow_node AS (
     path integer[],
     place text,
@@ -259,33 +287,36 @@ CREATE TYPE flow_node AS (
 CREATE FUNCTION flow_nodes(flow jsonb) RETURNS SETOF flow_node LANGUAGE sql IMMUTABLE AS $$
     WITH RECURSIVE walk AS (
         SELECT '{}'::integer[] AS path, 'flow' AS place, flow_nodes.flow AS node,
-            NULL::integer[] AS enter, '{}'::integer[] AS leave, false AS over, false AS many
+            NULL::integer[] AS enter, '{2147483647}'::integer[] AS leave, false AS over, false AS many
         UNION ALL
         SELECT w.path || n.at, w.place || n.place, n.node, n.enter, n.leave, n.over, n.many
         FROM walk w CROSS JOIN LATERAL (
             SELECT CASE jsonb_typeof(w.node->'chain') WHEN 'array' THEN w.node->'chain' END AS chain,
                 CASE jsonb_typeof(w.node->'group') WHEN 'array' THEN w.node->'group' END AS members,
-                CASE WHEN w.node ?| '{callback,on_complete}' THEN w.path || 0 ELSE w.leave END AS leave
+                CASE WHEN w.node ?| '{callback,on_complete}'
+                    THEN w.path || '{1999999999,2147483647}'::integer[] ELSE w.leave END AS leave
             WHERE cardinality(w.path) < 8 OFFSET 0
         ) a CROSS JOIN LATERAL (
             -- A gate between each two.
             SELECT c.at::integer AS at, format('.chain[%s]', c.at - 1) AS place, c.node,
-                CASE WHEN c.at = 1 THEN w.enter ELSE w.path || (c.at - 1)::integer END AS enter,
+                CASE WHEN c.at = 1 THEN w.enter
+                    ELSE w.path || ARRAY[(c.at - 1)::integer, 2147483647] END AS enter,
                 CASE WHEN c.at = jsonb_array_length(a.chain) THEN w.leave
-                    ELSE w.path || c.at::integer END AS leave,
+                    ELSE w.path || ARRAY[c.at::integer, 2147483647] END AS leave,
                 w.over AND c.at = 1 AS over, w.many AND c.at = jsonb_array_length(a.chain) AS many
             FROM jsonb_array_elements(a.chain) WITH ORDINALITY c(node, at)
             UNION ALL
             -- All to one gate; when they are many, by way of 16, of which each is locked by fewer.
             SELECT m.at::integer, format('.group[%s]', m.at - 1), m.node, w.enter,
                 CASE WHEN jsonb_array_length(a.members) > 256
-                    THEN a.leave || -1 - (m.at % 16)::integer ELSE a.leave END, w.over, true
+                    THEN trim_array(a.leave, 1) || ARRAY[2147483646, (m.at % 16)::integer]
+                    ELSE a.leave END, w.over, true
             FROM jsonb_array_elements(a.members) WITH ORDINALITY m(node, at)
             UNION ALL
             SELECT 2000000000, '.callback', w.node->'callback', a.leave, w.leave, false, w.many
             WHERE w.node ?& '{group,callback}'
             UNION ALL
-            SELECT 2000000001, '.on_complete', w.node->'on_complete', a.leave, '{}', true, false
+            SELECT 2000000001, '.on_complete', w.node->'on_complete', a.leave, '{2147483647}', true, false
             WHERE w.node ?& '{group,on_complete}'
         ) n
     )
@@ -294,7 +325,8 @@ CREATE FUNCTION flow_nodes(flow jsonb) RETURNS SETOF flow_node LANGUAGE sql IMMU
             WHEN w.node ? 'chain' AND NOT w.node ?| '{task,group}' THEN 'chain'
             WHEN w.node ? 'group' AND NOT w.node ?| '{task,chain}' THEN 'group' END,
         w.node, w.enter, w.leave, w.over, w.many,
-        CASE WHEN w.node ? 'group' AND w.node ?| '{callback,on_complete}' THEN w.path || 0 END
+        CASE WHEN w.node ? 'group' AND w.node ?| '{callback,on_complete}'
+            THEN w.path || '{1999999999,2147483647}'::integer[] END
     FROM walk w
 $$;
 
@@ -395,13 +427,13 @@ BEGIN
     WITH leads AS (
         SELECT n.leave AS key, n.many FROM unnest(nodes) n WHERE n.kind = 'job'
     ), links AS (
-        SELECT DISTINCT l.key AS key, l.key[:cardinality(l.key) - 1] AS parent, true AS many
-        FROM leads l WHERE l.key[cardinality(l.key)] < 0
+        SELECT DISTINCT l.key AS key, trim_array(l.key, 2) || 2147483647 AS parent, true AS many
+        FROM leads l WHERE l.key[cardinality(l.key) - 1] = 2147483646
         UNION ALL
         SELECT n.own, n.leave, n.many FROM unnest(nodes) n
         WHERE n.own IS NOT NULL AND NOT n.node ? 'callback'
     ), gates AS (
-        SELECT a.key, (row_number() OVER (ORDER BY a.key) - 1)::integer AS gate, a.open, a.many
+        SELECT a.key, (row_number() OVER (ORDER BY a.key DESC) - 1)::integer AS gate, a.open, a.many
         FROM (SELECT u.key, count(*)::integer AS open, bool_or(u.many) AS many
             FROM (SELECT key, many FROM leads UNION ALL SELECT parent, many FROM links) u
             GROUP BY u.key) a
