@@ -21,6 +21,7 @@
     X(jobs_prune)                                                                                  \
     X(jobs_run)                                                                                    \
     X(jobs_snooze)                                                                                 \
+    X(jobs_unique)                                                                                 \
     X(jobs_view)                                                                                   \
     X(leader)                                                                                      \
     X(limits)                                                                                      \
