@@ -3,6 +3,7 @@
  * The script that reads a limited queue, and waiting for such queues; see queue_limit.h.
  *
  *   till:{QUEUE}:bucket  string: when the bucket will be full again, microseconds of Redis' time
+ *   till:{QUEUE}:readers sorted set: who may have a permit to read, by the time of the last one
  *   till:{QUEUE}:place   stream of one entry: its id changes when a place may be free
  *
  * The bucket is the generic cell rate algorithm (ITU-T I.371): one number instead of a count of
@@ -18,37 +19,58 @@
 #include "common/mem.h"
 #include "common/text.h"
 
-enum { STREAMS = JOB_PRIORITY_COUNT, KEY_SIZE = JOB_NAME_MAX + 24 };
+enum {
+    STREAMS = JOB_PRIORITY_COUNT,
+    KEY_SIZE = JOB_NAME_MAX + 24,
+    PLAIN_MIN = 32,
+    PLAIN_MAX = 256,
+};
 
-/* KEYS: the streams in the order of reading, the bucket.
+/* KEYS: the streams in the order of reading, the bucket, the readers.
  * ARGV: group, consumer, most entries wanted, concurrency (0: any), rate (0: any) and its period in
- * microseconds, burst.
- * Answer: 1 when full, microseconds until the next token, [[key, [entry, ...]], ...]. */
+ * microseconds, burst, tokens given back, PLAIN_MIN, PLAIN_MAX.
+ * Answer: 1 when full, microseconds until the next token, how many the caller may read by itself,
+ * [[key, [entry, ...]], ...].
+ *
+ * Entries that go through a script cost several times what they cost otherwise. So where many wait,
+ * and many places are left, the script only permits: each reader has at most one permit, of at most
+ * PLAIN_MAX, and gets one only while there are places for one of every reader. */
 static const char read_script[] =
     "local group, consumer, max = ARGV[1], ARGV[2], tonumber(ARGV[3])\n"
     "local limit, rate, burst = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7])\n"
-    "local bucket, room, full, wait = KEYS[#KEYS], max, 0, 0\n"
+    "local plain_min, plain_max = tonumber(ARGV[9]), tonumber(ARGV[10])\n"
+    "local streams, bucket, readers = #KEYS - 2, KEYS[#KEYS - 1], KEYS[#KEYS]\n"
+    "local room, full, wait, pending, waiting = max, 0, 0, 0, 0\n"
     "local now, cost, tat = 0, 0, 0\n"
-    "if limit > 0 then\n"
-    "  room = limit\n"
-    "  for i = 1, #KEYS - 1 do\n"
-    "    local pending = redis.pcall('XPENDING', KEYS[i], group)\n"
-    "    if pending.err then return pending end\n"
-    "    room = room - pending[1]\n"
-    "  end\n"
-    "  if room <= max then full = 1 else room = max end\n"
+    "local time = redis.call('TIME')\n"
+    "for i = 1, streams do\n"
+    "  local held = redis.pcall('XPENDING', KEYS[i], group)\n"
+    "  if held.err then return held end\n"
+    "  pending = pending + held[1]\n"
+    "  waiting = waiting + redis.call('XLEN', KEYS[i])\n"
+    "end\n"
+    "waiting = waiting - pending\n"
+    "if limit > 0 and limit - pending <= max then\n"
+    "  room = limit - pending\n"
+    "  full = 1\n"
     "end\n"
     "if rate > 0 then\n"
-    "  local time = redis.call('TIME')\n"
     "  now = time[1] * 1000000 + time[2]\n"
     "  cost = ARGV[6] / rate\n"
-    "  tat = tonumber(redis.call('GET', bucket) or 0)\n"
+    "  tat = tonumber(redis.call('GET', bucket) or 0) - ARGV[8] * cost\n"
     "  tat = math.min(math.max(tat, now), now + burst * cost)\n"
     "  room = math.min(room, math.floor(burst - (tat - now) / cost + 1e-6))\n"
     "end\n"
-    "local got, answer = 0, {}\n"
-    "for i = 1, #KEYS - 1 do\n"
-    "  if got >= room then break end\n"
+    "local got, answer, permit = 0, {}, math.min(room, waiting, plain_max)\n"
+    "if permit >= plain_min and limit > 0 then\n"
+    "  redis.call('ZADD', readers, time[1], consumer)\n"
+    "  redis.call('ZREMRANGEBYSCORE', readers, '-inf', time[1] - 3600)\n"
+    "  redis.call('EXPIRE', readers, 7200)\n"
+    "  if limit - pending < plain_max * redis.call('ZCARD', readers) then permit = 0 end\n"
+    "end\n"
+    "if permit >= plain_min then got = permit else permit = 0 end\n"
+    "for i = 1, streams do\n"
+    "  if got >= room or permit > 0 then break end\n"
     "  local read = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', room - got,\n"
     "    'STREAMS', KEYS[i], '>')\n"
     "  if read then\n"
@@ -59,14 +81,14 @@ static const char read_script[] =
     "end\n"
     "if rate > 0 then\n"
     "  tat = tat + got * cost\n"
-    "  if got > 0 then\n"
+    "  if got > 0 or ARGV[8] ~= '0' then\n"
     "    redis.call('SET', bucket, string.format('%.3f', tat), 'PX',\n"
     "      math.ceil((tat - now) / 1000) + 1)\n"
     "  end\n"
     "  wait = math.max(0, math.ceil(tat - now - (burst - 1) * cost))\n"
     "end\n"
     "if got < room then full = 0 end\n"
-    "return {full, wait, answer}\n";
+    "return {full, wait, permit, answer}\n";
 
 static void queue_key(const char *queue, const char *suffix, char *out)
 {
@@ -114,53 +136,112 @@ static enum err_code call_script(struct redis *redis, struct queue_script *scrip
     }
 }
 
+/* What the script answered; gives the number that may be read without it. */
 static enum err_code decode(const redisReply *reply, const struct queue_stream *streams,
                             struct queue_deliveries *ret_deliveries, struct queue_gate *ret_gate,
-                            struct err *e)
+                            int *ret_permit, struct err *e)
 {
-    if (!redis_is_array(reply) || reply->elements != 3 ||
-        reply->element[0]->type != REDIS_REPLY_INTEGER ||
-        reply->element[1]->type != REDIS_REPLY_INTEGER)
+    if (!redis_is_array(reply) || reply->elements != 4)
         return redis_bad_reply("EVALSHA", e);
+    for (size_t i = 0; i < 3; i++)
+        if (reply->element[i]->type != REDIS_REPLY_INTEGER)
+            return redis_bad_reply("EVALSHA", e);
     *ret_gate = (struct queue_gate){.is_full = reply->element[0]->integer == 1,
                                     .wait_us = reply->element[1]->integer};
-    return queue_decode_read(reply->element[2], streams, STREAMS, ret_deliveries, e);
+    *ret_permit = (int)reply->element[2]->integer;
+    return queue_decode_read(reply->element[3], streams, STREAMS, ret_deliveries, e);
 }
 
-enum err_code queue_read_limited(struct redis *redis, struct queue_script *script,
-                                 const struct queue_stream *streams, const char *consumer, int max,
-                                 const struct limit *limit, struct queue_deliveries *ret_deliveries,
-                                 struct queue_gate *ret_gate, struct err *e)
+/* One run of the script, which reads by itself, or permits. `unused`: tokens to be given back. */
+static enum err_code run_script(struct redis *redis, struct queue_script *script,
+                                const struct queue_read_order *order, int max, int unused,
+                                struct queue_deliveries *ret_deliveries,
+                                struct queue_gate *ret_gate, int *ret_permit, struct err *e)
 {
     AUTO_VALUE(redis_args_release) struct redis_args args = {0};
     AUTO(freeReplyObject) redisReply *reply = NULL;
-    const int64_t numbers[] = {max, limit->concurrency, limit->rate, limit->per_seconds * US_PER_S,
-                               limit->burst};
+    const struct limit *limit = order->limit;
+    const int64_t numbers[] = {
+        max,    limit->concurrency, limit->rate, limit->per_seconds * US_PER_S, limit->burst,
+        unused, PLAIN_MIN,          PLAIN_MAX};
     char texts[COUNT_OF(numbers)][24];
     char keys[24];
     char bucket[KEY_SIZE];
+    char readers[KEY_SIZE];
     struct err own = {0};
     enum err_code rc;
 
-    queue_key(streams[0].queue, "bucket", bucket);
+    queue_key(order->streams[0].queue, "bucket", bucket);
+    queue_key(order->streams[0].queue, "readers", readers);
     redis_add(&args, "EVALSHA");
     redis_add(&args, "");
-    redis_add_number(&args, STREAMS + 1, keys);
+    redis_add_number(&args, STREAMS + 2, keys);
     for (size_t i = 0; i < STREAMS; i++)
-        redis_add(&args, streams[i].key);
+        redis_add(&args, order->streams[i].key);
     redis_add(&args, bucket);
+    redis_add(&args, readers);
     redis_add(&args, QUEUE_GROUP);
-    redis_add(&args, consumer);
+    redis_add(&args, order->consumer);
     for (size_t i = 0; i < COUNT_OF(numbers); i++)
         redis_add_number(&args, numbers[i], texts[i]);
-    *ret_deliveries = (struct queue_deliveries){0};
-    *ret_gate = (struct queue_gate){0};
     rc = call_script(redis, script, &args, &reply, &own);
     if (rc && strcmp(redis_error_word(redis), "NOGROUP") == 0)
-        return queue_create_groups(redis, streams, STREAMS, e);
+        return queue_create_groups(redis, order->streams, STREAMS, e);
     if (rc)
         return err_set_detail(e, rc, own.detail, "%s", own.text);
-    return decode(reply, streams, ret_deliveries, ret_gate, e);
+    return decode(reply, order->streams, ret_deliveries, ret_gate, ret_permit, e);
+}
+
+/* Moves what one stream gave to the end of `into`. */
+static void collect(struct queue_deliveries *take, size_t stream, struct queue_deliveries *into)
+{
+    if (take->count == 0)
+        return;
+    into->items = mem_resize(into->items, (into->count + take->count) * sizeof into->items[0]);
+    for (size_t i = 0; i < take->count; i++) {
+        take->items[i].stream = stream;
+        into->items[into->count++] = take->items[i];
+    }
+    take->count = 0;
+}
+
+/* Uses a permit: reads up to `max`, the streams one after the other. */
+static enum err_code read_permitted(struct redis *redis, const struct queue_read_order *order,
+                                    int max, struct queue_deliveries *deliveries, struct err *e)
+{
+    enum err_code rc = ERR_OK;
+
+    for (size_t i = 0; i < STREAMS && (int)deliveries->count < max && !rc; i++) {
+        AUTO_VALUE(queue_deliveries_release) struct queue_deliveries got = {0};
+
+        rc = queue_read(redis, &order->streams[i], 1, order->consumer, max - (int)deliveries->count,
+                        0, &got, e);
+        if (!rc)
+            collect(&got, i, deliveries);
+    }
+    return rc;
+}
+
+enum err_code queue_read_limited(struct redis *redis, struct queue_script *script,
+                                 const struct queue_read_order *order, int max,
+                                 struct queue_deliveries *ret_deliveries,
+                                 struct queue_gate *ret_gate, struct err *e)
+{
+    AUTO_VALUE(queue_deliveries_release) struct queue_deliveries none = {0};
+    int permit = 0;
+    int unused;
+    enum err_code rc;
+
+    *ret_deliveries = (struct queue_deliveries){0};
+    *ret_gate = (struct queue_gate){0};
+    rc = run_script(redis, script, order, max, 0, ret_deliveries, ret_gate, &permit, e);
+    if (rc || permit == 0)
+        return rc;
+    rc = read_permitted(redis, order, permit, ret_deliveries, e);
+    unused = permit - (int)ret_deliveries->count;
+    if (!rc && unused > 0) /* another was faster: the tokens back, and nothing more */
+        rc = run_script(redis, script, order, 0, unused, &none, ret_gate, &permit, e);
+    return rc;
 }
 
 /* ---- waiting ---- */

@@ -29,11 +29,18 @@ struct queue_gate {
     int64_t wait_us; /* until the next token; 0: there is one */
 };
 
-/* Reads at most `max` new entries of the queue whose three streams are `streams`, in their order,
- * as far as the limit allows, without waiting. The index of a delivery is into `streams`. */
+/* Who reads what: the queue's three streams, in the order of reading. */
+struct queue_read_order {
+    const struct queue_stream *streams;
+    const char *consumer;
+    const struct limit *limit;
+};
+
+/* Reads at most `max` new entries, as far as the limit allows, without waiting. The index of a
+ * delivery is into order->streams. What was read before an error comes with it. */
 enum err_code queue_read_limited(struct redis *redis, struct queue_script *script,
-                                 const struct queue_stream *streams, const char *consumer, int max,
-                                 const struct limit *limit, struct queue_deliveries *ret_deliveries,
+                                 const struct queue_read_order *order, int max,
+                                 struct queue_deliveries *ret_deliveries,
                                  struct queue_gate *ret_gate, struct err *e) MUST_CHECK;
 
 /* Something to wait for: entries of a stream, or a free place in a queue with a concurrency. */

@@ -117,6 +117,8 @@ enum err_code limited_read(struct limited *limited, struct redis *redis, size_t 
     struct limited_queue *q = &limited->queues[queue];
     struct queue_stream streams[JOB_PRIORITY_COUNT];
     size_t indexes[JOB_PRIORITY_COUNT];
+    const struct queue_read_order order = {
+        .streams = streams, .consumer = limited->process->name, .limit = &q->limit};
     struct queue_gate gate = {0};
     int slots = pool_slots_free(limited->process->pool);
     int64_t wait_us;
@@ -128,12 +130,11 @@ enum err_code limited_read(struct limited *limited, struct redis *redis, size_t 
     if (max <= 0)
         return ERR_OK;
     order_streams(limited, queue, streams, indexes);
-    rc = queue_read_limited(redis, &limited->script, streams, limited->process->name, max,
-                            &q->limit, ret_deliveries, &gate, e);
-    if (rc)
-        return rc;
+    rc = queue_read_limited(redis, &limited->script, &order, max, ret_deliveries, &gate, e);
     for (size_t i = 0; i < ret_deliveries->count; i++)
         ret_deliveries->items[i].stream = indexes[ret_deliveries->items[i].stream];
+    if (rc)
+        return rc;
     q->reads += ret_deliveries->count > 0;
     q->is_full = gate.is_full;
     wait_us = gate.is_full ? FULL_AGAIN_MS * US_PER_MS : 0;

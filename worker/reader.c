@@ -132,13 +132,11 @@ static enum err_code ask_limited(struct reader *reader, struct redis *redis, siz
     enum err_code rc =
         limited_read(reader->limited, redis, source / TURNS_PRIORITIES, max, &got, e);
 
-    if (rc)
-        return rc;
     turns_note(reader->turns, source, max, (int)got.count);
     for (size_t i = 0; i < got.count; i++)
         process_note_got(reader->process, got.items[i].stream, 1);
     collect(&got, into);
-    return ERR_OK;
+    return rc;
 }
 
 static void skip_closed(struct reader *reader)

@@ -133,6 +133,53 @@ def test_fast_jobs_of_a_limited_queue_wait_for_their_tokens(stack):
     assert time.monotonic() - begun >= 0.8
 
 
+def held(one):
+    return sum(
+        one.redis.xpending(f"till:{{default}}:{priority}", "till")["pending"]
+        for priority in ("high", "normal", "low")
+    )
+
+
+@pytest.mark.parametrize("concurrency", [20, 300, 600])
+def test_many_small_jobs_never_take_more_places_than_there_are(stack, concurrency):
+    one = stack(TWO_BY_EIGHT)
+    limit(one, "set", "queue", "default", "--concurrency", str(concurrency))
+    for _ in range(20):
+        pipe = one.redis.pipeline(transaction=False)
+        for _ in range(1000):
+            pipe.xadd("till:{default}:normal", {"task": "till.tasks.noop"})
+        pipe.execute()
+    one.start_worker()
+    most = 0
+
+    def drained():
+        nonlocal most
+        for _ in range(50):
+            most = max(most, held(one))
+        return one.redis.xlen("till:{default}:normal") == 0
+
+    wait_for(drained, 30, "not drained")
+
+    assert 0 < most <= concurrency
+
+
+def test_a_large_backlog_goes_by_the_rate_to_the_token(stack):
+    one = stack(TWO_BY_EIGHT)
+    limit(one, "set", "queue", "default", "--rate", "1000/s", "--burst", "300")
+    pipe = one.redis.pipeline(transaction=False)
+    for _ in range(2500):
+        pipe.xadd("till:{default}:normal", {"task": "till.tasks.noop"})
+    pipe.execute()
+    one.start_worker()
+    wait_for(lambda: one.redis.xlen("till:{default}:normal") < 2500, 20, "not begun")
+    begun = time.monotonic()
+
+    wait_for(lambda: one.redis.xlen("till:{default}:normal") == 0, 30, "not drained")
+
+    assert time.monotonic() - begun >= 2.0
+    assert time.monotonic() - begun < 15
+
+
 def test_a_limit_is_heard_at_once_and_by_running_workers(stack):
     one = stack(TWO_BY_EIGHT)
     one.start_worker()
