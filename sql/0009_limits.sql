@@ -115,6 +115,7 @@ DECLARE
     concurrent boolean[];  -- whether a bucket counts those that run
     is_limit limits;
     job record;
+    found record;
     wanted text;
     i integer;
     blocked text;
@@ -209,15 +210,21 @@ BEGIN
     FROM unnest(parked, parked_in) n (id, bucket) WHERE j.id = n.id;
 
     FOR i IN 1 .. cardinality(names) LOOP
-        is_limit := limit_of(names[i]);
-        CONTINUE WHEN is_limit.rate IS NULL;
-        UPDATE limit_buckets b
-        SET full_at = least(greatest(b.full_at, clock_timestamp()), clock_timestamp()
-                + is_limit.burst * is_limit.per_seconds * interval '1 second' / is_limit.rate)
-            + rates[i] * is_limit.per_seconds * interval '1 second' / is_limit.rate
-        WHERE b.bucket = names[i] AND rates[i] > 0;
-        UPDATE limit_buckets b SET look_at = (limit_room(names[i])).due_at
-        WHERE b.bucket = names[i] AND names[i] = ANY (parked_in);
+        IF rates[i] > 0 THEN
+            is_limit := limit_of(names[i]);
+            UPDATE limit_buckets b
+            SET full_at = least(greatest(b.full_at, clock_timestamp()), clock_timestamp()
+                    + is_limit.burst * is_limit.per_seconds * interval '1 second' / is_limit.rate)
+                + rates[i] * is_limit.per_seconds * interval '1 second' / is_limit.rate
+            WHERE b.bucket = names[i] AND is_limit.rate IS NOT NULL;
+        END IF;
+        -- Room that is there belongs to those who were parked before: they are to be let go now.
+        IF names[i] = ANY (parked_in) THEN
+            SELECT * INTO found FROM limit_room(names[i]);
+            UPDATE limit_buckets b SET look_at = CASE WHEN found.room > 0 THEN clock_timestamp()
+                ELSE found.due_at END
+            WHERE b.bucket = names[i];
+        END IF;
     END LOOP;
 END $$;
 
