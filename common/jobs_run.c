@@ -24,10 +24,11 @@ enum { ARRAY_MAX = 4 * 1024 * 1024, ERROR_MAX = 8 * 1024 };
 
 static const struct db_stmt statements[] = {
     /* What nearly every delivery is: a row that waits. One pass over the primary key, and no column
-     * of an index changes. */
+     * of an index changes. It starts now, not when its transaction did, which may have waited for
+     * a place that another job had until then. */
     [CLAIM_WAITING] = {"jobs_claim_waiting",
                        "UPDATE jobs j SET state = 'STARTED', attempt = j.attempt + 1, worker = $3,"
-                       " delivery = g.entry, started_at = now()"
+                       " delivery = g.entry, started_at = clock_timestamp()"
                        " FROM unnest($1::uuid[], $2::text[]) AS g(id, entry)"
                        " WHERE j.id = g.id AND j.state IN ('PENDING', 'RETRY')"
                        " AND j.enqueued_at IS NOT NULL AND j.attempt < j.max_attempts"
@@ -68,7 +69,7 @@ static const struct db_stmt statements[] = {
          " attempt = h.attempt + (h.runs AND NOT h.again)::int,"
          " worker = CASE WHEN h.runs THEN $4 ELSE j.worker END,"
          " delivery = h.entry,"
-         " started_at = CASE WHEN h.runs THEN now() ELSE j.started_at END,"
+         " started_at = CASE WHEN h.runs THEN clock_timestamp() ELSE j.started_at END,"
          " finished_at = CASE WHEN h.runs THEN NULL ELSE now() END,"
          " error = CASE WHEN h.runs THEN j.error WHEN h.revoked THEN 'expired' ELSE"
          " coalesce(CASE WHEN h.state <> 'STARTED' THEN j.error END,"
