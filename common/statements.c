@@ -13,6 +13,7 @@
     X(gateway_events)                                                                              \
     X(idempotency)                                                                                 \
     X(job_logs)                                                                                    \
+    X(job_minutes)                                                                                 \
     X(jobs)                                                                                        \
     X(jobs_control)                                                                                \
     X(jobs_desk)                                                                                   \

@@ -18,6 +18,7 @@
 #include "common/migrate.h"
 #include "common/program.h"
 #include "common/queue.h"
+#include "scheduler/figures.h"
 #include "scheduler/heal.h"
 #include "scheduler/parked.h"
 #include "scheduler/ticks.h"
@@ -171,6 +172,8 @@ static enum err_code work(struct scheduler *s, struct missing *missing, struct t
         rc = release_parked(s, &parked_us, e);
     if (!rc && clock_mono_us() >= *heal_at_us) {
         rc = heal(s, missing, e);
+        if (!rc)
+            rc = figures_take(s, e);
         if (!rc)
             *heal_at_us = clock_mono_us() + s->conf->heal_seconds * US_PER_S;
     }

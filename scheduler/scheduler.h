@@ -22,6 +22,8 @@ struct scheduler {
     struct redis *redis;
     bool leads;
     bool stopping;
+    int64_t figures_at_us;  /* monotonic: when the figures are taken again */
+    int64_t figures_minute; /* the one that they were last taken in */
 };
 
 struct ticks;

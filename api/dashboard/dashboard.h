@@ -71,6 +71,7 @@ http_handler health_ready;
 /* tasks.c */
 http_handler tasks_list;
 http_handler task_show;
+http_handler task_logs;
 http_handler task_names_list;
 http_handler summary_show;
 
@@ -102,6 +103,7 @@ http_handler flower_result;
 http_handler flower_revoke;
 http_handler flower_abort;
 http_handler flower_timeout;
+http_handler flower_rate_limit;
 
 /* flower_pool.c */
 http_handler flower_shutdown;
@@ -142,6 +144,21 @@ http_handler me_show;
 
 /* audit.c */
 http_handler audit_show;
+
+/* charts.c */
+http_handler charts_show;
+
+/* schedules.c */
+http_handler schedules_show;
+http_handler schedule_show;
+http_handler schedule_pause;
+http_handler schedule_resume;
+http_handler schedule_run;
+
+/* flows.c */
+http_handler flows_show;
+http_handler flow_show;
+http_handler flow_cancel;
 
 /* What workers.c and queues.c have gathered from Redis and PostgreSQL, for flower.c to put into
  * another shape. New values. `redis` in them is false when Redis is away, and only PostgreSQL's

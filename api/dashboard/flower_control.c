@@ -12,6 +12,7 @@
 #include "api/dashboard/flower.h"
 #include "common/jobs_control.h"
 #include "common/jobs_desk.h"
+#include "common/limits.h"
 #include "common/mem.h"
 #include "common/worker_orders.h"
 
@@ -126,4 +127,78 @@ enum err_code flower_timeout(struct request *req, struct reply *reply, struct er
                          "Failed to set timeouts: 'the limits of %s stand with the task in its"
                          " code, the same for all workers'",
                          request_param(req, 0));
+}
+
+/* Celery's "10/s", "600/m", "1000/h", "5" (a second), and "0" for no limit. */
+static bool read_rate(const char *text, struct limit *limit)
+{
+    char whole[LIMIT_RATE_SIZE];
+
+    if (strcmp(text, "0") == 0)
+        return true;
+    if (limit_parse_rate(text, &limit->rate, &limit->per_seconds))
+        return true;
+    return text_format(whole, sizeof whole, "%.20s/s", text) &&
+           limit_parse_rate(whole, &limit->rate, &limit->per_seconds);
+}
+
+static enum err_code set_rate(struct request *req, const struct limit *limit, const char *text,
+                              struct err *e)
+{
+    AUTO_VALUE(act_release) struct act act = {0};
+    struct db *db = thread_of(req)->db;
+    bool deleted;
+    enum err_code rc = act_begin(&act, req, "task.rate-limit", limit->name, e);
+
+    if (!rc && limit->rate == 0 && limit->concurrency == 0)
+        rc = limits_delete(db, limit->scope, limit->name, &deleted, e);
+    else if (!rc)
+        rc = limits_set(db, limit, req->user.name, e);
+    return rc ? rc : act_commit(&act, ACT_DONE, json_pack("{s:s}", "rate", text), e);
+}
+
+/* What else limits the task stays. */
+static enum err_code keep_concurrency(struct db *db, struct limit *limit, struct err *e)
+{
+    AUTO_VALUE(limit_list_release) struct limit_list list = {0};
+    enum err_code rc = limits_list(db, &list, e);
+
+    for (size_t i = 0; !rc && i < list.count; i++)
+        if (list.items[i].scope == limit->scope && strcmp(list.items[i].name, limit->name) == 0)
+            limit->concurrency = list.items[i].concurrency;
+    return rc;
+}
+
+/* Celery's rate holds for each worker; ours for all of them together, which no count of workers
+ * makes wrong. */
+enum err_code flower_rate_limit(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO(mem_free) char *text = NULL;
+    struct limit limit = {.scope = LIMIT_TASK};
+    struct err problem = {0};
+    enum err_code rc;
+
+    if (!find_both(req, reply, &rc, e))
+        return rc;
+    if (!flower_need(req, reply, "ratelimit", &text) ||
+        !text_format(limit.name, sizeof limit.name, "%s", request_param(req, 0)))
+        return ERR_OK;
+    rc = keep_concurrency(thread_of(req)->db, &limit, e);
+    if (rc)
+        return rc;
+    if (!read_rate(text, &limit))
+        return flower_refuse(reply, 403, "Failed to set rate limit: 'Invalid rate limit: %.40s'",
+                             text);
+    if (limit.rate > 0)
+        limit.burst = limit_default_burst(limit.rate, limit.per_seconds);
+    rc = set_rate(req, &limit, text, &problem);
+    if (rc == ERR_INVALID || rc == ERR_CONFLICT)
+        return flower_refuse(reply, 403, "Failed to set rate limit: '%s'", problem.text);
+    if (rc) {
+        *e = problem;
+        return rc;
+    }
+    return flower_message(reply, e, "%s",
+                          limit.rate ? "new rate limit set successfully"
+                                     : "rate limit disabled successfully");
 }

@@ -83,14 +83,31 @@ static bool is_page(const struct request *req)
            strstr(accept, "text/html") && !request_header(req, "Authorization");
 }
 
+static void add_encoded(struct buf *out, const char *text)
+{
+    for (const char *p = text; *p; p++) {
+        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+                     (*p >= '0' && *p <= '9') || strchr("/-._~", *p);
+
+        if (plain)
+            buf_add_char(out, *p);
+        else
+            buf_addf(out, "%%%02X", (unsigned)(unsigned char)*p);
+    }
+}
+
 static bool send_to_login(const struct request *req, struct reply *reply)
 {
     AUTO_VALUE(buf_release) struct buf location;
 
     buf_init(&location, 4096);
     buf_addf(&location, "%s/login", thread_of(req)->dashboard->conf->path_prefix);
-    if (strlen(req->path) < 1000 && strcmp(req->path, "/") != 0)
-        buf_addf(&location, "?next=%s", req->path);
+    if (strlen(req->path) + strlen(req->query) < 1000 && strcmp(req->path, "/") != 0) {
+        buf_add_str(&location, "?next=");
+        add_encoded(&location, req->path);
+        add_encoded(&location, *req->query ? "?" : "");
+        add_encoded(&location, req->query);
+    }
     reply_redirect(reply, 303, location.data);
     return false;
 }

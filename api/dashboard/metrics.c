@@ -110,6 +110,49 @@ static void add_events(struct buf *out, const json_t *worker)
                  number_of(json_object_iter_value(at), kinds[k].member));
 }
 
+/* Buckets as Prometheus has them: each holds all below it, too. */
+static void add_histogram(struct buf *out, const char *worker, const char *task,
+                          const json_t *counts, const json_t *bounds)
+{
+    const json_t *buckets = json_object_get(counts, "runtime_buckets");
+    double sum = 0;
+
+    for (size_t i = 0; i < json_array_size(buckets); i++) {
+        char bound[32] = "+Inf";
+
+        sum += json_number_value(json_array_get(buckets, i));
+        if (i < json_array_size(bounds) &&
+            !text_format(bound, sizeof bound, "%.6g",
+                         json_number_value(json_array_get(bounds, i)) / (double)US_PER_S))
+            return;
+        line(out, "flower_task_runtime_seconds_bucket",
+             LABELS("worker", worker, "task", task, "le", bound), sum);
+    }
+    line(out, "flower_task_runtime_seconds_sum", LABELS("worker", worker, "task", task),
+         number_of(counts, "runtime_sum_us") / (double)US_PER_S);
+    line(out, "flower_task_runtime_seconds_count", LABELS("worker", worker, "task", task), sum);
+}
+
+static void add_runtimes(struct buf *out, const json_t *workers)
+{
+    head(out, "flower_task_runtime_seconds", "histogram", "How long tasks ran");
+    for (size_t i = 0; i < json_array_size(workers); i++) {
+        const json_t *worker = json_array_get(workers, i);
+        const json_t *bounds = json_object_get(worker, "runtime_bounds_us");
+        json_t *tasks = json_object_get(worker, "tasks");
+        const char *name;
+        json_t *counts;
+
+        json_object_foreach(tasks, name, counts)
+        {
+            if (json_is_object(counts) &&
+                json_array_size(bounds) + 1 ==
+                    json_array_size(json_object_get(counts, "runtime_buckets")))
+                add_histogram(out, name_of(worker), name, counts, bounds);
+        }
+    }
+}
+
 static void add_workers(struct buf *out, const json_t *workers)
 {
     static const char *const events = "flower_events_total";
@@ -238,6 +281,7 @@ enum err_code metrics_show(struct request *req, struct reply *reply, struct err 
     if (rc)
         return rc;
     add_workers(&out, json_object_get(workers, "workers"));
+    add_runtimes(&out, json_object_get(workers, "workers"));
     rc = add_prefetch(&out, thread->db, e);
     if (rc)
         return rc;

@@ -16,6 +16,11 @@ const struct route dashboard_routes[] = {
     {"GET", "/queues", SCOPE_VIEWER, page_show},
     {"GET", "/dead", SCOPE_VIEWER, page_show},
     {"GET", "/audit", SCOPE_VIEWER, page_show},
+    {"GET", "/charts", SCOPE_VIEWER, page_show},
+    {"GET", "/schedules", SCOPE_VIEWER, page_show},
+    {"GET", "/schedule/<name>", SCOPE_VIEWER, page_show},
+    {"GET", "/flows", SCOPE_VIEWER, page_show},
+    {"GET", "/flow/<uuid>", SCOPE_VIEWER, page_show},
     {"GET", "/static/<file>", SCOPE_PUBLIC, asset_show},
 
     /* What the pages read. */
@@ -27,6 +32,12 @@ const struct route dashboard_routes[] = {
     {"GET", "/api/v1/workers/<name>", SCOPE_VIEWER, worker_show},
     {"GET", "/api/v1/queues", SCOPE_VIEWER, queues_list},
     {"GET", "/api/v1/dead", SCOPE_VIEWER, dead_show},
+    {"GET", "/api/v1/charts", SCOPE_VIEWER, charts_show},
+    {"GET", "/api/v1/tasks/<uuid>/logs", SCOPE_VIEWER, task_logs},
+    {"GET", "/api/v1/schedules", SCOPE_VIEWER, schedules_show},
+    {"GET", "/api/v1/schedules/<name>", SCOPE_VIEWER, schedule_show},
+    {"GET", "/api/v1/flows", SCOPE_VIEWER, flows_show},
+    {"GET", "/api/v1/flows/<uuid>", SCOPE_VIEWER, flow_show},
     {"GET", "/api/v1/audit", SCOPE_VIEWER, audit_show},
 
     /* What the pages do. */
@@ -40,6 +51,10 @@ const struct route dashboard_routes[] = {
     {"POST", "/api/v1/queues/<name>/pause", SCOPE_OPERATOR, queue_pause},
     {"POST", "/api/v1/queues/<name>/resume", SCOPE_OPERATOR, queue_resume},
     {"POST", "/api/v1/queues/<name>/purge", SCOPE_ADMIN, queue_purge},
+    {"POST", "/api/v1/schedules/<name>/pause", SCOPE_OPERATOR, schedule_pause},
+    {"POST", "/api/v1/schedules/<name>/resume", SCOPE_OPERATOR, schedule_resume},
+    {"POST", "/api/v1/schedules/<name>/run", SCOPE_OPERATOR, schedule_run},
+    {"POST", "/api/v1/flows/<uuid>/cancel", SCOPE_OPERATOR, flow_cancel},
     {"POST", "/api/v1/workers/<name>", SCOPE_ADMIN, worker_order_give},
 
     /* Who one is. */
@@ -60,6 +75,7 @@ const struct route dashboard_routes[] = {
     {"GET", "/api/task/result/<id>", SCOPE_VIEWER, flower_result},
     {"POST", "/api/task/revoke/<id>", SCOPE_OPERATOR, flower_revoke},
     {"POST", "/api/task/abort/<id>", SCOPE_OPERATOR, flower_abort},
+    {"POST", "/api/task/rate-limit/<name>", SCOPE_ADMIN, flower_rate_limit},
     {"POST", "/api/task/timeout/<name>", SCOPE_ADMIN, flower_timeout},
     {"POST", "/api/worker/shutdown/<worker>", SCOPE_ADMIN, flower_shutdown},
     {"POST", "/api/worker/pool/restart/<worker>", SCOPE_ADMIN, flower_pool_restart},

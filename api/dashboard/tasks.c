@@ -14,6 +14,7 @@
 
 #include "api/dashboard/dashboard.h"
 #include "common/job_json.h"
+#include "common/job_logs.h"
 #include "common/jobs_view.h"
 #include "common/json.h"
 #include "common/mem.h"
@@ -205,6 +206,34 @@ enum err_code task_show(struct request *req, struct reply *reply, struct err *e)
         return err_set(e, ERR_NOMEM, "out of memory");
     rc = replay_describe(thread_of(req)->db, &id, value, e);
     return rc ? rc : reply_json(reply, 200, TAKE(value), e);
+}
+
+/* The lines that it has said, after the one numbered `after`. */
+enum err_code task_logs(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO(mem_free) char *after = request_query(req, "after");
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    int64_t number = 0;
+    struct uuid id;
+    json_t *lines;
+    enum err_code rc;
+
+    if (!uuid_parse(request_param(req, 0), &id))
+        return err_set(e, ERR_NOT_FOUND, "there is no such task");
+    if (after && *after && !text_to_int(after, 0, INT64_MAX, &number))
+        return err_set(e, ERR_INVALID, "after is a number");
+    rc = job_logs_list(thread_of(req)->db, &id, number, JOB_LOG_LINES_MAX, &rows, e);
+    if (rc)
+        return rc;
+    lines = json_array();
+    for (int i = 0; i < db_rows(rows); i++)
+        (void)json_array_append_new(
+            lines, json_pack("{s:I, s:I, s:o, s:s, s:o}", "number", (json_int_t)db_int(rows, i, 0),
+                             "attempt", (json_int_t)db_int(rows, i, 1), "at",
+                             job_time_json(db_int(rows, i, 2)), "level",
+                             job_log_level_name((enum job_log_level)db_int(rows, i, 3)), "text",
+                             job_text_json(db_text(rows, i, 4))));
+    return reply_json(reply, 200, json_pack("{s:o}", "lines", lines), e);
 }
 
 enum err_code task_names_list(struct request *req, struct reply *reply, struct err *e)

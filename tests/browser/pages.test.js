@@ -4,6 +4,8 @@
 // runs one test of these by its name; facts come as JSON in TILL_FACTS.
 import assert from 'node:assert/strict';
 import {execFileSync} from 'node:child_process';
+import {readFileSync} from 'node:fs';
+import {createRequire} from 'node:module';
 import {after, before, test} from 'node:test';
 import {chromium} from 'playwright-core';
 
@@ -162,8 +164,18 @@ function poorContrasts() {
   return poor;
 }
 
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+// What axe finds on the page as it is, one line a finding.
+async function findings(page) {
+  await page.evaluate(axe);
+  return page.evaluate(async () => (await window.axe.run(document, {resultTypes: ['violations']})).violations
+    .map((one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 120)).join(' | ')}`));
+}
+
 test('looks', async () => {
-  const paths = ['/', '/workers', '/worker/shop:1', '/tasks', `/task/${facts.jobs.FAILURE}`, '/queues', '/tasks?queue=none'];
+  const paths = ['/', '/workers', '/worker/shop:1', '/tasks', `/task/${facts.jobs.FAILURE}`, '/queues', '/tasks?queue=none',
+    '/tasks?state=FAILURE', '/dead', '/schedules', '/flows', '/charts', '/audit'];
   for (const colorScheme of ['light', 'dark']) {
     for (const width of colorScheme === 'light' ? [360, 768, 1440, 2560] : [360, 1440]) {
       const {page, check} = await open({colorScheme, viewport: {width, height: 800}, reducedMotion: 'reduce'});
@@ -179,7 +191,8 @@ test('looks', async () => {
         assert.equal(unnamed, 0, `${where}: a control without a name`);
         const ids = await page.evaluate(() => [...document.querySelectorAll('[id]')].map((node) => node.id));
         assert.equal(new Set(ids).size, ids.length, where);
-        if (process.env.TILL_SHOTS) await page.screenshot({path: `${process.env.TILL_SHOTS}/${where.replaceAll(/[^a-z0-9]+/gi, '-')}.png`});
+        if (width === 360 || width === 1440) assert.deepEqual(await findings(page), [], where);
+        if (process.env.TILL_SHOTS && (width === 360 || width === 1440)) await page.screenshot({path: `${process.env.TILL_SHOTS}/${where.replaceAll(/[^a-z0-9]+/gi, '-')}.png`});
       }
       await check();
     }
@@ -302,4 +315,168 @@ test('password', async () => {
   const stranger = await open();
   // Without credentials there is no page: Chromium would ask for them, and has nobody to ask.
   await assert.rejects(stranger.page.goto(`${facts.url}/tasks`), /ERR_INVALID_AUTH_CREDENTIALS/);
+});
+
+test('act', async () => {
+  const {page, check} = await open();
+  const told = page.locator('#told.shown');
+  const say = (text) => told.filter({hasText: text}).waitFor(WAIT);
+  const row = (id) => page.locator('tbody tr', {has: page.locator(`a[href="/task/${id}"]`)}).first();
+
+  // One dead task runs again; a copy with other args knows where it comes from.
+  await visit(page, `/task/${facts.dead[0]}`);
+  await page.getByRole('button', {name: 'Run again with other args…'}).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.waitFor(WAIT);
+  assert.match(await dialog.locator('[name=kwargs]').inputValue(), /\[redacted\]/);
+  await dialog.locator('[name=args]').fill('["edited"]');
+  assert.deepEqual(await findings(page), []);
+  await dialog.getByRole('button', {name: 'Run as a new task'}).click();
+  await page.waitForURL((url) => url.pathname.startsWith('/task/') && !url.pathname.includes(facts.dead[0]), WAIT);
+  await page.getByText('Made from').waitFor(WAIT);
+  await page.getByText('"edited"').waitFor(WAIT);
+  await page.getByRole('link', {name: facts.dead[0]}).click();
+  await page.getByText('Run again as').waitFor(WAIT);
+  await page.getByRole('button', {name: 'Retry', exact: true}).click();
+  await say('It will run again.');
+  await page.locator('.title .badge.pending').waitFor(WAIT);
+
+  // What waits is revoked, after a question that the keyboard can answer.
+  await page.getByRole('button', {name: 'Revoke', exact: true}).click();
+  await dialog.waitFor(WAIT);
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({...WAIT, state: 'detached'});
+  await page.getByRole('button', {name: 'Revoke', exact: true}).click();
+  await dialog.getByRole('button', {name: 'Revoke'}).click();
+  await say('Revoked.');
+  await page.locator('.title .badge.revoked').waitFor(WAIT);
+
+  // A selection, then all that match.
+  await visit(page, '/tasks?state=FAILURE');
+  await row(facts.dead[1]).getByRole('checkbox').check();
+  await page.locator('.bar').getByRole('button', {name: 'Retry', exact: true}).click();
+  await say('1 of 1 retried.');
+  await row(facts.dead[1]).waitFor({...WAIT, state: 'detached'});
+  await page.getByRole('button', {name: 'Retry all that match'}).click();
+  await dialog.getByRole('button', {name: 'Retry all'}).click();
+  await say(/tasks retried/);
+  await page.getByText('No task is like that.').waitFor(WAIT);
+
+  // The dead by reason, and deleting them.
+  await visit(page, '/dead');
+  await page.getByText('No task is dead.').waitFor(WAIT);
+  execFileSync('psql', ['-q', '-d', facts.database, '-v', 'ON_ERROR_STOP=1', '-c',
+    "INSERT INTO jobs (id, task, state, attempt, finished_at, error) SELECT new_job_id(), 'shop.late', 'FAILURE', 1, now() - interval '1 s', 'no route to host' FROM generate_series(1, 3)"]);
+  await page.getByText('no route to host').waitFor(WAIT);
+  await page.getByRole('button', {name: 'Delete', exact: true}).click();
+  await dialog.getByRole('button', {name: 'Delete for ever'}).click();
+  await say('3 tasks deleted.');
+
+  // A queue stops and goes on.
+  await visit(page, '/queues');
+  const mail = page.locator('tbody tr', {has: page.locator('a[href="/tasks?queue=mail"]')});
+  await mail.getByRole('button', {name: 'Pause'}).click();
+  await mail.locator('.badge', {hasText: 'PAUSED'}).waitFor(WAIT);
+  assert.equal(await page.evaluate(() => document.activeElement.dataset.key), 'turn mail', 'the focus stays on the button');
+  await page.keyboard.press('Enter');
+  await mail.locator('.badge', {hasText: 'PAUSED'}).waitFor({...WAIT, state: 'detached'});
+
+  // An order to a worker.
+  await visit(page, '/worker/shop:1');
+  await page.getByRole('button', {name: 'Grow'}).click();
+  await say('Ordered: one slot more.');
+  await page.getByRole('button', {name: 'Autoscale…'}).click();
+  await dialog.getByRole('button', {name: 'Autoscale'}).click();
+  await say('Ordered: autoscale.');
+
+  // All of it is written down.
+  await visit(page, '/audit');
+  for (const action of ['task.replay', 'task.retry', 'task.revoke', 'task.delete', 'queue.pause', 'queue.resume', 'worker.grow', 'worker.autoscale']) {
+    await page.locator('tbody').getByRole('link', {name: action, exact: true}).first().waitFor(WAIT);
+  }
+  assert.deepEqual(await findings(page), []);
+  if (process.env.TILL_SHOTS) await page.screenshot({path: `${process.env.TILL_SHOTS}/audit-full.png`});
+  await check();
+});
+
+test('roles', async () => {
+  for (const [name, password, role] of facts.users) {
+    const {page, complaints} = await open();
+    await page.goto(`${facts.url}/tasks?state=FAILURE`);
+    await page.waitForURL((url) => url.pathname === '/login' && url.searchParams.has('next'), WAIT);
+    await page.getByLabel('Name').waitFor(WAIT);
+    assert.deepEqual(await findings(page), [], 'login');
+    if (process.env.TILL_SHOTS && role === 'viewer') await page.screenshot({path: `${process.env.TILL_SHOTS}/login.png`});
+    await page.getByLabel('Name').fill(name);
+    await page.getByLabel('Password').fill('not-this-one');
+    await page.getByRole('button', {name: 'Log in'}).click();
+    await page.getByText('Name or password is wrong.').waitFor(WAIT);
+    await page.getByLabel('Password').fill(password);
+    await page.keyboard.press('Enter');
+    await page.waitForURL((url) => url.pathname === '/tasks', WAIT);
+    await page.locator('tbody .badge.failure').first().waitFor(WAIT);
+    await page.getByText(role, {exact: true}).waitFor(WAIT);
+    const may = {viewer: 0, operator: 1, admin: 2}[role];
+    assert.equal(await page.getByRole('button', {name: 'Retry all that match'}).count(), may >= 1 ? 1 : 0, role);
+    assert.equal(await page.getByRole('button', {name: 'Delete all that match'}).count(), may >= 2 ? 1 : 0, role);
+    assert.equal(await page.locator('tbody .pick').count() > 0, may >= 1, role);
+    await page.goto(`${facts.url}/queues`);
+    await page.locator('tbody tr').first().waitFor(WAIT);
+    assert.equal(await page.getByRole('button', {name: 'Pause', exact: true}).count() > 0, may >= 1, role);
+    assert.equal(await page.getByRole('button', {name: 'Purge'}).count() > 0, may >= 2, role);
+    // What is not shown is refused, too, even from the page itself.
+    const code = await page.evaluate(() => fetch('/api/v1/queues/mail/purge', {method: 'POST'}).then((answer) => answer.status));
+    assert.equal(code, may >= 2 ? 200 : 403, role);
+    assert.equal(await page.evaluate(() => document.cookie), '', 'no script sees the login');
+    await page.getByRole('button', {name: 'Log out'}).click();
+    await page.waitForURL((url) => url.pathname === '/login', WAIT);
+    await page.goto(`${facts.url}/queues`);
+    await page.waitForURL((url) => url.pathname === '/login' && url.searchParams.has('next'), WAIT);
+    assert.deepEqual(complaints.filter((text) => !/status of (401|403)/.test(text)), []);
+  }
+  // Where it leads after the login is never another site.
+  const {page} = await open();
+  await page.goto(`${facts.url}/login?next=${encodeURIComponent('//evil.example/x')}`);
+  await page.getByLabel('Name').fill(facts.users[0][0]);
+  await page.getByLabel('Password').fill(facts.users[0][1]);
+  await page.keyboard.press('Enter');
+  await page.waitForURL((url) => url.origin === facts.url && url.pathname === '/', WAIT);
+});
+
+test('charts', async () => {
+  const {page, check} = await open();
+  await visit(page, '/charts');
+  await page.locator('figure svg path.line').first().waitFor(WAIT);
+  const label = await page.locator('figure svg').first().getAttribute('aria-label');
+  assert.match(label, /Tasks ended a minute\. succeeded: at most 120/);
+  await page.locator('figure details summary').first().click();
+  await page.locator('figure').first().getByRole('cell', {name: '120'}).first().waitFor(WAIT);
+  if (process.env.TILL_SHOTS) {
+    await page.screenshot({path: `${process.env.TILL_SHOTS}/charts-full.png`, fullPage: true});
+    await page.setViewportSize({width: 360, height: 800});
+    await page.screenshot({path: `${process.env.TILL_SHOTS}/charts-narrow.png`, fullPage: true});
+    await page.setViewportSize({width: 1440, height: 900});
+  }
+  assert.deepEqual(await findings(page), []);
+  await page.getByRole('link', {name: 'Last day'}).click();
+  await page.waitForURL('**/charts?range=day', WAIT);
+  await page.locator('figure svg path.line').first().waitFor(WAIT);
+  await check();
+});
+
+test('prefix', async () => {
+  const {page, check} = await open();
+  await page.goto(`${facts.url}/jobs/till/`);
+  await page.waitForSelector('#live[data-state="live"]', WAIT);
+  for (const name of ['Tasks', 'Queues', 'Dead', 'Audit', 'Workers']) {
+    await page.getByRole('navigation', {name: 'Pages'}).getByRole('link', {name, exact: true}).click();
+    await page.waitForURL(`**/jobs/till/${name.toLowerCase()}`, WAIT);
+    await page.waitForSelector('#live[data-state="live"]', WAIT);
+    assert.equal(await page.locator('header nav a[aria-current]').textContent(), name);
+  }
+  await page.goto(`${facts.url}/jobs/till/tasks`);
+  await page.locator('tbody td.name a').first().click();
+  await page.waitForURL('**/jobs/till/task/*', WAIT);
+  await page.getByText('Timeline').waitFor(WAIT);
+  await check();
 });

@@ -15,13 +15,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 @pytest.fixture(scope="session")
 def playwright():
-    """playwright-core in node_modules, installed once, whichever run comes first."""
+    """What package.json names in node_modules, installed once, whichever run comes first."""
     with open(os.path.join(HERE, "package.json"), encoding="utf-8") as file:
-        wanted = json.load(file)["devDependencies"]["playwright-core"]
-    installed = os.path.join(HERE, "node_modules", "playwright-core", "package.json")
+        wanted = json.load(file)["devDependencies"]
     with open(os.path.join(HERE, "package-lock.json"), "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if version_in(installed) != wanted:
+        if any(version_of(name) != version for name, version in wanted.items()):
             subprocess.run(
                 ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
                 cwd=HERE, check=True, timeout=300, stdin=subprocess.DEVNULL,
@@ -29,7 +28,8 @@ def playwright():
     return HERE
 
 
-def version_in(path):
+def version_of(name):
+    path = os.path.join(HERE, "node_modules", name, "package.json")
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)["version"]
@@ -123,3 +123,48 @@ def test_empty_pages_say_what_to_do(walk):
 
 def test_password_is_enough_for_all_of_it(walk):
     walk("password", {"user": "ops", "password": "s3cret"}, {"TILL_DASHBOARD_AUTH": "ops:s3cret"})
+
+
+@pytest.mark.slow
+def test_actions_by_mouse_and_keyboard(stack, walk):
+    system = stack()
+    dead = [rows.insert(system, "FAILURE", task="shop.mail", queue="mail", age=50 + n, args=["a"], kwargs={"api_key": "k-1"})
+            for n in range(4)]
+    rows.report_worker(system, "shop:1", concurrency=4, started_at="2026-01-01T00:00:00Z", beat_at="2026-01-01T00:00:00Z")
+    system.start_dashboard()
+    walk("act", {"dead": dead, "database": system.settings["DATABASE_URL"]}, system=system)
+    (copy,) = system.query("SELECT kwargs FROM jobs WHERE args = '[\"edited\"]'")
+    assert copy["kwargs"] == {"api_key": "k-1"}
+
+
+@pytest.mark.slow
+def test_each_role_sees_what_it_may(stack, walk, test_folder):
+    system = stack()
+    users = [("vera", "looks-but-touches-not", "viewer"), ("otto", "runs-the-whole-night", "operator"),
+             ("anna", "owns-all-of-the-keys", "admin")]
+    path = os.path.join(test_folder, "users")
+    with open(path, "w", encoding="utf-8") as file:
+        for name, password, role in users:
+            done = system.till("dashboard", "user", name, "--role", role, stdin=password + "\n")
+            assert done.returncode == 0, done.stderr
+            file.write(done.stdout)
+    rows.insert(system, "FAILURE", queue="mail")
+    walk("roles", {"users": users}, {"TILL_DASHBOARD_USERS": path}, system)
+
+
+def test_charts_show_the_minutes(stack, walk):
+    system = stack()
+    system.query(
+        "INSERT INTO job_minutes (minute, queue, succeeded, failed, retried, waiting, wait_p50, wait_p95, run_p50, run_p95)"
+        " SELECT date_trunc('minute', now()) - n * interval '1 minute', '', 120 - n, n / 10, n / 7, abs(30 - n) * 9,"
+        " 0.01, 0.2 + n / 50.0, 0.4, 1.5 FROM generate_series(1, 50) n"
+    )
+    system.query("UPDATE job_minutes SET succeeded = 120 WHERE minute = (SELECT max(minute) FROM job_minutes)")
+    system.start_dashboard()
+    walk("charts", {}, system=system)
+
+
+def test_all_of_it_works_below_a_prefix(stack, walk):
+    system = stack()
+    rows.insert_every_state(system)
+    walk("prefix", {}, {"PATH_PREFIX": "/jobs/till"}, system)

@@ -392,3 +392,81 @@ def test_prefix_is_served_with_and_without(stack):
         assert 'src="/static' not in page.text and 'href="/static' not in page.text
     assert requests.get(f"{system.dashboard.url}/jobs/tillx/tasks", timeout=10).status_code == 404
     assert requests.get(f"{system.dashboard.url}/jobs/till", timeout=10).status_code == 200
+
+
+# ---- figures of each minute ----
+
+
+def test_minutes_count_what_workers_count(stack):
+    """Two looks of the scheduler: what was added between them, and nothing twice after a change of leader."""
+    system = stack().start(apis=0, workers=1, schedulers=1, dashboards=1)
+    for _ in range(7):
+        system.enqueue("till.tasks.noop")
+    for _ in range(5):
+        system.enqueue_fast("till.tasks.noop")
+
+    def counted():
+        return sum(point["succeeded"] for point in get(system, "/api/v1/charts")["points"])
+
+    wait_for(lambda: counted() == 12, 45)
+    system.scheduler.term_and_wait()
+    system.start_scheduler()
+    system.enqueue("till.tasks.noop")
+    wait_for(lambda: counted() == 13, 45)
+    for name in ("hour", "day", "week"):
+        assert sum(point["succeeded"] for point in get(system, f"/api/v1/charts?range={name}")["points"]) == 13
+    get(system, "/api/v1/charts?range=year", 400)
+
+
+def test_schedules_run_now_pause_resume(stack):
+    system = stack()
+    path = os.path.join(system.folder, "schedules.conf")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("[nightly.sweep]\ncron = 30 7 * * 1-5\ntask = till.tasks.noop\n")
+    system.settings["TILL_SCHEDULES_FILE"] = path
+    system.start_scheduler()
+    system.start_dashboard()
+    (one,) = wait_for(lambda: get(system, "/api/v1/schedules")["schedules"], 20)
+    assert one["name"] == "nightly.sweep" and one["next_at"] and "07:30" in one["words"] and one["last_job"] is None
+    assert post(system, "/api/v1/schedules/nightly.sweep/pause")["changed"] is True
+    (one,) = get(system, "/api/v1/schedules")["schedules"]
+    assert one["paused_by"] == "local" and one["paused_at"]
+    post(system, "/api/v1/schedules/nightly.sweep/resume")
+    made = post(system, "/api/v1/schedules/nightly.sweep/run", 201)["id"]
+    assert system.job(made)["task"] == "till.tasks.noop"
+    shown = get(system, "/api/v1/schedules/nightly.sweep")
+    assert shown["runs"][0]["job"] == made and shown["runs"][0]["by_hand"] is True
+    for verb in ("pause", "resume", "run"):
+        post(system, f"/api/v1/schedules/nobody/{verb}", 404)
+    get(system, "/api/v1/schedules/nobody", 404)
+    assert [action for _, action, _, outcome in audit(system) if outcome == "done"] == [
+        "schedule.pause", "schedule.resume", "schedule.run"]
+
+
+def test_lines_and_progress_of_a_task(system):
+    job = rows.insert(system, "STARTED")
+    system.query("INSERT INTO job_logs (job_id, attempt, at, level, line) SELECT %s, 1, now(), 1 + n %% 3,"
+                 " 'line ' || n || ' password=hunter2' FROM generate_series(1, 5) n", job)
+    system.query("INSERT INTO job_progress VALUES (%s, 1, 3, 10, 'reading', now())", job)
+    lines = get(system, f"/api/v1/tasks/{job}/logs")["lines"]
+    assert [line["text"][:6] for line in lines] == [f"line {n}" for n in range(1, 6)]
+    assert "hunter2" not in json.dumps(lines) and lines[0]["level"] == "warning"
+    rest = get(system, f"/api/v1/tasks/{job}/logs?after={lines[2]['number']}")["lines"]
+    assert rest == lines[3:]
+    assert get(system, f"/api/v1/tasks/{job}")["progress"]["done"] == 3
+
+
+def test_flows_are_shown_and_cancelled(system):
+    assert get(system, "/api/v1/flows") == {"flows": [], "next": None}
+    flow = json.dumps({"chain": [{"task": "till.tasks.noop"}, {"task": "till.tasks.noop"}]})
+    done = system.till("flow", "run", "-", "--name", "two steps", stdin=flow)
+    assert done.returncode == 0, done.stderr
+    (one,) = get(system, "/api/v1/flows")["flows"]
+    assert one["name"] == "two steps" and one["total"] == 2 and one["state"] == "PENDING"
+    shown = get(system, f"/api/v1/flows/{one['id']}")
+    assert [member["task"] for member in shown["members"]] == ["till.tasks.noop"] * 2 and shown["members"][1]["waits"]
+    assert post(system, f"/api/v1/flows/{one['id']}/cancel")["more"] is False
+    assert get(system, f"/api/v1/flows/{one['id']}")["flow"]["state"] == "REVOKED"
+    post(system, f"/api/v1/flows/{one['id']}/cancel", 409)
+    get(system, f"/api/v1/flows/{uuid.uuid4()}", 404)
+    post(system, f"/api/v1/flows/{uuid.uuid4()}/cancel", 404)

@@ -395,3 +395,56 @@ def test_metrics_and_healthcheck_are_never_asked_for_a_password(stack):
     post(system, "/api/task/send-task/x", 401, json={})
     post(system, "/api/task/send-task/x", auth=("ops", "s3cret"), data="{}")
     post(system, "/api/task/send-task/x", 401, auth=("ops", "wrong"), data="{}")
+
+
+def test_rate_limit_of_a_task(system):
+    rows.report_worker(system, "h:0")
+
+    def limit(rate, expect=200, **more):
+        return post(system, "/api/task/rate-limit/shop.mail", expect, data={"workername": "h:0", "ratelimit": rate, **more})
+
+    assert limit("100/m").json() == {"message": "new rate limit set successfully"}
+    (row,) = system.query("SELECT * FROM limits")
+    assert (row["scope"], row["name"], row["rate"], row["per_seconds"]) == ("task", "shop.mail", 100, 60)
+    limit("5")
+    assert system.query("SELECT rate, per_seconds FROM limits")[0]["per_seconds"] == 1
+    assert limit("0").json() == {"message": "rate limit disabled successfully"}
+    assert system.query("SELECT * FROM limits") == []
+    assert "Failed to set rate limit" in limit("often", 403).text
+    post(system, "/api/task/rate-limit/shop.mail", 400, data={"workername": "h:0"})
+    post(system, "/api/task/rate-limit/no.such", 404, data={"workername": "h:0", "ratelimit": "1/s"})
+    post(system, "/api/task/rate-limit/shop.mail", 404, data={"workername": "h:7", "ratelimit": "1/s"})
+
+
+def test_run_times_are_a_histogram(running):
+    for _ in range(3):
+        post(running, "/api/task/apply/till.tasks.noop", json={})
+
+    def counted():
+        _, found = samples(running)
+        return sum(value for name, value in found.items()
+                   if name.startswith("flower_task_runtime_seconds_count{") and 'task="till.tasks.noop"' in name) >= 3 and found
+
+    found = wait_for(counted, 20)
+    buckets = [(name, value) for name, value in found.items()
+               if name.startswith("flower_task_runtime_seconds_bucket{") and 'task="till.tasks.noop"' in name]
+    for worker in {name.split('worker="')[1].split('"')[0] for name, _ in buckets}:
+        own = [value for name, value in buckets if f'worker="{worker}"' in name]
+        assert own == sorted(own)
+        total = found[f'flower_task_runtime_seconds_count{{worker="{worker}",task="till.tasks.noop"}}']
+        assert found[f'flower_task_runtime_seconds_bucket{{worker="{worker}",task="till.tasks.noop",le="+Inf"}}'] == total
+        assert found[f'flower_events_total{{worker="{worker}",type="task-succeeded",task="till.tasks.noop"}}'] == total
+
+
+def test_grown_worker_works_and_stopped_one_ends(stack):
+    system = stack({"TILL_WORKER_PROCESSES": 1}).start(apis=0, dashboards=1)
+    name = wait_for(lambda: next(iter(get(system, "/api/workers")), None), 15)
+    post(system, f"/api/worker/pool/grow/{name}?n=2")
+    wait_for(lambda: get(system, "/api/workers")[name]["stats"]["pool"]["max-concurrency"] == 6, 20)
+    job = post(system, "/api/task/async-apply/till.tasks.sleep", json={"args": [60]}).json()["task-id"]
+    system.wait_job(job, "STARTED")
+    post(system, f"/api/task/revoke/{job}?terminate=true")
+    wait_for(lambda: not get(system, "/api/workers")[name]["active"], 20)
+    worker = system.worker
+    post(system, f"/api/worker/shutdown/{name}")
+    wait_for(lambda: not worker.is_running(), 30)

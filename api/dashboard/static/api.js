@@ -2,10 +2,12 @@
  *
  * Reading from the server, and the mark that says whether what is shown is fresh.
  */
+import {prefix} from './dom.js';
 import {setServerTime} from './format.js';
 
 const INTERVAL_MS = 2000;
 const TIMEOUT_MS = 8000;
+const ORDER_TIMEOUT_MS = 20000;
 
 const button = document.getElementById('live');
 const text = document.getElementById('live-text');
@@ -31,14 +33,37 @@ export class ApiError extends Error {
 export async function get(path, parameters) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters ?? {})) if (value) query.set(name, value);
-  const url = query.size ? `${path}?${query}` : path;
+  const url = query.size ? `${prefix}${path}?${query}` : prefix + path;
   const answer = await fetch(url, {
     headers: {Accept: 'application/json'}, cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   setServerTime(answer.headers.get('Date'));
+  return read(answer);
+}
+
+async function read(answer) {
   const body = await answer.json().catch(() => null);
+  if (answer.status === 401 && !location.pathname.endsWith('/login')) {
+    location.assign(`${prefix}/login?${new URLSearchParams({next: location.pathname.slice(prefix.length) + location.search})}`);
+  }
   if (!answer.ok) throw new ApiError(answer.status, body?.detail ?? `The server answered ${answer.status}.`);
   return body;
+}
+
+/* An order. It is never repeated by itself: whether it was carried out is not known after a failure. */
+export async function post(path, body) {
+  const answer = await fetch(prefix + path, {
+    method: 'POST', cache: 'no-store', signal: AbortSignal.timeout(ORDER_TIMEOUT_MS),
+    headers: {Accept: 'application/json', 'Content-Type': 'application/json'}, body: JSON.stringify(body ?? {}),
+  });
+  const done = await read(answer);
+  refresh();
+  return done;
+}
+
+/* Looks at once instead of after the interval. */
+export function refresh() {
+  wake.splice(0).forEach((go) => go());
 }
 
 /* Ends every loop of the page that was shown before. */

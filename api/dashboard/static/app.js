@@ -3,10 +3,17 @@
  * Which page a path shows. Links within the dashboard are followed without loading anew; the
  * address always says what is shown, so reloading and sharing work.
  */
-import {leavePage} from './api.js';
-import {h} from './dom.js';
+import {ApiError, get, leavePage, post} from './api.js';
+import {showAudit} from './audit.js';
+import {showCharts} from './charts.js';
+import {showDead} from './dead.js';
+import {me} from './desk.js';
+import {h, prefix} from './dom.js';
+import {showFlow, showFlows} from './flows.js';
 import {tick} from './format.js';
+import {showLogin} from './login.js';
 import {showQueues} from './queues.js';
+import {showSchedule, showSchedules} from './schedules.js';
 import {showTask} from './task.js';
 import {showTasks} from './tasks.js';
 import {showWorker, showWorkers} from './workers.js';
@@ -19,7 +26,18 @@ const pages = [
   [/^\/tasks$/, showTasks, 'Tasks', '/tasks'],
   [/^\/task\/([^/]+)$/, showTask, 'Task', '/tasks'],
   [/^\/queues$/, showQueues, 'Queues', '/queues'],
+  [/^\/dead$/, showDead, 'Dead tasks', '/dead'],
+  [/^\/schedules$/, showSchedules, 'Schedules', '/schedules'],
+  [/^\/schedule\/([^/]+)$/, showSchedule, 'Schedule', '/schedules'],
+  [/^\/flows$/, showFlows, 'Flows', '/flows'],
+  [/^\/flow\/([^/]+)$/, showFlow, 'Flow', '/flows'],
+  [/^\/charts$/, showCharts, 'Charts', '/charts'],
+  [/^\/audit$/, showAudit, 'Audit log', '/audit'],
+  [/^\/login$/, showLogin, 'Log in', ''],
 ];
+
+/* The path of an address within the dashboard, whatever a proxy has put before it. */
+const inner = (pathname) => (prefix && pathname.startsWith(prefix) ? pathname.slice(prefix.length) || '/' : pathname);
 
 const main = document.getElementById('main');
 
@@ -30,12 +48,12 @@ function showUnknown(root) {
 function show() {
   leavePage();
   main.replaceChildren();
-  const path = location.pathname;
+  const path = inner(location.pathname);
   const [pattern, page, title, section] = pages.find(([p]) => p.test(path)) ?? [/(?:)/, showUnknown, 'Not found', ''];
   const parameters = pattern.exec(path).slice(1).map(decodeURIComponent);
   document.title = `${title} · Till`;
   for (const link of document.querySelectorAll('header nav a')) {
-    if (link.getAttribute('href') === section) link.setAttribute('aria-current', 'page');
+    if (link.getAttribute('href') === prefix + section) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
   page(main, parameters, go);
@@ -43,14 +61,15 @@ function show() {
 
 /* Shows another address of the dashboard; `replace` keeps it out of the history. */
 export function go(url, {replace = false} = {}) {
-  history[replace ? 'replaceState' : 'pushState'](null, '', url);
+  const own = url.startsWith('/') ? prefix : '';
+  history[replace ? 'replaceState' : 'pushState'](null, '', own + url);
   show();
 }
 
 document.addEventListener('click', (event) => {
   const link = event.target.closest('a[href]');
   if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
-  if (link.origin !== location.origin || link.hash || !pages.some(([p]) => p.test(link.pathname))) return;
+  if (link.origin !== location.origin || link.hash || !pages.some(([p]) => p.test(inner(link.pathname)))) return;
   event.preventDefault();
   const same = link.pathname === location.pathname;
   go(link.href);
@@ -61,6 +80,28 @@ document.addEventListener('click', (event) => {
   }
 });
 
+async function logOut() {
+  leavePage();
+  await post('/api/v1/logout').catch(() => null);
+  location.assign(`${prefix}/login`);
+}
+
+/* Who is here, and what they may do, before the first page asks for it. */
+async function meet() {
+  try {
+    Object.assign(me, await get('/api/v1/me'));
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 401) Object.assign(me, {name: '', role: 'viewer'});
+    return;
+  }
+  const who = document.getElementById('who');
+  who.hidden = me.name === 'local' && !me.read_only;
+  who.append(me.name, h('span', {class: 'role'}, me.read_only ? 'read-only' : me.role),
+    ...(me.logged_in ? [h('button', {type: 'button', class: 'small', on: {click: logOut}}, 'Log out')] : []));
+}
+
 addEventListener('popstate', show);
 setInterval(tick, 1000);
+if (inner(location.pathname) !== '/login') await meet();
+else document.querySelector('header nav').hidden = true;
 show();

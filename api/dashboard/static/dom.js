@@ -4,6 +4,9 @@
  * markup: there is no innerHTML anywhere in the dashboard.
  */
 
+/* Where a proxy shows the dashboard: what stands before /static/ in this file's own address. */
+export const prefix = new URL('..', import.meta.url).pathname.replace(/\/$/, '');
+
 /* h('a', {href: '/', class: 'x'}, 'text', node, null): attributes that are null or false are left
  * out; `on` holds listeners. */
 export function h(tag, attributes, ...children) {
@@ -12,7 +15,8 @@ export function h(tag, attributes, ...children) {
     if (name === 'on') {
       for (const [event, listener] of Object.entries(value)) node.addEventListener(event, listener);
     } else if (value !== null && value !== undefined && value !== false) {
-      node.setAttribute(name, value === true ? '' : String(value));
+      const own = name === 'href' && String(value).startsWith('/') ? prefix : '';
+      node.setAttribute(name, value === true ? '' : own + String(value));
     }
   }
   node.append(...children.flat().filter((child) => child !== null && child !== undefined));
@@ -27,6 +31,13 @@ export function arrange(parent, wanted) {
   wanted.forEach((child, i) => {
     if (parent.children[i] !== child) parent.insertBefore(child, parent.children[i] ?? null);
   });
+}
+
+/* Calls `draw`, which makes the content anew, and gives the focus back to what has the same data-key. */
+export function redraw(root, draw) {
+  const key = root.contains(document.activeElement) ? document.activeElement.closest('[data-key]')?.dataset.key : null;
+  draw();
+  if (key) [...root.querySelectorAll('[data-key]')].find((node) => node.dataset.key === key)?.focus({preventScroll: true});
 }
 
 /* A table in its own scrolling box. `columns` are [label, class]. */

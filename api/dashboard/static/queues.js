@@ -3,12 +3,13 @@
  * Queues: how deep, how old, how many dead.
  */
 import {follow, get} from './api.js';
-import {cell, h, table} from './dom.js';
-import {age, count, sum} from './format.js';
+import {ask, button, order, orderAll} from './desk.js';
+import {cell, h, redraw, table} from './dom.js';
+import {age, count, sum, time} from './format.js';
 
 const COLUMNS = [
   ['Queue'], ['In stream', 'number'], ['Delivered', 'number'], ['Oldest waits', 'number'],
-  ['Waiting', 'number'], ['Scheduled', 'number'], ['Running', 'number'], ['Dead', 'number'], ['By priority'],
+  ['Waiting', 'number'], ['Scheduled', 'number'], ['Running', 'number'], ['Dead', 'number'], ['By priority'], ['Actions'],
 ];
 
 const WITHOUT_REDIS = 'Redis does not answer: the streams cannot be read. Waiting, scheduled, running and dead come from PostgreSQL and are true; new tasks are delivered once Redis is back.';
@@ -29,9 +30,26 @@ function oldest(queue) {
   return [queue.stream_oldest_at, queue.oldest_at].filter(Boolean).sort()[0] ?? null;
 }
 
+async function purge(queue) {
+  const sure = await ask({title: `Purge ${queue.name}?`, danger: true, yes: 'Revoke them all',
+    text: 'Every task of this queue that waits for a worker is revoked. They can be retried one by one afterwards.',
+    fields: [h('label', {class: 'check'}, h('input', {type: 'checkbox', name: 'scheduled'}), 'also those that wait for their time')]});
+  if (sure) await orderAll(`/api/v1/queues/${encodeURIComponent(queue.name)}/purge`, {scheduled: sure.scheduled === 'on'}, 'revoked');
+}
+
+function actions(queue) {
+  const path = `/api/v1/queues/${encodeURIComponent(queue.name)}`;
+  return cell('Actions', 'acts',
+    queue.paused_at
+      ? button('Resume', {key: `turn ${queue.name}`, run: () => order(`${path}/resume`, {}, `${queue.name} goes on.`)})
+      : button('Pause', {key: `turn ${queue.name}`, run: () => order(`${path}/pause`, {}, `${queue.name} is paused.`)}),
+    button('Purge', {key: `purge ${queue.name}`, role: 'admin', danger: true, run: () => purge(queue)}));
+}
+
 function row(queue) {
   return h('tr', {},
-    cell('Queue', 'name', h('a', {href: `/tasks?${new URLSearchParams({queue: queue.name})}`}, queue.name)),
+    cell('Queue', 'name', h('a', {href: `/tasks?${new URLSearchParams({queue: queue.name})}`}, queue.name),
+      queue.paused_at ? h('span', {class: 'sub'}, h('span', {class: 'badge retry'}, 'PAUSED'), ' ', time(queue.paused_at)) : null),
     cell('In stream', 'number', count(queue.depth)),
     cell('Delivered', 'number', count(queue.pending)),
     cell('Oldest waits', 'number', age(oldest(queue))),
@@ -39,7 +57,8 @@ function row(queue) {
     linked(queue.name, 'Scheduled', 'PENDING', queue.scheduled),
     linked(queue.name, 'Running', 'STARTED', queue.started),
     linked(queue.name, 'Dead', 'FAILURE', queue.dead),
-    cell('By priority', 'dim', priorities(queue.streams)));
+    cell('By priority', 'dim', priorities(queue.streams)),
+    actions(queue));
 }
 
 export function showQueues(root) {
@@ -53,7 +72,7 @@ export function showQueues(root) {
     last = text;
     const box = table('Queues', COLUMNS, h('tbody', {}, queues.map(row)));
     box.classList.add('cards');
-    content.replaceChildren(
+    redraw(content, () => content.replaceChildren(
       ...(redis ? [] : [h('p', {class: 'notice warn', role: 'alert'}, WITHOUT_REDIS)]),
       queues.length ? box : h('div', {class: 'empty'}, h('p', {}, 'There is no queue yet.'),
         h('p', {}, 'A queue appears with its first task or worker: ', h('code', {}, 'till enqueue till.tasks.noop'))),
@@ -62,6 +81,6 @@ export function showQueues(root) {
         h('dt', {}, 'Delivered'), h('dd', {}, 'handed to a worker, not yet acknowledged'),
         h('dt', {}, 'Waiting'), h('dd', {}, 'ready, by PostgreSQL'),
         h('dt', {}, 'Scheduled'), h('dd', {}, 'for later, retries among them'),
-        h('dt', {}, 'Dead'), h('dd', {}, 'failed for good')));
+        h('dt', {}, 'Dead'), h('dd', {}, 'failed for good'))));
   }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
 }

@@ -2,8 +2,9 @@
  *
  * One task: every field, and each attempt with what became of it.
  */
-import {follow, get} from './api.js';
-import {dotted, h} from './dom.js';
+import {follow, get, post} from './api.js';
+import {ask, button, order, tell} from './desk.js';
+import {dotted, h, redraw} from './dom.js';
 import {badge, bytes, duration, exactTime, time} from './format.js';
 
 function field(label, ...children) {
@@ -76,11 +77,86 @@ function large(task, name) {
   return pretty(task[name]) ?? (task[`${name}_bytes`] > 0 ? `${bytes(task[`${name}_bytes`])}` : null);
 }
 
-function draw(root, task) {
+/* Runs it again with args that can be changed. What is hidden stays as it was when it is left as shown. */
+async function runAgain(task, go) {
+  const area = (name, label) => h('label', {for: `edit-${name}`}, label,
+    h('textarea', {id: `edit-${name}`, name, rows: '7', class: 'code', spellcheck: 'false', autocomplete: 'off'}, JSON.stringify(task[name], null, 2)));
+  let values = {};
+  for (;;) {
+    values = await ask({title: 'Run again with other args', yes: 'Run as a new task',
+      text: 'A new task is made; this one stays as it is. Values shown as [redacted] are taken from this one.',
+      fields: [area('args', 'Args (a JSON array)'), area('kwargs', 'Kwargs (a JSON object)')]});
+    if (!values) return;
+    try {
+      const {id} = await post(`/api/v1/tasks/${task.id}/replay`, {args: JSON.parse(values.args), kwargs: JSON.parse(values.kwargs)});
+      tell('A new task runs.');
+      go(`/task/${id}`);
+      return;
+    } catch (error) {
+      tell(error.message, 'bad');
+      if (!(error instanceof SyntaxError)) return;
+    }
+  }
+}
+
+function actions(task, go) {
+  const path = `/api/v1/tasks/${task.id}`;
+  const waits = task.state === 'PENDING' || task.state === 'RETRY';
+  const sure = async (title, text, yes, verb, words) => {
+    if (await ask({title, text, yes, danger: true})) await order(`${path}/${verb}`, {}, words);
+  };
+  return h('div', {class: 'acts'}, ...[
+    waits ? button('Revoke', {danger: true, run: () => sure('Revoke this task?', 'It will not run.', 'Revoke', 'revoke', 'Revoked.')}) : null,
+    task.state === 'STARTED' ? button('Terminate', {danger: true, run: () => sure('Terminate this task?',
+      'Nothing of this attempt is committed to the database. What it did elsewhere is not undone.', 'Terminate', 'terminate', 'Terminated.')}) : null,
+    (task.state === 'FAILURE' || task.state === 'REVOKED') && !task.payload
+      ? button('Retry', {run: () => order(`${path}/retry`, {}, 'It will run again.')}) : null,
+    task.payload ? null : button('Run again with other args…', {run: () => runAgain(task, go)}),
+    task.state === 'FAILURE' ? button('Delete', {role: 'admin', danger: true, run: () => sure('Delete this task?',
+      'It and its errors are gone then; this cannot be undone.', 'Delete for ever', 'delete', 'Deleted.')}) : null,
+  ].filter(Boolean));
+}
+
+function lineage(task) {
+  const link = (id) => h('a', {href: `/task/${id}`, class: 'code'}, id);
+  return [
+    task.parent_id ? field('Made from', link(task.parent_id), h('span', {class: 'sub'}, `by ${task.made_by}`)) : [],
+    task.root_id && task.root_id !== task.parent_id ? field('First of all', link(task.root_id)) : [],
+    task.replays?.length ? field('Run again as', ...task.replays.flatMap((id) => [link(id), ' '])) : [],
+  ].flat();
+}
+
+function options(task) {
+  return [
+    task.expires_at ? field('Expires', moment(task.expires_at)) : [],
+    task.unique_key ? field('Unique key', h('code', {}, task.unique_key)) : [],
+    task.traceparent ? field('Trace', h('code', {}, task.traceparent)) : [],
+    ...Object.entries(task.headers ?? {}).map(([name, value]) => field(`Header ${name}`, String(value))),
+  ].flat();
+}
+
+/* How far it says that it is. */
+function progress({progress: said}) {
+  if (!said) return null;
+  const words = said.total ? `${said.done} of ${said.total}` : String(said.done);
+  return h('section', {class: 'panel', 'aria-label': 'Progress'}, h('h2', {}, 'Progress'), h('p', {class: 'progress'},
+    h('progress', said.total ? {max: String(said.total), value: String(Math.min(said.done, said.total)), 'aria-label': words} : {'aria-label': words}),
+    h('span', {}, words, said.text ? ` · ${said.text}` : ''), time(said.updated_at)));
+}
+
+/* The lines that it has said; those of former attempts are told apart. */
+function logs(lines) {
+  if (!lines.length) return null;
+  return h('section', {class: 'panel'}, h('div', {class: 'panel-head'}, h('h2', {}, 'Log'), h('span', {class: 'dim'}, `${lines.length} lines`)),
+    h('ol', {class: 'log', tabindex: '0', 'aria-label': 'Log'}, lines.map((line) => h('li', {class: line.level},
+      h('span', {class: 'dim nowrap'}, exactTime(line.at).slice(11, 23)), h('span', {class: 'level'}, `#${line.attempt} ${line.level}`), h('span', {}, line.text)))));
+}
+
+function draw(root, task, go, lines) {
   const open = [...root.querySelectorAll('details')].map((node) => node.open);
   root.replaceChildren(
     h('p', {class: 'crumb'}, h('a', {href: '/tasks'}, 'Tasks'), ' / ', h('a', {href: `/tasks?${new URLSearchParams({task: task.task})}`}, task.task)),
-    h('div', {class: 'title'}, h('h1', {}, dotted(task.task)), badge(task.state)),
+    h('div', {class: 'title'}, h('h1', {}, dotted(task.task)), badge(task.state), actions(task, go)),
     h('p', {class: 'ident'}, h('code', {}, task.id), copyButton(task.id, 'UUID')),
     h('div', {class: 'columns'},
       h('section', {class: 'panel', 'aria-label': 'Fields'}, h('h2', {}, 'Fields'), h('dl', {class: 'fields'},
@@ -95,9 +171,11 @@ function draw(root, task) {
         field('Started', moment(task.started_at)),
         field('Finished', moment(task.finished_at)),
         field('Runtime', duration(task.runtime)),
+        ...options(task), ...lineage(task),
         field('Stream entry', task.delivery ? h('code', {}, task.delivery) : h('span', {class: 'dim'}, '–')))),
       h('section', {class: 'panel', 'aria-label': 'Timeline'}, h('h2', {}, 'Timeline'), timeline(task))),
     ...[
+      progress(task), logs(lines),
       task.state === 'SUCCESS' ? null : block('Error', task.error),
       block('Result', large(task, 'result'), task.result_bytes),
       block('Args', large(task, 'args'), task.args_bytes),
@@ -107,13 +185,16 @@ function draw(root, task) {
   root.querySelectorAll('details').forEach((node, i) => { node.open = open[i] ?? i === open.length - 1; });
 }
 
-export function showTask(root, [id]) {
+export function showTask(root, [id], go) {
+  const lines = [];
   let last = '';
   follow(async () => {
     const task = await get(`/api/v1/tasks/${encodeURIComponent(id)}`);
-    const text = JSON.stringify(task);
+    const added = await get(`/api/v1/tasks/${encodeURIComponent(id)}/logs`, {after: lines.at(-1)?.number});
+    lines.push(...added.lines);
+    const text = JSON.stringify([task, lines.length]);
     /* Redrawing would take focus and selection away for nothing. */
-    if (text !== last) draw(root, task);
+    if (text !== last) redraw(root, () => draw(root, task, go, lines));
     last = text;
     document.title = `${task.task} · Till`;
   }, (error) => root.replaceChildren(

@@ -3,11 +3,12 @@
  * The list of tasks: filters in the address, pages by cursor, rows kept fresh by the feed.
  */
 import {follow, get} from './api.js';
+import {ask, button, may, order, orderAll} from './desk.js';
 import {arrange, cell, dotted, h, table} from './dom.js';
 import {badge, duration, sum, time, value} from './format.js';
 
 const STATES = ['PENDING', 'STARTED', 'RETRY', 'FAILURE', 'SUCCESS', 'REVOKED'];
-const FILTERS = ['state', 'task', 'queue', 'worker', 'text', 'order', 'cursor'];
+const FILTERS = ['state', 'task', 'queue', 'worker', 'text', 'search', 'order', 'cursor'];
 const COLUMNS = [
   ['Name'], ['UUID'], ['State'], ['Args'], ['Kwargs'], ['Result'], ['Received'], ['Started'],
   ['Runtime', 'number'], ['Worker'],
@@ -42,10 +43,12 @@ function outcome(task) {
   return cell('Result', failed ? 'clip wide bad' : 'clip wide code', clipped(text));
 }
 
-function row(task) {
+function row(task, picked) {
   const args = value(task.args, task.args_bytes);
   const kwargs = value(task.kwargs, task.kwargs_bytes);
+  const pick = h('input', {type: 'checkbox', 'aria-label': `Select ${task.task} ${task.id}`, value: task.id, on: {change: picked}});
   return h('tr', {},
+    may('operator') ? h('td', {class: 'pick'}, pick) : null,
     cell('Name', 'name', h('a', {href: `/task/${task.id}`}, dotted(task.task))),
     cell('UUID', 'code uuid', h('a', {href: `/task/${task.id}`, title: task.id, tabindex: '-1'}, task.id)),
     cell('State', 'state', badge(task.state), waits(task),
@@ -76,15 +79,16 @@ function stateLinks(filter) {
 
 function filterForm(filter, go) {
   const task = h('select', {name: 'task', id: 'f-task'}, h('option', {value: ''}, 'Every task'));
-  const text = h('input', {type: 'search', name: 'text', id: 'f-text', value: filter.text, maxlength: '36', placeholder: 'Any part of an id', autocomplete: 'off', spellcheck: 'false'});
+  const text = h('input', {type: 'search', name: 'search', id: 'f-text', value: filter.search || filter.text, maxlength: '900', placeholder: 'id, name:… args:… kwargs:k=v result:… error:…', autocomplete: 'off', spellcheck: 'false',
+    title: 'Words must all be found; OR, brackets and "quotes" work. name: state: worker: queue: args: kwargs:KEY=VALUE result: error:'});
   const order = h('select', {name: 'order', id: 'f-order'}, h('option', {value: ''}, 'Newest first'), h('option', {value: 'oldest'}, 'Oldest first'));
-  const apply = () => go(address({task: task.value, text: text.value.trim(), order: order.value}));
+  const apply = () => go(address({task: task.value, text: '', search: text.value.trim(), order: order.value}));
   const form = h('form', {class: 'filters', role: 'search', on: {submit: (event) => {
     event.preventDefault();
     apply();
   }}},
   h('label', {for: 'f-task'}, 'Task', task),
-  h('label', {for: 'f-text', class: 'wide'}, 'UUID', text),
+  h('label', {for: 'f-text', class: 'wide'}, 'Search', text),
   h('label', {for: 'f-order'}, 'Order', order),
   h('button', {type: 'submit'}, 'Filter'),
   ...['queue', 'worker'].filter((name) => filter[name]).map((name) =>
@@ -116,10 +120,44 @@ function emptyHint(filter, answer) {
 
 function pager(filter, answer) {
   const further = answer.is_cut ? 'Search further' : filter.order === 'oldest' ? 'Newer' : 'Older';
-  return h('nav', {class: 'pager', 'aria-label': 'Pages'},
+  return h('nav', {class: 'pager', 'aria-label': 'Further pages'},
     filter.cursor ? h('a', {class: 'button', href: address({})}, 'First page') : null,
     answer.next ? h('a', {class: 'button', rel: 'next', href: address({cursor: answer.next})}, further) : null,
     answer.is_cut ? h('span', {class: 'dim'}, 'One search looks through 20,000 tasks.') : null);
+}
+
+/* What can be done to tasks in a state, and what is said of it. */
+const ACTIONS = [
+  ['retry', 'Retry', 'retried', ['FAILURE', 'REVOKED'], 'operator'],
+  ['revoke', 'Revoke', 'revoked', ['PENDING', 'RETRY'], 'operator'],
+  ['terminate', 'Terminate', 'terminated', ['STARTED'], 'operator'],
+  ['delete', 'Delete', 'deleted', ['FAILURE'], 'admin'],
+];
+
+/* The bar for what is selected, and for all that match. `ids` gives the selection. */
+function actionBar(filter, ids, clear) {
+  const number = h('span', {class: 'chosen', role: 'status'}, '');
+  const selected = (action, what) => async () => {
+    const chosen = ids();
+    await order('/api/v1/tasks', {action, ids: chosen}, ({changed}) => `${changed} of ${chosen.length} ${what}.`);
+    clear();
+  };
+  const matching = (action, words, what) => async () => {
+    const wanted = Object.fromEntries(['state', 'task', 'queue', 'worker', 'text', 'search'].filter((name) => filter[name]).map((name) => [name, filter[name]]));
+    const sure = await ask({title: `${words} all that match?`, yes: `${words} all`, danger: action === 'delete' || action === 'terminate',
+      text: `${Object.entries(wanted).map(([name, text]) => `${name}: ${text}`).join(', ')}. All pages are meant, not only this one.`});
+    if (sure) await orderAll('/api/v1/tasks', {action, filter: wanted}, what);
+  };
+  const some = ACTIONS.filter(([, , , states]) => !filter.state || states.includes(filter.state)).map(([action, words, what, , role]) =>
+    button(words, {role, key: `some ${action}`, danger: action === 'delete', run: selected(action, what)}));
+  const all = ACTIONS.filter(([, , , states]) => states.includes(filter.state)).map(([action, words, what, , role]) =>
+    button(`${words} all that match`, {role, key: `all ${action}`, danger: action === 'delete', run: matching(action, words, what)}));
+  const chosenPart = h('div', {class: 'acts', hidden: true}, number, ...some.filter(Boolean));
+  const node = h('div', {class: 'bar'}, chosenPart, h('div', {class: 'acts'}, ...all.filter(Boolean)));
+  return {node, show: (count) => {
+    chosenPart.hidden = count === 0;
+    number.textContent = `${count} selected`;
+  }};
 }
 
 export function showTasks(root, _, go) {
@@ -127,14 +165,32 @@ export function showTasks(root, _, go) {
   const states = stateLinks(filter);
   const form = filterForm(filter, go);
   const body = h('tbody', {});
+  const boxes = () => [...body.querySelectorAll('.pick input')];
+  const chosen = () => boxes().filter((one) => one.checked).map((one) => one.value);
+  const whole = h('input', {type: 'checkbox', 'aria-label': 'Select all of this page'});
+  const picked = () => {
+    const count = chosen().length;
+    whole.checked = count > 0 && count === boxes().length;
+    whole.indeterminate = count > 0 && count < boxes().length;
+    bar.show(count);
+  };
+  const bar = actionBar(filter, chosen, () => {
+    for (const one of boxes()) one.checked = false;
+    picked();
+  });
   const box = table('Tasks', COLUMNS, body);
+  if (may('operator')) box.querySelector('thead tr').prepend(h('th', {scope: 'col', class: 'pick'}, whole));
+  whole.addEventListener('change', () => {
+    for (const one of boxes()) one.checked = whole.checked;
+    picked();
+  });
   const under = h('div', {});
   const held = new Map(); /* id -> {row} */
   let since = '';
   let rounds = 0;
 
   box.classList.add('cards', 'tasks');
-  root.append(h('h1', {}, 'Tasks'), states.group, form.form, box, under);
+  root.append(h('h1', {}, 'Tasks'), states.group, form.form, bar.node, box, under);
 
   follow(async () => {
     /* Counts cost more than rows and are less urgent. */
@@ -145,7 +201,8 @@ export function showTasks(root, _, go) {
     const first = since === '';
     since = answer.since || '-';
     for (const task of answer.tasks) {
-      const made = row(task);
+      const made = row(task, picked);
+      if (held.get(task.id)?.querySelector('.pick input')?.checked) made.querySelector('.pick input').checked = true;
       if (!first) made.classList.add('fresh');
       held.set(task.id, made);
     }
@@ -157,6 +214,7 @@ export function showTasks(root, _, go) {
     arrange(body, answer.ids.map((id) => held.get(id)));
     for (const id of held.keys()) if (!answer.ids.includes(id)) held.delete(id);
     box.hidden = answer.ids.length === 0;
+    picked();
     under.replaceChildren(
       ...(answer.ids.length === 0 ? [h('div', {class: 'empty'}, h('p', {}, emptyText(filter, answer)), emptyHint(filter, answer) ?? '')] : []),
       pager(filter, answer));

@@ -3,7 +3,8 @@
  * Workers: all of them with their sums, and one with what it is doing.
  */
 import {follow, get} from './api.js';
-import {cell, dotted, h, table} from './dom.js';
+import {ask, button, order} from './desk.js';
+import {cell, dotted, h, redraw, table} from './dom.js';
 import {age, badge, bytes, count, time} from './format.js';
 
 const COLUMNS = [
@@ -109,11 +110,37 @@ function running(worker) {
   return box;
 }
 
+/* Orders are kept and heard at once; what came of them is seen with the next heartbeat. */
+function actions(name, worker) {
+  const path = `/api/v1/workers/${encodeURIComponent(name)}`;
+  const give = (body, words) => order(path, body, words);
+  const number = (label, field, value) => h('label', {for: `n-${field}`}, label,
+    h('input', {id: `n-${field}`, name: field, type: 'number', min: '1', max: '256', required: true, value: String(value)}));
+  const sure = async (title, text, yes, body, words) => {
+    if (await ask({title, text, yes, danger: true})) await give(body, words);
+  };
+  const autoscale = async () => {
+    const values = await ask({title: 'Autoscale', text: 'It finds its size itself within these, by the age of what waits.', yes: 'Autoscale',
+      fields: [number('At least', 'min', 1), number('At most', 'max', worker.concurrency ?? 8)]});
+    if (values) await give({order: 'autoscale', min: Number(values.min), max: Number(values.max)}, 'Ordered: autoscale.');
+  };
+  return h('div', {class: 'acts'}, ...[
+    worker.state === 'quiet'
+      ? button('Resume', {role: 'admin', run: () => give({order: 'resume'}, 'Ordered: take work again.')})
+      : button('Quiet', {role: 'admin', title: 'Takes no more work and finishes what it has', run: () => give({order: 'quiet'}, 'Ordered: quiet.')}),
+    button('Grow', {role: 'admin', title: 'One slot more', run: () => give({order: 'grow', n: 1}, 'Ordered: one slot more.')}),
+    button('Shrink', {role: 'admin', title: 'One slot fewer', run: () => give({order: 'shrink', n: 1}, 'Ordered: one slot fewer.')}),
+    button('Autoscale…', {role: 'admin', run: autoscale}),
+    button('Restart', {role: 'admin', run: () => sure('Restart this worker?', 'It finishes what it has, ends and is replaced.', 'Restart', {order: 'restart'}, 'Ordered: restart.')}),
+    button('Stop', {role: 'admin', danger: true, run: () => sure('Stop this worker?', 'It finishes what it can, ends and is not replaced.', 'Stop', {order: 'stop'}, 'Ordered: stop.')}),
+  ].filter(Boolean));
+}
+
 function draw(root, name, {redis, worker}) {
   const tasks = `/tasks?${new URLSearchParams({worker: name})}`;
   root.replaceChildren(
     h('p', {class: 'crumb'}, h('a', {href: '/workers'}, 'Workers'), ' / ', name),
-    h('div', {class: 'title'}, h('h1', {}, name), worker ? status(worker) : badge('UNKNOWN')),
+    h('div', {class: 'title'}, h('h1', {}, name), worker ? status(worker) : badge('UNKNOWN'), worker?.is_alive ? actions(name, worker) : null),
     ...(redis ? [] : [h('p', {class: 'notice warn', role: 'alert'}, WITHOUT_REDIS)]),
     worker ? h('div', {class: 'columns'},
       h('section', {class: 'panel', 'aria-label': 'Process'}, h('h2', {}, 'Process'), h('dl', {class: 'fields'},
@@ -135,7 +162,7 @@ export function showWorker(root, [name]) {
   follow(async () => {
     const answer = await get(`/api/v1/workers/${encodeURIComponent(name)}`);
     const text = JSON.stringify(answer);
-    if (text !== last) draw(root, name, answer);
+    if (text !== last) redraw(root, () => draw(root, name, answer));
     last = text;
     document.title = `${name} · Till`;
   }, (error) => root.replaceChildren(

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Flows: their list, one with its members, and cancelling it.
+ */
+#include <string.h>
+
+#include "api/dashboard/act.h"
+#include "api/dashboard/dashboard.h"
+#include "common/clock.h"
+#include "common/flows.h"
+#include "common/job_json.h"
+#include "common/mem.h"
+#include "common/text.h"
+
+enum { PAGE = 50, MEMBERS = 500, CANCEL_BATCH = 500, BUDGET_MS = 4000 };
+
+static json_t *flow_json(const struct flow_view *flow)
+{
+    json_t *counts = json_object();
+
+    for (int i = 0; i < JOB_STATE_COUNT; i++)
+        (void)json_object_set_new(counts, job_state_name((enum job_state)i),
+                                  json_integer(flow->counts[i]));
+    return json_pack("{s:s, s:s?, s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "id", flow->id.text, "name",
+                     flow->name, "state", job_state_name(flow->state), "total",
+                     (json_int_t)flow->total, "waiting", (json_int_t)flow->waiting, "counts",
+                     counts, "created_at", job_time_json(flow->created_us), "finished_at",
+                     job_time_json(flow->finished_us), "cancelled_at",
+                     job_time_json(flow->cancelled_us));
+}
+
+enum err_code flows_show(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO_VALUE(flows_page_release) struct flows_page page = {0};
+    AUTO(mem_free) char *cursor = request_query(req, "cursor");
+    AUTO(mem_free) char *open = request_query(req, "open");
+    const struct flows_filter filter = {
+        .open_only = open && *open, .cursor = cursor && *cursor ? cursor : NULL, .limit = PAGE};
+    json_t *flows;
+    enum err_code rc = flows_list(thread_of(req)->db, &filter, &page, e);
+
+    if (rc)
+        return rc;
+    flows = json_array();
+    for (size_t i = 0; i < page.count; i++)
+        (void)json_array_append_new(flows, flow_json(&page.items[i]));
+    return reply_json(
+        reply, 200,
+        json_pack("{s:o, s:s?}", "flows", flows, "next", page.has_more ? page.next.text : NULL), e);
+}
+
+static json_t *member_json(const struct flow_member *member)
+{
+    return json_pack("{s:s, s:I, s:s, s:s, s:s, s:b, s:I, s:I, s:b, s:i, s:i, s:o, s:o, s:o}", "id",
+                     member->id.text, "step", (json_int_t)member->step, "task", member->task,
+                     "queue", member->queue, "state", job_state_name(member->state), "waits",
+                     member->waits, "from", (json_int_t)member->from, "to", (json_int_t)member->to,
+                     "on_completion", member->on_completion, "attempt", member->attempt,
+                     "max_attempts", member->max_attempts, "error", job_text_json(member->error),
+                     "started_at", job_time_json(member->started_us), "finished_at",
+                     job_time_json(member->finished_us));
+}
+
+/* False: there can be no such flow. */
+static bool take_id(const struct request *req, struct uuid *ret_id)
+{
+    return uuid_parse(request_param(req, 0), ret_id);
+}
+
+enum err_code flow_show(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO_VALUE(flows_page_release) struct flows_page page = {0};
+    AUTO_VALUE(flow_members_release) struct flow_members members = {0};
+    AUTO(mem_free) char *after = request_query(req, "after");
+    int64_t step = 0;
+    struct uuid id;
+    json_t *list;
+    enum err_code rc;
+
+    if (!take_id(req, &id))
+        return err_set(e, ERR_NOT_FOUND, "there is no such flow");
+    if (after && *after && !text_to_int(after, 0, INT64_MAX, &step))
+        return err_set(e, ERR_INVALID, "after is a number");
+    rc = flows_find(thread_of(req)->db, &id, &page, e);
+    if (!rc)
+        rc = flows_members(thread_of(req)->db, &id, step, JOBS_ANY_STATE, MEMBERS, &members, e);
+    if (rc)
+        return rc;
+    list = json_array();
+    for (size_t i = 0; i < members.count; i++)
+        (void)json_array_append_new(list, member_json(&members.items[i]));
+    return reply_json(reply, 200,
+                      json_pack("{s:o, s:o, s:b}", "flow", flow_json(&page.items[0]), "members",
+                                list, "has_more", members.has_more),
+                      e);
+}
+
+static enum err_code cancel_batch(struct request *req, const struct uuid *id, int64_t *ret_revoked,
+                                  int64_t *ret_left, struct err *e)
+{
+    AUTO_VALUE(act_release) struct act act = {0};
+    enum err_code rc = act_begin(&act, req, "flow.cancel", id->text, e);
+
+    if (!rc)
+        rc = flows_cancel(thread_of(req)->db, id, CANCEL_BATCH, ret_revoked, ret_left, e);
+    return rc ? rc
+              : act_commit(&act, ACT_DONE, json_pack("{s:I}", "revoked", (json_int_t)*ret_revoked),
+                           e);
+}
+
+static enum err_code is_over(struct request *req, const struct uuid *id, bool *ret_over,
+                             struct err *e)
+{
+    AUTO_VALUE(flows_page_release) struct flows_page page = {0};
+    enum err_code rc = flows_find(thread_of(req)->db, id, &page, e);
+
+    if (!rc)
+        *ret_over = page.items[0].finished_us != 0;
+    return rc;
+}
+
+enum err_code flow_cancel(struct request *req, struct reply *reply, struct err *e)
+{
+    int64_t end_us = clock_mono_us() + BUDGET_MS * US_PER_MS;
+    int64_t total = 0;
+    int64_t left = 1;
+    bool over = false;
+    struct uuid id;
+    enum err_code rc = ERR_OK;
+
+    if (!take_id(req, &id))
+        return err_set(e, ERR_NOT_FOUND, "there is no such flow");
+    while (!rc && left > 0 && clock_mono_us() < end_us) {
+        int64_t revoked = 0;
+
+        rc = cancel_batch(req, &id, &revoked, &left, e);
+        total += revoked;
+        /* What was just revoked may have been the last of it. */
+        if (!rc && left > 0)
+            rc = is_over(req, &id, &over, e);
+        if (over)
+            left = 0;
+    }
+    return rc ? rc
+              : reply_json(reply, 200,
+                           json_pack("{s:I, s:b}", "changed", (json_int_t)total, "more", left > 0),
+                           e);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Schedules: what comes when, in words; pausing, resuming, running one now; the history of one.
+ */
+#include "api/dashboard/act.h"
+#include "api/dashboard/dashboard.h"
+#include "common/clock.h"
+#include "common/cron.h"
+#include "common/job_json.h"
+#include "common/job_list.h"
+#include "common/log.h"
+#include "common/schedules_view.h"
+
+enum { HISTORY = 50 };
+
+/* "at 07:30 on weekdays"; null for what is no expression any more. */
+static json_t *words_json(const char *expression)
+{
+    char words[CRON_DESCRIPTION_SIZE];
+    struct cron cron;
+
+    if (cron_parse(expression, &cron, NULL))
+        return json_null();
+    cron_describe(&cron, words);
+    return json_string(words);
+}
+
+static json_t *schedule_json(const struct schedule_view *view)
+{
+    const struct schedule *schedule = &view->schedule;
+
+    return json_pack(
+        "{s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:s?, s:s, s:I, s:s?, s:s?, s:o, s:o, s:o, s:o, s:o,"
+        " s:s?, s:s?}",
+        "name", schedule->name, "cron", schedule->cron, "zone", schedule->zone, "words",
+        words_json(schedule->cron), "task", schedule->task, "args", job_value_json(schedule->args),
+        "kwargs", job_value_json(schedule->kwargs), "queue", schedule->queue, "overlap",
+        schedule_overlap_name(schedule->overlap), "jitter_s", (json_int_t)schedule->jitter_s,
+        "problem", view->problem, "paused_by", view->paused_by, "paused_at",
+        job_time_json(view->paused_us), "next_at", job_time_json(view->next_tick_us), "next_run_at",
+        job_time_json(view->next_run_us), "last_at", job_time_json(view->last_tick_us),
+        "last_run_at", job_time_json(view->last_run_us), "last_job", view->last_job, "last_state",
+        view->last_state);
+}
+
+enum err_code schedules_show(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO_VALUE(schedule_views_release) struct schedule_views views = {0};
+    json_t *list;
+    enum err_code rc = schedules_list(thread_of(req)->db, NULL, &views, e);
+
+    if (rc)
+        return rc;
+    list = json_array();
+    for (size_t i = 0; i < views.count; i++)
+        (void)json_array_append_new(list, schedule_json(&views.items[i]));
+    return reply_json(reply, 200, json_pack("{s:o}", "schedules", list), e);
+}
+
+enum err_code schedule_show(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO_VALUE(schedule_views_release) struct schedule_views views = {0};
+    AUTO_VALUE(schedule_events_release) struct schedule_events events = {0};
+    struct db *db = thread_of(req)->db;
+    const char *name = request_param(req, 0);
+    json_t *runs;
+    enum err_code rc = schedules_list(db, name, &views, e);
+
+    if (!rc && views.count == 0)
+        return err_set(e, ERR_NOT_FOUND, "there is no such schedule");
+    if (!rc)
+        rc = schedules_history(db, name, 0, HISTORY, &events, e);
+    if (rc)
+        return rc;
+    runs = json_array();
+    for (size_t i = 0; i < events.count; i++) {
+        const struct schedule_event *event = &events.items[i];
+
+        (void)json_array_append_new(
+            runs,
+            json_pack("{s:o, s:o, s:s, s:s?, s:I, s:b, s:s?, s:s?, s:o}", "tick_at",
+                      job_time_json(event->tick_us), "decided_at", job_time_json(event->decided_us),
+                      "outcome", event->outcome, "reason", event->reason, "ticks",
+                      (json_int_t)event->ticks, "by_hand", event->by_hand, "job", event->job,
+                      "state", event->state, "finished_at", job_time_json(event->finished_us)));
+    }
+    return reply_json(
+        reply, 200,
+        json_pack("{s:o, s:o}", "schedule", schedule_json(&views.items[0]), "runs", runs), e);
+}
+
+/* These have transactions of their own, so their rows in the audit log follow them. */
+static enum err_code set_paused(struct request *req, struct reply *reply, bool paused,
+                                struct err *e)
+{
+    const char *name = request_param(req, 0);
+    struct db *db = thread_of(req)->db;
+    bool changed = false;
+    enum err_code rc = paused ? schedules_pause(db, name, req->user.name, &changed, e)
+                              : schedules_resume(db, name, &changed, e);
+
+    if (rc)
+        return rc;
+    act_note(req, paused ? "schedule.pause" : "schedule.resume", name, changed ? "done" : "nothing",
+             NULL);
+    return reply_json(reply, 200, json_pack("{s:b, s:b}", "paused", paused, "changed", changed), e);
+}
+
+enum err_code schedule_pause(struct request *req, struct reply *reply, struct err *e)
+{
+    return set_paused(req, reply, true, e);
+}
+
+enum err_code schedule_resume(struct request *req, struct reply *reply, struct err *e)
+{
+    return set_paused(req, reply, false, e);
+}
+
+enum err_code schedule_run(struct request *req, struct reply *reply, struct err *e)
+{
+    const char *name = request_param(req, 0);
+    struct job_ready ready = {0};
+    struct err problem = {0};
+    enum err_code rc = schedules_run_now(thread_of(req)->db, name, req->user.name, &ready, e);
+
+    if (rc)
+        return rc;
+    act_note(req, "schedule.run", name, "done", json_pack("{s:s}", "task", ready.id.text));
+    /* Without Redis the scheduler delivers it. */
+    if (ready.is_ready &&
+        job_list_push(&(struct job_list){&ready, 1}, thread_of(req)->redis, &problem))
+        log_warn("push_failed", L_ERR(&problem));
+    return reply_json(reply, 201, json_pack("{s:s}", "id", ready.id.text), e);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Throughput, latency and depth over time, as lines drawn in SVG. Each chart says in words what it
+ * shows, and has its figures as a table.
+ */
+import {follow, get} from './api.js';
+import {h, table} from './dom.js';
+import {count, duration, exactTime} from './format.js';
+
+const RANGES = [['hour', 'Last hour'], ['day', 'Last day'], ['week', 'Last week']];
+const WIDTH = 640;
+const HEIGHT = 180;
+const LEFT = 56;
+const BOTTOM = 22;
+const TOP = 10;
+
+function s(tag, attributes, ...children) {
+  const node = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+  node.append(...children);
+  return node;
+}
+
+/* One point for each step of the range that is over, with noughts where nothing was written. */
+function fill({minutes, step, points}) {
+  const width = step * 60000;
+  const last = Math.floor(Date.now() / width) * width - (step === 1 ? width : 0);
+  const held = new Map(points.map((point) => [Date.parse(point.at), point]));
+  return Array.from({length: minutes / step}, (_, i) => {
+    const at = last - (minutes / step - 1 - i) * width;
+    return {...held.get(at), at};
+  });
+}
+
+/* A round number not below the largest value. */
+function ceiling(value) {
+  if (!(value > 0)) return 1;
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 5, 10].map((n) => n * power).find((n) => n >= value);
+}
+
+function path(points, value, x, y) {
+  let out = '';
+  let pen = 'M';
+  points.forEach((point, i) => {
+    const v = value(point);
+    if (v === null || v === undefined) {
+      pen = 'M';
+      return;
+    }
+    out += `${pen}${x(i).toFixed(1)} ${y(v).toFixed(1)}`;
+    pen = 'L';
+  });
+  return out;
+}
+
+const clock = new Intl.DateTimeFormat('en', {hour: '2-digit', minute: '2-digit', hour12: false});
+const day = new Intl.DateTimeFormat('en', {weekday: 'short', hour: '2-digit', hour12: false});
+
+function chart(title, points, series, show, range) {
+  const all = points.flatMap((point) => series.map((one) => one.value(point) ?? 0));
+  const top = ceiling(Math.max(...all));
+  const x = (i) => LEFT + (i / Math.max(1, points.length - 1)) * (WIDTH - LEFT - 8);
+  const y = (v) => TOP + (1 - v / top) * (HEIGHT - TOP - BOTTOM);
+  const marks = [0, 0.5, 1].map((part) => s('g', {},
+    s('line', {x1: LEFT, x2: WIDTH - 8, y1: y(top * part), y2: y(top * part), class: 'grid'}),
+    s('text', {x: LEFT - 6, y: y(top * part) + 4, class: 'axis', 'text-anchor': 'end'}, show(top * part))));
+  const format = range === 'week' ? day : clock;
+  const times = [0, Math.floor((points.length - 1) / 2), points.length - 1].map((i, n) =>
+    s('text', {x: x(i), y: HEIGHT - 5, class: 'axis', 'text-anchor': ['start', 'middle', 'end'][n]}, format.format(points[i].at)));
+  const lines = series.map((one) => s('path', {d: path(points, one.value, x, y), class: `line ${one.kind}`}));
+  const words = series.map((one) => {
+    const values = points.map(one.value).filter((v) => v !== null && v !== undefined);
+    return values.length ? `${one.label}: at most ${show(Math.max(...values))}, last ${show(values.at(-1))}` : `${one.label}: nothing`;
+  }).join('; ');
+  const rows = points.filter((point) => series.some((one) => one.value(point)));
+  return h('figure', {class: 'panel chart'},
+    h('figcaption', {class: 'panel-head'}, h('h2', {}, title),
+      h('span', {class: 'keys'}, series.map((one) => h('span', {class: `key ${one.kind}`}, one.label)))),
+    s('svg', {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img', 'aria-label': `${title}. ${words}.`}, ...marks, ...times, ...lines),
+    h('details', {}, h('summary', {}, 'As a table'),
+      table(title, [['Time'], ...series.map((one) => [one.label, 'number'])], h('tbody', {}, rows.map((point) =>
+        h('tr', {}, h('td', {class: 'nowrap'}, exactTime(new Date(point.at).toISOString()).slice(0, 16)),
+          series.map((one) => h('td', {class: 'number'}, show(one.value(point) ?? 0)))))))));
+}
+
+const seconds = (value) => duration(value);
+
+function draw(content, answer, open) {
+  const points = fill(answer);
+  const per = answer.step;
+  const rate = (name) => (point) => (point[name] ?? 0) / per;
+  const of = (name) => (point) => point[name] ?? null;
+  content.replaceChildren(
+    chart('Tasks ended a minute', points, [
+      {label: 'succeeded', kind: 'good', value: rate('succeeded')}, {label: 'retried', kind: 'warn', value: rate('retried')},
+      {label: 'failed', kind: 'bad', value: rate('failed')}], (v) => count(Math.round(v * 10) / 10), answer.range),
+    chart('Waiting for a worker', points, [{label: 'tasks', kind: 'info', value: (point) => point.waiting ?? 0}], (v) => count(Math.round(v)), answer.range),
+    chart('Time from ready to begun', points, [{label: 'half', kind: 'info', value: of('wait_p50')}, {label: '95 %', kind: 'warn', value: of('wait_p95')}], seconds, answer.range),
+    chart('Run time', points, [{label: 'half', kind: 'info', value: of('run_p50')}, {label: '95 %', kind: 'warn', value: of('run_p95')}], seconds, answer.range));
+  content.querySelectorAll('details').forEach((node, i) => { node.open = open[i] ?? false; });
+}
+
+export function showCharts(root) {
+  const range = new URLSearchParams(location.search).get('range') ?? 'hour';
+  const content = h('div', {class: 'charts'});
+  const empty = h('div', {class: 'empty', hidden: true}, h('p', {}, 'There are no figures yet.'),
+    h('p', {}, 'The leading scheduler writes them once a minute: ', h('code', {}, 'till-scheduler')));
+  let last = '';
+  root.append(h('h1', {}, 'Charts'),
+    h('nav', {class: 'states', 'aria-label': 'Range'}, RANGES.map(([name, label]) =>
+      h('a', {href: `/charts?range=${name}`, 'aria-current': name === range ? 'true' : null}, label))), empty, content);
+  follow(async () => {
+    const answer = await get('/api/v1/charts', {range});
+    const text = JSON.stringify(answer) + Math.floor(Date.now() / 60000);
+    if (text === last) return;
+    last = text;
+    empty.hidden = answer.points.length > 0;
+    content.hidden = answer.points.length === 0;
+    if (answer.points.length) draw(content, answer, [...content.querySelectorAll('details')].map((node) => node.open));
+  }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
+}

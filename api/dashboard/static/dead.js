@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Dead tasks by what they died of: each kind can be run again, or deleted, as a whole.
+ */
+import {follow, get} from './api.js';
+import {ask, button, orderAll} from './desk.js';
+import {cell, dotted, h, redraw, table} from './dom.js';
+import {count, time} from './format.js';
+
+const COLUMNS = [['Task'], ['Reason'], ['Dead', 'number'], ['First'], ['Last'], ['Actions']];
+
+async function retry(group) {
+  await orderAll('/api/v1/dead', {action: 'retry', task: group.task, reason: group.reason}, 'retried');
+}
+
+async function remove(group) {
+  const sure = await ask({title: `Delete ${count(group.count)} dead tasks?`, danger: true, yes: 'Delete for ever',
+    text: `${group.task}: ${group.shown}. They and their errors are gone then; this cannot be undone.`});
+  if (sure) await orderAll('/api/v1/dead', {action: 'delete', task: group.task, reason: group.reason}, 'deleted');
+}
+
+function row(group) {
+  const key = `${group.task} ${group.reason}`;
+  return h('tr', {},
+    cell('Task', 'name', h('a', {href: `/tasks?${new URLSearchParams({state: 'FAILURE', task: group.task})}`}, dotted(group.task))),
+    cell('Reason', 'reason bad', group.shown),
+    cell('Dead', 'number', count(group.count)),
+    cell('First', 'nowrap', time(group.first_at)),
+    cell('Last', 'nowrap', h('a', {href: `/task/${group.last_id}`}, time(group.last_at))),
+    cell('Actions', 'acts', button('Retry', {key: `retry ${key}`, run: () => retry(group)}),
+      button('Delete', {key: `delete ${key}`, role: 'admin', danger: true, run: () => remove(group)})));
+}
+
+export function showDead(root) {
+  const content = h('div', {});
+  let last = '';
+  root.append(h('h1', {}, 'Dead tasks'),
+    h('p', {class: 'lead'}, 'Tasks that failed for good, by what they died of. Retrying gives each the attempts of its task again.'), content);
+  follow(async () => {
+    const {groups} = await get('/api/v1/dead');
+    const text = JSON.stringify(groups);
+    if (text === last) return;
+    last = text;
+    const box = table('Dead tasks by reason', COLUMNS, h('tbody', {}, groups.map(row)));
+    box.classList.add('cards');
+    redraw(content, () => content.replaceChildren(groups.length ? box
+      : h('div', {class: 'empty'}, h('p', {}, 'No task is dead.'), h('p', {}, 'What fails for good will be listed here, with a button to run it again.'))));
+  }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Schedules: what comes when, in words, with its last and next run; and the history of one.
+ */
+import {follow, get} from './api.js';
+import {button, order} from './desk.js';
+import {cell, dotted, h, redraw, table} from './dom.js';
+import {badge, time} from './format.js';
+
+const KINDS = {fired: 'success', skipped: 'retry', missed: 'failure', waiting: 'pending'};
+
+function actions(schedule) {
+  const path = `/api/v1/schedules/${encodeURIComponent(schedule.name)}`;
+  return [
+    button('Run now', {key: `run ${schedule.name}`, run: () => order(`${path}/run`, {}, `${schedule.name} runs now.`)}),
+    schedule.paused_at
+      ? button('Resume', {key: `turn ${schedule.name}`, run: () => order(`${path}/resume`, {}, `${schedule.name} goes on.`)})
+      : button('Pause', {key: `turn ${schedule.name}`, run: () => order(`${path}/pause`, {}, `${schedule.name} is paused.`)}),
+  ].filter(Boolean);
+}
+
+function status(schedule) {
+  if (schedule.problem) return [h('span', {class: 'badge failure'}, 'BROKEN'), h('span', {class: 'sub bad'}, schedule.problem)];
+  if (schedule.paused_at) return [h('span', {class: 'badge retry'}, 'PAUSED'), h('span', {class: 'sub'}, time(schedule.paused_at), schedule.paused_by ? ` by ${schedule.paused_by}` : '')];
+  return [h('span', {class: 'badge success'}, 'ON')];
+}
+
+function when(schedule) {
+  return [h('span', {}, schedule.words ?? schedule.cron), h('span', {class: 'sub'}, h('code', {}, schedule.cron), ` ${schedule.zone}`)];
+}
+
+function row(schedule) {
+  return h('tr', {},
+    cell('Schedule', 'name', h('a', {href: `/schedule/${encodeURIComponent(schedule.name)}`}, schedule.name), h('span', {class: 'sub'}, dotted(schedule.task))),
+    cell('When', 'reason', ...when(schedule)),
+    cell('State', 'state', ...status(schedule)),
+    cell('Next', 'nowrap', time(schedule.paused_at ? null : schedule.next_at)),
+    cell('Last', 'nowrap', schedule.last_job ? h('a', {href: `/task/${schedule.last_job}`}, time(schedule.last_run_at)) : time(schedule.last_run_at),
+      schedule.last_state ? h('span', {class: 'sub'}, badge(schedule.last_state)) : null),
+    cell('Actions', 'acts', ...actions(schedule)));
+}
+
+const COLUMNS = [['Schedule'], ['When'], ['State'], ['Next'], ['Last'], ['Actions']];
+
+export function showSchedules(root) {
+  const content = h('div', {});
+  let last = '';
+  root.append(h('h1', {}, 'Schedules'), content);
+  follow(async () => {
+    const {schedules} = await get('/api/v1/schedules');
+    const text = JSON.stringify(schedules);
+    if (text === last) return;
+    last = text;
+    const box = table('Schedules', COLUMNS, h('tbody', {}, schedules.map(row)));
+    box.classList.add('cards');
+    redraw(content, () => content.replaceChildren(schedules.length ? box
+      : h('div', {class: 'empty'}, h('p', {}, 'There is no schedule yet.'),
+        h('p', {}, 'The scheduler reads them from the file that ', h('code', {}, 'TILL_SCHEDULES_FILE'), ' names.'))));
+  }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
+}
+
+function runRow(run) {
+  return h('tr', {},
+    cell('Tick', 'nowrap', time(run.tick_at), run.by_hand ? h('span', {class: 'sub'}, 'by hand') : null),
+    cell('Outcome', '', h('span', {class: `badge ${KINDS[run.outcome] ?? 'pending'}`}, run.outcome), run.ticks > 1 ? h('span', {class: 'sub'}, `${run.ticks} ticks`) : null),
+    cell('Task', 'target', run.job ? h('a', {href: `/task/${run.job}`, class: 'code'}, run.job) : '', run.state ? h('span', {class: 'sub'}, badge(run.state)) : null),
+    cell('Finished', 'nowrap', time(run.finished_at)),
+    cell('Reason', 'dim', run.reason ?? ''));
+}
+
+export function showSchedule(root, [name]) {
+  let last = '';
+  follow(async () => {
+    const answer = await get(`/api/v1/schedules/${encodeURIComponent(name)}`);
+    const text = JSON.stringify(answer);
+    if (text === last) return;
+    last = text;
+    const {schedule, runs} = answer;
+    const box = table('Runs', [['Tick'], ['Outcome'], ['Task'], ['Finished'], ['Reason']], h('tbody', {}, runs.map(runRow)));
+    box.classList.add('cards');
+    redraw(root, () => root.replaceChildren(
+      h('p', {class: 'crumb'}, h('a', {href: '/schedules'}, 'Schedules'), ' / ', name),
+      h('div', {class: 'title'}, h('h1', {}, name), ...status(schedule), h('div', {class: 'acts'}, ...actions(schedule))),
+      h('section', {class: 'panel'}, h('dl', {class: 'fields'},
+        h('dt', {}, 'When'), h('dd', {}, ...when(schedule)),
+        h('dt', {}, 'Next'), h('dd', {}, time(schedule.paused_at ? null : schedule.next_at)),
+        h('dt', {}, 'Task'), h('dd', {}, h('a', {href: `/tasks?${new URLSearchParams({task: schedule.task})}`}, schedule.task)),
+        h('dt', {}, 'Args'), h('dd', {class: 'code'}, JSON.stringify(schedule.args)),
+        h('dt', {}, 'Kwargs'), h('dd', {class: 'code'}, JSON.stringify(schedule.kwargs)),
+        h('dt', {}, 'While one runs'), h('dd', {}, {skip: 'the next is skipped', queue: 'one waits', allow: 'they run side by side'}[schedule.overlap]))),
+      h('h2', {}, 'Runs'), runs.length ? box : h('div', {class: 'empty'}, h('p', {}, 'It has not run yet.'))));
+  }, (error) => root.replaceChildren(
+    h('h1', {}, error.status === 404 ? 'No such schedule' : 'Schedule'),
+    h('p', {class: 'notice bad', role: 'alert'}, error.status === 404 ? `There is no schedule ${name}.` : error.message),
+    h('p', {}, h('a', {href: '/schedules'}, 'To all schedules'))));
+}
