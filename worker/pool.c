@@ -14,18 +14,13 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "worker/item_list.h"
 #include "worker/pace.h"
 #include "worker/task.h"
 
 enum {
     WAIT_GOAL_US = 50 * 1000, /* so long an item may have to wait for a slot of this process */
     BATCH_GOAL_US = 5 * 1000, /* so long the first item of a batch may wait for the last */
-};
-
-struct item_list {
-    struct item *first;
-    struct item *last;
-    int count;
 };
 
 struct pool {
@@ -115,32 +110,16 @@ static void item_free(struct item *item)
 
 /* ---- lists; the lock is held ---- */
 
-static void append(struct item_list *list, struct item *item)
-{
-    item->next = NULL;
-    item->prev = list->last;
-    *(list->last ? &list->last->next : &list->first) = item;
-    list->last = item;
-    list->count++;
-}
-
-static void unlink_item(struct item_list *list, struct item *item)
-{
-    *(item->prev ? &item->prev->next : &list->first) = item->next;
-    *(item->next ? &item->next->prev : &list->last) = item->prev;
-    list->count--;
-}
-
 static void set_state(struct pool *pool, struct item *item, enum item_state state)
 {
-    unlink_item(&pool->lists[item->state], item);
+    item_list_remove(&pool->lists[item->state], item);
     item->state = state;
-    append(&pool->lists[state], item);
+    item_list_append(&pool->lists[state], item);
 }
 
 static void drop(struct pool *pool, struct item *item)
 {
-    unlink_item(&pool->lists[item->state], item);
+    item_list_remove(&pool->lists[item->state], item);
     item_free(item);
 }
 
@@ -243,7 +222,7 @@ struct item *pool_add(struct pool *pool, struct queue_delivery *take_delivery)
     item->delivery = *take_delivery;
     *take_delivery = (struct queue_delivery){0};
     pthread_mutex_lock(&pool->lock);
-    append(&pool->lists[ITEM_CLAIMING], item);
+    item_list_append(&pool->lists[ITEM_CLAIMING], item);
     pthread_mutex_unlock(&pool->lock);
     return item;
 }

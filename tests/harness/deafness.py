@@ -5,7 +5,8 @@ else goes through. New connections hear."""
 import os
 import socket
 import threading
-import time
+
+from .wait import pause
 
 
 class DeafProxy:
@@ -105,5 +106,5 @@ class Connection:
     def swallow(self, words):
         self.proxy.swallowed += 1
         if b"BLOCK" in words:
-            time.sleep(int(words[words.index(b"BLOCK") + 1]) / 1000)
+            pause(int(words[words.index(b"BLOCK") + 1]) / 1000)
         self.client.sendall(b"*-1\r\n")

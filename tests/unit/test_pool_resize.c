@@ -11,6 +11,7 @@
 
 #include "common/auto.h"
 #include "common/clock.h"
+#include "common/text.h"
 #include "worker/task.h"
 
 AUTO_DEFINE(struct pool *, pool_free);
@@ -24,7 +25,7 @@ static struct item *add(struct pool *pool, int number)
     struct queue_delivery delivery = {.kind = DELIVERY_DURABLE};
     struct item *item;
 
-    (void)snprintf(delivery.entry, sizeof delivery.entry, "%d-0", number);
+    (void)snprintf(delivery.entry, sizeof delivery.entry, "%d", number);
     item = pool_add(pool, &delivery);
     item->task = &quick;
     return item;
@@ -105,9 +106,9 @@ static void *work(void *context)
 
     while ((count = pool_take(pool, items, 4)) > 0) {
         for (size_t i = 0; i < count; i++) {
-            int number = 0;
+            int64_t number = 0;
 
-            (void)sscanf(items[i]->delivery.entry, "%d", &number);
+            (void)text_to_int(items[i]->delivery.entry, 0, ITEMS - 1, &number);
             atomic_fetch_add(&ran[number], 1);
         }
         pool_finish(pool, items, acknowledge, count);

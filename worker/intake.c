@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What was read becomes ours: into the pool, claimed in one statement, and on to the slots or away;
+ * see intake.h.
+ */
+#include "worker/intake.h"
+
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/jobs_run.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/trace.h"
+#include "worker/tasks.h"
+
+enum { PAUSE_MS = 100 /* between attempts to reach the database */ };
+
+/* One batch: items in the pool (CLAIMING), and what the claim needs of them in arrays. */
+struct claiming {
+    struct item *items[INTAKE_MAX];
+    struct queue_delivery keys[INTAKE_MAX]; /* shallow copies: ids and entries of durable jobs */
+    struct claim claims[INTAKE_MAX];
+    int max_attempts[INTAKE_MAX]; /* of fast jobs */
+    size_t count;
+    size_t fast_count; /* fast jobs whose task has a limit: they become rows */
+};
+
+/* Items that go on together: to the slots, or to be acknowledged. */
+struct items {
+    struct item *list[INTAKE_MAX];
+    size_t count;
+};
+
+static void finish(struct intake *intake, const struct items *items, bool acknowledge)
+{
+    bool marks[INTAKE_MAX];
+
+    for (size_t i = 0; i < items->count; i++)
+        marks[i] = acknowledge;
+    if (items->count > 0)
+        pool_finish(intake->process->pool, items->list, marks, items->count);
+}
+
+/* One line a batch: fast jobs come at a rate that no log should see. */
+static void note_fast(struct intake *intake, int expired, int dropped_traces)
+{
+    atomic_fetch_add(&intake->process->dropped, (uint_fast64_t)expired);
+    if (expired > 0)
+        log_info("fast_jobs_expired", L_INT("count", expired));
+    if (dropped_traces > 0)
+        log_warn("traceparents_dropped", L_INT("count", dropped_traces));
+}
+
+static void add_to_claim(struct claiming *claiming, struct item *item)
+{
+    claiming->items[claiming->count] = item;
+    claiming->keys[claiming->count++] = item->delivery;
+}
+
+static bool has_limit(const struct intake *intake, const char *task)
+{
+    for (size_t i = 0; i < intake->limits.count; i++)
+        if (intake->limits.items[i].scope == LIMIT_TASK &&
+            strcmp(intake->limits.items[i].name, task) == 0)
+            return true;
+    return false;
+}
+
+/* Nothing can hold a stream entry back but a row: under a limit a fast job becomes a durable one.
+ */
+static void make_durable(struct claiming *claiming, struct item *item)
+{
+    const struct task *task = task_find(item->delivery.task);
+
+    item->delivery.kind = DELIVERY_DURABLE;
+    claiming->max_attempts[claiming->count] = task ? task->max_attempts : JOB_DEFAULT_ATTEMPTS;
+    claiming->fast_count++;
+    add_to_claim(claiming, item);
+}
+
+/* Moves the deliveries into the pool. Fast jobs, and entries that are no jobs, need no claim. */
+static void collect(struct intake *intake, struct queue_deliveries *deliveries,
+                    struct claiming *claiming)
+{
+    struct pool *pool = intake->process->pool;
+    struct items ready = {.count = 0};
+    struct items gone = {.count = 0};
+    int64_t now_us = clock_wall_us();
+    int expired = 0;
+    int dropped_traces = 0;
+
+    for (size_t i = 0; i < deliveries->count; i++) {
+        struct queue_delivery *delivery = &deliveries->items[i];
+        struct item *item;
+
+        if (delivery->taken_over) {
+            if (pool_holds(pool, delivery->stream, delivery->entry))
+                continue; /* ours, and in work */
+            atomic_fetch_add(&intake->process->taken_over, 1);
+        }
+        item = pool_add(pool, delivery);
+        switch (item->delivery.kind) {
+        case DELIVERY_GONE:
+            gone.list[gone.count++] = item;
+            break;
+        case DELIVERY_FAST:
+            dropped_traces += item->delivery.trace_dropped;
+            if (item->delivery.expires_us && item->delivery.expires_us <= now_us) {
+                gone.list[gone.count++] = item;
+                expired++;
+                break;
+            }
+            if (has_limit(intake, item->delivery.task)) {
+                make_durable(claiming, item);
+                break;
+            }
+            item->task = task_find(item->delivery.task);
+            ready.list[ready.count++] = item;
+            break;
+        case DELIVERY_UNDECODABLE:
+            ready.list[ready.count++] = item;
+            break;
+        case DELIVERY_DURABLE:
+            add_to_claim(claiming, item);
+            break;
+        }
+    }
+    note_fast(intake, expired, dropped_traces);
+    finish(intake, &gone, true);
+    if (ready.count > 0)
+        pool_make_ready(pool, ready.list, ready.count);
+}
+
+/* For the log; NULL when the job has no trace. */
+static const char *trace_id(const struct job *job, char out[TRACE_ID_SIZE])
+{
+    struct trace trace;
+
+    if (!job->traceparent || !trace_parse(job->traceparent, &trace))
+        return NULL;
+    memcpy(out, trace.id, TRACE_ID_SIZE);
+    return out;
+}
+
+static void distribute(struct intake *intake, struct claiming *claiming)
+{
+    struct items ready = {.count = 0};
+    struct items over = {.count = 0};
+    char id[TRACE_ID_SIZE];
+
+    for (size_t i = 0; i < claiming->count; i++) {
+        struct claim *claim = &claiming->claims[i];
+        struct item *item = claiming->items[i];
+
+        switch (claim->result) {
+        case CLAIM_RUN:
+            item->job = claim->job;
+            item->task = task_find(item->job.task);
+            ready.list[ready.count++] = item;
+            break;
+        case CLAIM_DEAD:
+            meter_count(task_find(claim->job.task), claiming->keys[i].stream, METER_FAILED, -1);
+            log_error("job_failed", L_STR("job_id", claim->job.id.text),
+                      L_STR("task", claim->job.task), L_STR("trace_id", trace_id(&claim->job, id)),
+                      L_STR("error", "its attempts are used up: it ended its workers"));
+            job_release(&claim->job);
+            over.list[over.count++] = item;
+            break;
+        case CLAIM_EXPIRED:
+            atomic_fetch_add(&intake->process->dropped, 1);
+            log_info("job_expired", L_STR("job_id", claim->job.id.text),
+                     L_STR("task", claim->job.task), L_STR("trace_id", trace_id(&claim->job, id)));
+            job_release(&claim->job);
+            over.list[over.count++] = item;
+            break;
+        case CLAIM_DROP:
+            atomic_fetch_add(&intake->process->dropped, 1);
+            over.list[over.count++] = item;
+            break;
+        }
+    }
+    finish(intake, &over, true);
+    if (ready.count > 0)
+        pool_make_ready(intake->process->pool, ready.list, ready.count);
+}
+
+/* Leaves the batch to others: without an acknowledgement, its entries come back. */
+static void abandon(struct intake *intake, const struct claiming *claiming)
+{
+    struct items items = {.count = claiming->count};
+
+    for (size_t i = 0; i < claiming->count; i++)
+        items.list[i] = claiming->items[i];
+    finish(intake, &items, false);
+}
+
+/* Under limits of tasks or keys those that may not run yet are parked first, in one transaction. */
+static enum err_code claim_limited(struct intake *intake, struct claiming *batch, bool retried,
+                                   struct err *e)
+{
+    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
+    enum err_code rc = db_begin(intake->db, &tx, e);
+
+    if (!rc && batch->fast_count > 0)
+        rc = limits_make_rows(intake->db, batch->keys, batch->max_attempts, batch->count,
+                              intake->process->streams, e);
+    if (!rc)
+        rc = limits_admit(intake->db, batch->keys, batch->count, e);
+    if (!rc)
+        rc = jobs_claim(intake->db, intake->process->name, batch->keys, batch->count, retried,
+                        batch->claims, e);
+    if (rc)
+        return rc;
+    rc = db_commit(&tx, e);
+    for (size_t i = 0; rc && i < batch->count; i++)
+        job_release(&batch->claims[i].job);
+    return rc;
+}
+
+static enum err_code claim_once(struct intake *intake, struct claiming *batch, bool retried,
+                                struct err *e)
+{
+    if (intake->limits.count > 0)
+        return claim_limited(intake, batch, retried, e);
+    return jobs_claim(intake->db, intake->process->name, batch->keys, batch->count, retried,
+                      batch->claims, e);
+}
+
+/* Claims until it is answered; the keeper renews the leases meanwhile. */
+static void claim(struct intake *intake, struct claiming *batch)
+{
+    for (bool retried = false; batch->count > 0; retried = true) {
+        struct err e = {0};
+        enum err_code rc = claim_once(intake, batch, retried, &e);
+
+        if (!rc) {
+            distribute(intake, batch);
+            return;
+        }
+        process_note_doing(intake->process, ROLE_FETCH, "waits for the database", clock_mono_us());
+        if (!retried)
+            log_warn("claim_failed", L_ERR(&e));
+        if (!process_pause(intake->process, PAUSE_MS * US_PER_MS)) {
+            abandon(intake, batch);
+            return;
+        }
+    }
+}
+
+/* How long the oldest of each stream waited there, by our clock; not of those taken over. */
+static void note_lag(struct process *process, const struct queue_deliveries *deliveries)
+{
+    int64_t now_us = clock_wall_us();
+    int64_t worst_us = atomic_load(&process->lag_us);
+
+    for (size_t i = 0; i < deliveries->count; i++) {
+        const struct queue_delivery *one = &deliveries->items[i];
+
+        if (!one->taken_over && (i == 0 || one->stream != one[-1].stream)) {
+            int64_t lag_us = now_us - queue_entry_time_us(one->entry);
+
+            worst_us = lag_us > worst_us ? lag_us : worst_us;
+        }
+    }
+    atomic_store(&process->lag_us, worst_us);
+}
+
+void intake_take(struct intake *intake, struct queue_deliveries *deliveries)
+{
+    AUTO(mem_free) struct claiming *batch = mem_alloc(sizeof *batch);
+
+    note_lag(intake->process, deliveries);
+    collect(intake, deliveries, batch);
+    claim(intake, batch);
+}
