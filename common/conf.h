@@ -64,6 +64,8 @@ struct conf {
     int64_t shutdown_seconds;
     int64_t heal_seconds;
     int64_t retry_base_ms;
+    int64_t order_expire_minutes;
+    int64_t reconcile_minutes;
     int64_t retry_max_seconds;
     int64_t retention_seconds;
     int64_t dead_retention_seconds;

@@ -39,6 +39,7 @@
     X(sessions)                                                                                    \
     X(shopping_carts)                                                                              \
     X(trial)                                                                                       \
+    X(upkeep)                                                                                      \
     X(users)                                                                                       \
     X(wishlists)                                                                                   \
     X(worker_orders)

@@ -24,7 +24,7 @@
 
 enum {
     LOOK_PAUSE_S = 60, /* between looks at least this often: PostgreSQL's clock may be set */
-    WAKE_PAUSE_S = 1, /* between looks at most this often when woken, or when a run waits */
+    WAKE_PAUSE_S = 1,  /* between looks at most this often when woken, or when a run waits */
     UPKEEP_PAUSE_S = 3600,
     LOCKED_PAUSE_MS = 200,
 };

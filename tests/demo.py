@@ -230,6 +230,7 @@ class Demo:
             "SMTP_URL": self.mail.url,
             "MAIL_FROM": "shop@till.example",
             "JWT_SECRET": jwt_secret,
+            "TILL_SCHEDULES_FILE": os.path.join(ROOT, "etc", "schedules.conf"),
             "TILL_API_LISTEN": api,
             "TILL_DASHBOARD_LISTEN": dashboard,
         }
@@ -348,6 +349,7 @@ def check_out(demo):
     (mail,) = wait_for(lambda: demo.mail.about(order["id"]), 20, "the e-mail never arrived")
     show_jobs(demo, order, payment)
     show_mail(mail)
+    show_schedules(demo)
     say(f"\n  all of it took {time.monotonic() - start:.2f} s")
 
 
@@ -378,6 +380,14 @@ def show_jobs(demo, order, payment):
     say(f"  {'task':46} {'state':8} attempt  waited   ran")
     for task, state, attempt, waited, ran in rows:
         say(f"  {task:46} {state:8} {attempt:7}  {waited:4.0f} ms  {ran:4.0f} ms")
+
+
+def show_schedules(demo):
+    step("The schedules (till schedule list)")
+    waiting = "SELECT 1 FROM schedules WHERE next_run IS NULL AND problem IS NULL AND paused_at IS NULL"
+    wait_for(lambda: not demo.query(waiting), 20, "the scheduler never read its schedules")
+    for line in demo.till("schedule", "list").splitlines():
+        say(f"  {line}")
 
 
 def show_mail(mail):

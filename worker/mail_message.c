@@ -186,13 +186,23 @@ static void add_quoted_printable(struct buf *out, const char *text)
     buf_add_str(out, "\r\n");
 }
 
-static void add_part(struct buf *out, const char *boundary, const char *type, const char *body)
+static void add_body(struct buf *out, const char *type, const char *body)
 {
     buf_addf(out,
-             "--%s\r\nContent-Type: %s; charset=utf-8\r\n"
+             "Content-Type: %s; charset=utf-8\r\n"
              "Content-Transfer-Encoding: quoted-printable\r\n\r\n",
-             boundary, type);
+             type);
     add_quoted_printable(out, body);
+}
+
+static void add_alternatives(struct buf *out, const char *boundary, const struct mail_parts *parts)
+{
+    buf_addf(out, "Content-Type: multipart/alternative;\r\n boundary=\"%s\"\r\n\r\n--%s\r\n",
+             boundary, boundary);
+    add_body(out, "text/plain", parts->text);
+    buf_addf(out, "--%s\r\n", boundary);
+    add_body(out, "text/html", parts->html);
+    buf_addf(out, "--%s--\r\n", boundary);
 }
 
 /* Printable ASCII that needs no quoting, neither within < > nor as a boundary. */
@@ -222,13 +232,12 @@ enum err_code mail_compose(const struct mail_parts *parts, struct buf *out, stru
     add_date(out, parts->date_us);
     if (parts->traceparent && trace_parse(parts->traceparent, &trace))
         buf_addf(out, "X-Till-Trace-Id: %s\r\n", trace.id);
-    buf_addf(out,
-             "Message-ID: <%s>\r\nMIME-Version: 1.0\r\nAuto-Submitted: auto-generated\r\n"
-             "Content-Type: multipart/alternative;\r\n boundary=\"%s\"\r\n\r\n",
-             parts->message_id, boundary);
-    add_part(out, boundary, "text/plain", parts->text);
-    add_part(out, boundary, "text/html", parts->html);
-    buf_addf(out, "--%s--\r\n", boundary);
+    buf_addf(out, "Message-ID: <%s>\r\nMIME-Version: 1.0\r\nAuto-Submitted: auto-generated\r\n",
+             parts->message_id);
+    if (parts->html)
+        add_alternatives(out, boundary, parts);
+    else
+        add_body(out, "text/plain", parts->text);
     if (out->overflow)
         return err_set(e, ERR_INVALID, "the mail is longer than %zu bytes", out->max);
     return ERR_OK;

@@ -26,7 +26,7 @@ struct mail_parts {
     const char *traceparent; /* its trace is told in X-Till-Trace-Id; NULL or no such: none */
     int64_t date_us;         /* wall time */
     const char *text;        /* UTF-8, lines end with \n */
-    const char *html;
+    const char *html;        /* NULL: the mail is plain text alone */
 };
 
 /* "Name <a@b>" or "a@b". ERR_INVALID when it is no address that SMTP without extensions carries, or

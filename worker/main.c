@@ -4,8 +4,10 @@
  */
 #include <stdio.h>
 
+#include "common/mem.h"
 #include "common/program.h"
 #include "common/redis.h"
+#include "common/zone.h"
 #include "worker/mailer.h"
 #include "worker/supervisor.h"
 
@@ -13,6 +15,13 @@ static const char usage[] =
     "till-worker: runs jobs in TILL_WORKER_PROCESSES processes of TILL_WORKER_CONCURRENCY slots\n\n"
     "Signals: TERM, INT finish what runs within --timeout, then leave it to others; a second one,\n"
     "or QUIT, at once; TSTP takes no more work; USR1 reports.\n";
+
+static enum err_code check_zone(const char *name, struct err *e)
+{
+    AUTO(mem_free) struct zone *zone = mem_alloc(sizeof *zone);
+
+    return zone_read(name, zone, e);
+}
 
 int main(int argc, char **argv)
 {
@@ -23,7 +32,7 @@ int main(int argc, char **argv)
 
     if (code < 0) {
         if (redis_check_url(conf.redis_url, &e) ||
-            mailer_check(conf.smtp_url, conf.mail_from, &e)) {
+            mailer_check(conf.smtp_url, conf.mail_from, &e) || check_zone(conf.time_zone, &e)) {
             (void)fprintf(stderr, "till-worker: %s\n", e.text);
             code = EXIT_USAGE;
         } else {

@@ -14,6 +14,11 @@
     X(prune)                                                                                       \
     X(send_confirmation)                                                                           \
     X(end_sessions)                                                                                \
+    X(expire_unpaid)                                                                               \
+    X(reconcile_payments)                                                                          \
+    X(reconcile_payment)                                                                           \
+    X(daily_sales)                                                                                 \
+    X(send_daily_sales)                                                                            \
     X(noop)                                                                                        \
     X(sleep)                                                                                       \
     X(stubborn)                                                                                    \

@@ -127,7 +127,8 @@ def mail_problems(stack, extra_mails):
     paid = {row["id"] for row in stack.query("SELECT id FROM orders WHERE order_status = 'paid'")}
     mails = {}
     for mail in stack.mail.messages():
-        mails.setdefault(mail.order_id, []).append(mail)
+        if mail.order_id is not None:
+            mails.setdefault(mail.order_id, []).append(mail)
     for order, copies in mails.items():
         ids = {mail.message_id for mail in copies}
         if order not in paid:

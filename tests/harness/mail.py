@@ -38,9 +38,9 @@ class Message:
 
     @property
     def order_id(self):
-        """The number of the order that it is about, by its subject."""
-        found = re.search(r"\d+", self.subject)
-        return int(found[0]) if found else None
+        """The number of the order that it is about, by its subject; None when it is about none."""
+        found = re.search(r"order (\d+)", self.subject)
+        return int(found[1]) if found else None
 
 
 class Mail:
