@@ -124,6 +124,8 @@ static const struct setting settings[] = {
      3600, false, PROGRAM_WORKER, "a pool shrinks to what it used at most for about this long"},
     {"TILL_WORKER_CONCURRENCY", "concurrency", INT(worker_concurrency), "8", 1, 256, false,
      PROGRAM_WORKER, "jobs at the same time in each worker process"},
+    {"TILL_WORKER_EVENTS", "events", INT(worker_events), "500", 0, 100000, false, PROGRAM_WORKER,
+     "changes of jobs a second that a process publishes for live views; 0: none"},
     {"TILL_WORKER_MAX_BYTES", "max-bytes", INT(worker_max_bytes), "0", 0, 1099511627776, false,
      PROGRAM_WORKER, "a worker process that holds more memory is replaced; 0: never"},
     {"TILL_WORKER_MAX_JOBS", "max-jobs", INT(worker_max_jobs), "0", 0, 1099511627776, false,

@@ -19,6 +19,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/queue_limit.h"
+#include "worker/events.h"
 #include "worker/report.h"
 
 enum {
@@ -242,11 +243,15 @@ void *keeper_main(void *context)
 
         if (keeper.ends_at_us && wait_us > PAUSE_MS * US_PER_MS)
             wait_us = PAUSE_MS * US_PER_MS;
+        if (events_wait(process->events) && wait_us > EVENTS_ROUND_MS * US_PER_MS)
+            wait_us = EVENTS_ROUND_MS * US_PER_MS;
         live(&keeper, "waits");
         pool_wait_done(process->pool, wait_us);
         live(&keeper, "acknowledges");
         rc = do_duties(&keeper, &e);
         note_health(&keeper, rc, &e);
+        if (!rc)
+            events_send(process->events, keeper.redis, process->name);
         end_overrun(&keeper);
         note_jobs(&keeper);
         if (rc)

@@ -20,6 +20,7 @@
 #include "common/program.h"
 #include "worker/control.h"
 #include "worker/fetch.h"
+#include "worker/events.h"
 #include "worker/gateway.h"
 #include "worker/give_back.h"
 #include "worker/interrupt.h"
@@ -350,6 +351,7 @@ static bool make_parts(struct process *process, struct err *e)
     process->interrupts = interrupts_new();
     process->last_error = last_error_new();
     process->journal = journal_new(conf->database_url);
+    process->events = events_new(conf->worker_events);
     process->limits = limit_board_new();
     process->control_fd = eventfd(0, EFD_CLOEXEC);
     process->pool = pool_new((int)conf->worker_concurrency, (int)conf->worker_prefetch);

@@ -81,6 +81,7 @@ struct process {
     struct pool *pool;
     struct limit_board *limits;
     struct journal *journal; /* what running jobs say */
+    struct events *events;   /* what becomes of jobs, for live views */
     struct meters *meters;
     struct interrupts *interrupts;
     struct last_error *last_error;

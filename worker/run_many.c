@@ -138,7 +138,7 @@ static enum next settle_done(const struct many *many, struct task_batch *batch)
         settle_marked(many, batch);
         return NEXT_REST;
     }
-    switch (settle_many(many->slot->redis, batch, &e)) {
+    switch (settle_many(many->slot->process, many->slot->redis, batch, &e)) {
     case MANY_DONE:
         settle_marked(many, batch);
         note_committed(batch);

@@ -18,6 +18,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/text.h"
+#include "worker/events.h"
 #include "worker/report.h"
 
 enum { WAIT_FOR_DATABASE_MS = 200 };
@@ -113,8 +114,13 @@ static enum err_code write_end(const struct settling *s, const struct task_run *
     return jobs_fail(s->db, &attempt, delay_us, why->text, detail, e);
 }
 
-static void count_end(const struct item *item, enum meter_end end, int64_t ran_us)
+static void count_end(struct process *process, const struct item *item, enum meter_end end,
+                      int64_t ran_us)
 {
+    static const enum job_state states[] = {
+        [METER_SUCCEEDED] = JOB_SUCCESS, [METER_FAILED] = JOB_FAILURE, [METER_RETRIED] = JOB_RETRY};
+
+    events_add(process->events, item, states[end], ran_us);
     meter_count(item->task, item->delivery.stream, end, ran_us);
 }
 
@@ -126,14 +132,15 @@ static void note_end(const struct settling *s, const struct task_run *run, int64
                      const struct err *why)
 {
     if (!why) {
+        events_add(s->process->events, s->item, JOB_PENDING, run->ran_us);
         log_info("job_snoozed", L_INT("delay_ms", delay_us / US_PER_MS),
                  L_INT("snoozes", run->snoozes + 1));
     } else if (delay_us < 0) {
-        count_end(s->item, METER_FAILED, run->ran_us);
+        count_end(s->process, s->item, METER_FAILED, run->ran_us);
         report_note_error(s->process, s->item, run->attempt, why);
         log_error("job_failed", L_ERR(why));
     } else {
-        count_end(s->item, METER_RETRIED, run->ran_us);
+        count_end(s->process, s->item, METER_RETRIED, run->ran_us);
         report_note_error(s->process, s->item, run->attempt, why);
         log_warn("job_retry", L_INT("delay_ms", delay_us / US_PER_MS), L_ERR(why));
     }
@@ -193,7 +200,7 @@ static bool settle_success(const struct settling *s, struct task_run *run, struc
     }
     if (rc)
         return settle_end(s, run, retry_delay_us(s, run, TASK_RETRY), e);
-    count_end(s->item, METER_SUCCEEDED, run->ran_us);
+    count_end(s->process, s->item, METER_SUCCEEDED, run->ran_us);
     push_follow_ups(s->redis, run);
     return true;
 }
@@ -224,7 +231,7 @@ static enum err_code write_successes(struct db *db, const struct batch *batch, s
     return rc;
 }
 
-static void note_successes(const struct batch *batch)
+static void note_successes(struct process *process, const struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
         const struct success *success = &batch->successes[i];
@@ -237,7 +244,7 @@ static void note_successes(const struct batch *batch)
                      L_BOOL("revoked", *success->ok), L_STR("trace_id", trace_id));
             continue;
         }
-        count_end(success->item, METER_SUCCEEDED, success->runtime_us);
+        count_end(process, success->item, METER_SUCCEEDED, success->runtime_us);
         log_info("job_done", L_STR("job_id", success->item->job.id.text),
                  L_STR("task", success->item->job.task), L_STR("queue", success->item->job.queue),
                  L_INT("attempt", success->item->job.attempt), L_STR("trace_id", trace_id),
@@ -269,7 +276,7 @@ void settle_successes(struct process *process, struct db *db, struct batch *batc
         enum err_code rc = batch->count > 0 ? write_successes(db, batch, &e) : ERR_OK;
 
         if (!rc) {
-            note_successes(batch);
+            note_successes(process, batch);
             break;
         }
         if (!err_is_transient(rc)) {
@@ -313,7 +320,7 @@ static enum err_code fence_many(struct task_batch *batch, bool *ret_all_ours, st
     return rc;
 }
 
-static void note_many(struct redis *redis, const struct task_batch *batch)
+static void note_many(struct process *process, struct redis *redis, const struct task_batch *batch)
 {
     int64_t runtime_us = clock_mono_us() - batch->began_us;
 
@@ -324,7 +331,7 @@ static void note_many(struct redis *redis, const struct task_batch *batch)
         if (task_is_marked(member))
             continue;
         *member->acknowledge = true;
-        count_end(member->item, METER_SUCCEEDED, member->run.ran_us);
+        count_end(process, member->item, METER_SUCCEEDED, member->run.ran_us);
         push_follow_ups(redis, &member->run);
         if (!is_fast(member->item))
             log_info("job_done", L_STR("job_id", member->run.id.text),
@@ -335,7 +342,8 @@ static void note_many(struct redis *redis, const struct task_batch *batch)
     }
 }
 
-enum many_end settle_many(struct redis *redis, struct task_batch *batch, struct err *e)
+enum many_end settle_many(struct process *process, struct redis *redis, struct task_batch *batch,
+                          struct err *e)
 {
     bool all_ours = true;
     bool sent = false;
@@ -352,7 +360,7 @@ enum many_end settle_many(struct redis *redis, struct task_batch *batch, struct 
         return sent && !db_is_connected(batch->db) ? MANY_UNKNOWN : MANY_FAILED;
     if (!all_ours)
         return MANY_LOST;
-    note_many(redis, batch);
+    note_many(process, redis, batch);
     return MANY_DONE;
 }
 
@@ -380,7 +388,7 @@ bool settle_undecodable(const struct settling *settling)
                                                  settling->process->name, &e);
 
         if (!rc) {
-            count_end(settling->item, METER_FAILED, -1);
+            count_end(settling->process, settling->item, METER_FAILED, -1);
             log_error("entry_undecodable", L_STR("entry", delivery->entry),
                       L_STR("reason", delivery->reason));
             return true;

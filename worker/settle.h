@@ -54,7 +54,8 @@ enum many_end {
 
 /* Settles what run_many() has done, in its transaction: the success of all members that are not
  * marked, each behind its own fence. */
-enum many_end settle_many(struct redis *redis, struct task_batch *batch, struct err *e);
+enum many_end settle_many(struct process *process, struct redis *redis, struct task_batch *batch,
+                          struct err *e);
 
 /* An entry that is no job. The same meaning of the result. */
 bool settle_undecodable(const struct settling *settling);

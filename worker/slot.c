@@ -15,6 +15,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "worker/events.h"
 #include "worker/gateway.h"
 #include "worker/journal.h"
 #include "worker/mailer.h"
@@ -189,6 +190,8 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
 
     slot_set_log_context(slot, s->item, &run);
     gateway_set_trace(slot->gateway, run.traceparent);
+    if (s->item->delivery.kind == DELIVERY_DURABLE)
+        events_add(slot->process->events, s->item, JOB_STARTED, 0);
     outcome = call(s, &run, &e);
     slot_flush_journal(&run);
     gateway_set_trace(slot->gateway, NULL);
