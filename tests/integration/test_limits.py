@@ -1,6 +1,8 @@
 """Limits of queues, tasks and keys, over real workers: never more than allowed, and as many."""
 
 import json
+import os
+import random
 import time
 
 import pytest
@@ -420,6 +422,31 @@ def test_a_killed_workers_places_come_back(stack):
     one.wait_settled()
 
     assert overlap(spans(one)) == 2
+    nothing_left(one)
+
+
+def test_many_keys_and_a_task_under_failures_and_a_kill_never_exceed_and_leave_nothing(stack):
+    seed = int(os.environ.get("TILL_TEST_SEED") or random.randrange(1 << 32))
+    print("TILL_TEST_SEED", seed)
+    chance = random.Random(seed)
+    one = stack(TWO_BY_EIGHT)
+    limit(one, "set", "key", "t:*", "--concurrency", "2")
+    limit(one, "set", "task", "till.tasks.sleep", "--concurrency", "6")
+    one.start(apis=0)
+    for _ in range(200):
+        key = f"t:{chance.randrange(8)}"
+        if chance.random() < 0.2:
+            one.insert_job("till.tasks.fail", limit_key=key, max_attempts=3)
+        else:
+            one.insert_job("till.tasks.sleep", [round(chance.random() / 20, 3)], limit_key=key)
+    one.worker.kill()
+    one.start_worker()
+
+    one.wait_settled(60)
+
+    assert overlap(spans(one, "task = 'till.tasks.sleep'")) <= 6
+    for number in range(8):
+        assert overlap(spans(one, f"limit_key = 't:{number}'")) <= 2
     nothing_left(one)
 
 
