@@ -98,6 +98,8 @@ static void print_detail(const struct job_detail *detail)
     print_progress(&detail->progress);
     print_text("queue", job->queue);
     print_text("worker", job->worker);
+    print_text("flow", job->flow);
+    print_text("waits", job->waits ? "for others of its flow" : NULL);
     print_time("created", job->created_us);
     print_time("scheduled", job->scheduled_us);
     print_time("started", job->started_us);

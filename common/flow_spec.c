@@ -116,6 +116,8 @@ static const char *read_job(const json_t *node, struct texts *texts, struct job_
         return "queue";
     if (!read_text(node, "unique_key", &job->unique_key))
         return "unique_key";
+    if (!read_text(node, "limit_key", &job->limit_key))
+        return "limit_key";
     if (!read_text(node, "traceparent", &job->traceparent))
         return "traceparent";
     if (!read_text(node, "id", &id) || (id && !uuid_parse(id, &parsed)))
@@ -142,9 +144,10 @@ static const char *read_job(const json_t *node, struct texts *texts, struct job_
 
 static enum err_code check_job(struct walk *walk, const json_t *node, const char *place, int depth)
 {
-    static const char *const keys[] = {
-        "task",       "args",    "kwargs",      "queue",       "priority",   "max_attempts", "id",
-        "expires_at", "headers", "traceparent", "retention_s", "unique_key", "scheduled_at", NULL};
+    static const char *const keys[] = {"task",         "args",         "kwargs",      "queue",
+                                       "priority",     "max_attempts", "id",          "expires_at",
+                                       "headers",      "traceparent",  "retention_s", "unique_key",
+                                       "scheduled_at", "limit_key",    NULL};
     AUTO_VALUE(texts_release) struct texts texts = {0};
     struct job_new job = {.priority = JOB_PRIORITY_NORMAL};
     const char *wrong;

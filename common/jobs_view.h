@@ -89,6 +89,9 @@ struct job_view {
     const char *headers;     /* JSON */
     const char *traceparent;
     int64_t retention_s;  /* its own; 0: as its task declares */
+    const char *flow;     /* id of the flow that it belongs to */
+    int64_t flow_step;    /* its place there, from 1 */
+    bool waits;           /* for others of its flow */
     const char *delivery; /* stream entry */
     const char *payload;  /* what could not be decoded, as printable ASCII */
 };

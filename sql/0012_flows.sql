@@ -344,7 +344,7 @@ BEGIN
     SELECT min(key) INTO other FROM jsonb_object_keys(node) key WHERE key <> ALL (CASE kind
         WHEN 'chain' THEN '{chain}'
         WHEN 'group' THEN '{group,callback,on_complete}'
-        ELSE '{task,args,kwargs,queue,priority,max_attempts,scheduled_at,id,expires_at,headers,traceparent,retention_s,unique_key}'
+        ELSE '{task,args,kwargs,queue,priority,max_attempts,scheduled_at,id,expires_at,headers,traceparent,retention_s,unique_key,limit_key}'
         END::text[]) AND NOT (depth = 0 AND key = 'name');
     IF other IS NOT NULL THEN
         RETURN format('has "%s", which a %s cannot have', left(other, 40), kind);
@@ -443,7 +443,7 @@ BEGIN
         FROM gates g LEFT JOIN links l ON l.key = g.key LEFT JOIN gates p ON p.key = l.parent
     )
     INSERT INTO jobs (id, task, queue, priority, args, kwargs, max_attempts, scheduled_at,
-        expires_at, headers, traceparent, retention_s, unique_key,
+        expires_at, headers, traceparent, retention_s, unique_key, limit_key,
         flow_id, flow_step, flow_from, flow_to, flow_over, waits)
     SELECT coalesce((n.node->>'id')::uuid, new_job_id()), n.node->>'task',
         coalesce(n.node->>'queue', t.queue, 'default'),
@@ -453,7 +453,7 @@ BEGIN
         coalesce((n.node->>'max_attempts')::integer, t.max_attempts, 10),
         coalesce((n.node->>'scheduled_at')::timestamptz, now()), (n.node->>'expires_at')::timestamptz,
         n.node->'headers', n.node->>'traceparent', (n.node->>'retention_s')::integer,
-        n.node->>'unique_key',
+        n.node->>'unique_key', n.node->>'limit_key',
         made, row_number() OVER (ORDER BY n.path), f.gate, o.gate,
         CASE WHEN n.over THEN true END, CASE WHEN n.enter IS NOT NULL THEN true END
     FROM unnest(nodes) n JOIN gates o ON o.key = n.leave LEFT JOIN gates f ON f.key = n.enter

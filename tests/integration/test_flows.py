@@ -207,6 +207,36 @@ def test_what_was_stopped_can_not_be_made_to_run_before_its_turn(stack):
     flows.check(one)
 
 
+def test_a_member_that_expires_while_it_waits_stops_what_follows(stack):
+    one = stack().start(apis=0)
+    at = one.value("SELECT to_char(now() + interval '1 s', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+
+    flow = declare(one, {"chain": [job("till.tasks.sleep", 2), echo(expires_at=at), echo()]})
+    wait_over(one, flow, "FAILURE")
+
+    rows = members(one, flow)
+    assert [row["state"] for row in rows] == ["SUCCESS", "REVOKED", "REVOKED"]
+    assert rows[1]["error"] == "expired" and str(rows[1]["id"]) in rows[2]["error"]
+    flows.check(one)
+
+
+def test_another_job_under_the_key_of_one_that_waits_does_not_make_it_run(stack):
+    one = stack().start(apis=0)
+    flow = declare(one, {"chain": [job("till.tasks.sleep", 2), echo("old", unique_key="k")]})
+    waits = members(one, flow)[1]["id"]
+
+    done = one.till("enqueue", "till.tasks.echo", '["new"]', "--unique", "k", "--on-conflict", "replace")
+    assert done.stdout.split()[0] == waits, done.stderr
+
+    assert one.job(waits)["enqueued_at"] is None
+    shown = json.loads(one.till("task", "show", waits, "--json").stdout)
+    assert (shown["flow"], shown["flow_step"], shown["waits"]) == (flow, 2, True)
+    wait_over(one, flow)
+    first, second = members(one, flow)
+    assert second["started_at"] >= first["finished_at"] and second["result"]["args"] == ["new"]
+    flows.check(one)
+
+
 # ---- revoke and cancel ----
 
 
@@ -363,6 +393,7 @@ def test_members_carry_what_any_job_may(stack):
                     "traceparent": trace,
                     "retention_s": 60,
                     "unique_key": "u",
+                    "limit_key": "tenant:7",
                     "expires_at": "2099-01-01T00:00:00Z",
                 },
                 {"task": "till.tasks.sleep", "priority": 2},
@@ -374,8 +405,8 @@ def test_members_carry_what_any_job_may(stack):
     assert [row[k] for k in ("task", "args", "kwargs", "queue", "priority", "max_attempts")] == [
         "a.b", [1], {"k": None}, "q", 0, 3,
     ]
-    assert [row[k] for k in ("headers", "traceparent", "retention_s", "unique_key")] == [
-        {"h": "v"}, trace, 60, "u",
+    assert [row[k] for k in ("headers", "traceparent", "retention_s", "unique_key", "limit_key")] == [
+        {"h": "v"}, trace, 60, "u", "tenant:7",
     ]
     assert other["priority"] == 2
     twice = one.till("flow", "run", "-", stdin=json.dumps({"chain": [echo(unique_key="u")]}))
