@@ -153,11 +153,11 @@ tsan: ## the programs under ThreadSanitizer, driven by the integration and fault
 # Clang's own: only it has libFuzzer. What is found stays in tests/fuzz/corpus/ when it is copied there.
 FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*.c))
-$(B)/fuzz/%: tests/fuzz/%.c $(B)/libcommon.a
+$(B)/fuzz/%: tests/fuzz/%.c $(B)/libapi.a $(B)/libcommon.a
 	$(if $(V),,@echo "  FUZZ  $<")
 	$(Q)mkdir -p $(@D)
 	$(Q)$(COMPILE) $(INCLUDES) -DFUZZ_MAIN -fsanitize=fuzzer -pie $(LDFLAGS) -o $@ $< $(filter %.a,$^) \
-	    $(LIBS_COMMON)
+	    $(LIBS_API) $(LIBS_COMMON)
 
 .PHONY: run-fuzzers
 run-fuzzers: $(FUZZERS)
@@ -173,7 +173,7 @@ bench: all $(BENCHES) ## our figures beside the limits of Redis and PostgreSQL, 
 	$(Q)BUILD=$(B) $(PYTHON) tests/bench/bench.py
 
 .PHONY: fuzz
-fuzz: ## each parser of common/ against libFuzzer for FUZZ_SECONDS (needs clang)
+fuzz: ## each parser against libFuzzer for FUZZ_SECONDS (needs clang)
 	$(Q)$(MAKE) --no-print-directory VARIANT=fuzz CC=clang run-fuzzers
 
 .PHONY: lint

@@ -18,8 +18,11 @@
 #include "tests/fuzz/money.c"
 #include "tests/fuzz/redact.c"
 #include "tests/fuzz/redis_url.c"
+#include "tests/fuzz/router.c"
 #include "tests/fuzz/schedule_file.c"
+#include "tests/fuzz/signature.c"
 #include "tests/fuzz/text.c"
+#include "tests/fuzz/token.c"
 #include "tests/fuzz/trace.c"
 #include "tests/fuzz/uuid.c"
 #include "tests/fuzz/zone.c"
@@ -72,8 +75,11 @@ Test(fuzz_seeds, json) { replay(fuzz_json, "json"); }
 Test(fuzz_seeds, money) { replay(fuzz_money, "money"); }
 Test(fuzz_seeds, redact) { replay(fuzz_redact, "redact"); }
 Test(fuzz_seeds, redis_url) { replay(fuzz_redis_url, "redis_url"); }
+Test(fuzz_seeds, router) { replay(fuzz_router, "router"); }
 Test(fuzz_seeds, schedule_file) { replay(fuzz_schedule_file, "schedule_file"); }
+Test(fuzz_seeds, signature) { replay(fuzz_signature, "signature"); }
 Test(fuzz_seeds, text) { replay(fuzz_text, "text"); }
+Test(fuzz_seeds, token) { replay(fuzz_token, "token"); }
 Test(fuzz_seeds, trace) { replay(fuzz_trace, "trace"); }
 Test(fuzz_seeds, uuid) { replay(fuzz_uuid, "uuid"); }
 Test(fuzz_seeds, zone) { replay(fuzz_zone, "zone"); }
