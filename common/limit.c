@@ -13,7 +13,7 @@
 #include "common/text.h"
 
 static const char *const scope_names[] = {
-#define X(id, name) [id] = name,
+#define X(id, name) [id] = (name),
     LIMIT_SCOPES(X)
 #undef X
 };
