@@ -47,7 +47,9 @@ function showUnknown(root) {
 
 function show() {
   leavePage();
-  main.replaceChildren();
+  /* A root of its own: what a page left behind still awaits is drawn where nobody sees it. */
+  const root = h('div', {});
+  main.replaceChildren(root);
   const path = inner(location.pathname);
   const [pattern, page, title, section] = pages.find(([p]) => p.test(path)) ?? [/(?:)/, showUnknown, 'Not found', ''];
   const parameters = pattern.exec(path).slice(1).map(decodeURIComponent);
@@ -56,7 +58,7 @@ function show() {
     if (link.getAttribute('href') === prefix + section) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
-  page(main, parameters, go);
+  page(root, parameters, go);
 }
 
 /* Shows another address of the dashboard; `replace` keeps it out of the history. */

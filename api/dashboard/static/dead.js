@@ -2,21 +2,27 @@
  *
  * Dead tasks by what they died of: each kind can be run again, or deleted, as a whole.
  */
-import {follow, get} from './api.js';
+import {follow, get, refresh} from './api.js';
 import {ask, button, orderAll} from './desk.js';
 import {cell, dotted, h, redraw, table} from './dom.js';
 import {count, time} from './format.js';
 
 const COLUMNS = [['Task'], ['Reason'], ['Dead', 'number'], ['First'], ['Last'], ['Actions']];
 
-async function retry(group) {
-  await orderAll('/api/v1/dead', {action: 'retry', task: group.task, reason: group.reason}, 'retried');
+/* Grouping looks through many rows, so it is done less often than other pages ask. */
+const INTERVAL_MS = 10000;
+let due = 0;
+
+async function change(group, action, what) {
+  await orderAll('/api/v1/dead', {action, task: group.task, reason: group.reason}, what);
+  due = 0;
+  refresh();
 }
 
 async function remove(group) {
   const sure = await ask({title: `Delete ${count(group.count)} dead tasks?`, danger: true, yes: 'Delete for ever',
     text: `${group.task}: ${group.shown}. They and their errors are gone then; this cannot be undone.`});
-  if (sure) await orderAll('/api/v1/dead', {action: 'delete', task: group.task, reason: group.reason}, 'deleted');
+  if (sure) await change(group, 'delete', 'deleted');
 }
 
 function row(group) {
@@ -27,7 +33,7 @@ function row(group) {
     cell('Dead', 'number', count(group.count)),
     cell('First', 'nowrap', time(group.first_at)),
     cell('Last', 'nowrap', h('a', {href: `/task/${group.last_id}`}, time(group.last_at))),
-    cell('Actions', 'acts', button('Retry', {key: `retry ${key}`, run: () => retry(group)}),
+    cell('Actions', 'acts', button('Retry', {key: `retry ${key}`, run: () => change(group, 'retry', 'retried')}),
       button('Delete', {key: `delete ${key}`, role: 'admin', danger: true, run: () => remove(group)})));
 }
 
@@ -36,8 +42,11 @@ export function showDead(root) {
   let last = '';
   root.append(h('h1', {}, 'Dead tasks'),
     h('p', {class: 'lead'}, 'Tasks that failed for good, by what they died of. Retrying gives each the attempts of its task again.'), content);
+  due = 0;
   follow(async () => {
+    if (Date.now() < due) return;
     const {groups} = await get('/api/v1/dead');
+    due = Date.now() + INTERVAL_MS;
     const text = JSON.stringify(groups);
     if (text === last) return;
     last = text;

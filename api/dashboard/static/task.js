@@ -196,7 +196,7 @@ export function showTask(root, [id], go) {
     /* Redrawing would take focus and selection away for nothing. */
     if (text !== last) redraw(root, () => draw(root, task, go, lines));
     last = text;
-    document.title = `${task.task} · Till`;
+    if (root.isConnected) document.title = `${task.task} · Till`;
   }, (error) => root.replaceChildren(
     h('h1', {}, error.status === 404 ? 'No such task' : 'Task'),
     h('p', {class: 'notice bad', role: 'alert'}, error.status === 404 ? `There is no task ${id}. It may have been pruned.` : error.message),

@@ -164,7 +164,7 @@ export function showWorker(root, [name]) {
     const text = JSON.stringify(answer);
     if (text !== last) redraw(root, () => draw(root, name, answer));
     last = text;
-    document.title = `${name} · Till`;
+    if (root.isConnected) document.title = `${name} · Till`;
   }, (error) => root.replaceChildren(
     h('h1', {}, error.status === 404 ? 'No such worker' : 'Worker'),
     h('p', {class: 'notice bad', role: 'alert'}, error.status === 404 ? `${name} has not reported within the last day.` : error.message),
