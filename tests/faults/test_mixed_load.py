@@ -20,15 +20,17 @@ PORTION = 250  # jobs in a transaction of the producer
 COUNTERS = 1000
 DEAD_ATTEMPTS = 2
 UNIQUE_KEYS = 40
+TENANTS = 3  # of which two jobs each may run at a time
 
 # What is enqueued, and how often of a hundred.
 KINDS = {
-    "tally": 36,
+    "tally": 32,
     "tally_many": 22,
     "delayed": 10,
     "fast": 8,
     "flaky": 7,
     "unique": 6,
+    "limited": 4,
     "dead": 5,
     "cancelled": 4,
     "expiring": 2,
@@ -65,6 +67,8 @@ class Producer:
             return TALLY, counter, {"scheduled_at": self.chooser.uniform(10, 20)}
         if kind == "expiring":
             return TALLY, counter, {"expires_at": self.chooser.uniform(0.2, 2)}
+        if kind == "limited":
+            return TALLY, counter, {"limit_key": f"tenant:{self.chooser.randrange(TENANTS)}"}
         if kind == "unique":
             key = f"key {self.chooser.randrange(UNIQUE_KEYS)}"
             return TALLY, counter, {"unique_key": key, "scheduled_at": 0.2}
@@ -180,6 +184,7 @@ def rss_kib(pid):
 @pytest.mark.slow
 def test_a_mixture_of_everything_balances_to_the_job(stack):
     one = stack({"TILL_LEASE_SECONDS": 2}).start(apis=0, workers=2, schedulers=2)
+    assert one.till("limit", "set", "key", "tenant:*", "--concurrency", "2").returncode == 0
     chooser = random.Random(SEED)
     print(f"seed {SEED}")
     producer = Producer(one, chooser)
@@ -207,6 +212,7 @@ def test_a_mixture_of_everything_balances_to_the_job(stack):
     check_redis(one, keys_before)
     assert {kind for kind, _ in seen} == set(KINDS) - {"fast", "broken"} | {"stopped"}
     assert one.value("SELECT count(*) FROM flows WHERE finished_at IS NULL") == 0
+    assert one.value("SELECT count(*) FROM limit_places") == 0, "every place was given back"
     for pid, before in sizes.items():
         assert rss_kib(pid) < before * 1.25 + 1024, "its memory has settled"
     took = time.monotonic() - began
