@@ -196,8 +196,12 @@ static enum err_code prove(struct trial *trial, const char *args, const char *kw
     AUTO(db_result_free) struct db_result *before = NULL;
     AUTO(db_result_free) struct db_result *done = NULL;
     struct db_tx attempt = {0};
-    enum err_code rc = begin(trial, args, kwargs, e);
+    /* Whatever other programs commit meanwhile is not seen. */
+    enum err_code rc =
+        db_run_script(trial->env->db, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", e);
 
+    if (!rc)
+        rc = begin(trial, args, kwargs, e);
     if (!rc)
         rc = look(trial->env->db, &before, e);
     if (!rc)

@@ -10,7 +10,7 @@ STREAM = "till:events"
 def events(one, job=None):
     found = [fields for _, fields in one.redis.xrange(STREAM)]
     found = [event for event in found if job is None or event.get("id") == job]
-    return sorted(found, key=lambda event: event.get("at", ""))
+    return sorted(found, key=lambda event: (int(event.get("attempt", 0)), event.get("at", "")))
 
 
 def wait_states(one, job, *states):
