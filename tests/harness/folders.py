@@ -51,10 +51,13 @@ def new_run_folder():
     """A folder that is gone when this process ends."""
     base = base_folder()
     sweep(base)
-    folder = tempfile.mkdtemp(prefix=PREFIX, dir=base)
-    os.chmod(folder, 0o755)  # the servers' account has to pass through
-    lock = os.open(os.path.join(folder, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    # It gets its name when it is locked: another run must not meet it before, and sweep it away.
+    unnamed = tempfile.mkdtemp(prefix="till-new-", dir=base)
+    os.chmod(unnamed, 0o755)  # the servers' account has to pass through
+    lock = os.open(os.path.join(unnamed, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
+    folder = os.path.join(base, PREFIX + os.path.basename(unnamed).removeprefix("till-new-"))
+    os.rename(unnamed, folder)
     owner = os.getpid()
 
     def remove():
