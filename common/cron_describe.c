@@ -37,20 +37,26 @@ static int first_of(uint64_t bits) { return __builtin_ctzll(bits); }
 
 static int count_of(uint64_t bits) { return __builtin_popcountll(bits); }
 
-/* The distance between neighbours when the values begin at the minimum, are evenly spaced to the
- * end and are at least three (two of sixty); else 0. */
-static int step_of(uint64_t bits, const struct vocabulary *v)
+/* The distance between neighbours when the values are evenly spaced, from the first to the end of
+ * the field; else 0. */
+static int spacing_of(uint64_t bits, const struct vocabulary *v)
 {
     int first = first_of(bits);
     uint64_t rest = bits & (bits - 1);
     int step = rest ? first_of(rest) - first : 0;
     uint64_t made = 0;
 
-    if (first != v->min || step < 2)
+    if (step < 2)
         return 0;
-    for (int value = v->min; value <= v->max; value += step)
+    for (int value = first; value <= v->max; value += step)
         made |= UINT64_C(1) << value;
     return made == bits ? step : 0;
+}
+
+/* The same for values that begin at the minimum. */
+static int step_of(uint64_t bits, const struct vocabulary *v)
+{
+    return first_of(bits) == v->min ? spacing_of(bits, v) : 0;
 }
 
 static void add_value(struct buf *out, const struct vocabulary *v, int value)
@@ -116,14 +122,16 @@ static void add_clock_times(struct buf *out, const struct cron *cron)
 /* "every 5 minutes", "at minute 5 and 35", "every minute". */
 static void add_unit(struct buf *out, uint64_t bits, const struct vocabulary *v, const char *unit)
 {
-    int step = step_of(bits, v);
+    int step = spacing_of(bits, v);
+    int first = first_of(bits);
 
     if (bits == all_of(v)) {
         buf_addf(out, "every %s", unit);
-    } else if (step > 0) {
+    } else if (step > 0 && (first == 0 || count_of(bits) > 3)) {
         buf_addf(out, "every %d %ss", step, unit);
-        if ((v->max + 1) % step != 0) /* the last stretch of each hour or day is shorter */
-            buf_addf(out, " from %s 0", unit);
+        /* A stretch at the end of each hour or day that is shorter is told, too. */
+        if (first != 0 || (v->max + 1) % step != 0)
+            buf_addf(out, " from %s %d", unit, first);
     } else {
         buf_addf(out, "at %s ", unit);
         add_values(out, v, bits);

@@ -151,7 +151,7 @@ def test_an_ordinary_user_can_run_it_and_is_told_when_root_has_run_it_before(var
     if subprocess.run([sys.executable, "-c", "pass"], user=account.pw_uid, check=False).returncode:
         pytest.skip("this Python cannot be run by others")
     copy = os.path.join(os.path.dirname(var), "copy")
-    for name in ("tests", os.environ.get("BUILD", "build")):
+    for name in ("api", "etc", "tests", os.environ.get("BUILD", "build")):
         shutil.copytree(
             os.path.join(ROOT, name),
             os.path.join(copy, name),

@@ -570,22 +570,20 @@ def test_an_idle_scheduler_makes_less_than_two_statements_a_second(stack):
     one.settings["TILL_HEAL_SECONDS"] = 5
     one.settings["TILL_LEASE_SECONDS"] = 30
     start(one, "".join(section(f"s{i}", NEVER_SOON) for i in range(50)))
-    one.start_scheduler()
     wait_for(lambda: one.value("SELECT count(*) FROM schedules WHERE next_run IS NOT NULL") == 50, 10)
     commits = lambda: one.value(
         "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
     )
-    seconds = 8
+    seconds = 10
 
     def rate():
         before = commits()
         pause(seconds)
         return (commits() - before) / seconds
 
-    # PostgreSQL tells of the busy start for some seconds. The follower asks once a second whether
-    # it may lead; that is one of the three.
+    # PostgreSQL tells of the busy start for some seconds, and counts its own vacuuming.
     rates = [rate()]
-    while rates[-1] >= 3 and len(rates) < 5:
+    while rates[-1] >= 2 and len(rates) < 5:
         rates.append(rate())
-    print(f"transactions a second, the follower's included: {rates}")
-    assert rates[-1] < 3
+    print(f"statements a second: {rates}")
+    assert rates[-1] < 2

@@ -586,6 +586,7 @@ Test(cron_describe, says_it_in_english)
         {"* * * * *", "every minute"},
         {"*/5 * * * *", "every 5 minutes"},
         {"*/7 * * * *", "every 7 minutes from minute 0"},
+        {"2-59/10 * * * *", "every 10 minutes from minute 2"},
         {"0 * * * *", "every hour"},
         {"0 */2 * * *", "every 2 hours"},
         {"30 2 * * *", "at 02:30"},
