@@ -295,7 +295,7 @@ CREATE FUNCTION flow_nodes(flow jsonb) RETURNS SETOF flow_node LANGUAGE sql IMMU
                 CASE jsonb_typeof(w.node->'group') WHEN 'array' THEN w.node->'group' END AS members,
                 CASE WHEN w.node ?| '{callback,on_complete}'
                     THEN w.path || '{1999999999,2147483647}'::integer[] ELSE w.leave END AS leave
-            WHERE cardinality(w.path) < 8 OFFSET 0
+            WHERE w.node ?| '{chain,group}' AND cardinality(w.path) < 8 OFFSET 0
         ) a CROSS JOIN LATERAL (
             -- A gate between each two.
             SELECT c.at::integer AS at, format('.chain[%s]', c.at - 1) AS place, c.node,
@@ -336,17 +336,19 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
     name_form CONSTANT text := '^[A-Za-z0-9_.-]+$';
     json_max CONSTANT integer := 256 * 1024;
+    texts CONSTANT text[] := '{scheduled_at,expires_at,traceparent,unique_key,limit_key}';
     other text;
+    more jsonb; -- what it has besides
 BEGIN
     IF kind IS NULL THEN
         RETURN 'must be an object with one of "task", "chain" and "group"';
     END IF;
-    SELECT min(key) INTO other FROM jsonb_object_keys(node) key WHERE key <> ALL (CASE kind
-        WHEN 'chain' THEN '{chain}'
+    more := node - CASE kind WHEN 'chain' THEN '{chain}'
         WHEN 'group' THEN '{group,callback,on_complete}'
         ELSE '{task,args,kwargs,queue,priority,max_attempts,scheduled_at,id,expires_at,headers,traceparent,retention_s,unique_key,limit_key}'
-        END::text[]) AND NOT (depth = 0 AND key = 'name');
-    IF other IS NOT NULL THEN
+        END::text[];
+    IF more <> '{}' AND (depth > 0 OR more - 'name' <> '{}') THEN
+        SELECT min(key) INTO other FROM jsonb_object_keys(more) key WHERE depth > 0 OR key <> 'name';
         RETURN format('has "%s", which a %s cannot have', left(other, 40), kind);
     END IF;
     IF kind <> 'job' THEN
@@ -355,14 +357,18 @@ BEGIN
             WHEN jsonb_array_length(node->kind) > 10000 THEN format('"%s" has more than 10000 members', kind)
             WHEN depth >= 8 THEN 'is nested deeper than 8 levels' END;
     END IF;
-    SELECT min(key) INTO other FROM jsonb_each(node) WHERE jsonb_typeof(value) <> ALL (CASE
-        WHEN key IN ('max_attempts', 'retention_s') THEN '{number}'
-        WHEN key = 'priority' THEN '{number,string}'
-        WHEN key = 'args' THEN '{array}'
-        WHEN key IN ('kwargs', 'headers') THEN '{object}'
-        ELSE '{string}' END::text[]);
-    IF other IS NOT NULL THEN
-        RETURN format('"%s" is of the wrong type', other);
+    IF jsonb_typeof(node->'task') <> 'string' OR jsonb_typeof(node->'args') <> 'array'
+        OR jsonb_typeof(node->'kwargs') <> 'object' OR jsonb_typeof(node->'queue') <> 'string'
+        OR jsonb_typeof(node->'max_attempts') <> 'number' OR jsonb_typeof(node->'id') <> 'string'
+        OR jsonb_typeof(node->'retention_s') <> 'number' OR jsonb_typeof(node->'headers') <> 'object'
+        OR node ?| texts THEN
+        SELECT min(key) INTO other FROM jsonb_each(node) WHERE jsonb_typeof(value) <> CASE
+            WHEN key IN ('max_attempts', 'retention_s') THEN 'number' WHEN key = 'args' THEN 'array'
+            WHEN key IN ('kwargs', 'headers') THEN 'object'
+            WHEN key = 'priority' THEN jsonb_typeof(value) ELSE 'string' END;
+        IF other IS NOT NULL THEN
+            RETURN format('"%s" is of the wrong type', other);
+        END IF;
     END IF;
     RETURN CASE
         WHEN node->>'task' !~ name_form OR length(node->>'task') > 200 THEN '"task" is no name of a task'

@@ -460,8 +460,8 @@ def test_run_waits_for_the_end_and_tells_it(stack):
 
 def test_an_input_that_is_too_large_is_an_error_that_says_so(stack):
     one = stack().start(apis=0)
-    big = "x" * 200_000
-    flow = declare(one, {"group": [echo(big) for _ in range(50)], "callback": echo(max_attempts=1)})
+    big = "x" * 60_000
+    flow = declare(one, {"group": [echo(big) for _ in range(150)], "callback": echo(max_attempts=1)})
     wait_over(one, flow, "FAILURE", timeout=40)
 
     assert "more than 8388608" in members(one, flow)[-1]["error"]
