@@ -167,7 +167,10 @@ static enum err_code work(struct scheduler *s, struct missing *missing, struct t
     if (clock_mono_us() >= *heal_at_us)
         ticks->look_at_us = 0;
     tick_rc = ticks_run(s, ticks, &tick_error);
-    rc = deliver_due(s, e);
+    /* On a new connection we would not lead any more. */
+    rc = tick_rc && !db_is_connected(s->db)
+             ? err_set_detail(e, tick_rc, tick_error.detail, "%s", tick_error.text)
+             : deliver_due(s, e);
     if (!rc)
         rc = release_parked(s, &parked_us, e);
     if (!rc && clock_mono_us() >= *heal_at_us) {
