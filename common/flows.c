@@ -74,8 +74,12 @@ static const struct db_stmt statements[] = {
                 " INSERT INTO job_errors (job_id, attempt, worker, started_at, error)"
                 " SELECT id, attempt, worker, started_at, 'revoked during this attempt'"
                 " FROM held WHERE state = 'STARTED' ON CONFLICT DO NOTHING"
+                "), told AS ("
+                " SELECT pg_notify('till_control', 'revoked')"
+                " FROM held WHERE state = 'STARTED' LIMIT 1"
                 ") UPDATE jobs j SET state = 'REVOKED', finished_at = now(),"
-                " error = 'its flow was cancelled' FROM held h WHERE j.id = h.id",
+                " error = 'its flow was cancelled' FROM held h"
+                " WHERE j.id = h.id AND (SELECT count(*) FROM told) >= 0",
                 2},
     [LEFT] = {"flows_left", "SELECT count(*) FROM jobs WHERE flow_id = $1 AND finished_at IS NULL",
               1},

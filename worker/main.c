@@ -14,7 +14,8 @@
 static const char usage[] =
     "till-worker: runs jobs in TILL_WORKER_PROCESSES processes of TILL_WORKER_CONCURRENCY slots\n\n"
     "Signals: TERM, INT finish what runs within --timeout, then leave it to others; a second one,\n"
-    "or QUIT, at once; TSTP takes no more work until CONT; USR1 tells what every thread is doing.\n";
+    "or QUIT, at once; TSTP takes no more work until CONT; USR1 tells what every thread is "
+    "doing.\n";
 
 static enum err_code check_zone(const char *name, struct err *e)
 {

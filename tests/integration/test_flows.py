@@ -278,6 +278,7 @@ def test_a_cancelled_flow_stops_all_of_it_and_goes_on_when_a_job_is_retried(stac
 
     done = one.till("flow", "cancel", flow, "--json")
     assert done.returncode == 0, done.stderr
+    one.worker.wait_for_log("job_not_ours", timeout=3, revoked=True)  # the sleeper hears it at once
 
     wait_over(one, flow, "REVOKED")
     rows = members(one, flow)
