@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The version of the catalogue (products, categories, reviews): what was read of it stays good
- * until it changes, whoever writes by whatever way. See sql/0024_catalogue_version.sql.
+ * until it changes, whoever writes by whatever way. See sql/0017_catalogue_version.sql.
  */
 #ifndef COMMON_CATALOGUE_H
 #define COMMON_CATALOGUE_H

@@ -13,6 +13,7 @@
 
 #include "common/auto.h"
 #include "common/buf.h"
+#include "common/conf_source.h"
 #include "common/mem.h"
 #include "common/text.h"
 
@@ -136,42 +137,6 @@ static const struct setting settings[] = {
      PROGRAM_WORKER, "worker processes"},
 };
 
-/* One source of values: the name it has in error texts, and key=value pairs. */
-struct source {
-    const char *name;
-    struct {
-        char *key;
-        char *value;
-    } * pairs;
-    size_t count;
-};
-
-static void source_add(struct source *source, const char *key, size_t key_len, const char *value)
-{
-    source->pairs = mem_resize(source->pairs, (source->count + 1) * sizeof source->pairs[0]);
-    source->pairs[source->count].key = mem_dup_n(key, key_len);
-    source->pairs[source->count].value = mem_dup(value);
-    source->count++;
-}
-
-static void source_release(struct source *source)
-{
-    for (size_t i = 0; i < source->count; i++) {
-        mem_free(source->pairs[i].key);
-        mem_wipe_free(source->pairs[i].value);
-    }
-    mem_free(source->pairs);
-    *source = (struct source){0};
-}
-
-static const char *source_find(const struct source *source, const char *key)
-{
-    for (size_t i = source->count; i-- > 0;) /* the last of several wins, as in a shell */
-        if (strcmp(source->pairs[i].key, key) == 0)
-            return source->pairs[i].value;
-    return NULL;
-}
-
 static const struct setting *find_by_flag(enum program program, const char *flag, size_t len)
 {
     for (size_t i = 0; i < COUNT_OF(settings); i++)
@@ -197,7 +162,7 @@ static bool is_known_key(const char *key)
 /* ---- flags ---- */
 
 /* Takes a setting's flag at argv[i]. Returns how many words it used, 0 when it is none. */
-static int take_flag(struct source *flags, enum program program, int i, int argc, char **argv,
+static int take_flag(struct conf_source *flags, enum program program, int i, int argc, char **argv,
                      struct err *e)
 {
     const char *name = argv[i] + 2;
@@ -208,19 +173,19 @@ static int take_flag(struct source *flags, enum program program, int i, int argc
     if (!setting)
         return 0;
     if (equals) {
-        source_add(flags, setting->key, strlen(setting->key), equals + 1);
+        conf_source_add(flags, setting->key, strlen(setting->key), equals + 1);
         return 1;
     }
     if (i + 1 >= argc) {
         (void)err_set(e, ERR_INVALID, "flag \"--%s\" needs a value", name);
         return 1;
     }
-    source_add(flags, setting->key, strlen(setting->key), argv[i + 1]);
+    conf_source_add(flags, setting->key, strlen(setting->key), argv[i + 1]);
     return 2;
 }
 
 /* Splits argv into settings and the rest, which moves to its front. "--" ends the settings. */
-static enum err_code read_flags(struct source *flags, enum program program,
+static enum err_code read_flags(struct conf_source *flags, enum program program,
                                 struct conf_request *request, const char **ret_file, int argc,
                                 char **argv, struct err *e)
 {
@@ -267,7 +232,7 @@ static enum err_code read_flags(struct source *flags, enum program program,
 
 /* ---- environment ---- */
 
-static enum err_code read_environment(struct source *env, struct err *e)
+static enum err_code read_environment(struct conf_source *env, struct err *e)
 {
     for (char **p = environ; p && *p; p++) { /* NULL after clearenv() */
         const char *equals = strchr(*p, '=');
@@ -277,109 +242,17 @@ static enum err_code read_environment(struct source *env, struct err *e)
         if (!equals)
             continue;
         if (text_format(key, sizeof key, "%.*s", (int)len, *p) && is_known_key(key))
-            source_add(env, key, len, equals + 1);
+            conf_source_add(env, key, len, equals + 1);
         else if (text_starts(key, "TILL_"))
             return err_set(e, ERR_INVALID, "unknown setting \"%s\" in the environment", key);
     }
     return ERR_OK;
 }
 
-/* ---- file ---- */
-
-static char *trim(char *text)
-{
-    char *end;
-
-    text += strspn(text, " \t\r\n");
-    end = text + strlen(text);
-    while (end > text && strchr(" \t\r\n", end[-1]))
-        *--end = '\0';
-    return text;
-}
-
-static void unquote(char *value)
-{
-    size_t len = strlen(value);
-
-    if (len >= 2 && (*value == '"' || *value == '\'') && value[len - 1] == *value) {
-        memmove(value, value + 1, len - 2);
-        value[len - 2] = '\0';
-    }
-}
-
-static enum err_code read_file_line(struct source *file, char *line, int number, struct err *e)
-{
-    char *text = trim(line);
-    char *equals;
-
-    if (!*text || *text == '#' || *text == ';')
-        return ERR_OK;
-    equals = strchr(text, '=');
-    if (!equals)
-        return err_set(e, ERR_INVALID, "%s line %d: expected NAME=value", file->name, number);
-    *equals = '\0';
-    text = trim(text);
-    if (!is_known_key(text))
-        return err_set(e, ERR_INVALID, "%s line %d: unknown setting \"%s\"", file->name, number,
-                       text);
-    equals = trim(equals + 1);
-    unquote(equals);
-    source_add(file, text, strlen(text), equals);
-    return ERR_OK;
-}
-
-static enum err_code read_config_file(struct source *file, struct err *e)
-{
-    FILE *in = fopen(file->name, "re");
-    char line[4096];
-    enum err_code rc = ERR_OK;
-
-    if (!in)
-        return err_set(e, ERR_INVALID, "cannot read the settings file \"%s\": %s", file->name,
-                       strerrordesc_np(errno));
-    for (int number = 1; !rc && fgets(line, sizeof line, in); number++) {
-        if (!strchr(line, '\n') && !feof(in))
-            rc = err_set(e, ERR_INVALID, "%s line %d: longer than %zu bytes", file->name, number,
-                         sizeof line - 2);
-        else
-            rc = read_file_line(file, line, number, e);
-    }
-    if (!rc && ferror(in)) /* a directory opens, but does not read */
-        rc = err_set(e, ERR_INVALID, "cannot read the settings file \"%s\": %s", file->name,
-                     strerrordesc_np(errno));
-    explicit_bzero(line, sizeof line);
-    (void)fclose(in);
-    return rc;
-}
-
 /* ---- values ---- */
 
-static enum err_code read_secret_file(const char *key, const char *path, char **ret_value,
-                                      struct err *e)
-{
-    FILE *in = fopen(path, "re");
-    char text[4096];
-    enum err_code rc = ERR_OK;
-    size_t len = in ? fread(text, 1, sizeof text - 1, in) : 0;
-
-    text[len] = '\0';
-    /* Half a secret is worse than none. */
-    if (!in || ferror(in))
-        rc = err_set(e, ERR_INVALID, "%s_FILE: cannot read \"%s\": %s", key, path,
-                     strerrordesc_np(errno));
-    else if (len == sizeof text - 1 || strlen(text) != len)
-        rc = err_set(e, ERR_INVALID, "%s_FILE: \"%s\" is no text of less than %zu bytes", key, path,
-                     sizeof text - 1);
-    else
-        *ret_value = mem_dup(trim(text));
-    if (in)
-        (void)fclose(in);
-    explicit_bzero(text, sizeof text);
-    return rc;
-}
-
 /* Finds the value of a setting in the sources, best first. NULL when none has it. */
-static enum err_code find_value(const struct setting *setting, const struct source *sources,
+static enum err_code find_value(const struct setting *setting, const struct conf_source *sources,
                                 size_t count, char **ret_value, const char **ret_source,
                                 struct err *e)
 {
@@ -387,8 +260,8 @@ static enum err_code find_value(const struct setting *setting, const struct sour
 
     (void)snprintf(file_key, sizeof file_key, "%s_FILE", setting->key);
     for (size_t i = 0; i < count; i++) {
-        const char *value = source_find(&sources[i], setting->key);
-        const char *path = setting->secret ? source_find(&sources[i], file_key) : NULL;
+        const char *value = conf_source_find(&sources[i], setting->key);
+        const char *path = setting->secret ? conf_source_find(&sources[i], file_key) : NULL;
 
         *ret_source = sources[i].name;
         if (value) {
@@ -396,7 +269,7 @@ static enum err_code find_value(const struct setting *setting, const struct sour
             return ERR_OK;
         }
         if (path)
-            return read_secret_file(setting->key, path, ret_value, e);
+            return conf_source_read_secret(setting->key, path, ret_value, e);
     }
     *ret_source = "default";
     *ret_value = mem_dup(setting->fallback);
@@ -421,8 +294,8 @@ static enum err_code set_value(struct conf *conf, const struct setting *setting,
     return rc;
 }
 
-static enum err_code apply(struct conf *conf, enum program program, const struct source *sources,
-                           size_t count, struct err *e)
+static enum err_code apply(struct conf *conf, enum program program,
+                           const struct conf_source *sources, size_t count, struct err *e)
 {
     for (size_t i = 0; i < COUNT_OF(settings); i++) {
         const struct setting *setting = &settings[i];
@@ -453,7 +326,7 @@ static enum err_code apply(struct conf *conf, enum program program, const struct
 enum err_code conf_load(struct conf *conf, enum program program, int argc, char **argv,
                         struct conf_request *ret_request, struct err *e)
 {
-    struct source sources[3] = {{.name = "flag"}, {.name = "environment"}, {0}};
+    struct conf_source sources[3] = {{.name = "flag"}, {.name = "environment"}, {0}};
     struct err own = {0};
     enum err_code rc;
 
@@ -463,12 +336,12 @@ enum err_code conf_load(struct conf *conf, enum program program, int argc, char 
     if (!rc && !ret_request->help && !ret_request->version) {
         rc = read_environment(&sources[1], &own);
         if (!rc && sources[2].name)
-            rc = read_config_file(&sources[2], &own);
+            rc = conf_source_read(&sources[2], is_known_key, &own);
         if (!rc)
             rc = apply(conf, program, sources, COUNT_OF(sources), &own);
     }
     for (size_t i = 0; i < COUNT_OF(sources); i++)
-        source_release(&sources[i]);
+        conf_source_release(&sources[i]);
     if (rc)
         (void)err_set(e, rc, "%s", own.text);
     return rc;

@@ -171,9 +171,10 @@ Test(log, context_stands_on_each_line_until_it_is_cleared)
 Test(log, context_is_bounded_and_copied)
 {
     AUTO(json_decref) json_t *line = NULL;
-    static const char *const keys[] = {"a", "b", "c", "d", "e", "f", "g"};
+    static const char *const keys[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i"};
     char value[100];
 
+    _Static_assert(COUNT_OF(keys) == LOG_CONTEXT_MAX + 1, "one too many");
     memset(value, 'v', sizeof value);
     value[sizeof value - 1] = '\0';
     for (size_t i = 0; i < COUNT_OF(keys); i++)
@@ -184,8 +185,8 @@ Test(log, context_is_bounded_and_copied)
     line = captured_object();
     cr_assert_eq(strlen(json_member_text(line, "a")), 63);
     cr_assert_eq(json_member_text(line, "a")[0], 'v');
-    cr_assert_not_null(json_object_get(line, "f"));
-    cr_assert_null(json_object_get(line, "g"), "beyond LOG_CONTEXT_MAX");
+    cr_assert_not_null(json_object_get(line, "h"));
+    cr_assert_null(json_object_get(line, "i"), "beyond LOG_CONTEXT_MAX");
 }
 
 static void *log_elsewhere(void *unused)

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Named values before anybody knows what they mean; see conf_source.h. Values may be secrets, so
+ * they are wiped.
+ */
+#include "common/conf_source.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/mem.h"
+
+void conf_source_add(struct conf_source *source, const char *key, size_t key_len, const char *value)
+{
+    source->pairs = mem_resize(source->pairs, (source->count + 1) * sizeof source->pairs[0]);
+    source->pairs[source->count].key = mem_dup_n(key, key_len);
+    source->pairs[source->count].value = mem_dup(value);
+    source->count++;
+}
+
+void conf_source_release(struct conf_source *source)
+{
+    for (size_t i = 0; i < source->count; i++) {
+        mem_free(source->pairs[i].key);
+        mem_wipe_free(source->pairs[i].value);
+    }
+    mem_free(source->pairs);
+    *source = (struct conf_source){0};
+}
+
+const char *conf_source_find(const struct conf_source *source, const char *key)
+{
+    for (size_t i = source->count; i-- > 0;) /* the last of several wins, as in a shell */
+        if (strcmp(source->pairs[i].key, key) == 0)
+            return source->pairs[i].value;
+    return NULL;
+}
+
+static char *trim(char *text)
+{
+    char *end;
+
+    text += strspn(text, " \t\r\n");
+    end = text + strlen(text);
+    while (end > text && strchr(" \t\r\n", end[-1]))
+        *--end = '\0';
+    return text;
+}
+
+static void unquote(char *value)
+{
+    size_t len = strlen(value);
+
+    if (len >= 2 && (*value == '"' || *value == '\'') && value[len - 1] == *value) {
+        memmove(value, value + 1, len - 2);
+        value[len - 2] = '\0';
+    }
+}
+
+static enum err_code read_line(struct conf_source *file, bool (*is_known)(const char *key),
+                               char *line, int number, struct err *e)
+{
+    char *text = trim(line);
+    char *equals;
+
+    if (!*text || *text == '#' || *text == ';')
+        return ERR_OK;
+    equals = strchr(text, '=');
+    if (!equals)
+        return err_set(e, ERR_INVALID, "%s line %d: expected NAME=value", file->name, number);
+    *equals = '\0';
+    text = trim(text);
+    if (!is_known(text))
+        return err_set(e, ERR_INVALID, "%s line %d: unknown setting \"%s\"", file->name, number,
+                       text);
+    equals = trim(equals + 1);
+    unquote(equals);
+    conf_source_add(file, text, strlen(text), equals);
+    return ERR_OK;
+}
+
+enum err_code conf_source_read(struct conf_source *file, bool (*is_known)(const char *key),
+                               struct err *e)
+{
+    FILE *in = fopen(file->name, "re");
+    char line[4096];
+    enum err_code rc = ERR_OK;
+
+    if (!in)
+        return err_set(e, ERR_INVALID, "cannot read the settings file \"%s\": %s", file->name,
+                       strerrordesc_np(errno));
+    for (int number = 1; !rc && fgets(line, sizeof line, in); number++) {
+        if (!strchr(line, '\n') && !feof(in))
+            rc = err_set(e, ERR_INVALID, "%s line %d: longer than %zu bytes", file->name, number,
+                         sizeof line - 2);
+        else
+            rc = read_line(file, is_known, line, number, e);
+    }
+    if (!rc && ferror(in)) /* a directory opens, but does not read */
+        rc = err_set(e, ERR_INVALID, "cannot read the settings file \"%s\": %s", file->name,
+                     strerrordesc_np(errno));
+    explicit_bzero(line, sizeof line);
+    (void)fclose(in);
+    return rc;
+}
+
+enum err_code conf_source_read_secret(const char *key, const char *path, char **ret_value,
+                                      struct err *e)
+{
+    FILE *in = fopen(path, "re");
+    char text[4096];
+    enum err_code rc = ERR_OK;
+    size_t len = in ? fread(text, 1, sizeof text - 1, in) : 0;
+
+    text[len] = '\0';
+    /* Half a secret is worse than none. */
+    if (!in || ferror(in))
+        rc = err_set(e, ERR_INVALID, "%s_FILE: cannot read \"%s\": %s", key, path,
+                     strerrordesc_np(errno));
+    else if (len == sizeof text - 1 || strlen(text) != len)
+        rc = err_set(e, ERR_INVALID, "%s_FILE: \"%s\" is no text of less than %zu bytes", key, path,
+                     sizeof text - 1);
+    else
+        *ret_value = mem_dup(trim(text));
+    if (in)
+        (void)fclose(in);
+    explicit_bzero(text, sizeof text);
+    return rc;
+}
