@@ -45,3 +45,12 @@ int64_t pace_of(const struct pace *pace, const struct task *task)
 
     return i >= 0 ? pace->tasks[i].us : PACE_UNKNOWN_US;
 }
+
+enum { READ_UNIT = 64 };
+
+int pace_room(int room, int held, int slots)
+{
+    if (held < READ_UNIT || held < 2 * slots)
+        return room;
+    return room - room % READ_UNIT;
+}

@@ -30,4 +30,8 @@ void pace_note(struct pace *pace, const struct task *task, int64_t runtime_us, i
 /* What to expect of the next job of a task. */
 int64_t pace_of(const struct pace *pace, const struct task *task);
 
+/* How much of the `room` to read into. While there is enough to do, no remainders: what is read
+ * together is claimed, run and settled together, and ten cost nearly what sixty-four do. */
+int pace_room(int room, int held, int slots);
+
 #endif

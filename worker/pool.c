@@ -144,11 +144,15 @@ void pool_free(struct pool *pool)
 
 /* ---- how much ---- */
 
+static int held_ready(const struct pool *pool)
+{
+    return count_of(pool, ITEM_WAITING) + count_of(pool, ITEM_RUNNING);
+}
+
 static int room_left(const struct pool *pool)
 {
     int64_t prefetch = pool->slots * WAIT_GOAL_US / (pool->pace.all_us + 1);
-    int used =
-        count_of(pool, ITEM_CLAIMING) + count_of(pool, ITEM_WAITING) + count_of(pool, ITEM_RUNNING);
+    int used = count_of(pool, ITEM_CLAIMING) + held_ready(pool);
     int capacity;
 
     if (prefetch > pool->prefetch_max)
@@ -178,8 +182,8 @@ int pool_wait_room(struct pool *pool, int64_t timeout_us)
     int room;
 
     pthread_mutex_lock(&pool->lock);
-    while ((room = room_left(pool)) == 0 && !pool->closed &&
-           wait_until(pool, &pool->room, deadline_us))
+    while ((room = pace_room(room_left(pool), held_ready(pool), pool->slots)) == 0 &&
+           !pool->closed && wait_until(pool, &pool->room, deadline_us))
         ;
     pthread_mutex_unlock(&pool->lock);
     return room;
@@ -187,8 +191,7 @@ int pool_wait_room(struct pool *pool, int64_t timeout_us)
 
 static int slots_free(const struct pool *pool)
 {
-    int used =
-        count_of(pool, ITEM_CLAIMING) + count_of(pool, ITEM_WAITING) + count_of(pool, ITEM_RUNNING);
+    int used = count_of(pool, ITEM_CLAIMING) + held_ready(pool);
 
     if (pool->pace.all_us <= BATCH_GOAL_US)
         return room_left(pool);

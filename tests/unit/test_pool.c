@@ -106,6 +106,20 @@ Test(pool_room, short_jobs_are_held_up_to_the_prefetch)
     cr_expect_eq(pool_wait_room(pool, 0), 0);
 }
 
+Test(pool_room, no_remainders_are_read_while_there_is_enough_to_do)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(10, 256);
+
+    note(pool, &quick, 10, 200);
+    cr_expect_eq(pool_wait_room(pool, 0), 266);
+    add_ready(pool, 0, 63, &quick);
+    cr_expect_eq(pool_wait_room(pool, 0), 203, "too little to be choosy");
+    add_ready(pool, 63, 75, &quick);
+    cr_expect_eq(pool_wait_room(pool, 0), 128, "138 are held: two times 64");
+    add_ready(pool, 138, 118, &quick);
+    cr_expect_eq(pool_wait_room(pool, 0), 0, "ten more are not worth a claim");
+}
+
 Test(pool_room, one_long_job_ends_the_prefetch_at_once)
 {
     AUTO(pool_free) struct pool *pool = pool_new(4, 100);
