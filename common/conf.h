@@ -59,8 +59,8 @@ struct conf {
     int64_t worker_autoscale_max; /* 0: no autoscaling */
     int64_t worker_autoscale_seconds;
     int64_t worker_max_bytes; /* 0: no limit */
-    int64_t worker_events;
     int64_t worker_max_jobs;  /* likewise */
+    int64_t worker_events;
     int64_t lease_seconds;
     int64_t shutdown_seconds;
     int64_t heal_seconds;
