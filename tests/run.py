@@ -29,6 +29,8 @@ from harness import folders, processes, programs, redis  # noqa: E402
 from harness.postgres import Cluster  # noqa: E402
 
 SLOWEST = 12
+# Tests wait more than they compute: one more at a time than there are processors.
+WORKERS = str((os.cpu_count() or 1) + 1)
 
 
 class Results:
@@ -163,7 +165,7 @@ def run_pytest(folder, results):
         return
     print("tests of the programs", flush=True)
     report = os.path.join(folder, "pytest.xml")
-    command = [sys.executable, "-m", "pytest", "-n", "2", "-v", "--tb=short", f"--junitxml={report}"]
+    command = [sys.executable, "-m", "pytest", "-n", WORKERS, "-v", "--tb=short", f"--junitxml={report}"]
     pytest = processes.spawn([*command, *kinds], signal.SIGINT, cwd=TESTS)
     try:
         code = pytest.wait()

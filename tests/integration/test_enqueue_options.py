@@ -152,7 +152,7 @@ def test_replacing_moves_a_job_in_time_both_ways(stack, enqueue):
     later = "2100-01-01T00:00:00Z"
     when = "scheduled_at" if enqueue is by_sql else "eta"
     first = enqueue(one, unique_key="k", **{when: later})
-    one.start_worker()
+    worker = one.start_worker(TILL_WORKER_PROCESSES=1)
     one.start_scheduler()
 
     enqueue(one, unique_key="k", on_conflict="replace")
@@ -161,6 +161,7 @@ def test_replacing_moves_a_job_in_time_both_ways(stack, enqueue):
     one.wait_job(second)
 
     one.till("queue", "pause", "default")
+    worker.wait_for_log("queue_paused")
     third = enqueue(one, unique_key="k3")
     enqueue(one, unique_key="k3", on_conflict="replace", **{when: later})
     one.till("queue", "resume", "default")
