@@ -56,67 +56,68 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "PREVIEW has it as text");
 
 /* A row that one of the alternatives wholly describes. The kinds are those of job_search.h. */
 #define IN(text) "strpos(lower(" text "), x.t) > 0"
-#define FOUND                                                                                                                                                                                             \
-    "EXISTS (SELECT FROM unnest($13::int[], $14::int[], $15::text[], $16::text[]) AS x(g, k, f, "                                                                                                         \
-    "t)"                                                                                                                                                                                                  \
-    " GROUP BY x.g HAVING bool_and(CASE x.k"                                                                                                                                                              \
-    " WHEN 0 THEN " IN(                                                                                                                                                                                   \
-        "concat_ws(' ', task, id, state, worker, args, kwargs, result, error)") " "                                                                                                                       \
-                                                                                "W"                                                                                                                       \
-                                                                                "H"                                                                                                                       \
-                                                                                "E"                                                                                                                       \
-                                                                                "N"                                                                                                                       \
-                                                                                " "                                                                                                                       \
-                                                                                "1"                                                                                                                       \
-                                                                                " "                                                                                                                       \
-                                                                                "T"                                                                                                                       \
-                                                                                "H"                                                                                                                       \
-                                                                                "E"                                                                                                                       \
-                                                                                "N"                                                                                                                       \
-                                                                                " " IN("task") " "                                                                                                        \
-                                                                                               "W"                                                                                                        \
-                                                                                               "H"                                                                                                        \
-                                                                                               "E"                                                                                                        \
-                                                                                               "N"                                                                                                        \
-                                                                                               " "                                                                                                        \
-                                                                                               "2"                                                                                                        \
-                                                                                               " "                                                                                                        \
-                                                                                               "T"                                                                                                        \
-                                                                                               "H"                                                                                                        \
-                                                                                               "E"                                                                                                        \
-                                                                                               "N"                                                                                                        \
-                                                                                               " "                                                                                                        \
-                                                                                               "s"                                                                                                        \
-                                                                                               "t"                                                                                                        \
-                                                                                               "a"                                                                                                        \
-                                                                                               "t"                                                                                                        \
-                                                                                               "e"                                                                                                        \
-                                                                                               ":"                                                                                                        \
-                                                                                               ":"                                                                                                        \
-                                                                                               "t"                                                                                                        \
-                                                                                               "e"                                                                                                        \
-                                                                                               "x"                                                                                                        \
-                                                                                               "t"                                                                                                        \
-                                                                                               " "                                                                                                        \
-                                                                                               "="                                                                                                        \
-                                                                                               " "                                                                                                        \
-                                                                                               "x"                                                                                                        \
-                                                                                               "."                                                                                                        \
-                                                                                               "t"                                                                                                        \
-                                                                                               " "                                                                                                        \
-                                                                                               "W"                                                                                                        \
-                                                                                               "H"                                                                                                        \
-                                                                                               "E"                                                                                                        \
-                                                                                               "N"                                                                                                        \
-                                                                                               " "                                                                                                        \
-                                                                                               "3"                                                                                                        \
-                                                                                               " "                                                                                                        \
-                                                                                               "T"                                                                                                        \
-                                                                                               "H"                                                                                                        \
-                                                                                               "E"                                                                                                        \
-                                                                                               "N"                                                                                                        \
-                                                                                               " " IN("worker") " WHEN 4 THEN " IN("args::text") " WHEN 5 THEN " IN("kwargs ->> x.f") " WHEN 6 THEN " IN( \
-                                                                                                   "concat_ws(' ', result, error)") " WHEN 7 THEN " IN("queue") " WHEN 8 THEN " IN("error") " END))"
+#define FOUND                                                                                                                                                                                          \
+    "EXISTS (SELECT FROM unnest($13::int[], $14::int[], $15::text[], $16::text[]) AS x(g, k, f, "                                                                                                      \
+    "t)"                                                                                                                                                                                               \
+    " GROUP BY x.g HAVING bool_and(CASE x.k"                                                                                                                                                           \
+    " WHEN 0 THEN " IN(                                                                                                                                                                                \
+        "concat_ws(' ', task, id, state, worker, args, kwargs, result, error)") " "                                                                                                                    \
+                                                                                "W"                                                                                                                    \
+                                                                                "H"                                                                                                                    \
+                                                                                "E"                                                                                                                    \
+                                                                                "N"                                                                                                                    \
+                                                                                " "                                                                                                                    \
+                                                                                "1"                                                                                                                    \
+                                                                                " "                                                                                                                    \
+                                                                                "T"                                                                                                                    \
+                                                                                "H"                                                                                                                    \
+                                                                                "E"                                                                                                                    \
+                                                                                "N"                                                                                                                    \
+                                                                                " " IN(                                                                                                                \
+                                                                                    "task") " "                                                                                                        \
+                                                                                            "W"                                                                                                        \
+                                                                                            "H"                                                                                                        \
+                                                                                            "E"                                                                                                        \
+                                                                                            "N"                                                                                                        \
+                                                                                            " "                                                                                                        \
+                                                                                            "2"                                                                                                        \
+                                                                                            " "                                                                                                        \
+                                                                                            "T"                                                                                                        \
+                                                                                            "H"                                                                                                        \
+                                                                                            "E"                                                                                                        \
+                                                                                            "N"                                                                                                        \
+                                                                                            " "                                                                                                        \
+                                                                                            "s"                                                                                                        \
+                                                                                            "t"                                                                                                        \
+                                                                                            "a"                                                                                                        \
+                                                                                            "t"                                                                                                        \
+                                                                                            "e"                                                                                                        \
+                                                                                            ":"                                                                                                        \
+                                                                                            ":"                                                                                                        \
+                                                                                            "t"                                                                                                        \
+                                                                                            "e"                                                                                                        \
+                                                                                            "x"                                                                                                        \
+                                                                                            "t"                                                                                                        \
+                                                                                            " "                                                                                                        \
+                                                                                            "="                                                                                                        \
+                                                                                            " "                                                                                                        \
+                                                                                            "x"                                                                                                        \
+                                                                                            "."                                                                                                        \
+                                                                                            "t"                                                                                                        \
+                                                                                            " "                                                                                                        \
+                                                                                            "W"                                                                                                        \
+                                                                                            "H"                                                                                                        \
+                                                                                            "E"                                                                                                        \
+                                                                                            "N"                                                                                                        \
+                                                                                            " "                                                                                                        \
+                                                                                            "3"                                                                                                        \
+                                                                                            " "                                                                                                        \
+                                                                                            "T"                                                                                                        \
+                                                                                            "H"                                                                                                        \
+                                                                                            "E"                                                                                                        \
+                                                                                            "N"                                                                                                        \
+                                                                                            " " IN("worker") " WHEN 4 THEN " IN("args::text") " WHEN 5 THEN " IN("kwargs ->> x.f") " WHEN 6 THEN " IN( \
+                                                                                                "concat_ws(' ', result, error)") " WHEN 7 THEN " IN("queue") " WHEN 8 THEN " IN("error") " END))"
 _Static_assert(SEARCH_ANY == 0 && SEARCH_RESULT == 6 && SEARCH_ERROR == 8, "FOUND has the kinds");
 
 /* What is skipped by the offset is not made into columns: hence the subquery. */
@@ -189,30 +190,6 @@ static const struct db_stmt statements[] = {
 _Static_assert(JOBS_FAILURES_MAX == 200, "jobs_failures has it as text");
 
 DB_STATEMENTS(jobs_view, statements);
-
-#define FIRST_ID "00000000-0000-0000-0000-000000000000"
-#define LAST_ID "ffffffff-ffff-ffff-ffff-ffffffffffff"
-
-bool jobs_id_range(const char *text, struct uuid *ret_from, struct uuid *ret_to)
-{
-    struct uuid from = {FIRST_ID};
-    struct uuid to = {LAST_ID};
-    size_t len = strlen(text);
-
-    if (len < 8 || len > 36)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
-        unsigned char c = (unsigned char)text[i];
-
-        if (hyphen ? c != '-' : !isxdigit(c))
-            return false;
-        from.text[i] = to.text[i] = (char)tolower(c);
-    }
-    *ret_from = from;
-    *ret_to = to;
-    return true;
-}
 
 static const char *text_or_null(const struct db_result *rows, int row, int col)
 {
@@ -309,7 +286,7 @@ static void bound_by_time(const struct jobs_filter *filter, struct query *query)
 
 static enum err_code plan(const struct jobs_filter *filter, struct query *ret_query, struct err *e)
 {
-    struct query query = {.from = {FIRST_ID}, .to = {LAST_ID}, .source = choose_source(filter)};
+    struct query query = {.from = {UUID_FIRST}, .to = {UUID_LAST}, .source = choose_source(filter)};
     size_t len = filter->text ? strlen(filter->text) : 0;
 
     if (len >= sizeof query.text)
@@ -320,7 +297,7 @@ static enum err_code plan(const struct jobs_filter *filter, struct query *ret_qu
         return err_set(e, ERR_INVALID, "the cursor is not an id");
     if (!*query.cursor.text)
         (void)snprintf(query.cursor.text, sizeof query.cursor.text, "%s",
-                       filter->order == JOBS_OLDEST_FIRST ? FIRST_ID : LAST_ID);
+                       filter->order == JOBS_OLDEST_FIRST ? UUID_FIRST : UUID_LAST);
     bound_by_time(filter, &query);
     *ret_query = query;
     return ERR_OK;
@@ -419,7 +396,7 @@ enum err_code jobs_list(struct db *db, const struct jobs_filter *filter, struct 
     if (*query.text) {
         struct query ranged = query;
 
-        if (jobs_id_range(query.text, &ranged.from, &ranged.to)) {
+        if (uuid_range(query.text, &ranged.from, &ranged.to)) {
             rc = run(db, filter, &ranged, false, &rows, e);
             if (rc)
                 return rc;

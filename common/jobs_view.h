@@ -145,8 +145,4 @@ enum err_code jobs_find(struct db *db, const struct uuid *id, struct job_detail 
                         struct err *e) MUST_CHECK;
 void job_detail_release(struct job_detail *detail);
 
-/* The smallest and the largest id that begin with this text, when it is at least eight characters
- * of an id's beginning. Pure. */
-bool jobs_id_range(const char *text, struct uuid *ret_from, struct uuid *ret_to);
-
 #endif

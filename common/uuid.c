@@ -96,3 +96,24 @@ bool uuid_parse(const char *text, struct uuid *ret_id)
     *ret_id = id;
     return true;
 }
+
+bool uuid_range(const char *text, struct uuid *ret_from, struct uuid *ret_to)
+{
+    struct uuid from = {UUID_FIRST};
+    struct uuid to = {UUID_LAST};
+    size_t len = strlen(text);
+
+    if (len < 8 || len > 36)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+        unsigned char c = (unsigned char)text[i];
+
+        if (hyphen ? c != '-' : !isxdigit(c))
+            return false;
+        from.text[i] = to.text[i] = (char)tolower(c);
+    }
+    *ret_from = from;
+    *ret_to = to;
+    return true;
+}

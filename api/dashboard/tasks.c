@@ -80,7 +80,7 @@ enum err_code job_search_take(const char *text, struct job_search *search,
     struct uuid to;
 
     /* An id, or how one begins, is found by the index, however old it is. */
-    if (text && jobs_id_range(text, &from, &to)) {
+    if (text && uuid_range(text, &from, &to)) {
         filter->text = text;
         return ERR_OK;
     }
