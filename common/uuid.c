@@ -6,6 +6,7 @@
 
 #include <ctype.h>
 #include <stddef.h>
+#include <string.h>
 
 #include <sodium.h>
 
