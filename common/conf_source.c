@@ -80,25 +80,25 @@ static enum err_code read_line(struct conf_source *file, bool (*is_known)(const 
     return ERR_OK;
 }
 
-enum err_code conf_source_read(struct conf_source *file, bool (*is_known)(const char *key),
+enum err_code conf_source_read(struct conf_source *source, bool (*is_known)(const char *key),
                                struct err *e)
 {
-    FILE *in = fopen(file->name, "re");
+    FILE *in = fopen(source->name, "re");
     char line[4096];
     enum err_code rc = ERR_OK;
 
     if (!in)
-        return err_set(e, ERR_INVALID, "cannot read the settings file \"%s\": %s", file->name,
+        return err_set(e, ERR_INVALID, "cannot read the settings file \"%s\": %s", source->name,
                        strerrordesc_np(errno));
     for (int number = 1; !rc && fgets(line, sizeof line, in); number++) {
         if (!strchr(line, '\n') && !feof(in))
-            rc = err_set(e, ERR_INVALID, "%s line %d: longer than %zu bytes", file->name, number,
+            rc = err_set(e, ERR_INVALID, "%s line %d: longer than %zu bytes", source->name, number,
                          sizeof line - 2);
         else
-            rc = read_line(file, is_known, line, number, e);
+            rc = read_line(source, is_known, line, number, e);
     }
     if (!rc && ferror(in)) /* a directory opens, but does not read */
-        rc = err_set(e, ERR_INVALID, "cannot read the settings file \"%s\": %s", file->name,
+        rc = err_set(e, ERR_INVALID, "cannot read the settings file \"%s\": %s", source->name,
                      strerrordesc_np(errno));
     explicit_bzero(line, sizeof line);
     (void)fclose(in);

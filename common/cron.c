@@ -428,12 +428,13 @@ enum err_code cron_parse(const char *text, struct cron *ret_cron, struct err *e)
                            "spaces and tabs",
                            (size_t)(p - text) + 1);
     count = split(text, words, FIELDS_MAX);
-    if (count > 0 && *words[0].at == '@')
+    if (count > 0 && *words[0].at == '@') {
         rc = read_macro(words, count, &cron, e);
-    else
+    } else {
         rc = check_count(count, &words[0], e);
-    if (!rc && *words[0].at != '@')
-        rc = read_fields(words, count, &cron, e);
+        if (!rc)
+            rc = read_fields(words, count, &cron, e);
+    }
     if (!rc)
         *ret_cron = cron;
     return rc;

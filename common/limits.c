@@ -60,12 +60,8 @@ static const struct db_stmt statements[] = {
          " traceparent, expires_us) ORDER BY id ON CONFLICT (id) DO NOTHING",
          10},
     [ADMIT] = {"limits_admit", "SELECT till_admit($1::uuid[])", 1},
-    /* Without anything to look at, the function says 0 (greatest() leaves NULL out). */
     [RELEASE] = {"limits_release",
-                 "SELECT id, queue, priority, CASE WHEN EXISTS (SELECT FROM limit_freed) OR EXISTS"
-                 " (SELECT FROM limit_buckets WHERE look_at IS NOT NULL) THEN wait_us END"
-                 " FROM till_release_parked($1)",
-                 1},
+                 "SELECT id, queue, priority, wait_us FROM till_release_parked($1)", 1},
     [RECOUNT] = {"limits_recount", "SELECT till_count_places()", 0},
 };
 

@@ -83,8 +83,9 @@ static struct uuid id_of_entry(const char *key, const char *entry)
     size_t key_len = strlen(key);
     size_t entry_len = strlen(entry);
 
-    memcpy(origin, key, key_len);
+    memcpy(origin, key, key_len); /* NOLINT(bugprone-not-null-terminated-result): bytes */
     origin[key_len] = ' ';
+    /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): its length goes along */
     memcpy(origin + key_len + 1, entry, entry_len);
     return uuid_from_bytes(queue_entry_time_us(entry) / US_PER_MS, origin, key_len + 1 + entry_len);
 }
@@ -157,21 +158,33 @@ static size_t count_known(const struct queue_delivery *delivery, bool has_id)
     return 1u + (delivery->args ? 1u : 0u) + (delivery->kwargs ? 1u : 0u) + (has_id ? 1u : 0u);
 }
 
-static void decode_fast(const redisReply *fields, const char *key, struct queue_delivery *delivery)
+/* What is wrong with the entry, or NULL. */
+static const char *decode_fields(const redisReply *fields, const redisReply *id,
+                                 struct queue_delivery *delivery)
 {
     const char *problem;
-    const redisReply *id = find_field(fields, "id");
 
-    delivery->kind = DELIVERY_FAST;
     delivery->task = field_text(fields, "task", JOB_NAME_MAX);
     if (!delivery->task || !text_is_name(delivery->task))
-        mark_undecodable(fields, key, "the entry's \"task\" is no name of a task", delivery);
-    else if ((problem = decode_arguments(fields, delivery)) != NULL)
-        mark_undecodable(fields, key, problem, delivery);
-    else if (id && !uuid_parse(id->str, &delivery->id))
-        mark_undecodable(fields, key, "the entry's \"id\" is no UUID", delivery);
-    else if (fields->elements > 2 * count_known(delivery, id != NULL) &&
-             (problem = decode_options(fields, delivery)) != NULL)
+        return "the entry's \"task\" is no name of a task";
+    problem = decode_arguments(fields, delivery);
+    if (problem)
+        return problem;
+    if (id && !uuid_parse(id->str, &delivery->id))
+        return "the entry's \"id\" is no UUID";
+    if (fields->elements > 2 * count_known(delivery, id != NULL))
+        return decode_options(fields, delivery);
+    return NULL;
+}
+
+static void decode_fast(const redisReply *fields, const char *key, struct queue_delivery *delivery)
+{
+    const redisReply *id = find_field(fields, "id");
+    const char *problem;
+
+    delivery->kind = DELIVERY_FAST;
+    problem = decode_fields(fields, id, delivery);
+    if (problem)
         mark_undecodable(fields, key, problem, delivery);
     else if (!id)
         delivery->id = id_of_entry(key, delivery->entry);

@@ -327,8 +327,9 @@ BEGIN
         END LOOP;
     END IF;
     id := NULL; queue := ''; priority := 0;
-    SELECT CASE WHEN EXISTS (SELECT FROM limit_freed) THEN 0
-        ELSE (greatest(extract(epoch FROM min(b.look_at) - clock_timestamp()), 0) * 1000000)::bigint END
+    -- greatest() alone would make 0 of NULL.
+    SELECT CASE WHEN EXISTS (SELECT FROM limit_freed) THEN 0 WHEN min(b.look_at) IS NOT NULL THEN
+        (greatest(extract(epoch FROM min(b.look_at) - clock_timestamp()), 0) * 1000000)::bigint END
     INTO wait_us FROM limit_buckets b WHERE b.look_at IS NOT NULL;
     RETURN NEXT;
 END $$;
@@ -401,11 +402,10 @@ END $$;
 CREATE TRIGGER limits_review AFTER INSERT OR UPDATE OR DELETE ON limits
     FOR EACH ROW EXECUTE FUNCTION review_limit();
 
--- SELECT till_enqueue('mail.send', '[42]', limit_key => 'tenant:7');
+-- SELECT till_enqueue('mail.send', '[42]', unique_key => 'mail 42', limit_key => 'tenant:7');
 -- NULL in any place but the task is what leaving it out is: queue and attempts then come from the
 -- task's declaration. The same rules and limits as jobs_insert() in common/jobs.c.
-DROP FUNCTION till_enqueue(text, jsonb, jsonb, text, integer, timestamptz, integer, uuid,
-    timestamptz, jsonb, text, interval, text, interval, text);
+DROP FUNCTION till_enqueue(text, jsonb, jsonb, text, integer, timestamptz, integer, uuid);
 CREATE FUNCTION till_enqueue(
     task text,
     args jsonb DEFAULT NULL,
