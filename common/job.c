@@ -17,7 +17,7 @@ static const char *const state_names[] = {
 
 #define TO(state) (1u << JOB_##state)
 
-/* Row: from; bits: to. The trigger jobs_transition in sql/0007_hot_claims.sql says the same.
+/* Row: from; bits: to. The trigger jobs_transition in sql/0018_checks_after.sql says the same.
  * STARTED to STARTED is a takeover: a new attempt, no new state. */
 static const unsigned legal_moves[JOB_STATE_COUNT] = {
     [JOB_PENDING] = TO(STARTED) | TO(FAILURE) | TO(REVOKED),

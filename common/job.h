@@ -11,7 +11,8 @@
 
 #include "common/uuid.h"
 
-/* Celery's names, which users know. The same states and moves stand in sql/0007_hot_claims.sql. */
+/* Celery's names, which users know. The same states and moves stand in sql/0018_checks_after.sql.
+ */
 #define JOB_STATES(X)                                                                              \
     X(PENDING) /* waits: for a worker, or for its time */                                          \
     X(STARTED) /* a worker has it */                                                               \

@@ -152,7 +152,7 @@ def test_replacing_moves_a_job_in_time_both_ways(stack, enqueue):
     later = "2100-01-01T00:00:00Z"
     when = "scheduled_at" if enqueue is by_sql else "eta"
     first = enqueue(one, unique_key="k", **{when: later})
-    worker = one.start_worker(TILL_WORKER_PROCESSES=1)
+    one.start_worker()
     one.start_scheduler()
 
     enqueue(one, unique_key="k", on_conflict="replace")
@@ -160,14 +160,12 @@ def test_replacing_moves_a_job_in_time_both_ways(stack, enqueue):
     second = enqueue(one, "till.tasks.noop", unique_key="k2")
     one.wait_job(second)
 
-    one.till("queue", "pause", "default")
-    worker.wait_for_log("queue_paused")
-    third = enqueue(one, unique_key="k3")
-    enqueue(one, unique_key="k3", on_conflict="replace", **{when: later})
-    one.till("queue", "resume", "default")
-    fourth = enqueue(one)
+    third = enqueue(one, unique_key="k3", queue="other")  # nobody reads it yet
+    enqueue(one, unique_key="k3", queue="other", on_conflict="replace", **{when: later})
+    one.start_worker(TILL_QUEUES="other")
+    fourth = enqueue(one, queue="other")
     one.wait_job(fourth)  # its entry came behind that of the third, which was dropped
-    wait_for(lambda: one.redis.xlen(STREAM) == 0, 10, "the entry of a postponed job stays")
+    wait_for(lambda: one.redis.xlen("till:{other}:normal") == 0, 10, "the entry of a postponed job stays")
     assert one.job(third)["state"] == "PENDING" and one.job(third)["attempt"] == 0
 
 
