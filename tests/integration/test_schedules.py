@@ -565,7 +565,7 @@ def test_a_tick_that_fired_cannot_be_undone_by_anybody(stack):
         )
 
 
-def test_an_idle_scheduler_makes_less_than_two_statements_a_second(stack):
+def test_an_idle_scheduler_makes_about_two_statements_a_second(stack):
     one = stack(own_postgres=True)
     one.settings["TILL_HEAL_SECONDS"] = 5
     one.settings["TILL_LEASE_SECONDS"] = 30
