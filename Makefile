@@ -140,6 +140,12 @@ demo: ## the whole system on this machine: one real checkout, then keeps running
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(PYTHON) tests/demo.py
 
+.PHONY: faults
+faults: ## everything broken, one after the other; the table of it stays in var/faults/
+	$(Q)sh etc/install-packages.sh
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)BUILD=$(B) $(PYTHON) tests/run.py faults
+
 .PHONY: asan
 asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan tests

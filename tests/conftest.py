@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from harness import folders, programs, redis
+from harness import faults_report, folders, programs, redis
 from harness.gateway import Gateway
 from harness.mail import Mail
 from harness.postgres import Cluster
@@ -144,6 +144,11 @@ def pytest_runtest_makereport(item, call):
                 report.sections.append((f"{name} {program!r}", program.tail(40)))
 
 
-def pytest_collection_modifyitems(items):
-    """The longest first, so that no worker starts one when the others are done."""
+def pytest_collection_modifyitems(config, items):
+    """The longest first, so that no worker starts one when the others are done. What is marked
+    `full` belongs to `make faults`."""
+    if not faults_report.FULL:
+        left = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

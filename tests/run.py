@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Runs the tests: run.py [all|unit|programs]. `make test`, `check`, `asan` and `tsan` call it.
+"""Runs the tests: run.py [all|unit|programs|faults]. `make test`, `check`, `asan`, `tsan` and
+`faults` call it.
 
     unit      the Criterion programs that need no server
     programs  what drives the real programs: integration, faults, browser
     all       both, and the Criterion programs that need a database
+    faults    tests/faults with all that is too long for `make test`; its table in var/faults/
 
 BUILD names the folder that the programs were built into. The last line says how many passed and
 failed; the exit code is 1 when any failed or none ran. A report of a sanitizer is a failure, even
@@ -25,7 +27,7 @@ ROOT = os.path.dirname(TESTS)
 BUILD = os.environ.setdefault("BUILD", "build")
 sys.path.insert(0, TESTS)
 
-from harness import folders, processes, programs, redis  # noqa: E402
+from harness import faults_report, folders, processes, programs, redis  # noqa: E402
 from harness.postgres import Cluster  # noqa: E402
 
 SLOWEST = 12
@@ -159,8 +161,8 @@ def run_stores(folder, results):
         postgres.stop("immediate")
 
 
-def run_pytest(folder, results):
-    kinds = [kind for kind in ("faults", "integration", "browser", "sandbox") if has_tests(kind)]
+def run_pytest(folder, results, kinds=("faults", "integration", "browser", "sandbox")):
+    kinds = [kind for kind in kinds if has_tests(kind)]
     if not kinds:
         return
     print("tests of the programs", flush=True)
@@ -177,6 +179,18 @@ def run_pytest(folder, results):
         results.fail(f"pytest (ended with {code})")
     elif code == 1 and results.failed == failed:
         results.fail("pytest (failed outside of any test)")
+
+
+def run_faults(folder, results):
+    """The whole fault suite, and what it says of itself."""
+    report = os.path.join(folder, "faults.jsonl")
+    os.environ.update(FAULTS="full", FAULTS_REPORT=report)
+    run_pytest(folder, results, ["faults"])
+    rows = faults_report.publish(report, os.path.join(ROOT, "var", "faults"))
+    print(faults_report.table(rows), flush=True)
+    for row in rows:
+        if row["lost"] or row["doubled"]:
+            results.fail(f"{row['fault']}: {row['lost']} lost, {row['doubled']} doubled")
 
 
 def has_tests(kind):
@@ -199,8 +213,8 @@ def count_reports(folder, results):
 
 def main():
     kind = sys.argv[1] if len(sys.argv) == 2 else "all"
-    if len(sys.argv) > 2 or kind not in ("all", "unit", "programs"):
-        print("usage: run.py [all|unit|programs]", file=sys.stderr)
+    if len(sys.argv) > 2 or kind not in ("all", "unit", "programs", "faults"):
+        print("usage: run.py [all|unit|programs|faults]", file=sys.stderr)
         return 2
     start = time.monotonic()
     results = Results()
@@ -213,6 +227,8 @@ def main():
         run_stores(folder, results)
     if kind in ("all", "programs"):
         run_pytest(folder, results)
+    if kind == "faults":
+        run_faults(folder, results)
     count_reports(reports, results)
     if results.times and kind != "unit":
         print("slowest:")
