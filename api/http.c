@@ -13,6 +13,7 @@
 
 #include <poll.h>
 
+#include "api/connections.h"
 #include "api/http_wire.h"
 #include "api/sockets.h"
 #include "common/clock.h"
@@ -35,9 +36,9 @@ struct server {
     const struct server_config *config;
     struct mg_context *civetweb;
     int listener; /* borrowed from civetweb */
+    struct connections *connections;
     atomic_bool stopping;
-    atomic_int connections; /* those that a thread has taken */
-    atomic_int requests;    /* between their head and the end of their answer */
+    atomic_int requests; /* between their head and the end of their answer */
 };
 
 static struct server *server_of(const struct mg_connection *conn)
@@ -49,7 +50,10 @@ bool server_is_stopping(const struct server *server) { return atomic_load(&serve
 
 int server_requests(const struct server *server) { return atomic_load(&server->requests); }
 
-int server_connections(const struct server *server) { return atomic_load(&server->connections); }
+int server_connections(const struct server *server)
+{
+    return connections_count(server->connections);
+}
 
 const char *request_header(const struct request *req, const char *name)
 {
@@ -228,6 +232,12 @@ static const char *without_prefix(const struct server_config *config, const char
     return path[len] == '/' ? path + len : path;
 }
 
+static bool may_stay(const struct server *server, const struct http_wire *wire)
+{
+    return !server_is_stopping(server) && wire_wants_keep_alive(wire) &&
+           connection_may_stay(server->connections, mg_get_user_connection_data(wire->conn));
+}
+
 static int serve(struct server *server, struct mg_connection *conn)
 {
     struct http_wire wire = {.conn = conn, .info = mg_get_request_info(conn), .is_ours = true};
@@ -257,7 +267,7 @@ static int serve(struct server *server, struct mg_connection *conn)
     if (server->config->finish)
         server->config->finish(&req, &reply);
     wire_write(&wire, server->config, req.id, strcmp(req.method, "HEAD") == 0,
-               reply.close || server_is_stopping(server) || !wire_wants_keep_alive(&wire), &reply);
+               reply.close || !may_stay(server, &wire), &reply);
     log_request(&req, &reply);
     log_context_clear();
     json_decref(req.data);
@@ -269,11 +279,15 @@ static int serve(struct server *server, struct mg_connection *conn)
 static int begin_request(struct mg_connection *conn)
 {
     struct server *server = server_of(conn);
+    const struct mg_request_info *info = mg_get_request_info(conn);
+    struct connection *connection = mg_get_user_connection_data(conn);
     int status;
 
+    connection_begins(server->connections, connection, info->remote_addr, info->remote_port);
     atomic_fetch_add(&server->requests, 1);
     status = serve(server, conn);
     atomic_fetch_sub(&server->requests, 1);
+    connection_ends(server->connections, connection);
     return status;
 }
 
@@ -293,16 +307,15 @@ static int http_error(struct mg_connection *conn, int status, const char *messag
     return 0;
 }
 
-static int init_connection(const struct mg_connection *conn, void **unused)
+static int init_connection(const struct mg_connection *conn, void **ret_data)
 {
-    (void)unused;
-    atomic_fetch_add(&server_of(conn)->connections, 1);
+    *ret_data = connection_taken(server_of(conn)->connections);
     return 0;
 }
 
 static void connection_close(const struct mg_connection *conn)
 {
-    atomic_fetch_sub(&server_of(conn)->connections, 1);
+    connection_gone(server_of(conn)->connections, mg_get_user_connection_data(conn));
 }
 
 static void *init_thread(const struct mg_context *civetweb, int type)
@@ -344,6 +357,7 @@ enum err_code server_start(const struct server_config *config, struct server **r
         .log_message = log_message,
     };
     char threads[16];
+    char silent[16];
     char text[200] = "";
     /* clang-format off */
     const char *options[] = {
@@ -352,8 +366,7 @@ enum err_code server_start(const struct server_config *config, struct server **r
         "connection_queue", "256",
         "listen_backlog", "512",
         "enable_keep_alive", "yes",
-        /* A connection holds its thread, so an idle one must not hold it for long. */
-        "keep_alive_timeout_ms", "500",
+        "keep_alive_timeout_ms", silent,
         "request_timeout_ms", "5000",
         "tcp_nodelay", "1",
         "max_request_size", "16384",
@@ -374,10 +387,17 @@ enum err_code server_start(const struct server_config *config, struct server **r
     char address[80];
 
     (void)snprintf(threads, sizeof threads, "%d", config->threads);
+    (void)snprintf(silent, sizeof silent, "%d", CONNECTION_IDLE_S * 1000);
     server->config = config;
+    server->connections = connections_new(config->threads);
+    if (!server->connections) {
+        mem_free(server);
+        return err_set(e, ERR_UNAVAILABLE, "cannot start a thread");
+    }
     (void)mg_init_library(0);
     server->civetweb = mg_start2(&init, &error);
     if (!server->civetweb) {
+        connections_free(server->connections);
         mem_free(server);
         return err_set_detail(e, ERR_UNAVAILABLE, text, "cannot listen on \"%s\"", config->listen);
     }
@@ -405,7 +425,7 @@ static void drain(const struct server *server, int64_t deadline_us)
     int64_t busy_us = clock_mono_us();
 
     for (;;) {
-        int connections = atomic_load(&server->connections);
+        int connections = connections_count(server->connections);
         int64_t now_us = clock_mono_us();
         int64_t quiet_us = (connections == 0 ? STOP_QUIET_MS : STOP_SILENT_MS) * US_PER_MS;
 
@@ -428,9 +448,11 @@ void server_stop(struct server *server, int64_t timeout_us)
     log_info("stopping", L_INT("requests", atomic_load(&server->requests)));
     (void)poll(NULL, 0, STOP_NOTICE_MS);
     socket_refuse_new(server->listener);
+    connections_drain(server->connections);
     drain(server, deadline_us);
     socket_wake_listener(server->listener);
     mg_stop(server->civetweb);
     (void)mg_exit_library();
+    connections_free(server->connections);
     mem_free(server);
 }
