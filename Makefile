@@ -175,7 +175,9 @@ run-fuzzers: $(FUZZERS)
 
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 .PHONY: bench
-bench: all $(BENCHES) ## our figures beside the limits of Redis and PostgreSQL, in one run
+bench: ## our figures beside the limits of Redis, PostgreSQL and civetweb, in one run
+	$(Q)sh etc/install-packages.sh bench
+	$(Q)$(MAKE) --no-print-directory all $(BENCHES)
 	$(Q)BUILD=$(B) $(PYTHON) tests/bench/bench.py
 
 .PHONY: fuzz

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Installs the Debian packages that are missing: install-packages.sh [run|test|lint]. Without an
+# Installs the Debian packages that are missing: install-packages.sh [run|test|lint|bench]. Without an
 # argument all that `make test` needs. Uses sudo when it is not run by root.
 set -eu
 
@@ -9,12 +9,14 @@ run='gcc libc6-dev make pkg-config libcivetweb-dev libhiredis-dev libpq-dev libc
  libesmtp-dev libjwt-dev libsodium-dev libssl-dev redis-server postgresql-15 tzdata python3 python3-aiosmtpd
  python3-psycopg2 python3-redis python3-requests'
 test="libcriterion-dev python3-jsonschema python3-pytest python3-pytest-xdist procps chromium"
+bench='wrk'
 lint='clang-format clang-tidy cppcheck'
 
 case ${1:-test} in
 run) wanted=$run ;;
 test) wanted="$run $test" ;;
 lint) wanted="$run $test $lint" ;;
+bench) wanted="$run $bench" ;;
 *) echo "install-packages.sh: unknown set \"$1\"" >&2; exit 2 ;;
 esac
 # A Node.js that is there already, from wherever, will do.

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """make bench: our figures beside their limits, on this machine, in one run.
 
-The limits are what hiredis alone does with the same stream (raw_redis) and what PostgreSQL alone does
-with the same statements in batches (raw_jobs, raw_tally). Every figure is the median of some rounds in which
+The limits are what hiredis alone does with the same stream (raw_redis), what PostgreSQL alone does with
+the same statements in batches (raw_jobs, raw_tally) and under pgbench, and what civetweb alone answers. Every figure is the median of some rounds in which
 limit and ours take turns, so that a busy neighbour hits both. PostgreSQL runs without fsync, as in the
 tests: what is measured is our share, not the disk.
 
@@ -24,6 +24,7 @@ import uuid
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
 import tally  # noqa: E402
+import web  # noqa: E402
 
 from harness import folders, programs, redis  # noqa: E402
 from harness.postgres import Cluster  # noqa: E402
@@ -55,6 +56,7 @@ class Bench:
         }
         self.logs = 0
         self.backlog = backlog
+        self.web = None  # made by web.py
 
     def end(self):
         self.redis_server.stop()
@@ -168,8 +170,6 @@ def percentiles(values):
 
 
 def time_of(text):
-
-
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
@@ -203,6 +203,7 @@ def measure(bench, rounds):
             bench.query("TRUNCATE jobs CASCADE")
             note("add", bench.raw("add_jobs", FAST_JOBS, SINGLE_JOBS))
             tally.measure(bench, note)
+            web.measure(bench, note)
     figures = {name: median_of(rounds) for name, rounds in series.items()}
     if bench.backlog:
         return figures
@@ -235,6 +236,7 @@ def show(f):
         ("durable: from before INSERT to the end", "durable_end"),
     ):
         print(f"{what:<44} {f[name]['p50']:>10.2f} {f[name]['p95']:>10.2f} {f[name]['p99']:>10.2f}")
+    web.show(f)
     print(f"\nmemory of a worker process after the drain: {f['durable_2']['memory']:.1f} MiB")
 
 
@@ -248,6 +250,7 @@ def main():
     try:
         figures = measure(bench, arguments.rounds)
     finally:
+        web.end(bench)
         bench.end()
     show(figures)
     if arguments.json:
