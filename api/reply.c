@@ -237,14 +237,26 @@ enum err_code form_each(const char *form, size_t len,
     return ERR_OK;
 }
 
+/* Whether these bytes are the name, as it is or percent-encoded. */
+static bool is_field(const char *text, size_t len, const char *name)
+{
+    AUTO(mem_free) char *decoded = NULL;
+
+    if (strlen(name) == len && strncmp(text, name, len) == 0)
+        return true;
+    if (!memchr(text, '%', len))
+        return false;
+    decoded = decode(text, len);
+    return decoded && strcmp(decoded, name) == 0;
+}
+
 char *form_value(const char *form, const char *name)
 {
-    size_t name_len = strlen(name);
-
     for (const char *p = form; *p;) {
         size_t len = strcspn(p, "&");
+        size_t name_len = strcspn(p, "=&");
 
-        if (len > name_len && p[name_len] == '=' && strncmp(p, name, name_len) == 0)
+        if (name_len < len && is_field(p, name_len, name))
             return decode(p + name_len + 1, len - name_len - 1);
         p += len;
         if (*p)

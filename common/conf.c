@@ -376,6 +376,42 @@ void conf_print_help(enum program program, FILE *out)
                        "  --help, --version\n");
 }
 
+/* A URL without the user and password that may stand in it. */
+static void add_public(struct buf *out, const char *text)
+{
+    const char *host = strstr(text, "://");
+    const char *at = host ? strrchr(host, '@') : NULL;
+    char shown[512];
+
+    if (at && text_format(shown, sizeof shown, "%.*s%s", (int)(host + 3 - text), text, at + 1))
+        buf_add_json(out, shown);
+    else
+        buf_add_json(out, at ? "" : text);
+}
+
+void conf_add_json(const struct conf *conf, enum program program, struct buf *out)
+{
+    const char *comma = "";
+
+    buf_add_char(out, '{');
+    for (size_t i = 0; i < COUNT_OF(settings); i++) {
+        const struct setting *s = &settings[i];
+        const void *member = (const char *)conf + s->offset;
+
+        if (s->secret || !(s->users & (unsigned)program))
+            continue;
+        buf_addf(out, "%s\"%s\":", comma, s->key);
+        comma = ",";
+        if (s->type == SETTING_INT)
+            buf_addf(out, "%" PRId64, *(const int64_t *)member);
+        else if (*(char *const *)member)
+            add_public(out, *(char *const *)member);
+        else
+            buf_add_str(out, "null");
+    }
+    buf_add_char(out, '}');
+}
+
 void conf_print_sample(FILE *out)
 {
     for (size_t i = 0; i < COUNT_OF(settings); i++)

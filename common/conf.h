@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "common/buf.h"
 #include "common/err.h"
 #include "common/log.h"
 
@@ -93,6 +94,9 @@ void conf_release(struct conf *conf); /* wipes secrets */
 
 /* The table of the settings that `program` reads, for --help. */
 void conf_print_help(enum program program, FILE *out);
+
+/* An object of the settings that `program` reads, with their values; secrets are left out. */
+void conf_add_json(const struct conf *conf, enum program program, struct buf *out);
 
 /* Every setting in the form of the sample file etc/till.env, so that a check can compare them. */
 void conf_print_sample(FILE *out);

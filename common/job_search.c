@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/auto.h"
 #include "common/db.h"
@@ -46,10 +47,15 @@ static const struct {
 
 static void skip_blanks(struct parser *parser) { parser->at += strspn(parser->at, " \t\r\n"); }
 
-static bool is_or(const char *at)
+/* Whether the bare word stands here, alone. */
+static bool is_word(const char *at, const char *word)
 {
-    return at[0] == 'O' && at[1] == 'R' && (at[2] == '\0' || strchr(" \t\r\n()", at[2]));
+    size_t len = strlen(word);
+
+    return strncmp(at, word, len) == 0 && (at[len] == '\0' || strchr(" \t\r\n()", at[len]));
 }
+
+static bool is_or(const char *at) { return is_word(at, "OR"); }
 
 /* Takes a word, or what stands in quotes, into `out`. */
 static enum err_code take_word(struct parser *parser, char out[JOB_SEARCH_BYTES + 1], struct err *e)
@@ -81,7 +87,7 @@ static bool take_field(struct parser *parser, enum job_search_kind *kind)
     for (size_t i = 0; i < COUNT_OF(fields); i++) {
         size_t len = strlen(fields[i].name);
 
-        if (strncmp(parser->at, fields[i].name, len) == 0 && parser->at[len] == ':') {
+        if (strncasecmp(parser->at, fields[i].name, len) == 0 && parser->at[len] == ':') {
             parser->at += len + 1;
             *kind = fields[i].kind;
             return true;
@@ -90,12 +96,14 @@ static bool take_field(struct parser *parser, enum job_search_kind *kind)
     return false;
 }
 
-/* KEY=VALUE, where VALUE may be quoted. */
+/* KEY=VALUE, where VALUE may be quoted; without a key it is looked for in all kwargs. */
 static enum err_code take_kwarg(struct parser *parser, struct term *term, struct err *e)
 {
     size_t len = strcspn(parser->at, "= \t\r\n()\"");
 
-    if (len == 0 || parser->at[len] != '=')
+    if (parser->at[len] != '=')
+        return take_word(parser, term->text, e);
+    if (len == 0)
         return err_set(e, ERR_INVALID, "kwargs: is followed by KEY=VALUE");
     memcpy(term->key, parser->at, len);
     term->key[len] = '\0';
@@ -113,7 +121,8 @@ static void change_case(char *text, int (*change)(int))
 static enum err_code check_term(struct term *term, struct err *e)
 {
     bool anywhere = term->kind == SEARCH_ANY || term->kind == SEARCH_NAME ||
-                    term->kind == SEARCH_RESULT || term->kind == SEARCH_ERROR;
+                    term->kind == SEARCH_RESULT || term->kind == SEARCH_ERROR ||
+                    (term->kind == SEARCH_KWARGS && !*term->key);
 
     if (!*term->text)
         return err_set(e, ERR_INVALID, "the search has an empty word");
@@ -131,6 +140,10 @@ static enum err_code take_term(struct parser *parser, struct set *ret_set, struc
 
     if (parser->term_count == JOB_SEARCH_TERMS)
         return err_set(e, ERR_INVALID, "the search has more than %d words", JOB_SEARCH_TERMS);
+    if (is_word(parser->at, "NOT") || *parser->at == '-')
+        return err_set(e, ERR_INVALID,
+                       "a search finds what is there: NOT and - are not understood;"
+                       " put a word that begins so in quotes");
     *term = (struct term){.kind = SEARCH_ANY};
     if (take_field(parser, &term->kind) && term->kind == SEARCH_KWARGS)
         rc = take_kwarg(parser, term, e);
@@ -210,6 +223,12 @@ static enum err_code take_and(struct parser *parser, struct set *ret_set, struct
          skip_blanks(parser)) {
         struct set one = {0};
 
+        if (set.count > 0 && is_word(parser->at, "AND")) { /* which two words mean anyway */
+            parser->at += 3;
+            skip_blanks(parser);
+            if (!*parser->at || *parser->at == ')' || is_or(parser->at))
+                return err_set(e, ERR_INVALID, "the search lacks a word behind AND");
+        }
         rc = take_factor(parser, &one, e);
         if (!rc)
             rc = set_and(&set, &one, e);

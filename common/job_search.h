@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * What people type to find jobs: Flower's syntax. Words stand for "and", OR for "or", brackets
- * group, quotes keep blanks:
+ * What people type to find jobs: Flower's syntax. Words stand for "and" (AND may stand between
+ * them), OR for "or", brackets group, quotes keep blanks; there is no "not":
  *
  *   order-17 (state:FAILURE OR state:RETRY) name:mail kwargs:user=7 result:"timed out"
  *
  * A word alone is looked for in name, id, state, worker, args, kwargs, result and error; name:,
  * worker:, queue:, args:, result: and error: in that alone, state: is the state, kwargs:KEY=VALUE
- * looks for VALUE in one of the kwargs. Case does not matter. Pure: jobs_view.c makes SQL
- * parameters of it, never text of a statement.
+ * looks for VALUE in one of the kwargs, kwargs:VALUE in all. Case does not matter, but for AND and
+ * OR. Pure: jobs_view.c makes SQL parameters of it, never text of a statement.
  */
 #ifndef COMMON_JOB_SEARCH_H
 #define COMMON_JOB_SEARCH_H

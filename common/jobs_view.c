@@ -56,68 +56,21 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "PREVIEW has it as text");
 
 /* A row that one of the alternatives wholly describes. The kinds are those of job_search.h. */
 #define IN(text) "strpos(lower(" text "), x.t) > 0"
-#define FOUND                                                                                                                                                                                          \
-    "EXISTS (SELECT FROM unnest($13::int[], $14::int[], $15::text[], $16::text[]) AS x(g, k, f, "                                                                                                      \
-    "t)"                                                                                                                                                                                               \
-    " GROUP BY x.g HAVING bool_and(CASE x.k"                                                                                                                                                           \
-    " WHEN 0 THEN " IN(                                                                                                                                                                                \
-        "concat_ws(' ', task, id, state, worker, args, kwargs, result, error)") " "                                                                                                                    \
-                                                                                "W"                                                                                                                    \
-                                                                                "H"                                                                                                                    \
-                                                                                "E"                                                                                                                    \
-                                                                                "N"                                                                                                                    \
-                                                                                " "                                                                                                                    \
-                                                                                "1"                                                                                                                    \
-                                                                                " "                                                                                                                    \
-                                                                                "T"                                                                                                                    \
-                                                                                "H"                                                                                                                    \
-                                                                                "E"                                                                                                                    \
-                                                                                "N"                                                                                                                    \
-                                                                                " " IN(                                                                                                                \
-                                                                                    "task") " "                                                                                                        \
-                                                                                            "W"                                                                                                        \
-                                                                                            "H"                                                                                                        \
-                                                                                            "E"                                                                                                        \
-                                                                                            "N"                                                                                                        \
-                                                                                            " "                                                                                                        \
-                                                                                            "2"                                                                                                        \
-                                                                                            " "                                                                                                        \
-                                                                                            "T"                                                                                                        \
-                                                                                            "H"                                                                                                        \
-                                                                                            "E"                                                                                                        \
-                                                                                            "N"                                                                                                        \
-                                                                                            " "                                                                                                        \
-                                                                                            "s"                                                                                                        \
-                                                                                            "t"                                                                                                        \
-                                                                                            "a"                                                                                                        \
-                                                                                            "t"                                                                                                        \
-                                                                                            "e"                                                                                                        \
-                                                                                            ":"                                                                                                        \
-                                                                                            ":"                                                                                                        \
-                                                                                            "t"                                                                                                        \
-                                                                                            "e"                                                                                                        \
-                                                                                            "x"                                                                                                        \
-                                                                                            "t"                                                                                                        \
-                                                                                            " "                                                                                                        \
-                                                                                            "="                                                                                                        \
-                                                                                            " "                                                                                                        \
-                                                                                            "x"                                                                                                        \
-                                                                                            "."                                                                                                        \
-                                                                                            "t"                                                                                                        \
-                                                                                            " "                                                                                                        \
-                                                                                            "W"                                                                                                        \
-                                                                                            "H"                                                                                                        \
-                                                                                            "E"                                                                                                        \
-                                                                                            "N"                                                                                                        \
-                                                                                            " "                                                                                                        \
-                                                                                            "3"                                                                                                        \
-                                                                                            " "                                                                                                        \
-                                                                                            "T"                                                                                                        \
-                                                                                            "H"                                                                                                        \
-                                                                                            "E"                                                                                                        \
-                                                                                            "N"                                                                                                        \
-                                                                                            " " IN("worker") " WHEN 4 THEN " IN("args::text") " WHEN 5 THEN " IN("kwargs ->> x.f") " WHEN 6 THEN " IN( \
-                                                                                                "concat_ws(' ', result, error)") " WHEN 7 THEN " IN("queue") " WHEN 8 THEN " IN("error") " END))"
+/* clang-format off */
+#define FOUND                                                                                      \
+    "EXISTS (SELECT FROM unnest($13::int[], $14::int[], $15::text[], $16::text[])"                 \
+    " AS x(g, k, f, t) GROUP BY x.g HAVING bool_and(CASE x.k"                                      \
+    " WHEN 0 THEN " IN("concat_ws(' ', task, id, state, worker, args, kwargs, result, error)")     \
+    " WHEN 1 THEN " IN("task")                                                                     \
+    " WHEN 2 THEN state::text = x.t"                                                               \
+    " WHEN 3 THEN " IN("worker")                                                                   \
+    " WHEN 4 THEN " IN("args::text")                                                               \
+    " WHEN 5 THEN " IN("CASE WHEN x.f = '' THEN kwargs::text ELSE kwargs ->> x.f END")             \
+    " WHEN 6 THEN " IN("concat_ws(' ', result, error)")                                            \
+    " WHEN 7 THEN " IN("queue")                                                                    \
+    " WHEN 8 THEN " IN("error")                                                                    \
+    " END))"
+/* clang-format on */
 _Static_assert(SEARCH_ANY == 0 && SEARCH_RESULT == 6 && SEARCH_ERROR == 8, "FOUND has the kinds");
 
 /* What is skipped by the offset is not made into columns: hence the subquery. */

@@ -190,6 +190,24 @@ enum err_code queue_first_waiting(struct redis *redis, const struct queue_stream
 enum err_code queue_server_time(struct redis *redis, int64_t *ret_wall_us,
                                 struct err *e) MUST_CHECK;
 
+/* The server behind the queues, by its own INFO. Text that it does not tell is "". */
+struct queue_server {
+    char version[32];
+    char mode[32];     /* standalone, cluster, sentinel */
+    char role[32];     /* master, slave */
+    char eviction[32]; /* maxmemory_policy: anything but noeviction may lose entries */
+    int64_t uptime_s;
+    int64_t clients;
+    int64_t blocked_clients;
+    int64_t memory_bytes;
+    int64_t memory_max_bytes; /* 0: no limit */
+    int64_t commands_per_s;
+    bool appends;     /* appendonly yes */
+    int64_t saved_us; /* wall time of the last snapshot; 0: not told */
+};
+enum err_code queue_server_info(struct redis *redis, struct queue_server *ret_server,
+                                struct err *e) MUST_CHECK;
+
 /* Pings. */
 enum err_code queue_ping(struct redis *redis, struct err *e) MUST_CHECK;
 

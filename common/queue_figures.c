@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/buf.h"
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/text.h"
@@ -206,6 +207,64 @@ enum err_code queue_server_time(struct redis *redis, int64_t *ret_wall_us, struc
         !text_to_int(reply->element[1]->str, 0, US_PER_S - 1, &us))
         return redis_bad_reply("TIME", e);
     *ret_wall_us = seconds * US_PER_S + us;
+    return ERR_OK;
+}
+
+/* ---- the server ---- */
+
+/* The value of a "key:value" line of INFO. */
+static bool info_text(const char *info, const char *key, char *out, size_t size)
+{
+    size_t len = strlen(key);
+
+    *out = '\0';
+    for (const char *line = info; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, key, len) == 0 && line[len] == ':')
+            return text_format(out, size, "%.*s", (int)strcspn(line + len + 1, "\r\n"),
+                               line + len + 1);
+    }
+    return false;
+}
+
+static int64_t info_number(const char *info, const char *key)
+{
+    char text[32];
+    int64_t number = 0;
+
+    return info_text(info, key, text, sizeof text) && text_to_int(text, 0, INT64_MAX, &number)
+               ? number
+               : 0;
+}
+
+enum err_code queue_server_info(struct redis *redis, struct queue_server *ret_server, struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    AUTO(freeReplyObject) redisReply *reply = NULL;
+    const char *info;
+    enum err_code rc;
+
+    redis_add(&args, "INFO");
+    rc = redis_call(redis, &args, &reply, e);
+    if (rc)
+        return rc;
+    if (!redis_is_text(reply))
+        return redis_bad_reply("INFO", e);
+    info = reply->str;
+    *ret_server = (struct queue_server){
+        .uptime_s = info_number(info, "uptime_in_seconds"),
+        .clients = info_number(info, "connected_clients"),
+        .blocked_clients = info_number(info, "blocked_clients"),
+        .memory_bytes = info_number(info, "used_memory"),
+        .memory_max_bytes = info_number(info, "maxmemory"),
+        .commands_per_s = info_number(info, "instantaneous_ops_per_sec"),
+        .appends = info_number(info, "aof_enabled") == 1,
+        .saved_us = info_number(info, "rdb_last_save_time") * US_PER_S,
+    };
+    (void)info_text(info, "redis_version", ret_server->version, sizeof ret_server->version);
+    (void)info_text(info, "redis_mode", ret_server->mode, sizeof ret_server->mode);
+    (void)info_text(info, "role", ret_server->role, sizeof ret_server->role);
+    (void)info_text(info, "maxmemory_policy", ret_server->eviction, sizeof ret_server->eviction);
     return ERR_OK;
 }
 

@@ -168,6 +168,20 @@ static bool address_parse(const char *url, struct redis_address *address)
     return false;
 }
 
+bool redis_place_of(const char *url, struct redis_place *ret_place)
+{
+    struct redis_address address = {0};
+    bool valid = address_parse(url, &address);
+
+    if (valid) {
+        *ret_place = (struct redis_place){.port = address.port, .db = address.db};
+        (void)snprintf(ret_place->host, sizeof ret_place->host, "%s",
+                       address.path ? address.path : address.host);
+    }
+    address_release(&address);
+    return valid;
+}
+
 enum err_code redis_check_url(const char *url, struct err *e)
 {
     struct redis_address address = {0};

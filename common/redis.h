@@ -86,6 +86,15 @@ enum err_code redis_bad_reply(const char *command, struct err *e);
 /* "NOGROUP", "OOM", "READONLY", ... of the last error answer, or "". */
 const char *redis_error_word(const struct redis *redis);
 
+/* Where the URL leads, without its secrets; a socket's path stands as host, with port 0. False: it
+ * has no form that redis_open() understands. */
+struct redis_place {
+    char host[256];
+    int port;
+    int64_t db;
+};
+bool redis_place_of(const char *url, struct redis_place *ret_place);
+
 /* Whether the URL has a form that redis_open() understands. */
 enum err_code redis_check_url(const char *url, struct err *e) MUST_CHECK;
 

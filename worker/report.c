@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -268,6 +269,25 @@ static void add_size(struct buf *report, const struct process *process)
         buf_add_str(report, ",\"autoscale\":null");
 }
 
+static double seconds_of(const struct timeval *time)
+{
+    return (double)time->tv_sec + (double)time->tv_usec / (double)US_PER_S;
+}
+
+/* What the process has used since it began, by the names of getrusage(). */
+static void add_rusage(struct buf *report)
+{
+    struct rusage used;
+
+    if (getrusage(RUSAGE_SELF, &used) < 0)
+        return;
+    buf_addf(report,
+             ",\"rusage\":{\"utime\":%.6f,\"stime\":%.6f,\"maxrss\":%ld,\"minflt\":%ld,"
+             "\"majflt\":%ld,\"inblock\":%ld,\"oublock\":%ld,\"nvcsw\":%ld,\"nivcsw\":%ld}",
+             seconds_of(&used.ru_utime), seconds_of(&used.ru_stime), used.ru_maxrss, used.ru_minflt,
+             used.ru_majflt, used.ru_inblock, used.ru_oublock, used.ru_nvcsw, used.ru_nivcsw);
+}
+
 static void add_load(struct buf *report)
 {
     double loads[3] = {0, 0, 0};
@@ -303,6 +323,9 @@ void report_write(struct process *process, struct buf *report)
              (uint64_t)atomic_load(&process->deaf), (int64_t)atomic_exchange(&process->lag_us, 0),
              report_resident_bytes());
     add_load(report);
+    add_rusage(report);
+    buf_add_str(report, ",\"settings\":");
+    conf_add_json(process->conf, PROGRAM_WORKER, report);
     add_last_error(report, process->last_error);
     add_tasks(report, process);
     add_jobs(report, process->pool);

@@ -90,8 +90,18 @@ http_handler queues_list;
 http_handler flower_tasks;
 http_handler flower_task_info;
 http_handler flower_task_types;
-http_handler flower_workers;
 http_handler flower_queues;
+
+/* flower_workers.c */
+http_handler flower_workers;
+
+/* flower_pages.c */
+http_handler flower_workers_page;
+http_handler flower_tasks_table;
+
+/* broker.c */
+http_handler broker_show;
+json_t *flower_broker_json(const char *redis_url); /* as Celery's stats have it; a new value */
 
 /* flower_apply.c */
 http_handler flower_apply;

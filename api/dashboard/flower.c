@@ -4,6 +4,7 @@
  * working. Where Celery has something that Till has not (exchange, clock, ...) the member is there
  * and null. `received` is when the task was enqueued; args and kwargs are JSON texts.
  */
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,8 +27,7 @@ static json_t *epoch(int64_t us)
 
 static json_t *epoch_if(bool holds, int64_t us) { return holds ? epoch(us) : json_null(); }
 
-/* A redacted value as JSON text: what Flower shows as Python's repr(). */
-static json_t *value_text(const char *text, int64_t bytes)
+json_t *flower_value_text(const char *text, int64_t bytes)
 {
     AUTO(json_decref) json_t *value = NULL;
     AUTO(mem_free) char *shown = NULL;
@@ -59,11 +59,12 @@ json_t *flower_task_json(const struct job_view *job, const char *traceback)
         "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:i, s:s?,"
         " s:o, s:o, s:o, s:s}",
         "uuid", job->id.text, "name", job->task, "state", job_state_name(job->state), "args",
-        value_text(job->args, job->args_bytes), "kwargs",
-        value_text(job->kwargs, job->kwargs_bytes), "result",
-        value_text(job->result, job->result_bytes), "received", epoch(job->created_us), "started",
-        epoch(job->started_us), "succeeded", epoch_if(job->state == JOB_SUCCESS, job->finished_us),
-        "failed", epoch_if(failed, job->finished_us), "retried",
+        flower_value_text(job->args, job->args_bytes), "kwargs",
+        flower_value_text(job->kwargs, job->kwargs_bytes), "result",
+        flower_value_text(job->result, job->result_bytes), "received", epoch(job->created_us),
+        "started", epoch(job->started_us), "succeeded",
+        epoch_if(job->state == JOB_SUCCESS, job->finished_us), "failed",
+        epoch_if(failed, job->finished_us), "retried",
         epoch_if(job->state == JOB_RETRY, job->failed_us), "revoked",
         epoch_if(job->state == JOB_REVOKED, job->finished_us), "runtime",
         has_runtime ? json_real(runtime) : json_null(), "eta", waits_for_time ? eta : NULL,
@@ -160,10 +161,14 @@ static enum err_code map_json(const struct jobs_page *page, json_t **ret_value, 
 {
     AUTO(json_decref) json_t *map = json_object();
 
-    for (size_t i = 0; i < page->count; i++)
-        if (json_object_set_new(map, page->items[i].id.text,
-                                flower_task_json(&page->items[i], NULL)) < 0)
+    for (size_t i = 0; i < page->count; i++) {
+        json_t *task = flower_task_json(&page->items[i], NULL);
+
+        if (task && !page->items[i].worker) /* absent here, null in /api/task/info */
+            (void)json_object_del(task, "worker");
+        if (json_object_set_new(map, page->items[i].id.text, task) < 0)
             return err_set(e, ERR_NOMEM, "a job does not fit into memory");
+    }
     *ret_value = TAKE(map);
     return ERR_OK;
 }
@@ -175,8 +180,10 @@ enum err_code flower_tasks(struct request *req, struct reply *reply, struct err 
     struct texts texts = {request_query(req, "taskname"), request_query(req, "workername"),
                           request_query(req, "state"), request_query(req, "search")};
     AUTO_VALUE(job_search_release) struct job_search search = {0};
-    struct jobs_filter filter = {
-        .state = JOBS_ANY_STATE, .task = some(texts.task), .worker = some(texts.worker)};
+    struct jobs_filter filter = {.state = JOBS_ANY_STATE,
+                                 .task = some(texts.task),
+                                 .worker = some(texts.worker),
+                                 .limit = -1};
     struct err problem = {0};
     enum job_state state;
     json_t *map = NULL;
@@ -193,11 +200,15 @@ enum err_code flower_tasks(struct request *req, struct reply *reply, struct err 
     if (rc)
         return rc;
     if (job_search_take(texts.search, &search, &filter, &problem))
-        return flower_refuse(reply, 400, "%s", problem.text);
-    if (filter.limit < 1 || filter.limit > JOBS_LIMIT_MAX)
+        return reply_json(reply, 400, json_pack("{s:s}", "error", problem.text), e);
+    if (filter.limit == 0) /* asked for; none is the most there may be */
+        return reply_json(reply, 200, json_object(), e);
+    if (filter.limit < 0 || filter.limit > JOBS_LIMIT_MAX)
         filter.limit = JOBS_LIMIT_MAX;
     if (some(texts.state)) {
         /* RECEIVED and others of Celery's: no task is ever in them. */
+        for (char *p = texts.state; *p; p++)
+            *p = (char)toupper((unsigned char)*p);
         if (!job_state_parse(texts.state, &state))
             return reply_json(reply, 200, json_object(), e);
         filter.state = (int)state;
@@ -262,124 +273,6 @@ enum err_code flower_task_types(struct request *req, struct reply *reply, struct
     for (int i = 0; i < db_rows(rows); i++)
         (void)json_array_append_new(names, json_string(db_text(rows, i, 0)));
     return reply_json(reply, 200, json_pack("{s:o}", "task-types", names), e);
-}
-
-/* RFC 3339 to seconds since 1970; null when it is none. */
-static json_t *stamp(const json_t *text)
-{
-    int64_t us;
-
-    return json_is_string(text) && clock_parse(json_string_value(text), &us) ? epoch(us)
-                                                                             : json_null();
-}
-
-static json_t *active_json(const json_t *worker)
-{
-    const json_t *jobs = json_object_get(worker, "jobs");
-    json_t *active = json_array();
-
-    for (size_t i = 0; i < json_array_size(jobs); i++) {
-        const json_t *job = json_array_get(jobs, i);
-
-        (void)json_array_append_new(
-            active, json_pack("{s:O?, s:O?, s:O?, s:o, s:O?, s:b}", "id",
-                              json_object_get(job, "id"), "name", json_object_get(job, "task"),
-                              "hostname", json_object_get(worker, "name"), "time_start",
-                              stamp(json_object_get(job, "started_at")), "worker_pid",
-                              json_object_get(worker, "pid"), "acknowledged", 0));
-    }
-    return active;
-}
-
-static json_t *active_queues_json(const json_t *worker)
-{
-    const json_t *names = json_object_get(worker, "queues");
-    json_t *queues = json_array();
-
-    for (size_t i = 0; i < json_array_size(names); i++)
-        (void)json_array_append_new(queues, json_pack("{s:O, s:O, s:b, s:b}", "name",
-                                                      json_array_get(names, i), "routing_key",
-                                                      json_array_get(names, i), "durable", 1,
-                                                      "exclusive", 0));
-    return queues;
-}
-
-static json_t *reserved_json(const json_t *worker)
-{
-    const json_t *held = json_object_get(worker, "held");
-    json_t *reserved = json_array();
-
-    for (size_t i = 0; i < json_array_size(held); i++)
-        (void)json_array_append_new(
-            reserved, json_pack("{s:O, s:O?, s:b}", "id", json_array_get(held, i), "hostname",
-                                json_object_get(worker, "name"), "acknowledged", 0));
-    return reserved;
-}
-
-/* What workers have declared: all of them run the same tasks. */
-static enum err_code registered_json(struct request *req, json_t **ret_value, struct err *e)
-{
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    json_t *names;
-    enum err_code rc = tasks_list_known(thread_of(req)->db, &rows, e);
-
-    if (rc)
-        return rc;
-    names = json_array();
-    for (int i = 0; i < db_rows(rows); i++)
-        (void)json_array_append_new(names, json_string(db_text(rows, i, 0)));
-    *ret_value = names;
-    return ERR_OK;
-}
-
-static json_t *flower_worker_json(const json_t *worker, json_t *registered)
-{
-    return json_pack(
-        "{s:o, s:o, s:{s:O?, s:O?}, s:O, s:o, s:[], s:[], s:o, s:{s:O?, s:O?, s:{s:O?, s:O?, s:O?,"
-        " s:O?}, s:{s:O?, s:[O?]}, s:{s:O?}}}",
-        "active", active_json(worker), "active_queues", active_queues_json(worker), "conf",
-        "worker_concurrency", json_object_get(worker, "concurrency"), "task_queues",
-        json_object_get(worker, "queues"), "registered", registered, "reserved",
-        reserved_json(worker), "scheduled", "revoked", "timestamp",
-        stamp(json_object_get(worker, "beat_at")), "stats", "pid", json_object_get(worker, "pid"),
-        "started_at", json_object_get(worker, "started_at"), "total", "processed",
-        json_object_get(worker, "processed"), "succeeded", json_object_get(worker, "succeeded"),
-        "failed", json_object_get(worker, "failed"), "retried", json_object_get(worker, "retried"),
-        "pool", "max-concurrency", json_object_get(worker, "concurrency"), "processes",
-        json_object_get(worker, "pid"), "rusage", "maxrss", json_object_get(worker, "rss_bytes"));
-}
-
-enum err_code flower_workers(struct request *req, struct reply *reply, struct err *e)
-{
-    AUTO(json_decref) json_t *all = NULL;
-    AUTO(json_decref) json_t *map = json_object();
-    AUTO(json_decref) json_t *registered = NULL;
-    AUTO(mem_free) char *wanted = request_query(req, "workername");
-    AUTO(mem_free) char *status = request_query(req, "status");
-    bool only_status = status && (strcmp(status, "true") == 0 || strcmp(status, "1") == 0);
-    const json_t *workers;
-    enum err_code rc = workers_gather(thread_of(req), &all, e);
-
-    if (!rc)
-        rc = registered_json(req, &registered, e);
-    if (rc)
-        return rc;
-    workers = json_object_get(all, "workers");
-    for (size_t i = 0; i < json_array_size(workers); i++) {
-        const json_t *worker = json_array_get(workers, i);
-        const char *name = json_string_value(json_object_get(worker, "name"));
-        bool is_alive = json_is_true(json_object_get(worker, "is_alive"));
-
-        if (!name || (wanted && *wanted && strcmp(name, wanted) != 0))
-            continue;
-        if (only_status)
-            (void)json_object_set_new(map, name, json_boolean(is_alive));
-        else if (is_alive)
-            (void)json_object_set_new(map, name, flower_worker_json(worker, registered));
-    }
-    if (wanted && *wanted && json_object_size(map) == 0)
-        return flower_refuse(reply, 404, "Unknown worker '%.200s'", wanted);
-    return reply_json(reply, 200, TAKE(map), e);
 }
 
 /* Flower's number is the length of the list in Redis; ours, too, and PostgreSQL's without it. */

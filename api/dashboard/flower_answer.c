@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/clock.h"
 #include "common/mem.h"
@@ -55,6 +56,26 @@ bool flower_need(const struct request *req, struct reply *reply, const char *nam
     }
     *ret_value = value;
     return true;
+}
+
+bool flower_bool(const struct request *req, struct reply *reply, const char *name, bool *value)
+{
+    static const char *const yes[] = {"y", "yes", "t", "true", "on", "1"};
+    static const char *const no[] = {"n", "no", "f", "false", "off", "0", ""};
+    AUTO(mem_free) char *text = flower_argument(req, name);
+
+    if (!text)
+        return true;
+    for (size_t i = 0; i < COUNT_OF(yes); i++)
+        if (strcasecmp(text, yes[i]) == 0)
+            return *value = true;
+    for (size_t i = 0; i < COUNT_OF(no); i++)
+        if (strcasecmp(text, no[i]) == 0) {
+            *value = false;
+            return true;
+        }
+    (void)flower_refuse(reply, 400, "Invalid argument '%.80s' of type 'bool' for %s", text, name);
+    return false;
 }
 
 bool flower_time(const char *text, int64_t *ret_us)

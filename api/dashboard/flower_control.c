@@ -5,7 +5,6 @@
  * restart.
  */
 #include <string.h>
-#include <strings.h>
 
 #include "api/dashboard/act.h"
 #include "api/dashboard/dashboard.h"
@@ -15,26 +14,6 @@
 #include "common/limits.h"
 #include "common/mem.h"
 #include "common/worker_orders.h"
-
-/* Python's strtobool(). */
-static bool take_bool(const struct request *req, const char *name, bool *ret_value)
-{
-    static const char *const yes[] = {"y", "yes", "t", "true", "on", "1"};
-    static const char *const no[] = {"n", "no", "f", "false", "off", "0", ""};
-    AUTO(mem_free) char *text = flower_argument(req, name);
-
-    if (!text)
-        return true;
-    for (size_t i = 0; i < COUNT_OF(yes); i++)
-        if (strcasecmp(text, yes[i]) == 0)
-            return *ret_value = true;
-    for (size_t i = 0; i < COUNT_OF(no); i++)
-        if (strcasecmp(text, no[i]) == 0) {
-            *ret_value = false;
-            return true;
-        }
-    return false;
-}
 
 static bool is_signal(const char *name)
 {
@@ -70,8 +49,8 @@ enum err_code flower_revoke(struct request *req, struct reply *reply, struct err
     bool terminate = false;
     enum err_code rc;
 
-    if (!take_bool(req, "terminate", &terminate))
-        return flower_refuse(reply, 400, "Invalid argument 'terminate' of type 'bool'");
+    if (!flower_bool(req, reply, "terminate", &terminate))
+        return ERR_OK;
     if (number && *number && !is_signal(number))
         return flower_refuse(reply, 400,
                              "Invalid argument 'signal': SIGTERM, SIGKILL, SIGINT,"
@@ -178,17 +157,16 @@ enum err_code flower_rate_limit(struct request *req, struct reply *reply, struct
     struct err problem = {0};
     enum err_code rc;
 
-    if (!find_both(req, reply, &rc, e))
-        return rc;
-    if (!flower_need(req, reply, "ratelimit", &text) ||
-        !text_format(limit.name, sizeof limit.name, "%s", request_param(req, 0)))
+    if (!flower_need(req, reply, "ratelimit", &text) || !find_both(req, reply, &rc, e))
+        return text ? rc : ERR_OK;
+    if (!text_format(limit.name, sizeof limit.name, "%s", request_param(req, 0)))
         return ERR_OK;
     rc = keep_concurrency(thread_of(req)->db, &limit, e);
     if (rc)
         return rc;
     if (!read_rate(text, &limit))
-        return flower_refuse(reply, 403, "Failed to set rate limit: 'Invalid rate limit: %.40s'",
-                             text);
+        return flower_refuse(reply, 403,
+                             "Failed to set rate limit: 'Invalid rate limit string: %.40s'", text);
     if (limit.rate > 0)
         limit.burst = limit_default_burst(limit.rate, limit.per_seconds);
     rc = set_rate(req, &limit, text, &problem);

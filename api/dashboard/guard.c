@@ -195,10 +195,11 @@ bool guard_admit(struct request *req, struct reply *reply)
 {
     int scope = req->match.route->scope;
     bool changes = strcmp(req->method, "POST") == 0;
+    bool acts = changes && scope > SCOPE_VIEWER; /* a table may be asked for by POST, too */
 
     if (changes && is_cross_site(req))
         return deny(req, reply, "cross_site", "A page of another site may not do this.");
-    if (changes && scope != SCOPE_PUBLIC && thread_of(req)->dashboard->conf->dashboard_read_only)
+    if (acts && thread_of(req)->dashboard->conf->dashboard_read_only)
         return deny(req, reply, "read_only", "The dashboard is read-only.");
     if (req->user.role < scope) {
         AUTO_VALUE(buf_release) struct buf text;

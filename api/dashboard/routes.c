@@ -8,12 +8,14 @@
 
 const struct route dashboard_routes[] = {
     /* Pages: one document, which its scripts fill. */
-    {"GET", "/", SCOPE_VIEWER, page_show},
+    {"GET", "/", SCOPE_VIEWER, flower_workers_page},
     {"GET", "/tasks", SCOPE_VIEWER, page_show},
     {"GET", "/task/<uuid>", SCOPE_VIEWER, page_show},
-    {"GET", "/workers", SCOPE_VIEWER, page_show},
+    {"GET", "/workers", SCOPE_VIEWER, flower_workers_page},
     {"GET", "/worker/<name>", SCOPE_VIEWER, page_show},
     {"GET", "/queues", SCOPE_VIEWER, page_show},
+    {"GET", "/queue/<name>", SCOPE_VIEWER, page_show},
+    {"GET", "/broker", SCOPE_VIEWER, page_show},
     {"GET", "/dead", SCOPE_VIEWER, page_show},
     {"GET", "/audit", SCOPE_VIEWER, page_show},
     {"GET", "/charts", SCOPE_VIEWER, page_show},
@@ -31,6 +33,7 @@ const struct route dashboard_routes[] = {
     {"GET", "/api/v1/workers", SCOPE_VIEWER, workers_list},
     {"GET", "/api/v1/workers/<name>", SCOPE_VIEWER, worker_show},
     {"GET", "/api/v1/queues", SCOPE_VIEWER, queues_list},
+    {"GET", "/api/v1/broker", SCOPE_VIEWER, broker_show},
     {"GET", "/api/v1/dead", SCOPE_VIEWER, dead_show},
     {"GET", "/api/v1/charts", SCOPE_VIEWER, charts_show},
     {"GET", "/api/v1/tasks/<uuid>/logs", SCOPE_VIEWER, task_logs},
@@ -65,6 +68,8 @@ const struct route dashboard_routes[] = {
 
     /* Flower's paths and shapes. */
     {"GET", "/api/tasks", SCOPE_VIEWER, flower_tasks},
+    {"GET", "/tasks/datatable", SCOPE_VIEWER, flower_tasks_table},
+    {"POST", "/tasks/datatable", SCOPE_VIEWER, flower_tasks_table},
     {"GET", "/api/task/info/<uuid>", SCOPE_VIEWER, flower_task_info},
     {"GET", "/api/task/types", SCOPE_VIEWER, flower_task_types},
     {"GET", "/api/workers", SCOPE_VIEWER, flower_workers},

@@ -48,6 +48,8 @@ Test(job_search, fields)
            "{\"7\",\"4\"}");
     expect("kwargs:name=\"a b\"", "{\"0\"}", "{\"5\"}", "{\"name\"}", "{\"a b\"}");
     expect("result:\"say \\\"x\\\"\"", "{\"0\"}", "{\"6\"}", "{\"\"}", "{\"say \\\"x\\\"\"}");
+    expect("kwargs:seven NAME:mail", "{\"0\",\"0\"}", "{\"5\",\"1\"}", "{\"\",\"\"}",
+           "{\"seven\",\"mail\"}");
     expect("other:thing", "{\"0\"}", "{\"0\"}", "{\"\"}", "{\"other:thing\"}");
 }
 
@@ -56,6 +58,9 @@ Test(job_search, or_and_brackets)
     expect("aaa OR bbb", "{\"0\",\"1\"}", "{\"0\",\"0\"}", "{\"\",\"\"}", "{\"aaa\",\"bbb\"}");
     expect("aaa (bbb OR ccc)", "{\"0\",\"0\",\"1\",\"1\"}", "{\"0\",\"0\",\"0\",\"0\"}",
            "{\"\",\"\",\"\",\"\"}", "{\"aaa\",\"bbb\",\"aaa\",\"ccc\"}");
+    expect("aaa AND bbb OR \"-ccc\"", "{\"0\",\"0\",\"1\"}", "{\"0\",\"0\",\"0\"}",
+           "{\"\",\"\",\"\"}", "{\"aaa\",\"bbb\",\"-ccc\"}");
+    expect("ANDy", "{\"0\"}", "{\"0\"}", "{\"\"}", "{\"andy\"}");
     expect("((aaa))", "{\"0\"}", "{\"0\"}", "{\"\"}", "{\"aaa\"}");
     expect("ORacle", "{\"0\"}", "{\"0\"}", "{\"\"}", "{\"oracle\"}");
 }
@@ -81,7 +86,11 @@ Test(job_search, refusals_say_why)
     refuse("()", "lacks a word");
     refuse("name:", "empty");
     refuse("\"\"", "empty");
-    refuse("kwargs:seven", "KEY=VALUE");
+    refuse("kwargs:7", "at least 3");
+    refuse("NOT aaa", "NOT");
+    refuse("aaa -bbb", "NOT and -");
+    refuse("aaa AND", "behind AND");
+    refuse("aaa AND OR bbb", "behind AND");
     refuse("kwargs:=x", "KEY=VALUE");
     refuse("aa1 aa2 aa3 aa4 aa5 aa6 aa7 aa8 aa9 aa10 aa11 aa12 aa13 aa14 aa15 aa16 aa17", "words");
     refuse("(aaa OR bbb) (ccc OR ddd) (eee OR fff) (ggg OR hhh) (iii OR jjj) (kkk OR lll)",
