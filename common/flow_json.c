@@ -32,7 +32,7 @@ json_t *flow_json(const struct flow_view *flow)
         job_time_json(flow->finished_us), "cancelled_at", job_time_json(flow->cancelled_us));
 }
 
-json_t *flow_member_json(const struct flow_member *member)
+static json_t *flow_member_json(const struct flow_member *member)
 {
     return json_pack(
         "{s:s, s:I, s:s, s:s, s:s, s:b, s:o, s:I, s:b, s:i, s:i, s:o, s:o, s:o}", "id",
@@ -42,16 +42,6 @@ json_t *flow_member_json(const struct flow_member *member)
         (json_int_t)member->to, "on_completion", member->on_completion, "attempt", member->attempt,
         "max_attempts", member->max_attempts, "error", job_text_json(member->error), "started_at",
         job_time_json(member->started_us), "finished_at", job_time_json(member->finished_us));
-}
-
-json_t *flows_page_json(const struct flows_page *page)
-{
-    json_t *flows = json_array();
-
-    for (size_t i = 0; i < page->count; i++)
-        (void)json_array_append_new(flows, flow_json(&page->items[i]));
-    return json_pack("{s:o, s:o}", "flows", flows, "next",
-                     page->has_more ? json_string(page->next.text) : json_null());
 }
 
 json_t *flow_members_json(const struct flow_members *members)

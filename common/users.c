@@ -23,7 +23,7 @@
 #define VISIBLE                                                                                    \
     "users u WHERE (u.id = $1 OR EXISTS (SELECT FROM users s WHERE s.id = $1 AND s.is_staff))"
 
-enum { CREATE, FIND, FIND_ASKING, FIND_BY_EMAIL, LIST, SHOW, TAKEN };
+enum { CREATE, FIND_ASKING, FIND_BY_EMAIL, LIST, SHOW, TAKEN };
 
 static const struct db_stmt statements[] = {
     [CREATE] = {"users_create",
@@ -31,7 +31,6 @@ static const struct db_stmt statements[] = {
                 " is_staff) VALUES ($1, $2, coalesce($3, ''), coalesce($4, ''), $5, $6)"
                 " RETURNING id",
                 6},
-    [FIND] = {"users_find", "SELECT " COLUMNS " FROM users WHERE id = $1", 1},
     [FIND_ASKING] = {"users_find_asking",
                      "SELECT id, username, is_active, is_staff,"
                      " (SELECT last_value FROM catalogue_version) FROM users WHERE id = $1",
@@ -120,11 +119,6 @@ static enum err_code find(struct db *db, const struct db_stmt *stmt, struct db_a
         return err_set(e, ERR_NOT_FOUND, "there is no such user");
     read_row(rows, 0, ret_user);
     return ERR_OK;
-}
-
-enum err_code users_find(struct db *db, int64_t id, struct user *ret_user, struct err *e)
-{
-    return find(db, &statements[FIND], DB_ARGS(DB_INT(id)), ret_user, e);
 }
 
 enum err_code users_find_asking(struct db *db, int64_t id, struct user_asking *ret_user,

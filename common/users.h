@@ -49,10 +49,6 @@ struct user_taken {
 enum err_code users_create(struct db *db, const struct user_new *new_user, int64_t *ret_id,
                            struct user_taken *ret_taken, struct err *e) MUST_CHECK;
 
-/* ERR_NOT_FOUND when there is none. */
-enum err_code users_find(struct db *db, int64_t id, struct user *ret_user,
-                         struct err *e) MUST_CHECK;
-
 /* What every request needs to know of who makes it, and the version of the catalogue with it, so
  * that one round trip brings both. */
 struct user_asking {

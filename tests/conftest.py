@@ -133,6 +133,34 @@ def stack(request, run_folder, test_folder, cluster, gateway, mail):
         end()
 
 
+@pytest.fixture
+def api(stack):
+    """The API and no other program: `api.shop()` is a customer, `api.api` the program."""
+    one = stack()
+    one.start_api()
+    return one
+
+
+@pytest.fixture
+def shop(api):
+    """A customer of `api` who is logged in."""
+    return api.shop().sign_up()
+
+
+@pytest.fixture
+def other(api):
+    """Another one."""
+    return api.shop().sign_up()
+
+
+@pytest.fixture
+def staff(api):
+    """A customer who belongs to the staff."""
+    made = api.shop().sign_up()
+    api.query("UPDATE users SET is_staff = true WHERE email = %s", made.email)
+    return made
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """Shows the programs' last log lines beneath a failure."""

@@ -35,14 +35,6 @@ struct events *events_new(int64_t per_second)
     return events;
 }
 
-void events_free(struct events *events)
-{
-    if (!events)
-        return;
-    pthread_mutex_destroy(&events->lock);
-    mem_free(events);
-}
-
 static void fill(struct queue_event *event, const struct item *item, enum job_state state,
                  int64_t runtime_us)
 {

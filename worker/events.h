@@ -21,7 +21,6 @@ struct events;
 
 /* `per_second`: how many are sent at most; 0: none, and nothing is kept. */
 struct events *events_new(int64_t per_second);
-void events_free(struct events *events);
 
 void events_add(struct events *events, const struct item *item, enum job_state state,
                 int64_t runtime_us);

@@ -34,15 +34,6 @@ struct interrupts *interrupts_new(void)
     return interrupts;
 }
 
-void interrupts_free(struct interrupts *interrupts)
-{
-    if (!interrupts)
-        return;
-    pthread_cond_destroy(&interrupts->marked);
-    pthread_mutex_destroy(&interrupts->lock);
-    mem_free(interrupts);
-}
-
 bool interrupts_sleep(struct interrupts *interrupts, const struct item *item, int64_t until_us)
 {
     struct timespec until = clock_timespec(until_us);

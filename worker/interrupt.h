@@ -22,7 +22,6 @@ enum { INTERRUPT_GRACE_S = 5 };
 struct interrupts;
 
 struct interrupts *interrupts_new(void);
-void interrupts_free(struct interrupts *interrupts);
 
 /* Sleeps until the (monotonic) time, or until this item is marked; false: it was. */
 bool interrupts_sleep(struct interrupts *interrupts, const struct item *item, int64_t until_us);

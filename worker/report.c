@@ -37,13 +37,6 @@ struct last_error *last_error_new(void)
     return last;
 }
 
-void last_error_free(struct last_error *last)
-{
-    if (last)
-        pthread_mutex_destroy(&last->lock);
-    mem_free(last);
-}
-
 static const char *task_name(const struct item *item)
 {
     if (item->delivery.kind == DELIVERY_DURABLE)

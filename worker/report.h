@@ -14,7 +14,6 @@
 enum { REPORT_MAX = 192 * 1024 }; /* bytes */
 
 struct last_error *last_error_new(void);
-void last_error_free(struct last_error *last);
 
 /* An attempt failed. Any thread. */
 void report_note_error(struct process *process, const struct item *item, int attempt,

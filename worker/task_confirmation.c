@@ -16,9 +16,9 @@
 #include "common/money.h"
 #include "common/payment.h"
 #include "worker/mailer.h"
-#include "worker/task.h"
+#include "worker/task_mail.h"
 
-enum { MAIL_MAX = 512 * 1024, DELAY_FACTOR = 150, DELAY_MAX_S = 4 * 3600 };
+enum { MAIL_MAX = 512 * 1024 };
 
 static void upper_currency(const struct confirmation *c, char out[4])
 {
@@ -117,16 +117,6 @@ static enum err_code compose(const struct task_run *run, const struct confirmati
                         out, e);
 }
 
-/* Who puts a mail off means minutes, not seconds: 150 times the usual wait, up to 4 hours. */
-static int64_t delay_us(const struct task_run *run)
-{
-    const struct backoff backoff = {.jitter = BACKOFF_JITTER_NONE,
-                                    .base_us = run->conf->retry_base_ms * US_PER_MS * DELAY_FACTOR,
-                                    .max_us = DELAY_MAX_S * US_PER_S};
-
-    return job_backoff_us(&backoff, run->attempt, 0);
-}
-
 static enum task_outcome send(struct task_run *run, const struct confirmation *c, struct err *e)
 {
     AUTO_VALUE(buf_release) struct buf message;
@@ -137,28 +127,7 @@ static enum task_outcome send(struct task_run *run, const struct confirmation *c
                    run->id.text, strrchr(mailer_from(run->mailer)->address, '@') + 1);
     if (compose(run, c, message_id, &message, e))
         return TASK_FAIL;
-    switch (mailer_send(run->mailer, c->email, message.data, task_time_left_us(run), e)) {
-    case MAIL_SENT:
-        break;
-    case MAIL_REFUSED:
-        return TASK_FAIL;
-    case MAIL_DELAYED:
-        run->retry_after_us = delay_us(run);
-        return TASK_RETRY;
-    case MAIL_UNSENT:
-    case MAIL_UNKNOWN:
-        return TASK_RETRY;
-    }
-    {
-        struct buf result;
-
-        buf_init(&result, 1024);
-        buf_add_str(&result, "{\"message_id\":");
-        buf_add_json(&result, message_id);
-        buf_add_char(&result, '}');
-        run->result = result.data;
-    }
-    return TASK_DONE;
+    return task_send_mail(run, c->email, message_id, message.data, e);
 }
 
 static enum task_outcome run_send_confirmation(struct task_run *run, struct err *e)

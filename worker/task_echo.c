@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * For trying flows: the result of till.tasks.echo is {"args": its args, "input": what the jobs
- * before it gave}.
+ * For trying flows. The result of till.tasks.echo is {"args": its args, "input": what the jobs
+ * before it gave}. till.tasks.flow takes [flow, how it ends] and adds the flow in the transaction
+ * of its own end, which is a success unless the second argument is "fail".
  */
+#include <string.h>
+
 #include "common/json.h"
 #include "worker/task.h"
 
@@ -27,3 +30,32 @@ const struct task task_echo = {.name = "till.tasks.echo",
                                .soft_limit_s = 10,
                                .hard_limit_s = 20,
                                .run = run_echo};
+
+static char *flow_result(const struct uuid *flow)
+{
+    AUTO(json_decref) json_t *result = json_pack("{s:s}", "flow", flow->text);
+
+    return result ? json_write(result) : NULL;
+}
+
+static enum task_outcome run_flow(struct task_run *run, struct err *e)
+{
+    const char *end = task_arg_text(run, 1);
+    struct uuid id;
+
+    if (task_enqueue_flow(run, json_array_get(run->args, 0), &id, e))
+        return task_outcome_of(e);
+    if (end && strcmp(end, "fail") == 0) {
+        (void)err_set(e, ERR_INVALID, "failed as it was told to");
+        return TASK_FAIL;
+    }
+    run->result = flow_result(&id);
+    return TASK_DONE;
+}
+
+const struct task task_flow = {.name = "till.tasks.flow",
+                               .queue = "default",
+                               .max_attempts = 3,
+                               .soft_limit_s = 10,
+                               .hard_limit_s = 20,
+                               .run = run_flow};

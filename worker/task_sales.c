@@ -16,9 +16,9 @@
 #include "common/payment.h"
 #include "common/upkeep.h"
 #include "worker/mailer.h"
-#include "worker/task.h"
+#include "worker/task_mail.h"
 
-enum { MAIL_MAX = 64 * 1024, DELAY_S = 300 };
+enum { MAIL_MAX = 64 * 1024 };
 
 /* ---- who gets it ---- */
 
@@ -129,7 +129,6 @@ static enum task_outcome send(struct task_run *run, const struct sales_report *r
                               const char *day, struct err *e)
 {
     AUTO_VALUE(buf_release) struct buf message;
-    struct buf result;
     char message_id[320];
 
     buf_init(&message, MAIL_MAX * 4);
@@ -137,24 +136,7 @@ static enum task_outcome send(struct task_run *run, const struct sales_report *r
                    strrchr(mailer_from(run->mailer)->address, '@') + 1);
     if (compose(run, report, day, message_id, &message, e))
         return TASK_FAIL;
-    switch (mailer_send(run->mailer, report->email, message.data, task_time_left_us(run), e)) {
-    case MAIL_SENT:
-        break;
-    case MAIL_REFUSED:
-        return TASK_FAIL;
-    case MAIL_DELAYED:
-        run->retry_after_us = DELAY_S * US_PER_S;
-        return TASK_RETRY;
-    case MAIL_UNSENT:
-    case MAIL_UNKNOWN:
-        return TASK_RETRY;
-    }
-    buf_init(&result, 1024);
-    buf_add_str(&result, "{\"message_id\":");
-    buf_add_json(&result, message_id);
-    buf_add_char(&result, '}');
-    run->result = result.data;
-    return TASK_DONE;
+    return task_send_mail(run, report->email, message_id, message.data, e);
 }
 
 static enum task_outcome run_send(struct task_run *run, struct err *e)

@@ -27,6 +27,7 @@
     X(snooze)                                                                                      \
     X(crash)                                                                                       \
     X(echo)                                                                                        \
+    X(flow)                                                                                        \
     X(tally)                                                                                       \
     X(tally_many)
 

@@ -45,15 +45,6 @@ struct watch *watch_new(struct process *process, struct slots *slots, struct red
     return watch;
 }
 
-void watch_free(struct watch *watch)
-{
-    if (!watch)
-        return;
-    deaf_free(watch->deaf);
-    mem_free(watch->entries);
-    mem_free(watch);
-}
-
 static bool is_leaving(const struct process *process)
 {
     return atomic_load(&process->quiet) & QUIET_TO_LEAVE;

@@ -25,7 +25,6 @@ struct watch;
 
 /* Borrows all of it. */
 struct watch *watch_new(struct process *process, struct slots *slots, struct redis *redis);
-void watch_free(struct watch *watch);
 
 enum watch_verdict watch_look(struct watch *watch);
 

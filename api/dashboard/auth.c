@@ -71,7 +71,7 @@ static const char *const role_names[] = {"none", "viewer", "operator", "admin"};
 
 const char *role_name(enum role role) { return role_names[role]; }
 
-bool role_parse(const char *text, enum role *ret_role)
+static bool role_parse(const char *text, enum role *ret_role)
 {
     for (int i = ROLE_VIEWER; i <= ROLE_ADMIN; i++) {
         if (strcmp(text, role_names[i]) == 0) {

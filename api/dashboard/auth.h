@@ -21,7 +21,6 @@ enum role { ROLE_NONE, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
 enum { AUTH_NAME_SIZE = 64 };
 
 const char *role_name(enum role role);
-bool role_parse(const char *text, enum role *ret_role);
 
 struct auth;
 

@@ -10,13 +10,6 @@ import requests
 from harness.shop import PASSWORD
 
 
-@pytest.fixture
-def api(stack):
-    one = stack()
-    one.start_api()
-    return one
-
-
 def error_of(answer, status):
     assert answer.status_code == status, answer.text
     return answer.json()

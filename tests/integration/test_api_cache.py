@@ -7,25 +7,6 @@ import time
 import pytest
 
 
-@pytest.fixture
-def api(stack):
-    one = stack()
-    one.start_api()
-    return one
-
-
-@pytest.fixture
-def shop(api):
-    return api.shop().sign_up()
-
-
-@pytest.fixture
-def staff(api):
-    made = api.shop().sign_up()
-    api.query("UPDATE users SET is_staff = true WHERE email = %s", made.email)
-    return made
-
-
 def kept(api):
     return [key for key in api.redis.keys("till:cache:*") if not key.endswith(":fill")]
 

@@ -11,13 +11,6 @@ import requests
 from harness.wait import wait_for
 
 
-@pytest.fixture
-def api(stack):
-    one = stack()
-    one.start_api()
-    return one
-
-
 SECURE = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

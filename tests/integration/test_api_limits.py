@@ -4,7 +4,6 @@ import concurrent.futures
 import statistics
 import time
 
-import pytest
 import requests
 
 from harness.shop import PASSWORD
@@ -28,13 +27,6 @@ def throttled(answer):
     assert wait >= 1
     assert answer.json()["detail"].startswith("Request was throttled. Expected available in ")
     return wait
-
-
-@pytest.fixture
-def api(stack):
-    one = stack()
-    one.start_api()
-    return one
 
 
 def test_guesses_at_an_account_have_to_wait_and_the_right_one_still_works(api):

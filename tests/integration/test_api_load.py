@@ -5,20 +5,12 @@ import re
 import socket
 import time
 
-import pytest
 import requests
 
 from harness.wait import pause, wait_for
 
 LINE = re.compile(r'^till_api_(\w+?)(?:\{(.*)\})? (\d+(?:\.\d+)?)$')
 LABEL = re.compile(r'(\w+)="([^"]*)"')
-
-
-@pytest.fixture
-def api(stack):
-    one = stack()
-    one.start_api()
-    return one
 
 
 def figures(api):

@@ -4,20 +4,6 @@ import concurrent.futures
 import re
 import uuid
 
-import pytest
-
-
-@pytest.fixture
-def api(stack):
-    one = stack()
-    one.start_api()
-    return one
-
-
-@pytest.fixture
-def shop(api):
-    return api.shop().sign_up()
-
 
 def error_of(answer, status):
     assert answer.status_code == status, answer.text

@@ -10,18 +10,6 @@ from harness.shop import PAID
 from harness.wait import wait_for
 
 
-@pytest.fixture
-def api(stack):
-    one = stack()
-    one.start_api()
-    return one
-
-
-@pytest.fixture
-def shop(api):
-    return api.shop().sign_up()
-
-
 def error_of(answer, status):
     assert answer.status_code == status, answer.text
     return answer.json()

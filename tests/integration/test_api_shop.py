@@ -8,30 +8,6 @@ import pytest
 from harness.wait import wait_for
 
 
-@pytest.fixture
-def api(stack):
-    one = stack()
-    one.start_api()
-    return one
-
-
-@pytest.fixture
-def shop(api):
-    return api.shop().sign_up()
-
-
-@pytest.fixture
-def other(api):
-    return api.shop().sign_up()
-
-
-@pytest.fixture
-def staff(api):
-    made = api.shop().sign_up()
-    api.query("UPDATE users SET is_staff = true WHERE email = %s", made.email)
-    return made
-
-
 def error_of(answer, status):
     assert answer.status_code == status, answer.text
     return answer.json()

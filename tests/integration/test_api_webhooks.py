@@ -29,11 +29,6 @@ def api(stack):
 
 
 @pytest.fixture
-def shop(api):
-    return api.shop().sign_up()
-
-
-@pytest.fixture
 def payment(api, shop):
     """A payment that a worker has sent to the gateway and knows no answer of."""
     order = shop.order((api.product(stock=5, price="10.00"), 2))

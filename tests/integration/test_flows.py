@@ -466,3 +466,34 @@ def test_an_input_that_is_too_large_is_an_error_that_says_so(stack):
     wait_over(one, flow, "FAILURE", timeout=40)
 
     assert "more than 8388608" in members(one, flow)[-1]["error"]
+
+
+# ---- flows that a job declares ----
+
+
+def added_by(one, *args):
+    """The flows that there are once a job has ended that was told to add one."""
+    added = one.enqueue("till.tasks.flow", *args)
+    one.wait_job(added, "SUCCESS", "FAILURE")
+    return [str(row["id"]) for row in one.query("SELECT id FROM flows")]
+
+
+def test_a_task_adds_a_flow_with_its_own_success(stack):
+    one = stack().start(apis=0)
+
+    [flow] = added_by(one, {"chain": [echo("a"), echo("b")]})
+
+    wait_over(one, flow)
+    assert one.value("SELECT result FROM jobs WHERE task = 'till.tasks.flow'") == {"flow": flow}
+    assert [row["args"] for row in members(one, flow)] == [["a"], ["b"]]
+    flows.check(one)
+
+
+@pytest.mark.parametrize("args", [({"chain": [echo()]}, "fail"), ({"chain": []},), ("no flow",)])
+def test_a_task_that_fails_adds_none(stack, args):
+    one = stack().start(apis=0)
+
+    assert added_by(one, *args) == []
+
+    assert one.value("SELECT count(*) FROM jobs") == 1
+    assert one.value("SELECT state::text FROM jobs") == "FAILURE"
