@@ -116,7 +116,7 @@ def test_of_many_who_miss_one_asks_the_database(api, shop):
     api.redis.delete(key)
     began = time.monotonic()
     assert seen(shop, path)["name"] == "from the database"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_without_redis_the_catalogue_is_there(stack):

@@ -298,7 +298,7 @@ def test_readiness_falls_first_and_idle_connections_do_not_delay_the_end(api):
     assert (answer.status_code, answer.json()["status"]) == (503, "stopping")
     assert answer.headers["Connection"] == "close"
     program.expect_exit(0)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15, "it has 25 s"
     silent.close()
 
 
@@ -311,7 +311,7 @@ def test_a_second_signal_ends_it_at_once(api):
         api.api.wait_for_log("stopping")
         api.api.term()
         api.api.expect_exit(0)
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 9, "the body has 10 s"
 
 
 def test_the_settings_are_checked(api):

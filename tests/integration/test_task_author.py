@@ -75,9 +75,9 @@ def test_lines_and_progress_are_seen_while_the_job_is_in_its_transaction(stack):
         10,
         "no line is seen",
     )
-    assert [line["line"] for line in seen] == ["line 1 of 4"]
+    assert seen[0]["line"] == "line 1 of 4"
     assert seen[0]["state"] == "STARTED"
-    assert seen[0]["age"] < 1 * SLOWNESS
+    assert seen[0]["age"] < 3, "it is seen before the last one is said"
     wait_for(lambda: shown(one, made)["progress"], 5)
     progress = shown(one, made)["progress"]
     assert (progress["total"], progress["text"]) == (4, "talking")
