@@ -46,6 +46,8 @@
     X(worker_shrink)                                                                               \
     X(worker_scale)                                                                                \
     X(worker_autoscale)                                                                            \
+    X(worker_add_consumer)                                                                         \
+    X(worker_cancel_consumer)                                                                      \
     X(worker_reset)                                                                                \
     X(settings)
 

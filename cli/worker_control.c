@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * till worker quiet, resume, stop, restart, grow, shrink, scale, autoscale, reset, orders: what
- * people order of running workers. Orders are kept; workers hear them at once.
+ * till worker quiet, resume, stop, restart, grow, shrink, scale, autoscale, add-consumer,
+ * cancel-consumer, reset, orders: what people order of running workers. Orders are kept; workers
+ * hear them at once.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -288,6 +289,43 @@ const struct command command_worker_autoscale = {
     "was set up with",
     run_autoscale};
 
+/* ---- queues ---- */
+
+static int order_consumer(struct cli *cli, const char *verb, bool consume)
+{
+    AUTO_VALUE(order_release) struct order order = {.cli = cli, .verb = verb};
+    const char *queue = cli_word(cli);
+    char what[64 + QUEUE_LIST_NAME_MAX];
+    int code;
+
+    if (!queue || !text_is_name(queue))
+        return cli_usage("worker %s needs the name of a queue", verb);
+    (void)snprintf(what, sizeof what, "%s %s", verb, queue);
+    code = find(&order, WORKERS_ALL, true);
+    if (code != EXIT_DONE)
+        return code;
+    return finish(&order,
+                  workers_consume(cli_db(cli), order.whom, queue, consume, by(&order), &order.e),
+                  what);
+}
+
+static int run_add_consumer(struct cli *cli) { return order_consumer(cli, "add-consumer", true); }
+
+const struct command command_worker_add_consumer = {
+    "worker add-consumer", "QUEUE [" WHOM "]",
+    "these workers consume the queue, too, whatever restarts meanwhile", run_add_consumer};
+
+static int run_cancel_consumer(struct cli *cli)
+{
+    return order_consumer(cli, "cancel-consumer", false);
+}
+
+const struct command command_worker_cancel_consumer = {
+    "worker cancel-consumer", "QUEUE [" WHOM "]",
+    "these workers no longer consume the queue, although TILL_QUEUES names it; what they hold of "
+    "it is finished",
+    run_cancel_consumer};
+
 /* ---- orders ---- */
 
 static json_t *age_json(int64_t age_us)
@@ -295,19 +333,30 @@ static json_t *age_json(int64_t age_us)
     return age_us < 0 ? json_null() : json_integer(age_us / US_PER_S);
 }
 
+/* Queue -> whether it is consumed. */
+static json_t *consumers_json(const struct worker_order *order)
+{
+    json_t *consumers = json_object();
+
+    for (size_t i = 0; i < order->consumer_count; i++)
+        (void)json_object_set_new(consumers, order->consumers[i].queue,
+                                  json_boolean(order->consumers[i].consumes));
+    return consumers;
+}
+
 static json_t *order_json(const struct worker_order *order)
 {
     char at[CLOCK_TEXT_SIZE];
 
     clock_format(order->ordered_us, at);
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:s?}", "whom", order->whom, "quiet",
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s?}", "whom", order->whom, "quiet",
                      order->says_quiet ? json_boolean(order->quiet) : json_null(), "slots",
                      order->slots ? json_integer(order->slots) : json_null(), "autoscale",
                      order->slots_max ? json_pack("[ii]", order->slots_min, order->slots_max)
                                       : json_null(),
                      "stop_seconds_ago", age_json(order->stop_age_us), "restart_seconds_ago",
-                     age_json(order->restart_age_us), "ordered_at", at, "ordered_by",
-                     *order->ordered_by ? order->ordered_by : NULL);
+                     age_json(order->restart_age_us), "queues", consumers_json(order), "ordered_at",
+                     at, "ordered_by", *order->ordered_by ? order->ordered_by : NULL);
 }
 
 static void print_row(const struct worker_order *order)
@@ -321,6 +370,9 @@ static void print_row(const struct worker_order *order)
         (void)printf("  scale %d", order->slots);
     else if (order->says_size)
         (void)printf("  size as set up");
+    for (size_t i = 0; i < order->consumer_count; i++)
+        (void)printf("  %s %s", order->consumers[i].consumes ? "add-consumer" : "cancel-consumer",
+                     order->consumers[i].queue);
     if (order->stop_age_us >= 0)
         (void)printf("  stop (%" PRId64 " s ago)", order->stop_age_us / US_PER_S);
     if (order->restart_age_us >= 0)

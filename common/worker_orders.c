@@ -14,7 +14,7 @@
 #include "common/statements.h"
 #include "common/text.h"
 
-enum { QUIET, STOP, RESTART, SIZE, GROW, FORGET, OF, LIST };
+enum { QUIET, STOP, RESTART, SIZE, GROW, CONSUME, FORGET, OF, LIST };
 enum { WHOM_MAX = 100, ARRAY_MAX = 256 * 1024, REPORT_BYTES_MAX = 1024 * 1024 };
 
 /* The rows nearer than $1: its host's workers, or everybody's. */
@@ -22,10 +22,15 @@ enum { WHOM_MAX = 100, ARRAY_MAX = 256 * 1024, REPORT_BYTES_MAX = 1024 * 1024 };
 #define TAKE_BACK(columns) "WITH nearer AS (UPDATE worker_orders SET " columns NEARER ") "
 #define HOST_OF(name) "regexp_replace(" name ", ':[0-9]+$', '')"
 #define AGE(column) "coalesce((extract(epoch FROM now() - " column ") * 1000000)::bigint, -1)"
+/* "+mail -slow", or nothing. */
+#define CONSUMERS                                                                                  \
+    "(SELECT string_agg(CASE value WHEN 'true' THEN '+' ELSE '-' END || key, ' ' ORDER BY key)"    \
+    " FROM jsonb_each_text(queues))"
+/* clang-format off */
 #define COLUMNS                                                                                    \
-    "whom, quiet, slots, slots_min, slots_max, " AGE("stop_at") ", " AGE(                          \
-        "restart_at") ","                                                                          \
-                      " (extract(epoch FROM ordered_at) * 1000000)::bigint, ordered_by"
+    "whom, quiet, slots, slots_min, slots_max, " AGE("stop_at") ", " AGE("restart_at") ","         \
+    " (extract(epoch FROM ordered_at) * 1000000)::bigint, ordered_by, " CONSUMERS
+/* clang-format on */
 
 static const struct db_stmt statements[] = {
     [QUIET] = {"worker_orders_quiet",
@@ -76,6 +81,16 @@ static const struct db_stmt statements[] = {
                      "slots_min = NULL,"
                      " slots_max = NULL, ordered_at = now(), ordered_by = $4 RETURNING whom, slots",
          4},
+    [CONSUME] =
+        {"worker_orders_consume",
+         TAKE_BACK(
+             "queues = queues - $2::text") "INSERT INTO worker_orders AS o (whom, queues, "
+                                           "ordered_by)"
+                                           " VALUES ($1, jsonb_build_object($2::text, $3::boolean),"
+                                           " $4) ON CONFLICT (whom) DO UPDATE SET"
+                                           " queues = o.queues || excluded.queues,"
+                                           " ordered_at = now(), ordered_by = $4",
+         4},
     [FORGET] = {"worker_orders_forget",
                 "DELETE FROM worker_orders WHERE whom = $1 OR $1 = 'all'"
                 " OR starts_with(whom, $1 || ':')",
@@ -86,7 +101,7 @@ static const struct db_stmt statements[] = {
             1},
     [LIST] = {"worker_orders_list",
               "SELECT " COLUMNS " FROM worker_orders WHERE num_nonnulls(quiet, slots, slots_min,"
-              " stop_at, restart_at) > 0 ORDER BY whom <> 'all', whom",
+              " stop_at, restart_at) > 0 OR queues <> '{}' ORDER BY whom <> 'all', whom",
               0},
 };
 
@@ -289,6 +304,25 @@ enum err_code workers_grow(struct db *db, struct workers_found *found, int by_sl
     return ERR_OK;
 }
 
+enum err_code workers_consume(struct db *db, const char *whom, const char *queue, bool consume,
+                              const char *by, struct err *e)
+{
+    struct err own = {0};
+    enum err_code rc = check_whom(whom, e);
+
+    if (!rc && !text_is_name(queue))
+        rc = err_set(e, ERR_INVALID, "\"%.40s\" is no name of a queue", queue);
+    if (rc)
+        return rc;
+    rc = db_exec(db, &statements[CONSUME],
+                 DB_ARGS(DB_TEXT(whom), DB_TEXT(queue), DB_BOOL(consume), DB_TEXT(by)), NULL, &own);
+    if (rc == ERR_INVALID)
+        return err_set(e, rc,
+                       "consumers of %d queues are ordered of \"%.60s\" already: reset it first",
+                       WORKER_QUEUES_MAX, whom);
+    return rc ? err_set_detail(e, rc, own.detail, "%s", own.text) : ERR_OK;
+}
+
 enum err_code workers_forget(struct db *db, const char *whom, int64_t *ret_count, struct err *e)
 {
     enum err_code rc = check_whom(whom, e);
@@ -297,6 +331,19 @@ enum err_code workers_forget(struct db *db, const char *whom, int64_t *ret_count
 }
 
 /* ---- reading them ---- */
+
+static void read_consumers(const char *text, struct worker_order *order)
+{
+    while (text && *text && order->consumer_count < WORKER_QUEUES_MAX) {
+        struct worker_consumer *consumer = &order->consumers[order->consumer_count];
+        size_t len = strcspn(text, " ");
+
+        consumer->consumes = *text == '+';
+        if (text_format(consumer->queue, sizeof consumer->queue, "%.*s", (int)len - 1, text + 1))
+            order->consumer_count++;
+        text += len + strspn(text + len, " ");
+    }
+}
 
 static struct worker_order read_row(const struct db_result *rows, int row)
 {
@@ -314,11 +361,28 @@ static struct worker_order read_row(const struct db_result *rows, int row)
 
     (void)snprintf(order.whom, sizeof order.whom, "%s", db_text(rows, row, 0));
     (void)snprintf(order.ordered_by, sizeof order.ordered_by, "%s", db_text(rows, row, 8));
+    read_consumers(db_text(rows, row, 9), &order);
     return order;
 }
 
 /* The younger of two, of which negative ones are none. */
 static int64_t younger(int64_t a, int64_t b) { return b >= 0 && (a < 0 || b < a) ? b : a; }
+
+static bool says_consumer(const struct worker_order *order, const char *queue)
+{
+    for (size_t i = 0; i < order->consumer_count; i++)
+        if (strcmp(order->consumers[i].queue, queue) == 0)
+            return true;
+    return false;
+}
+
+/* Queue by queue the nearest word. */
+static void add_consumers(struct worker_order *all, const struct worker_order *row)
+{
+    for (size_t i = 0; i < row->consumer_count && all->consumer_count < WORKER_QUEUES_MAX; i++)
+        if (!says_consumer(all, row->consumers[i].queue))
+            all->consumers[all->consumer_count++] = row->consumers[i];
+}
 
 struct worker_order worker_order_merge(const struct worker_order *rows, size_t count)
 {
@@ -337,6 +401,7 @@ struct worker_order worker_order_merge(const struct worker_order *rows, size_t c
             all.slots_min = row->slots_min;
             all.slots_max = row->slots_max;
         }
+        add_consumers(&all, row);
         all.stop_age_us = younger(all.stop_age_us, row->stop_age_us);
         all.restart_age_us = younger(all.restart_age_us, row->restart_age_us);
     }

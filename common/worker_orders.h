@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What people order of running workers: quiet, stop, restart, another size of the pool. An order is
- * kept in PostgreSQL, heard at once through till_control, and outlives the worker, its supervisor
- * and an emptied Redis: whoever holds the name then is held to it.
+ * What people order of running workers: quiet, stop, restart, another size of the pool, other
+ * queues. An order is kept in PostgreSQL, heard at once through till_control, and outlives the
+ * worker, its supervisor and an emptied Redis: whoever holds the name then is held to it.
  *
  * `whom` is a worker ("host:N"), a host (all workers on it) or "all". The last word counts: an
  * order to many takes back what was said to a single one of them of the same matter. To check a
@@ -22,8 +22,9 @@
 #include "common/db.h"
 #include "common/err.h"
 #include "common/queue.h"
+#include "common/queue_list.h"
 
-enum { WORKER_SLOTS_MAX = 256 };
+enum { WORKER_SLOTS_MAX = 256, WORKER_QUEUES_MAX = QUEUE_LIST_MAX };
 
 #define WORKERS_ALL "all"
 
@@ -79,12 +80,24 @@ enum err_code workers_autoscale(struct db *db, const char *whom, int min, int ma
 enum err_code workers_grow(struct db *db, struct workers_found *found, int by_slots, const char *by,
                            struct err *e) MUST_CHECK;
 
+/* Consumes the queue, too, or no longer, whatever TILL_QUEUES says. What a worker holds of it is
+ * run to its end. ERR_INVALID: no name of a queue, or WORKER_QUEUES_MAX are ordered of `whom`
+ * already. */
+enum err_code workers_consume(struct db *db, const char *whom, const char *queue, bool consume,
+                              const char *by, struct err *e) MUST_CHECK;
+
 /* Forgets what was ordered: back to how the workers were set up. ret_count: rows that said
  * anything. */
 enum err_code workers_forget(struct db *db, const char *whom, int64_t *ret_count,
                              struct err *e) MUST_CHECK;
 
 /* ---- reading them ---- */
+
+/* Whether a queue is to be consumed. */
+struct worker_consumer {
+    char queue[QUEUE_LIST_NAME_MAX + 1];
+    bool consumes;
+};
 
 /* What one row, or all rows that concern a worker together, say. */
 struct worker_order {
@@ -97,7 +110,9 @@ struct worker_order {
     int slots_max;          /* 0: no autoscaling */
     int64_t stop_age_us;    /* since it was ordered; negative: it was not */
     int64_t restart_age_us; /* likewise */
-    int64_t ordered_us;     /* wall */
+    struct worker_consumer consumers[WORKER_QUEUES_MAX];
+    size_t consumer_count;
+    int64_t ordered_us; /* wall */
     char ordered_by[64];
 };
 

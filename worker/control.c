@@ -42,19 +42,20 @@ static bool is_listed(const struct db_result *rows, const char *queue)
     return false;
 }
 
-/* Sets the flags; whether any is another than before. */
+/* Closes what is paused or not to be consumed; whether any flag is another than before. */
 static bool take_paused(struct process *process, const struct db_result *rows)
 {
     bool changed = false;
 
-    for (size_t i = 0; i < process->stream_count; i++) {
-        bool paused = is_listed(rows, process->streams[i].queue);
+    for (size_t i = 0; i < atomic_load(&process->stream_count); i++) {
+        bool ignored = atomic_load(&process->ignored[i]);
+        bool closed = ignored || is_listed(rows, process->streams[i].queue);
 
-        if (atomic_exchange(&process->paused[i], paused) == paused)
+        if (atomic_exchange(&process->closed[i], closed) == closed)
             continue;
         changed = true;
-        if (process->streams[i].priority == JOB_PRIORITY_HIGH) /* once a queue */
-            log_info(paused ? "queue_paused" : "queue_resumed",
+        if (process->streams[i].priority == JOB_PRIORITY_HIGH && !ignored) /* once a queue */
+            log_info(closed ? "queue_paused" : "queue_resumed",
                      L_STR("queue", process->streams[i].queue));
     }
     return changed;
@@ -82,7 +83,8 @@ static enum err_code refresh(struct control *control, struct err *e)
     orders_obey(process, &order);
     control->listening = true;
     control->refresh_at_us = clock_mono_us() + REFRESH_MS * US_PER_MS;
-    changed = take_paused(process, rows);
+    changed = orders_obey_consumers(process, &order);
+    changed |= take_paused(process, rows);
     changed |= limit_board_put(process->limits, &limits);
     if (changed || atomic_load(&process->control_epoch) == 0)
         atomic_fetch_add(&process->control_epoch, 1);

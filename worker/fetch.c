@@ -42,6 +42,7 @@ struct fetch {
     struct intake intake;
     struct redis *redis;
     uint64_t generation;     /* of the connection whose own entries were looked for */
+    size_t greeted;          /* streams that have their group, as far as this connection knows */
     int64_t take_over_at_us; /* monotonic: when to look for dead workers' entries next */
     bool is_known;           /* the database is ours and knows our tasks */
     struct reader *reader;
@@ -192,6 +193,21 @@ static enum err_code introduce(struct fetch *fetch, struct err *e)
     return rc;
 }
 
+/* Groups of the streams that are new. */
+static enum err_code greet_streams(struct fetch *fetch, struct err *e)
+{
+    const struct process *process = fetch->process;
+    size_t count = atomic_load(&process->stream_count);
+    enum err_code rc = ERR_OK;
+
+    if (count > fetch->greeted)
+        rc = queue_create_groups(fetch->redis, process->streams + fetch->greeted,
+                                 count - fetch->greeted, e);
+    if (!rc)
+        fetch->greeted = count;
+    return rc;
+}
+
 /* A new connection: groups, its id for being woken, and what was left under our name. */
 static enum err_code greet(struct fetch *fetch, struct err *e)
 {
@@ -203,9 +219,10 @@ static enum err_code greet(struct fetch *fetch, struct err *e)
         redis_disconnect(fetch->redis);
     rc = redis_connect(fetch->redis, e);
     if (rc || redis_generation(fetch->redis) == fetch->generation)
-        return rc;
+        return rc ? rc : greet_streams(fetch, e);
     atomic_store(&process->fetch_client, 0);
-    rc = queue_create_groups(fetch->redis, process->streams, process->stream_count, e);
+    fetch->greeted = 0;
+    rc = greet_streams(fetch, e);
     if (!rc)
         rc = queue_client_id(fetch->redis, &client, e);
     if (!rc)

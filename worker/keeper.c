@@ -62,7 +62,7 @@ static enum err_code tell_places(struct keeper *keeper, const struct queue_entry
     const struct queue_stream *streams[QUEUE_LIST_MAX];
     size_t told = 0;
 
-    for (size_t q = 0; q < process->queues.count; q++) {
+    for (size_t q = 0; q < process_queue_count(process); q++) {
         struct limit limit = {0};
         bool any = false;
 

@@ -32,7 +32,7 @@ struct limited_queue {
 struct limited {
     struct process *process;
     struct queue_script script;
-    struct limited_queue *queues; /* owned: one for each of process->queues */
+    struct limited_queue *queues; /* owned: one for each that may ever be */
     struct queue_watch *watches;  /* owned: what was noted, `last` included */
     struct queue_watch *wanted;   /* owned: what the next wait is for */
     size_t watch_count;
@@ -44,9 +44,9 @@ struct limited *limited_new(struct process *process)
     struct limited *limited = mem_alloc(sizeof *limited);
 
     limited->process = process;
-    limited->queues = mem_array(process->queues.count, sizeof limited->queues[0]);
-    limited->watches = mem_array(process->stream_count, sizeof limited->watches[0]);
-    limited->wanted = mem_array(process->stream_count, sizeof limited->wanted[0]);
+    limited->queues = mem_array(QUEUE_LIST_MAX, sizeof limited->queues[0]);
+    limited->watches = mem_array(PROCESS_STREAMS_MAX, sizeof limited->watches[0]);
+    limited->wanted = mem_array(PROCESS_STREAMS_MAX, sizeof limited->wanted[0]);
     return limited;
 }
 
@@ -64,7 +64,7 @@ void limited_refresh(struct limited *limited)
 {
     struct process *process = limited->process;
 
-    for (size_t q = 0; q < process->queues.count; q++) {
+    for (size_t q = 0; q < process_queue_count(process); q++) {
         struct limited_queue queue = {.reads = limited->queues[q].reads};
 
         queue.has_limit =
@@ -83,8 +83,8 @@ bool limited_any(const struct limited *limited)
 {
     const struct process *process = limited->process;
 
-    for (size_t q = 0; q < process->queues.count; q++)
-        if (limited->queues[q].has_limit && !atomic_load(&process->paused[q * JOB_PRIORITY_COUNT]))
+    for (size_t q = 0; q < process_queue_count(process); q++)
+        if (limited->queues[q].has_limit && !atomic_load(&process->closed[q * JOB_PRIORITY_COUNT]))
             return true;
     return false;
 }
@@ -190,7 +190,7 @@ static enum err_code note(struct limited *limited, struct redis *redis, size_t c
 /* Places may have become free: full queues are worth asking again. */
 static void ask_full_again(struct limited *limited)
 {
-    for (size_t q = 0; q < limited->process->queues.count; q++)
+    for (size_t q = 0; q < process_queue_count(limited->process); q++)
         if (limited->queues[q].is_full)
             limited->queues[q].again_us = 0;
 }
@@ -200,7 +200,7 @@ static int64_t bounded(const struct limited *limited, int64_t block_ms)
 {
     int64_t now_us = clock_mono_us();
 
-    for (size_t q = 0; q < limited->process->queues.count; q++) {
+    for (size_t q = 0; q < process_queue_count(limited->process); q++) {
         const struct limited_queue *queue = &limited->queues[q];
         int64_t left_ms = queue->is_full ? FULL_MS
                           : queue->again_us > now_us
@@ -215,7 +215,7 @@ static int64_t bounded(const struct limited *limited, int64_t block_ms)
 
 static bool lacks_slot(const struct limited *limited)
 {
-    for (size_t q = 0; q < limited->process->queues.count; q++)
+    for (size_t q = 0; q < process_queue_count(limited->process); q++)
         if (limited->queues[q].has_limit && limited->queues[q].lacks_slot)
             return true;
     return false;

@@ -5,6 +5,8 @@
  */
 #include "worker/orders.h"
 
+#include <string.h>
+
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -46,6 +48,67 @@ static void obey_size(struct process *process, const struct worker_order *order)
     else
         set_size(process, slots, bound(conf, conf->worker_autoscale_min),
                  bound(conf, conf->worker_autoscale_max));
+}
+
+/* ---- consumers ---- */
+
+/* Queues of TILL_QUEUES are consumed unless an order says otherwise, others only if one does. */
+static bool consumes(const struct process *process, size_t queue, const struct worker_order *order)
+{
+    const char *name = process->queues.items[queue].name;
+
+    for (size_t i = 0; i < order->consumer_count; i++)
+        if (strcmp(order->consumers[i].queue, name) == 0)
+            return order->consumers[i].consumes;
+    return queue < process->own_queues;
+}
+
+static bool has_queue(const struct process *process, const char *name)
+{
+    for (size_t q = 0; q < process_queue_count(process); q++)
+        if (strcmp(process->queues.items[q].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Queues that it does not know yet; true: there are any. */
+static bool add_queues(struct process *process, const struct worker_order *order)
+{
+    bool changed = false;
+
+    for (size_t i = 0; i < order->consumer_count; i++) {
+        const struct worker_consumer *consumer = &order->consumers[i];
+
+        if (!consumer->consumes || has_queue(process, consumer->queue))
+            continue;
+        if (process_add_queue(process, consumer->queue)) {
+            changed = true;
+            log_info("consumer_added", L_STR("queue", consumer->queue));
+        } else {
+            log_warn("consumer_refused", L_STR("queue", consumer->queue),
+                     L_STR("why", "this worker has had as many queues as it may; restart it"));
+        }
+    }
+    return changed;
+}
+
+bool orders_obey_consumers(struct process *process, const struct worker_order *order)
+{
+    bool changed = add_queues(process, order);
+
+    for (size_t q = 0; q < process_queue_count(process); q++) {
+        bool ignored = !consumes(process, q, order);
+        size_t first = q * JOB_PRIORITY_COUNT;
+
+        if (atomic_load(&process->ignored[first]) == ignored)
+            continue;
+        changed = true;
+        for (size_t i = first; i < first + JOB_PRIORITY_COUNT; i++)
+            atomic_store(&process->ignored[i], ignored);
+        log_info(ignored ? "consumer_cancelled" : "consumer_added",
+                 L_STR("queue", process->queues.items[q].name));
+    }
+    return changed;
 }
 
 void orders_obey(struct process *process, const struct worker_order *order)

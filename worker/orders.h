@@ -15,6 +15,10 @@ void orders_init(struct process *process);
 /* For the control thread. */
 void orders_obey(struct process *process, const struct worker_order *order);
 
+/* Likewise what it is to consume: queues that are new come behind those that it has, and those that
+ * it leaves are flagged. Whether anything is another than before. */
+bool orders_obey_consumers(struct process *process, const struct worker_order *order);
+
 /* Whether an order of this age concerns what began `since_us` ago, and not only what was there
  * before it. Pure; a negative age is no order. */
 bool orders_concerns(int64_t age_us, int64_t since_us);

@@ -110,21 +110,42 @@ static const char *process_doing(const struct process *process, enum process_rol
 
 /* ---- beginning ---- */
 
-/* "a,b" becomes the streams of a and of b, each from high to low. */
+/* A queue's streams, from high to low; then they count. */
+static void add_streams(struct process *process, const char *queue)
+{
+    size_t count = atomic_load(&process->stream_count);
+
+    for (int p = 0; p < JOB_PRIORITY_COUNT; p++)
+        process->streams[count++] = queue_stream_of(queue, (enum job_priority)p);
+    atomic_store(&process->stream_count, count);
+}
+
+/* "a,b" becomes the streams of a and of b. */
 static enum err_code make_streams(struct process *process, struct err *e)
 {
     enum err_code rc = queue_list_parse(process->conf->queues, &process->queues, e);
 
     if (rc)
         return rc;
-    process->streams =
-        mem_array(process->queues.count * JOB_PRIORITY_COUNT, sizeof process->streams[0]);
-    for (size_t q = 0; q < process->queues.count; q++)
-        for (int p = 0; p < JOB_PRIORITY_COUNT; p++)
-            process->streams[process->stream_count++] =
-                queue_stream_of(process->queues.items[q].name, (enum job_priority)p);
-    process->paused = mem_array(process->stream_count, sizeof process->paused[0]);
+    process->streams = mem_array(PROCESS_STREAMS_MAX, sizeof process->streams[0]);
+    process->ignored = mem_array(PROCESS_STREAMS_MAX, sizeof process->ignored[0]);
+    process->closed = mem_array(PROCESS_STREAMS_MAX, sizeof process->closed[0]);
+    process->own_queues = process->queues.count;
+    for (size_t q = 0; q < process->own_queues; q++)
+        add_streams(process, process->queues.items[q].name);
     return ERR_OK;
+}
+
+bool process_add_queue(struct process *process, const char *queue)
+{
+    struct queue_list *queues = &process->queues;
+    struct queue_list_item item = {.weight = 1};
+
+    if (queues->count == QUEUE_LIST_MAX || !text_format(item.name, sizeof item.name, "%s", queue))
+        return false;
+    queues->items[queues->count++] = item;
+    add_streams(process, queues->items[queues->count - 1].name); /* which the streams keep */
+    return true;
 }
 
 /* Waits for Redis to get a name. False when a signal ended the wait. */
@@ -346,8 +367,8 @@ static bool make_parts(struct process *process, struct err *e)
 
     if (make_streams(process, e))
         return false;
-    process->asked = mem_array(process->stream_count, sizeof process->asked[0]);
-    process->meters = meters_new(process->stream_count);
+    process->asked = mem_array(PROCESS_STREAMS_MAX, sizeof process->asked[0]);
+    process->meters = meters_new(PROCESS_STREAMS_MAX);
     process->interrupts = interrupts_new();
     process->last_error = last_error_new();
     process->journal = journal_new(conf->database_url);

@@ -28,6 +28,9 @@
     X(taken_over) /* deliveries of workers that were gone */                                       \
     X(deaf)       /* times that nothing was heard of entries that waited */
 
+/* What is kept for each stream has room for as many as there may ever be. */
+enum { PROCESS_STREAMS_MAX = QUEUE_LIST_MAX * JOB_PRIORITY_COUNT };
+
 enum { EXIT_OVERRUN = 70, EXIT_NAME_LOST = 71, EXIT_STOPPED = 72 /* ordered: not replaced */ };
 
 enum process_phase {
@@ -75,9 +78,11 @@ struct process {
     const char *token; /* holds this process' name across replacements */
     char host[64];
     char name[QUEUE_WORKER_NAME_SIZE]; /* "host:N" */
-    struct queue_list queues;          /* what TILL_QUEUES says */
+    /* What TILL_QUEUES says, and behind it what was ordered since; nothing ever leaves. */
+    struct queue_list queues;
+    size_t own_queues;            /* those of TILL_QUEUES */
     struct queue_stream *streams; /* its queues' high, normal, low, one queue after the other */
-    size_t stream_count;
+    atomic_size_t stream_count;   /* by the control thread, once the stream is whole */
     struct pool *pool;
     struct limit_board *limits;
     struct journal *journal; /* what running jobs say */
@@ -105,8 +110,9 @@ struct process {
     struct process_doing doing[ROLE_COUNT];
     atomic_bool name_lost; /* another holds our name: end, so that a new process gets its own */
     atomic_bool keeper_ends;
-    atomic_int_fast64_t fetch_client;   /* Redis' id of the fetch connection; 0: none */
-    atomic_bool *paused;                /* one for each stream: its queue gives nothing out */
+    atomic_int_fast64_t fetch_client; /* Redis' id of the fetch connection; 0: none */
+    atomic_bool *ignored; /* one for each stream: this worker is not to consume its queue */
+    atomic_bool *closed;  /* likewise: it is ignored, or its queue is paused */
     atomic_uint_fast64_t control_epoch; /* counts changes of orders and limits; 0: not known yet */
     atomic_uint_fast64_t control_seen;  /* the epoch that the fetch thread works by */
     int control_fd;                     /* an eventfd: written to, it ends the control thread */
@@ -118,6 +124,11 @@ struct process {
 static inline enum process_phase process_phase(const struct process *process)
 {
     return (enum process_phase)atomic_load(&process->phase);
+}
+
+static inline size_t process_queue_count(const struct process *process)
+{
+    return atomic_load(&process->stream_count) / JOB_PRIORITY_COUNT;
 }
 
 static inline bool process_is_quiet(const struct process *process)
@@ -156,6 +167,10 @@ static inline bool process_is_stopping(const struct process *process)
 {
     return process_phase(process) == PROCESS_STOPPING;
 }
+
+/* Another queue to consume, with weight 1 where there are weights; false: there are QUEUE_LIST_MAX
+ * already. For the start and then the control thread alone. */
+bool process_add_queue(struct process *process, const char *queue);
 
 /* Waits `us` or until the process stops, in small steps; false when it stops. For pauses between
  * attempts to reach a server, outside of any job. */

@@ -16,6 +16,7 @@ struct reader {
     struct process *process;
     struct limited *limited; /* owned */
     struct turns *turns;     /* owned */
+    size_t queue_count;      /* those that `turns` knows; others may have come since */
     size_t *open;            /* owned: indexes of the open streams */
     size_t open_count;
     struct queue_stream *streams; /* owned scratch: those of one command */
@@ -28,9 +29,9 @@ struct reader *reader_new(struct process *process)
 
     reader->process = process;
     reader->limited = limited_new(process);
-    reader->open = mem_array(process->stream_count, sizeof reader->open[0]);
-    reader->streams = mem_array(process->stream_count, sizeof reader->streams[0]);
-    reader->indexes = mem_array(process->stream_count, sizeof reader->indexes[0]);
+    reader->open = mem_array(PROCESS_STREAMS_MAX, sizeof reader->open[0]);
+    reader->streams = mem_array(PROCESS_STREAMS_MAX, sizeof reader->streams[0]);
+    reader->indexes = mem_array(PROCESS_STREAMS_MAX, sizeof reader->indexes[0]);
     return reader;
 }
 
@@ -52,19 +53,20 @@ void reader_refresh(struct reader *reader)
     struct turns_queue queues[QUEUE_LIST_MAX];
 
     limited_refresh(reader->limited);
+    reader->queue_count = process_queue_count(process);
     reader->open_count = 0;
-    for (size_t i = 0; i < process->stream_count; i++)
-        if (!process_is_quiet(process) && !atomic_load(&process->paused[i]))
+    for (size_t i = 0; i < reader->queue_count * JOB_PRIORITY_COUNT; i++)
+        if (!process_is_quiet(process) && !atomic_load(&process->closed[i]))
             reader->open[reader->open_count++] = i;
-    for (size_t q = 0; q < process->queues.count; q++)
+    for (size_t q = 0; q < reader->queue_count; q++)
         queues[q] = (struct turns_queue){
             .weight = process->queues.items[q].weight,
             .is_closed =
-                process_is_quiet(process) || atomic_load(&process->paused[q * TURNS_PRIORITIES]),
+                process_is_quiet(process) || atomic_load(&process->closed[q * TURNS_PRIORITIES]),
             .is_joint = limited_has(reader->limited, q),
         };
     turns_free(reader->turns);
-    reader->turns = turns_new(queues, process->queues.count, process->queues.is_weighted);
+    reader->turns = turns_new(queues, reader->queue_count, process->queues.is_weighted);
 }
 
 const size_t *reader_open(const struct reader *reader, size_t *ret_count)
@@ -141,7 +143,7 @@ static enum err_code ask_limited(struct reader *reader, struct redis *redis, siz
 
 static void skip_closed(struct reader *reader)
 {
-    for (size_t q = 0; q < reader->process->queues.count; q++)
+    for (size_t q = 0; q < reader->queue_count; q++)
         if (limited_has(reader->limited, q) && !limited_may_ask(reader->limited, q))
             turns_skip(reader->turns, q * TURNS_PRIORITIES);
 }

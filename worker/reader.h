@@ -20,7 +20,7 @@ struct reader;
 struct reader *reader_new(struct process *process);
 void reader_free(struct reader *reader);
 
-/* Looks at what is paused and limited now. */
+/* Looks at what is consumed, paused and limited now. */
 void reader_refresh(struct reader *reader);
 
 /* The open streams: indexes into process->streams. Borrowed, until the next refresh. */

@@ -152,19 +152,19 @@ static bool is_first_of_queue(const struct process *process, size_t stream)
 static void add_queues(struct buf *report, const struct process *process)
 {
     buf_add_str(report, ",\"queues\":[");
-    for (size_t i = 0; i < process->stream_count; i++) {
-        if (!is_first_of_queue(process, i))
+    for (size_t i = 0; i < atomic_load(&process->stream_count); i++) {
+        if (!is_first_of_queue(process, i) || atomic_load(&process->ignored[i]))
             continue;
         add_comma(report);
         buf_add_json(report, process->streams[i].queue);
     }
     buf_add_str(report, "],\"processed_by_queue\":{");
-    for (size_t i = 0; i < process->stream_count; i++) {
+    for (size_t i = 0; i < atomic_load(&process->stream_count); i++) {
         uint64_t processed = 0;
 
         if (!is_first_of_queue(process, i))
             continue;
-        for (size_t n = i; n < process->stream_count; n++)
+        for (size_t n = i; n < atomic_load(&process->stream_count); n++)
             if (strcmp(process->streams[n].queue, process->streams[i].queue) == 0)
                 processed += meters_of_stream(process->meters, n);
         add_comma(report);

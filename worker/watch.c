@@ -40,8 +40,8 @@ struct watch *watch_new(struct process *process, struct slots *slots, struct red
     watch->process = process;
     watch->slots = slots;
     watch->redis = redis;
-    watch->deaf = deaf_new(process->stream_count);
-    watch->entries = mem_array(process->stream_count, sizeof watch->entries[0]);
+    watch->deaf = deaf_new(PROCESS_STREAMS_MAX);
+    watch->entries = mem_array(PROCESS_STREAMS_MAX, sizeof watch->entries[0]);
     return watch;
 }
 
@@ -74,7 +74,7 @@ static int64_t oldest_age_us(struct watch *watch)
     for (size_t i = 0; i < process->stream_count; i++) {
         int64_t added_us = queue_entry_time_us(watch->entries[i]);
 
-        if (added_us && !atomic_load(&process->paused[i]) &&
+        if (added_us && !atomic_load(&process->closed[i]) &&
             (oldest_us == 0 || added_us < oldest_us))
             oldest_us = added_us;
     }
@@ -197,7 +197,7 @@ static void look_for_deafness(struct watch *watch)
                             NULL))
         return;
     for (size_t i = 0; i < process->stream_count; i++)
-        if (atomic_load(&process->paused[i]))
+        if (atomic_load(&process->closed[i]))
             watch->entries[i][0] = '\0';
     if (deaf_judge(watch->deaf, process->asked, watch->entries, now_us, &stream))
         note_deafness(process, stream, watch->entries[stream]);

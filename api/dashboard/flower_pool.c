@@ -21,6 +21,8 @@ struct pool_order {
     int n;
     int min;
     int max;
+    const char *queue;
+    bool consume;
 };
 
 typedef enum err_code pool_call(struct db *db, struct workers_found *found,
@@ -97,9 +99,11 @@ static enum err_code give(struct request *req, struct reply *reply, const struct
         return rc;
     }
     *ret_given = true;
-    return act_commit(
-        &act, ACT_DONE,
-        json_pack("{s:i, s:i, s:i}", "n", order->n, "min", order->min, "max", order->max), e);
+    return act_commit(&act, ACT_DONE,
+                      order->queue ? json_pack("{s:s}", "queue", order->queue)
+                                   : json_pack("{s:i, s:i, s:i}", "n", order->n, "min", order->min,
+                                               "max", order->max),
+                      e);
 }
 
 /* False: the reply says what is wrong. */
@@ -122,7 +126,8 @@ static bool take_int(const struct request *req, struct reply *reply, const char 
 
 enum err_code flower_shutdown(struct request *req, struct reply *reply, struct err *e)
 {
-    const struct pool_order order = {"worker.stop", "shut down the", " worker", 0, 0, 0};
+    const struct pool_order order = {"worker.stop", "shut down the", " worker", 0, 0, 0, NULL,
+                                     false};
     bool given;
     enum err_code rc = give(req, reply, &order, call_shutdown, &given, e);
 
@@ -131,7 +136,8 @@ enum err_code flower_shutdown(struct request *req, struct reply *reply, struct e
 
 enum err_code flower_pool_restart(struct request *req, struct reply *reply, struct err *e)
 {
-    const struct pool_order order = {"worker.restart", "restart the", " pool", 0, 0, 0};
+    const struct pool_order order = {
+        "worker.restart", "restart the", " pool", 0, 0, 0, NULL, false};
     bool given;
     enum err_code rc = give(req, reply, &order, call_restart, &given, e);
 
@@ -142,7 +148,7 @@ enum err_code flower_pool_restart(struct request *req, struct reply *reply, stru
 
 enum err_code flower_pool_grow(struct request *req, struct reply *reply, struct err *e)
 {
-    struct pool_order order = {"worker.grow", "grow", " worker's pool", 1, 0, 0};
+    struct pool_order order = {"worker.grow", "grow", " worker's pool", 1, 0, 0, NULL, false};
     bool given;
     enum err_code rc;
 
@@ -156,7 +162,7 @@ enum err_code flower_pool_grow(struct request *req, struct reply *reply, struct 
 
 enum err_code flower_pool_shrink(struct request *req, struct reply *reply, struct err *e)
 {
-    struct pool_order order = {"worker.shrink", "shrink", " worker's pool", 1, 0, 0};
+    struct pool_order order = {"worker.shrink", "shrink", " worker's pool", 1, 0, 0, NULL, false};
     bool given;
     enum err_code rc;
 
@@ -171,7 +177,7 @@ enum err_code flower_pool_shrink(struct request *req, struct reply *reply, struc
 
 enum err_code flower_pool_autoscale(struct request *req, struct reply *reply, struct err *e)
 {
-    struct pool_order order = {"worker.autoscale", "autoscale", " worker", 0, 0, 0};
+    struct pool_order order = {"worker.autoscale", "autoscale", " worker", 0, 0, 0, NULL, false};
     AUTO(mem_free) char *min = NULL;
     AUTO(mem_free) char *max = NULL;
     bool given;
@@ -188,29 +194,44 @@ enum err_code flower_pool_autoscale(struct request *req, struct reply *reply, st
 
 /* ---- queues of a worker ---- */
 
-static enum err_code refuse_consumer(struct request *req, struct reply *reply, const char *verb,
-                                     const char *way, struct err *e)
+static enum err_code call_consumer(struct db *db, struct workers_found *found,
+                                   const struct pool_order *order, const char *by, struct err *e)
 {
-    AUTO_VALUE(workers_found_release) struct workers_found found = {0};
+    return workers_consume(db, found->items[0].name, order->queue, order->consume, by, e);
+}
+
+/* Celery's words for both, whether the worker consumed it before or not. */
+static enum err_code order_consumer(struct request *req, struct reply *reply, bool consume,
+                                    struct err *e)
+{
     AUTO(mem_free) char *queue = NULL;
+    char failed[300];
+    struct pool_order order = {.action = consume ? "worker.add-consumer" : "worker.cancel-consumer",
+                               .failed = failed,
+                               .after = " worker",
+                               .consume = consume};
+    bool given;
     enum err_code rc;
 
-    if (!find_worker(req, reply, &found, &rc, e))
-        return rc;
     if (!flower_need(req, reply, "queue", &queue))
         return ERR_OK;
-    return flower_refuse(reply, 403,
-                         "Failed to %s '%.200s' consumer %s '%s' worker: its queues are those of"
-                         " TILL_QUEUES when it starts; a queue can be paused for all workers",
-                         verb, queue, way, request_param(req, 0));
+    order.queue = queue;
+    if (!text_format(failed, sizeof failed, "%s '%.200s' consumer %s", consume ? "add" : "cancel",
+                     queue, consume ? "to" : "from"))
+        return err_set(e, ERR_INVALID, "the name of the queue is too long");
+    rc = give(req, reply, &order, call_consumer, &given, e);
+    if (rc || !given)
+        return rc;
+    return flower_message(reply, e, "%s %s", consume ? "add consumer" : "no longer consuming from",
+                          queue);
 }
 
 enum err_code flower_add_consumer(struct request *req, struct reply *reply, struct err *e)
 {
-    return refuse_consumer(req, reply, "add", "to", e);
+    return order_consumer(req, reply, true, e);
 }
 
 enum err_code flower_cancel_consumer(struct request *req, struct reply *reply, struct err *e)
 {
-    return refuse_consumer(req, reply, "cancel", "from", e);
+    return order_consumer(req, reply, false, e);
 }

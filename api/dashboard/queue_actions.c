@@ -138,8 +138,15 @@ static enum err_code give_order(struct db *db, const char *verb, const char *who
             rc = take_number(body, "max", 1, &max, e);
         return rc ? rc : workers_autoscale(db, whom, n, max, by, e);
     }
+    if (strcmp(verb, "add-consumer") == 0 || strcmp(verb, "cancel-consumer") == 0) {
+        const char *queue = json_member_text(body, "queue");
+
+        return queue ? workers_consume(db, whom, queue, *verb == 'a', by, e)
+                     : err_set(e, ERR_INVALID, "queue is the name of a queue");
+    }
     return err_set(e, ERR_INVALID,
-                   "order is quiet, resume, stop, restart, scale, grow, shrink or autoscale");
+                   "order is quiet, resume, stop, restart, scale, grow, shrink, autoscale,"
+                   " add-consumer or cancel-consumer");
 }
 
 enum err_code worker_order_give(struct request *req, struct reply *reply, struct err *e)

@@ -320,14 +320,19 @@ def test_orders_to_a_worker(stack):
         post(system, f"/api/worker/pool/grow/{name}?n={bad}", 400)
     answer = post(system, f"/api/worker/pool/restart/{name}").json()
     assert answer == {"message": f"Restarting '{name}' worker's pool"}
-    refused = post(system, f"/api/worker/queue/add-consumer/{name}?queue=mail", 403).text
-    assert refused.startswith(f"Failed to add 'mail' consumer to '{name}' worker")
-    post(system, f"/api/worker/queue/cancel-consumer/{name}?queue=mail", 403)
-    post(system, f"/api/worker/queue/cancel-consumer/{name}", 400)
+    answer = post(system, f"/api/worker/queue/add-consumer/{name}?queue=extra").json()
+    assert answer == {"message": "add consumer extra"}
+    answer = post(system, f"/api/worker/queue/cancel-consumer/{name}", data={"queue": "mail"}).json()
+    assert answer == {"message": "no longer consuming from mail"}
+    assert ordered("queues") == {"extra": True, "mail": False}
+    refused = post(system, f"/api/worker/queue/add-consumer/{name}?queue=a%20b", 403).text
+    assert refused.startswith(f"Failed to add 'a b' consumer to '{name}' worker: ")
+    assert post(system, f"/api/worker/queue/cancel-consumer/{name}", 400).text == "Missing argument queue"
     assert post(system, f"/api/worker/shutdown/{name}").json() == {"message": "Shutting down!"}
     assert ordered("stop_at") and ordered("restart_at")
     done = [row["action"] for row in audit(system) if row["outcome"] == "done"]
-    assert done == ["worker.grow", "worker.shrink", "worker.autoscale", "worker.restart", "worker.stop"]
+    assert done == ["worker.grow", "worker.shrink", "worker.autoscale", "worker.restart", "worker.add-consumer",
+                    "worker.cancel-consumer", "worker.stop"]
     outcomes = [row["outcome"] for row in audit(system) if row["action"] == "worker.shrink"]
     assert outcomes == ["done", "failed"]
 

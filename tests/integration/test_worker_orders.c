@@ -143,6 +143,52 @@ Test(worker_orders, stop_and_restart_have_an_age)
     cr_expect_lt(of("b:0").stop_age_us, 0);
 }
 
+/* What the worker is told of the queue: 1, 0, or -1 for nothing. */
+static int consumes(const char *name, const char *queue)
+{
+    struct worker_order order = of(name);
+
+    for (size_t i = 0; i < order.consumer_count; i++)
+        if (strcmp(order.consumers[i].queue, queue) == 0)
+            return order.consumers[i].consumes;
+    return -1;
+}
+
+Test(worker_orders, the_last_word_about_a_queue_counts_queue_by_queue)
+{
+    OK(workers_consume(db, "a:0", "mail", true, "ann", &e));
+    OK(workers_consume(db, "a:0", "slow", false, "ann", &e));
+    cr_expect_eq(consumes("a:0", "mail"), 1);
+    cr_expect_eq(consumes("a:0", "slow"), 0);
+    cr_expect_eq(consumes("a:1", "mail"), -1);
+    OK(workers_consume(db, "all", "mail", false, NULL, &e));
+    cr_expect_eq(consumes("a:0", "mail"), 0, "an order to all comes after that to the worker");
+    cr_expect_eq(consumes("b:9", "mail"), 0);
+    cr_expect_eq(consumes("a:0", "slow"), 0, "which was said of another queue");
+    OK(workers_consume(db, "a", "mail", true, NULL, &e));
+    cr_expect_eq(consumes("a:0", "mail"), 1);
+    cr_expect_eq(consumes("b:9", "mail"), 0);
+    OK(workers_forget(db, "all", NULL, &e));
+    cr_expect_eq(consumes("a:0", "mail"), -1);
+    cr_expect_eq(consumes("a:0", "slow"), -1);
+}
+
+Test(worker_orders, so_many_queues_and_no_more)
+{
+    char name[32];
+
+    for (int i = 0; i < WORKER_QUEUES_MAX; i++) {
+        (void)snprintf(name, sizeof name, "queue-%d", i);
+        OK(workers_consume(db, "a:0", name, i % 2 == 0, NULL, &e));
+    }
+    cr_expect_eq(of("a:0").consumer_count, (size_t)WORKER_QUEUES_MAX);
+    OK(workers_consume(db, "a:0", "queue-7", true, NULL, &e));
+    cr_expect_eq(workers_consume(db, "a:0", "one-more", true, NULL, &e), ERR_INVALID);
+    cr_expect(strstr(e.text, "reset"), "%s", e.text);
+    cr_expect_eq(workers_consume(db, "a:0", "a b", true, NULL, NULL), ERR_INVALID);
+    cr_expect_eq(workers_consume(db, "a:0", "", true, NULL, NULL), ERR_INVALID);
+}
+
 Test(worker_orders, what_was_ordered_is_listed_and_forgotten)
 {
     AUTO_VALUE(worker_order_list_release) struct worker_order_list list = {0};
