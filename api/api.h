@@ -23,13 +23,28 @@ enum scope {
 /* Of one request thread, and nobody else's. */
 struct api {
     struct db *db;
+    struct db *replica; /* NULL: none is set */
+    struct db *reader;  /* the replica while a handler is to read there */
+    unsigned replica_times;
     struct redis *redis;
     const struct conf *conf;
-    int64_t lookup_us;         /* how long the database took to tell who makes this request */
-    int64_t catalogue_version; /* when this request asked who makes it */
+    int64_t lookup_us; /* how long the database took to tell who makes this request */
+    /* When this request asked who makes it: */
+    int64_t asked_us; /* monotonic */
+    int64_t catalogue_version;
+    int64_t primary_position; /* of its log */
+    int64_t user_writes;      /* of the user */
 };
 
 static inline struct api *api_of(const struct request *req) { return req->context; }
+
+/* Where the handler of a read that may lag reads from; see replica.h. */
+static inline struct db *api_reader(const struct request *req)
+{
+    const struct api *api = req->context;
+
+    return api->reader ? api->reader : api->db;
+}
 
 /* routes.c */
 extern const struct route api_routes[];

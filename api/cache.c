@@ -13,6 +13,7 @@
 
 #include "api/api.h"
 #include "api/metrics.h"
+#include "api/replica.h"
 #include "common/catalogue.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -62,11 +63,13 @@ static enum err_code fill(struct request *req, const char *key, struct reply *re
     struct api *api = api_of(req);
     struct err ignored = {0};
     bool is_still = false;
-    enum err_code rc = catalogue_is_still(api->db, &is_still, &ignored);
+    int64_t position = 0;
+    enum err_code rc = catalogue_is_still(api->db, &is_still, &position, &ignored);
 
     if (rc)
         is_still = false;
-    rc = handler(req, reply, e);
+    rc = is_still ? replica_serve_at(req, reply, position, handler, e)
+                  : replica_serve(req, reply, handler, e);
     if (!rc && is_still && reply->status == 200 &&
         cache_put(api->redis, key, reply->body.data, reply->body.len, &ignored))
         log_debug("cache_failed", L_ERR(&ignored));
@@ -87,16 +90,16 @@ enum err_code cache_serve(struct request *req, struct reply *reply, http_handler
     make_key(req, key);
     if (look(req, key, reply, &found, &ignored)) {
         metrics_add(METRIC_CACHE_FAILED);
-        return handler(req, reply, e);
+        return replica_serve(req, reply, handler, e);
     }
     metrics_add(found ? METRIC_CACHE_HIT : METRIC_CACHE_MISS);
     if (found)
         return ERR_OK;
     if (cache_begin_fill(api->redis, key, &is_mine, &ignored))
-        return handler(req, reply, e);
+        return replica_serve(req, reply, handler, e);
     if (is_mine)
         return fill(req, key, reply, handler, e);
-    return wait_for_other(req, key, reply) ? ERR_OK : handler(req, reply, e);
+    return wait_for_other(req, key, reply) ? ERR_OK : replica_serve(req, reply, handler, e);
 }
 
 /* ---- ETag ---- */

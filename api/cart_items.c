@@ -30,5 +30,5 @@ static const struct resource resource = {
     .filters_count = COUNT_OF(filters),
 };
 
-RESOURCE_READERS(cart_items)
+RESOURCE_OWN_READERS(cart_items)
 RESOURCE_WRITERS(cart_items)

@@ -99,6 +99,9 @@ static bool load_user(struct request *req, int64_t id, struct reply *reply)
     req->user.is_staff = user.is_staff;
     (void)snprintf(req->user.name, sizeof req->user.name, "%s", user.username);
     api_of(req)->catalogue_version = user.catalogue_version;
+    api_of(req)->primary_position = user.position;
+    api_of(req)->user_writes = user.writes;
+    api_of(req)->asked_us = start_us;
     api_of(req)->lookup_us = clock_mono_us() - start_us;
     return true;
 }

@@ -6,6 +6,7 @@
 
 #include "api/api.h"
 #include "api/cors.h"
+#include "api/replica.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/program.h"
@@ -27,7 +28,9 @@ int main(int argc, char **argv)
     if (code >= 0)
         return code;
     api_configure(&conf, &config);
+    replica_start(&conf);
     if (cors_check(conf.cors_origins, &e) || server_start(&config, &server, &e)) {
+        replica_stop();
         log_error("start_failed", L_ERR(&e));
         return EXIT_FAILED;
     }
@@ -35,6 +38,7 @@ int main(int argc, char **argv)
         number = program_wait(-1);
     } while (number != SIGTERM && number != SIGINT && number != SIGQUIT);
     server_stop(server, number == SIGQUIT ? 0 : conf.shutdown_seconds * US_PER_S);
+    replica_stop();
     log_info("stopped");
     return EXIT_DONE;
 }

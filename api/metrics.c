@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/replica.h"
 #include "common/clock.h"
 
 enum { ROUTES_MAX = 128, CLASSES = 5, OTHER_STATUS = 0 };
@@ -185,6 +186,7 @@ enum err_code metrics_show(struct request *req, struct reply *reply, struct err 
                server_requests(req->server));
     tell_gauge(out, "connections", "Connections that a thread has taken.",
                server_connections(req->server));
+    tell_gauge(out, "replica_up", "1 while the replica is used.", replica_is_up());
     tell_gauge(out, "threads", "Request threads, each with a connection to the database.",
                api_of(req)->conf->api_threads);
     return out->overflow ? err_set(e, ERR_INTERNAL, "the figures are too long") : ERR_OK;

@@ -15,6 +15,9 @@ struct reply;
     X(CACHE_HIT, "cache_hits_total", "Answers that came out of Redis.")                            \
     X(CACHE_MISS, "cache_misses_total", "Answers that were made and could have been kept.")        \
     X(CACHE_FAILED, "cache_failures_total", "Times that Redis could not be asked for an answer.")  \
+    X(REPLICA_READ, "replica_reads_total", "Answers that the replica gave.")                       \
+    X(REPLICA_BEHIND, "replica_behind_total", "Reads that the replica was too far behind for.")    \
+    X(REPLICA_FAILED, "replica_failures_total", "Reads that the replica could not make.")          \
     X(THROTTLED, "throttled_total", "Requests refused with 429.")                                  \
     X(REFUSED, "admission_refused_total", "Checkouts refused because we are too far behind.")
 

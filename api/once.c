@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "api/api.h"
+#include "api/replica.h"
 #include "common/idempotency.h"
 
 enum { TRIES = 2 };
@@ -98,6 +99,9 @@ static enum outcome try_once(struct request *req, struct reply *reply,
         rc = idempotency_keep(db, key, reply->status, find_location(reply), reply->body.data, e);
     if (rc)
         return rc == ERR_CONFLICT ? OUTCOME_AGAIN : judge(rc);
+    rc = replica_note_write(req, e);
+    if (rc)
+        return judge(rc);
     return db_commit(&tx, e) ? OUTCOME_FAILED : OUTCOME_DONE;
 }
 

@@ -26,7 +26,7 @@ static const struct resource resource = {
     .filters_count = COUNT_OF(filters),
 };
 
-RESOURCE_HANDLER(order_items_index, resource_index)
+RESOURCE_LAGGING(order_items_index, resource_index, list)
 
 static void reply_refusal(struct reply *reply, const struct order_item_new *item,
                           enum order_item_refusal refusal)

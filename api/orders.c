@@ -41,7 +41,7 @@ static const struct resource resource = {
 
 /* ---- reading ---- */
 
-RESOURCE_READERS(orders)
+RESOURCE_OWN_READERS(orders)
 
 static void reply_text(struct reply *reply, int status, const char *json)
 {

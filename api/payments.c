@@ -13,6 +13,7 @@
 #include "api/fields.h"
 #include "api/once.h"
 #include "api/page.h"
+#include "api/replica.h"
 #include "common/money.h"
 
 /* payment_uuid and payment_status stand for clients of the shop that Till replaces. */
@@ -40,16 +41,21 @@ static enum err_code add_payments(const struct request *req, const struct page *
 {
     AUTO_VALUE(payments_release) struct payments list = {0};
     enum err_code rc =
-        payments_list(api_of(req)->db, req->user.id, page->size, page->offset, &list, ret_total, e);
+        payments_list(api_reader(req), req->user.id, page->size, page->offset, &list, ret_total, e);
 
     for (size_t i = 0; !rc && i < list.count; i++)
         (void)json_array_append_new(results, payment_json(&list.items[i]));
     return rc;
 }
 
-enum err_code payments_index(struct request *req, struct reply *reply, struct err *e)
+static enum err_code list(struct request *req, struct reply *reply, struct err *e)
 {
     return page_list(req, reply, add_payments, e);
+}
+
+enum err_code payments_index(struct request *req, struct reply *reply, struct err *e)
+{
+    return replica_serve(req, reply, list, e);
 }
 
 enum err_code payments_show(struct request *req, struct reply *reply, struct err *e)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "api/page.h"
+#include "api/replica.h"
 #include "common/json.h"
 #include "common/mem.h"
 #include "common/text.h"
@@ -200,7 +201,7 @@ enum err_code resource_index(const struct resource *resource, struct request *re
     read_values(&input, resource->filters, resource->filters_count, true);
     if (!fields_end(&input.f, reply))
         return ERR_OK;
-    rc = resource_list(api_of(req)->db, resource->sql, req->user.id,
+    rc = resource_list(api_reader(req), resource->sql, req->user.id,
                        &(struct resource_page){ordering, page.size, page.offset}, &input.values,
                        &rows, &total, e);
     return rc ? rc : page_reply(req, &page, total, db_text(rows, 0, 1), reply, e);
@@ -215,7 +216,7 @@ enum err_code resource_show(const struct resource *resource, struct request *req
 
     if (!api_path_id(req, &id))
         return err_set(e, ERR_NOT_FOUND, "there is no such object");
-    rc = resource_find(api_of(req)->db, resource->sql, req->user.id, id, &rows, e);
+    rc = resource_find(api_reader(req), resource->sql, req->user.id, id, &rows, e);
     if (!rc)
         reply_row(reply, 200, rows);
     return rc;
@@ -228,6 +229,7 @@ enum err_code resource_create(const struct resource *resource, struct request *r
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
     AUTO_VALUE(input_release) struct input input = {0};
+    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
     struct err failure = {0};
     enum err_code rc;
 
@@ -237,7 +239,13 @@ enum err_code resource_create(const struct resource *resource, struct request *r
     fields_refuse_unknown(&input.f);
     if (!fields_are_good(&input.f))
         return reply_faults(resource, req, &input, reply, e);
-    rc = resource_add(api_of(req)->db, resource->sql, req->user.id, &input.values, &rows, &failure);
+    rc = replica_begin_write(req, &tx, &failure);
+    if (!rc)
+        rc = resource_add(api_of(req)->db, resource->sql, req->user.id, &input.values, &rows,
+                          &failure);
+    if (!rc)
+        rc = replica_end_write(req, &tx, &failure);
+    db_rollback(&tx);
     if (rc)
         return explain(resource, req, &input, rc, &failure, reply, e);
     reply_row(reply, 201, rows);
@@ -273,6 +281,7 @@ enum err_code resource_update(const struct resource *resource, struct request *r
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
     AUTO_VALUE(input_release) struct input input = {0};
+    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
     struct err failure = {0};
     int64_t id;
     enum err_code rc;
@@ -290,8 +299,13 @@ enum err_code resource_update(const struct resource *resource, struct request *r
         return fields_check_object(req->data, reply) ? reply_faults(resource, req, &input, reply, e)
                                                      : ERR_OK;
     }
-    rc = resource_change(api_of(req)->db, resource->sql, req->user.id, id, &input.values, &rows,
-                         &failure);
+    rc = replica_begin_write(req, &tx, &failure);
+    if (!rc)
+        rc = resource_change(api_of(req)->db, resource->sql, req->user.id, id, &input.values, &rows,
+                             &failure);
+    if (!rc)
+        rc = replica_end_write(req, &tx, &failure);
+    db_rollback(&tx);
     if (rc)
         return explain_change(resource, req, id, &input, rc, &failure, reply, e);
     reply_row(reply, 200, rows);
@@ -301,13 +315,19 @@ enum err_code resource_update(const struct resource *resource, struct request *r
 enum err_code resource_delete(const struct resource *resource, struct request *req,
                               struct reply *reply, struct err *e)
 {
+    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
     struct err failure = {0};
     int64_t id;
     enum err_code rc;
 
     if (!api_path_id(req, &id))
         return err_set(e, ERR_NOT_FOUND, "there is no such object");
-    rc = resource_remove(api_of(req)->db, resource->sql, req->user.id, id, &failure);
+    rc = replica_begin_write(req, &tx, &failure);
+    if (!rc)
+        rc = resource_remove(api_of(req)->db, resource->sql, req->user.id, id, &failure);
+    if (!rc)
+        rc = replica_end_write(req, &tx, &failure);
+    db_rollback(&tx);
     if (rc == ERR_NOT_FOUND && resource->is_read_by_all) {
         rc = look(resource, req, id, e);
         if (!rc)

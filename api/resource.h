@@ -24,6 +24,7 @@
 #include "api/api.h"
 #include "api/cache.h"
 #include "api/fields.h"
+#include "api/replica.h"
 #include "common/resource.h"
 
 enum resource_kind {
@@ -88,6 +89,19 @@ enum err_code resource_delete(const struct resource *resource, struct request *r
 #define RESOURCE_READERS(name)                                                                     \
     RESOURCE_HANDLER(name##_index, resource_index)                                                 \
     RESOURCE_HANDLER(name##_show, resource_show)
+/* For what may lag as replica.h allows: lists of one's own objects, or all that is public. */
+#define RESOURCE_LAGGING(name, action, inner)                                                      \
+    static RESOURCE_HANDLER(inner, action) enum err_code name(struct request *req,                 \
+                                                              struct reply *reply, struct err *e)  \
+    {                                                                                              \
+        return replica_serve(req, reply, inner, e);                                                \
+    }
+#define RESOURCE_OWN_READERS(name)                                                                 \
+    RESOURCE_LAGGING(name##_index, resource_index, list)                                           \
+    RESOURCE_HANDLER(name##_show, resource_show)
+#define RESOURCE_PUBLIC_READERS(name)                                                              \
+    RESOURCE_LAGGING(name##_index, resource_index, list)                                           \
+    RESOURCE_LAGGING(name##_show, resource_show, show)
 /* For what is made of the catalogue alone. */
 #define RESOURCE_CACHED_READERS(name)                                                              \
     static RESOURCE_HANDLER(list, resource_index) static RESOURCE_HANDLER(                         \

@@ -27,5 +27,5 @@ static const struct resource resource = {
     .is_read_by_all = true,
 };
 
-RESOURCE_READERS(reviews)
+RESOURCE_PUBLIC_READERS(reviews)
 RESOURCE_WRITERS(reviews)

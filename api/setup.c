@@ -7,6 +7,7 @@
 #include "api/cache.h"
 #include "api/cors.h"
 #include "api/metrics.h"
+#include "api/replica.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/queue.h"
@@ -32,6 +33,7 @@ static void *thread_new(void *data)
 
     api->conf = conf;
     api->db = db_open(conf->database_url, "till-api");
+    replica_open(api);
     api->redis = redis_open(conf->redis_url, "till-api", REDIS_TIMEOUT_MS);
     return api;
 }
@@ -41,6 +43,7 @@ static void thread_free(void *context)
     struct api *api = context;
 
     db_close(api->db);
+    replica_close(api);
     redis_close(api->redis);
     mem_free(api);
 }

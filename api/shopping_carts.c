@@ -7,5 +7,5 @@
 
 static const struct resource resource = {.sql = &shopping_carts_sql};
 
-RESOURCE_READERS(shopping_carts)
+RESOURCE_OWN_READERS(shopping_carts)
 RESOURCE_WRITERS(shopping_carts)

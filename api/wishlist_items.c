@@ -31,5 +31,5 @@ static const struct resource resource = {
     .refusals = refusals,
 };
 
-RESOURCE_READERS(wishlist_items)
+RESOURCE_OWN_READERS(wishlist_items)
 RESOURCE_WRITERS(wishlist_items)

@@ -7,5 +7,5 @@
 
 static const struct resource resource = {.sql = &wishlists_sql};
 
-RESOURCE_READERS(wishlists)
+RESOURCE_OWN_READERS(wishlists)
 RESOURCE_WRITERS(wishlists)

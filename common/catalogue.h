@@ -7,12 +7,15 @@
 #define COMMON_CATALOGUE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/db.h"
 #include "common/err.h"
 
 /* Whether nobody is writing. What is read after a true answer may be kept under the version that
- * was read before it (users_find_asking() brings it). */
-enum err_code catalogue_is_still(struct db *db, bool *ret_still, struct err *e) MUST_CHECK;
+ * was read before it (users_find_asking() brings it). What a standby gives that has all of the log
+ * before *ret_position is as good. */
+enum err_code catalogue_is_still(struct db *db, bool *ret_still, int64_t *ret_position,
+                                 struct err *e) MUST_CHECK;
 
 #endif

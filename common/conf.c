@@ -42,6 +42,8 @@ struct setting {
 
 /* Sorted by key. */
 static const struct setting settings[] = {
+    {"DATABASE_REPLICA_URL", NULL, TEXT(database_replica_url), "", 0, 0, true, PROGRAM_API,
+     "a streaming standby of DATABASE_URL, for reads that may lag; empty: none"},
     {"DATABASE_URL", "database-url", TEXT(database_url), NULL, 0, 0, true, ALL,
      "PostgreSQL, as libpq reads it: postgresql://user:password@host:port/database"},
     {"GATEWAY_SECRET_KEY", NULL, TEXT(gateway_secret_key), NULL, 0, 0, true, PROGRAM_WORKER,
@@ -102,6 +104,8 @@ static const struct setting settings[] = {
      "requests a minute of one user; 0: as many as they like"},
     {"TILL_RECONCILE_MINUTES", "reconcile-minutes", INT(reconcile_minutes), "15", 1, 1440, false,
      PROGRAM_WORKER, "a payment without an answer for this long is looked up at the gateway"},
+    {"TILL_REPLICA_LAG_MS", "replica-lag-ms", INT(replica_lag_ms), "5000", 1, 600000, false,
+     PROGRAM_API, "what others wrote may be this old in reads from the replica"},
     {"TILL_RETENTION_SECONDS", "retention-seconds", INT(retention_seconds), "604800", 1, 315360000,
      false, PROGRAM_WORKER,
      "how long other finished jobs are kept, where neither job nor task says"},

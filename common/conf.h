@@ -28,6 +28,7 @@ enum program {
 
 struct conf {
     char *database_url;
+    char *database_replica_url; /* "": none */
     char *redis_url;
     char *smtp_url;
     char *mail_from;
@@ -50,6 +51,7 @@ struct conf {
     int64_t admission_seconds;
     int64_t api_threads;
     int64_t rate_address;
+    int64_t replica_lag_ms;
     int64_t rate_user;
     int64_t dashboard_threads;
     int64_t dashboard_read_only;

@@ -38,6 +38,7 @@
     X(schedules_view)                                                                              \
     X(sessions)                                                                                    \
     X(shopping_carts)                                                                              \
+    X(standby)                                                                                     \
     X(trial)                                                                                       \
     X(upkeep)                                                                                      \
     X(users)                                                                                       \

@@ -33,7 +33,11 @@ static const struct db_stmt statements[] = {
                 6},
     [FIND_ASKING] = {"users_find_asking",
                      "SELECT id, username, is_active, is_staff,"
-                     " (SELECT last_value FROM catalogue_version) FROM users WHERE id = $1",
+                     " (SELECT last_value FROM catalogue_version),"
+                     " CASE WHEN pg_is_in_recovery() THEN 0"
+                     " ELSE (pg_current_wal_insert_lsn() - '0/0')::bigint END,"
+                     " coalesce((SELECT writes FROM user_writes WHERE user_id = $1), 0)"
+                     " FROM users WHERE id = $1",
                      1},
     [FIND_BY_EMAIL] = {"users_find_by_email",
                        "SELECT " COLUMNS " FROM users WHERE lower(email) = lower($1)", 1},
@@ -136,6 +140,8 @@ enum err_code users_find_asking(struct db *db, int64_t id, struct user_asking *r
         .is_active = db_bool(rows, 0, 2),
         .is_staff = db_bool(rows, 0, 3),
         .catalogue_version = db_int(rows, 0, 4),
+        .position = db_int(rows, 0, 5),
+        .writes = db_int(rows, 0, 6),
     };
     if (!text_format(ret_user->username, sizeof ret_user->username, "%s", db_text(rows, 0, 1)))
         ret_user->username[sizeof ret_user->username - 1] = '\0';

@@ -49,14 +49,16 @@ struct user_taken {
 enum err_code users_create(struct db *db, const struct user_new *new_user, int64_t *ret_id,
                            struct user_taken *ret_taken, struct err *e) MUST_CHECK;
 
-/* What every request needs to know of who makes it, and the version of the catalogue with it, so
- * that one round trip brings both. */
+/* What every request needs to know of who makes it, and with it the version of the catalogue and
+ * what a standby must have for this user (common/standby.h): one round trip brings it all. */
 struct user_asking {
     int64_t id;
     char username[64]; /* cut where it is longer */
     bool is_active;
     bool is_staff;
     int64_t catalogue_version;
+    int64_t position; /* of the primary's log; 0 when this is a standby itself */
+    int64_t writes;   /* of this user, as standby_note_write() counts them */
 };
 
 enum err_code users_find_asking(struct db *db, int64_t id, struct user_asking *ret_user,

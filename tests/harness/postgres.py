@@ -152,6 +152,63 @@ class Postgres:
         self.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
+class Standby(Postgres):
+    """A streaming standby of a running server: a base backup that follows."""
+
+    def __init__(self, primary, folder):
+        account = processes.server_account()
+        where = subfolder(folder, "standby", account, 0o755)
+        options = {}
+        if account:
+            options = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        subprocess.run(
+            [program("pg_basebackup"), "-h", primary.sockets, "-U", USER, "-D", os.path.join(where, "data")]
+            + ["--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf", "--no-sync"],
+            check=True,
+            capture_output=True,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            **options,
+        )
+        self.primary = primary
+        settings = {**primary.settings, "wal_retrieve_retry_interval": "200ms"}
+        super().__init__(where, settings=settings)
+
+    def value(self, sql):
+        connection = self.connect()
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            [(found,)] = cursor.fetchall()
+        connection.close()
+        return found
+
+    def pause(self):
+        """From now on it is behind, whatever it receives."""
+        self.run("SELECT pg_wal_replay_pause()")
+        wait_for(lambda: self.value("SELECT pg_get_wal_replay_pause_state()") == "paused", 30)
+
+    def resume(self):
+        self.run("SELECT pg_wal_replay_resume()")
+
+    def wait_until_there(self):
+        """Until it has all that the primary has committed by now."""
+        connection = self.primary.connect()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_current_wal_flush_lsn()")
+            [(position,)] = cursor.fetchall()
+        connection.close()
+        wait_for(lambda: self.value(f"SELECT pg_last_wal_replay_lsn() >= '{position}'"), 30, self.log_text)
+
+    def freeze(self):
+        """SIGSTOP to all of it: connections stay, and nobody answers."""
+        for pid in (self.process.pid, *processes.descendants_of(self.process.pid)):
+            processes.send(pid, signal.SIGSTOP)
+
+    def thaw(self):
+        for pid in (*processes.descendants_of(self.process.pid), self.process.pid):
+            processes.send(pid, signal.SIGCONT)
+
+
 def copy_as_owner(source, target):
     """cp keeps the owner, which PostgreSQL insists on."""
     subprocess.run(["cp", "-a", "--reflink=auto", source, target], check=True)
