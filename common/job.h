@@ -56,6 +56,7 @@ struct job {
     enum job_priority priority;
     int attempt; /* 1 is the first; the fence of everything this attempt writes */
     int max_attempts;
+    bool has_places;   /* under limits; as far as its claim knew */
     int snoozes;       /* attempts in which it put itself off; they are no failures */
     char *args;        /* JSON array */
     char *kwargs;      /* JSON object */

@@ -13,33 +13,55 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { CLAIM_WAITING, CLAIM_REST, SUCCEED, SUCCEED_MANY, FAIL, GIVE_BACK, BURY, ADOPT };
+enum {
+    CLAIM_WAITING,
+    CLAIM_FREE,
+    CLAIM_LIMITED,
+    CLAIM_REST,
+    SUCCEED,
+    SUCCEED_MANY,
+    SUCCEED_LIMITED,
+    FAIL,
+    GIVE_BACK,
+    BURY,
+    ADOPT
+};
 enum { ARRAY_MAX = 4 * 1024 * 1024, ERROR_MAX = 8 * 1024 };
 
 /* What a claim returns, of rows `j` that were delivered by entry `g.entry`. */
 #define CLAIMED(entry)                                                                             \
     " RETURNING j.id, " entry ", j.state, j.task, j.queue, j.priority, j.attempt,"                 \
     " j.max_attempts, j.args, j.kwargs, (extract(epoch FROM j.created_at) * 1000000)::bigint,"     \
-    " j.headers, j.traceparent, j.snoozes"
+    " j.headers, j.traceparent, j.snoozes, j.places IS NOT NULL"
+
+/* $1 to $3: ids, entries, worker. */
+#define CLAIM_ROWS(condition)                                                                      \
+    "UPDATE jobs j SET state = 'STARTED', attempt = j.attempt + 1, worker = $3,"                   \
+    " delivery = g.entry, started_at = clock_timestamp()"                                          \
+    " FROM unnest($1::uuid[], $2::text[]) AS g(id, entry)"                                         \
+    " WHERE j.id = g.id AND j.state IN ('PENDING', 'RETRY')"                                       \
+    " AND j.enqueued_at IS NOT NULL AND j.attempt < j.max_attempts"                                \
+    " AND (j.expires_at IS NULL OR j.expires_at > now())" condition CLAIMED("g.entry")
 
 static const struct db_stmt statements[] = {
     /* What nearly every delivery is: a row that waits. One pass over the primary key, and no column
      * of an index changes. It starts now, not when its transaction did, which may have waited for
      * a place that another job had until then. */
-    [CLAIM_WAITING] = {"jobs_claim_waiting",
-                       "UPDATE jobs j SET state = 'STARTED', attempt = j.attempt + 1, worker = $3,"
-                       " delivery = g.entry, started_at = clock_timestamp()"
-                       " FROM unnest($1::uuid[], $2::text[]) AS g(id, entry)"
-                       " WHERE j.id = g.id AND j.state IN ('PENDING', 'RETRY')"
-                       " AND j.enqueued_at IS NOT NULL AND j.attempt < j.max_attempts"
-                       " AND (j.expires_at IS NULL OR j.expires_at > now())" CLAIMED("g.entry"),
-                       3},
+    [CLAIM_WAITING] = {"jobs_claim_waiting", CLAIM_ROWS(""), 3},
+    /* While there are limits of tasks ($4) or keys ($5): those that have none, as before. */
+    [CLAIM_FREE] = {"jobs_claim_free",
+                    CLAIM_ROWS(" AND j.task <> ALL ($4::text[])"
+                               " AND (j.limit_key IS NULL OR NOT $5::bool)"),
+                    5},
+    /* The others that wait: what has no room is parked, and does not come back. */
+    [CLAIM_LIMITED] = {"jobs_claim_limited",
+                       "SELECT * FROM till_claim_limited($1::uuid[], $2::text[], $3)", 3},
     /* The rest. Three ways into a claim: the row waits; or it is STARTED by the very delivery that
      * was taken over from a dead worker; or by this worker's own, in a claim whose answer was lost.
      * Rows are locked in the order of their ids. An attempt that was cut off leaves its error, and
      * a job without attempts left is FAILURE from here, one whose time is over REVOKED. The same
      * job delivered twice in one batch is claimed once; a claim made again counts no second
-     * attempt. */
+     * attempt. Under limits ($6) only those that end here need no place. */
     [CLAIM_REST] =
         {"jobs_claim_rest",
          "WITH given AS ("
@@ -51,7 +73,8 @@ static const struct db_stmt statements[] = {
          " j.state = 'STARTED' AND NOT g.taken_over AS again,"
          " coalesce(j.expires_at <= now(), false) AS expired"
          " FROM jobs j JOIN given g ON g.id = j.id"
-         " WHERE (j.state IN ('PENDING', 'RETRY') AND j.enqueued_at IS NOT NULL)"
+         " WHERE (j.state IN ('PENDING', 'RETRY') AND j.enqueued_at IS NOT NULL"
+         "     AND (NOT $6 OR j.attempt >= j.max_attempts OR j.expires_at <= now()))"
          " OR (j.state = 'STARTED' AND j.delivery = g.entry"
          "     AND (g.taken_over OR ($5 AND j.worker = $4)))"
          " ORDER BY j.id FOR NO KEY UPDATE OF j"
@@ -75,7 +98,7 @@ static const struct db_stmt statements[] = {
          " coalesce(CASE WHEN h.state <> 'STARTED' THEN j.error END,"
          " 'the worker died or lost its lease during the last attempt') END"
          " FROM decided h WHERE j.id = h.id" CLAIMED("h.entry"),
-         5},
+         6},
     [SUCCEED] = {"jobs_succeed",
                  "UPDATE jobs SET state = 'SUCCESS', finished_at = now(), result = $3::jsonb,"
                  " error = NULL WHERE id = $1 AND attempt = $2 AND state = 'STARTED'",
@@ -87,6 +110,27 @@ static const struct db_stmt statements[] = {
                       " WHERE j.id = g.id AND j.attempt = g.attempt AND j.state = 'STARTED'"
                       " RETURNING j.id",
                       3},
+    /* The same for jobs of which some have places under limits: given back for all in one go, and
+     * told only where others are parked for them (sql/0025). */
+    [SUCCEED_LIMITED] =
+        {"jobs_succeed_limited",
+         "WITH done AS ("
+         " UPDATE jobs j SET state = 'SUCCESS', finished_at = now(),"
+         " result = nullif(g.result, '')::jsonb, error = NULL, places = -j.places"
+         " FROM unnest($1::uuid[], $2::int[], $3::text[]) AS g(id, attempt, result)"
+         " WHERE j.id = g.id AND j.attempt = g.attempt AND j.state = 'STARTED'"
+         " RETURNING j.id, j.places, j.task, j.limit_key"
+         "), freed AS ("
+         " INSERT INTO limit_freed (bucket, places, coming, wakes)"
+         " SELECT x.bucket, count(*), count(*) FILTER (WHERE -d.places & 8 = 0),"
+         " coalesce(bool_or(b.waiting), false)"
+         " FROM done d, LATERAL (VALUES"
+         " (CASE WHEN -d.places & 1 <> 0 THEN 'key:' || d.limit_key END),"
+         " (CASE WHEN -d.places & 2 <> 0 THEN 'task:' || d.task END)) x (bucket)"
+         " LEFT JOIN limit_buckets b ON b.bucket = x.bucket"
+         " WHERE x.bucket IS NOT NULL GROUP BY x.bucket RETURNING wakes"
+         ") SELECT id, (SELECT count(pg_notify('till_jobs', '')) FROM freed WHERE wakes) FROM done",
+         3},
     [FAIL] = {"jobs_fail",
               "WITH failed AS ("
               " UPDATE jobs SET error = $4,"
@@ -154,6 +198,7 @@ static void fill_job(const struct db_result *rows, int row, const struct uuid *i
         .headers = db_is_null(rows, row, 11) ? NULL : mem_dup(db_text(rows, row, 11)),
         .traceparent = db_is_null(rows, row, 12) ? NULL : mem_dup(db_text(rows, row, 12)),
         .snoozes = (int)db_int(rows, row, 13),
+        .has_places = db_bool(rows, row, 14),
     };
 }
 
@@ -175,7 +220,7 @@ static int find_claimed(const struct db_result *rows, const struct queue_deliver
     return -1;
 }
 
-/* The deliveries of a claim as array parameters; with `without`, those alone that are not there. */
+/* The deliveries of a claim as array parameters: those that no step has claimed yet. */
 struct claim_arrays {
     struct buf ids;
     struct buf entries;
@@ -184,16 +229,14 @@ struct claim_arrays {
 };
 
 static void claim_arrays_init(struct claim_arrays *arrays, const struct queue_delivery *deliveries,
-                              size_t count, const struct db_result *without)
+                              size_t count, const struct claim *claims)
 {
-    int at = 0;
-
     *arrays = (struct claim_arrays){.count = 0};
     buf_init(&arrays->ids, ARRAY_MAX);
     buf_init(&arrays->entries, ARRAY_MAX);
     buf_init(&arrays->taken_over, ARRAY_MAX);
     for (size_t i = 0; i < count; i++) {
-        if (without && find_claimed(without, &deliveries[i], &at) >= 0)
+        if (claims[i].result != CLAIM_DROP)
             continue;
         db_array_add(&arrays->ids, deliveries[i].id.text);
         db_array_add(&arrays->entries, deliveries[i].entry);
@@ -212,40 +255,22 @@ static void claim_arrays_release(struct claim_arrays *arrays)
     buf_release(&arrays->taken_over);
 }
 
-static enum err_code claim_waiting(struct db *db, const char *worker,
-                                   const struct queue_delivery *deliveries, size_t count,
-                                   struct db_result **ret_rows, struct err *e)
-{
-    AUTO_VALUE(claim_arrays_release) struct claim_arrays arrays = {.count = 0};
-
-    claim_arrays_init(&arrays, deliveries, count, NULL);
-    return db_query(
-        db, &statements[CLAIM_WAITING],
-        DB_ARGS(DB_TEXT(arrays.ids.data), DB_TEXT(arrays.entries.data), DB_TEXT(worker)), ret_rows,
-        e);
-}
-
-/* Those that claim_waiting() did not get; no rows at all when it got them all. */
-static enum err_code claim_rest(struct db *db, const char *worker,
-                                const struct queue_delivery *deliveries, size_t count, bool retried,
-                                const struct db_result *got, struct db_result **ret_rows,
-                                struct err *e)
-{
-    AUTO_VALUE(claim_arrays_release) struct claim_arrays arrays = {.count = 0};
-
-    if ((size_t)db_rows(got) == count)
-        return ERR_OK;
-    claim_arrays_init(&arrays, deliveries, count, got);
-    return db_query(db, &statements[CLAIM_REST],
-                    DB_ARGS(DB_TEXT(arrays.ids.data), DB_TEXT(arrays.entries.data),
-                            DB_TEXT(arrays.taken_over.data), DB_TEXT(worker), DB_BOOL(retried)),
-                    ret_rows, e);
-}
+/* A claim goes step by step: what one does not get is left to the next. */
+struct claiming {
+    struct db *db;
+    const char *worker;
+    const struct queue_delivery *deliveries;
+    size_t count;
+    size_t left;
+    const struct claim_rules *rules;
+    bool retried;
+    struct claim *claims;
+};
 
 static void read_claim(const struct db_result *rows, const struct queue_delivery *delivery, int *at,
                        struct claim *claim)
 {
-    int row = rows ? find_claimed(rows, delivery, at) : -1;
+    int row = find_claimed(rows, delivery, at);
     const char *state;
 
     if (row < 0)
@@ -257,26 +282,64 @@ static void read_claim(const struct db_result *rows, const struct queue_delivery
     fill_job(rows, row, &delivery->id, &claim->job);
 }
 
-enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_delivery *deliveries,
-                         size_t count, bool retried, struct claim *claims, struct err *e)
+static enum err_code claim_step(struct claiming *c, int statement, struct err *e)
 {
-    AUTO(db_result_free) struct db_result *waiting = NULL;
-    AUTO(db_result_free) struct db_result *rest = NULL;
-    int at_waiting = 0;
-    int at_rest = 0;
-    enum err_code rc = claim_waiting(db, worker, deliveries, count, &waiting, e);
+    AUTO_VALUE(claim_arrays_release) struct claim_arrays arrays = {.count = 0};
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct db_param params[6];
+    size_t used = 0;
+    int at = 0;
+    enum err_code rc;
 
-    if (!rc)
-        rc = claim_rest(db, worker, deliveries, count, retried, waiting, &rest, e);
+    if (c->left == 0)
+        return ERR_OK;
+    claim_arrays_init(&arrays, c->deliveries, c->count, c->claims);
+    params[used++] = DB_TEXT(arrays.ids.data);
+    params[used++] = DB_TEXT(arrays.entries.data);
+    if (statement == CLAIM_REST)
+        params[used++] = DB_TEXT(arrays.taken_over.data);
+    params[used++] = DB_TEXT(c->worker);
+    if (statement == CLAIM_FREE) {
+        params[used++] = DB_TEXT(c->rules->tasks);
+        params[used++] = DB_BOOL(c->rules->keys);
+    } else if (statement == CLAIM_REST) {
+        params[used++] = DB_BOOL(c->retried);
+        params[used++] = DB_BOOL(c->rules != NULL);
+    }
+    rc = db_query(c->db, &statements[statement], (struct db_args){params, used}, &rows, e);
     if (rc)
         return rc;
-    for (size_t i = 0; i < count; i++) {
-        claims[i] = (struct claim){.result = CLAIM_DROP};
-        read_claim(waiting, &deliveries[i], &at_waiting, &claims[i]);
-        if (claims[i].result == CLAIM_DROP)
-            read_claim(rest, &deliveries[i], &at_rest, &claims[i]);
-    }
+    for (size_t i = 0; i < c->count; i++)
+        if (c->claims[i].result == CLAIM_DROP)
+            read_claim(rows, &c->deliveries[i], &at, &c->claims[i]);
+    c->left -= (size_t)db_rows(rows);
     return ERR_OK;
+}
+
+enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_delivery *deliveries,
+                         size_t count, const struct claim_rules *rules, bool retried,
+                         struct claim *claims, struct err *e)
+{
+    struct claiming c = {.db = db,
+                         .worker = worker,
+                         .deliveries = deliveries,
+                         .count = count,
+                         .left = count,
+                         .rules = rules,
+                         .retried = retried,
+                         .claims = claims};
+    enum err_code rc;
+
+    for (size_t i = 0; i < count; i++)
+        claims[i] = (struct claim){.result = CLAIM_DROP};
+    rc = claim_step(&c, rules ? CLAIM_FREE : CLAIM_WAITING, e);
+    if (!rc && rules)
+        rc = claim_step(&c, CLAIM_LIMITED, e);
+    if (!rc)
+        rc = claim_step(&c, CLAIM_REST, e);
+    for (size_t i = 0; rc && i < count; i++)
+        job_release(&claims[i].job);
+    return rc;
 }
 
 /* ---- settling ---- */
@@ -360,8 +423,8 @@ static void mark_returned(const struct db_result *rows, const struct attempt *at
 }
 
 enum err_code jobs_succeed_many(struct db *db, const struct attempt *attempts,
-                                const char *const *results, size_t count, bool *ret_ours,
-                                struct err *e)
+                                const char *const *results, size_t count, bool have_places,
+                                bool *ret_ours, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
     AUTO_VALUE(buf_release) struct buf ids;
@@ -374,7 +437,7 @@ enum err_code jobs_succeed_many(struct db *db, const struct attempt *attempts,
     for (size_t i = 0; i < count; i++)
         db_array_add(&texts, results[i] ? results[i] : "");
     db_array_end(&texts);
-    rc = db_query(db, &statements[SUCCEED_MANY],
+    rc = db_query(db, &statements[have_places ? SUCCEED_LIMITED : SUCCEED_MANY],
                   DB_ARGS(DB_TEXT(ids.data), DB_TEXT(numbers.data), DB_TEXT(texts.data)), &rows, e);
     if (!rc)
         mark_returned(rows, attempts, count, ret_ours);

@@ -28,13 +28,21 @@ struct claim {
     struct job job; /* filled unless CLAIM_DROP; owned, job_release() */
 };
 
-/* Claims a batch in one statement. `claims` has one element for each delivery, in their order, and
- * is written only on success. When it fails with ERR_UNAVAILABLE or ERR_TIMEOUT the claim may have
- * been made: call again with `retried` true, which lets this worker claim what it claimed before
- * by the same deliveries. */
+/* The limits of tasks and keys, as far as a claim must know: jobs that have none are claimed as if
+ * there were none at all. */
+struct claim_rules {
+    const char *tasks; /* array parameter: names of tasks with a limit */
+    bool keys;         /* some keys have one */
+};
+
+/* Claims a batch: what waits and has no limit in one statement, the rest as far as it is there in
+ * one or two more. `rules` is NULL while there is no limit of a task or a key. `claims` has one
+ * element for each delivery, in their order, and is to be released only on success. When it fails
+ * with ERR_UNAVAILABLE or ERR_TIMEOUT the claim may have been made: call again with `retried` true,
+ * which lets this worker claim what it claimed before by the same deliveries. */
 enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_delivery *deliveries,
-                         size_t count, bool retried, struct claim *claims,
-                         struct err *e) MUST_CHECK;
+                         size_t count, const struct claim_rules *rules, bool retried,
+                         struct claim *claims, struct err *e) MUST_CHECK;
 
 /* One attempt of one job: the fence. */
 struct attempt {
@@ -48,10 +56,10 @@ enum err_code jobs_succeed(struct db *db, const struct attempt *attempt, const c
                            struct err *e) MUST_CHECK;
 
 /* The same for many, in one statement; `results` may hold NULLs. ret_ours[i] tells which were still
- * ours; the others are not touched. */
+ * ours; the others are not touched. `have_places`: some of them have (struct job). */
 enum err_code jobs_succeed_many(struct db *db, const struct attempt *attempts,
-                                const char *const *results, size_t count, bool *ret_ours,
-                                struct err *e) MUST_CHECK;
+                                const char *const *results, size_t count, bool have_places,
+                                bool *ret_ours, struct err *e) MUST_CHECK;
 
 /* STARTED -> RETRY after `delay_us`, or -> FAILURE when `delay_us` is negative; the error is kept
  * with the attempt. ERR_CONFLICT as above. */

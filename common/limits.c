@@ -12,8 +12,8 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { LIST, COUNT, SET, DELETE, MAKE_ROWS, ADMIT, RELEASE, RECOUNT };
-enum { ARRAY_MAX = 4 * 1024 * 1024, ROWS_BYTES = 160 * 1024 * 1024 };
+enum { LIST, COUNT, SET, DELETE, MAKE_ROWS, RELEASE, RECOUNT };
+enum { ROWS_BYTES = 160 * 1024 * 1024 };
 
 #define BOUND "20000"
 _Static_assert(LIMIT_COUNT_MAX == 20000, "BOUND is the same, as text");
@@ -30,9 +30,9 @@ static const struct db_stmt statements[] = {
               0},
     [COUNT] =
         {"limits_count",
-         "SELECT (SELECT count(*) FROM (SELECT 1 FROM limit_places"
+         "SELECT (SELECT least(coalesce(sum(places - coming), 0), " BOUND ") FROM limit_counts"
          " WHERE " OF_BUCKETS(
-             "bucket") " AND running LIMIT " BOUND ") x),"
+             "bucket") "),"
                        " (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE parked_on IS NOT NULL"
                        " AND enqueued_at IS NULL AND finished_at IS NULL AND " OF_BUCKETS(
                            "parked_on") " LIMIT " BOUND ") x)",
@@ -59,7 +59,6 @@ static const struct db_stmt statements[] = {
          " AS n (id, task, queue, priority, args, kwargs, max_attempts, headers,"
          " traceparent, expires_us) ORDER BY id ON CONFLICT (id) DO NOTHING",
          10},
-    [ADMIT] = {"limits_admit", "SELECT till_admit($1::uuid[])", 1},
     [RELEASE] = {"limits_release",
                  "SELECT id, queue, priority, wait_us FROM till_release_parked($1)", 1},
     [RECOUNT] = {"limits_recount", "SELECT till_count_places()", 0},
@@ -214,18 +213,6 @@ enum err_code limits_make_rows(struct db *db, const struct queue_delivery *deliv
         params[i] = DB_TEXT(arrays.items[i].data);
     }
     return db_exec(db, &statements[MAKE_ROWS], (struct db_args){params, ARRAYS}, NULL, e);
-}
-
-enum err_code limits_admit(struct db *db, const struct queue_delivery *deliveries, size_t count,
-                           struct err *e)
-{
-    AUTO_VALUE(buf_release) struct buf ids;
-
-    buf_init(&ids, ARRAY_MAX);
-    for (size_t i = 0; i < count; i++)
-        db_array_add(&ids, deliveries[i].id.text);
-    db_array_end(&ids);
-    return db_exec(db, &statements[ADMIT], DB_ARGS(DB_TEXT(ids.data)), NULL, e);
 }
 
 /* ---- scheduler ---- */

@@ -3,8 +3,8 @@
  * The table of limits, and what it does to jobs. Limits of queues are only kept here: workers apply
  * them where they read (queue_limit.h). Those of tasks and keys are applied at the claim: a job
  * that may not run yet is parked, and let go when there is a place or a token for it, oldest first.
- * The work is done by functions of the database (sql/0009), behind locks of what is counted, so
- * that no two claims give the same place away.
+ * The work is done by functions of the database (sql/0025), behind locks of what is counted, so
+ * that no two claims give the same place away; the claim itself is in jobs_run.h.
  */
 #ifndef COMMON_LIMITS_H
 #define COMMON_LIMITS_H
@@ -57,11 +57,6 @@ enum err_code limits_delete(struct db *db, enum limit_scope scope, const char *n
 enum err_code limits_make_rows(struct db *db, const struct queue_delivery *deliveries,
                                const int *max_attempts, size_t count,
                                const struct queue_stream *streams, struct err *e) MUST_CHECK;
-
-/* To be called in the transaction of the claim, before it: parks those that may not run yet, so
- * that the claim does not get them. */
-enum err_code limits_admit(struct db *db, const struct queue_delivery *deliveries, size_t count,
-                           struct err *e) MUST_CHECK;
 
 /* ---- scheduler ---- */
 

@@ -64,12 +64,13 @@ static void look_at_orders(struct fetch *fetch)
 {
     struct process *process = fetch->process;
     uint64_t epoch = atomic_load(&process->control_epoch);
+    struct limit_list limits;
 
     if (epoch == atomic_load(&process->control_seen))
         return;
     reader_refresh(fetch->reader);
-    limit_list_release(&fetch->intake.limits);
-    fetch->intake.limits = limit_board_copy(process->limits);
+    limits = limit_board_copy(process->limits);
+    intake_set_limits(&fetch->intake, &limits);
     fetch->take_over_at_us = 0; /* a resumed queue may hold what dead workers have left */
     atomic_store(&process->control_seen, epoch);
 }
@@ -307,6 +308,6 @@ void *fetch_main(void *context)
     redis_close(fetch.redis);
     db_close(fetch.intake.db);
     reader_free(fetch.reader);
-    limit_list_release(&fetch.intake.limits);
+    intake_release(&fetch.intake);
     return NULL;
 }

@@ -58,6 +58,29 @@ static void add_to_claim(struct claiming *claiming, struct item *item)
     claiming->keys[claiming->count++] = item->delivery;
 }
 
+void intake_release(struct intake *intake)
+{
+    limit_list_release(&intake->limits);
+    buf_release(&intake->limited_tasks);
+}
+
+void intake_set_limits(struct intake *intake, struct limit_list *take_limits)
+{
+    intake_release(intake);
+    buf_init(&intake->limited_tasks, LIMITS_MAX * (JOB_NAME_MAX + 8));
+    intake->limits = *take_limits;
+    *take_limits = (struct limit_list){0};
+    intake->rules = (struct claim_rules){.keys = false};
+    for (size_t i = 0; i < intake->limits.count; i++) {
+        if (intake->limits.items[i].scope == LIMIT_TASK)
+            db_array_add(&intake->limited_tasks, intake->limits.items[i].name);
+        else
+            intake->rules.keys = true;
+    }
+    db_array_end(&intake->limited_tasks);
+    intake->rules.tasks = intake->limited_tasks.data;
+}
+
 static bool has_limit(const struct intake *intake, const char *task)
 {
     for (size_t i = 0; i < intake->limits.count; i++)
@@ -195,35 +218,18 @@ static void abandon(struct intake *intake, const struct claiming *claiming)
     finish(intake, &items, false);
 }
 
-/* Under limits of tasks or keys those that may not run yet are parked first, in one transaction. */
-static enum err_code claim_limited(struct intake *intake, struct claiming *batch, bool retried,
-                                   struct err *e)
-{
-    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
-    enum err_code rc = db_begin(intake->db, &tx, e);
-
-    if (!rc && batch->fast_count > 0)
-        rc = limits_make_rows(intake->db, batch->keys, batch->max_attempts, batch->count,
-                              intake->process->streams, e);
-    if (!rc)
-        rc = limits_admit(intake->db, batch->keys, batch->count, e);
-    if (!rc)
-        rc = jobs_claim(intake->db, intake->process->name, batch->keys, batch->count, retried,
-                        batch->claims, e);
-    if (rc)
-        return rc;
-    rc = db_commit(&tx, e);
-    for (size_t i = 0; rc && i < batch->count; i++)
-        job_release(&batch->claims[i].job);
-    return rc;
-}
-
 static enum err_code claim_once(struct intake *intake, struct claiming *batch, bool retried,
                                 struct err *e)
 {
-    if (intake->limits.count > 0)
-        return claim_limited(intake, batch, retried, e);
-    return jobs_claim(intake->db, intake->process->name, batch->keys, batch->count, retried,
+    const struct claim_rules *rules = intake->limits.count > 0 ? &intake->rules : NULL;
+    enum err_code rc = ERR_OK;
+
+    if (batch->fast_count > 0)
+        rc = limits_make_rows(intake->db, batch->keys, batch->max_attempts, batch->count,
+                              intake->process->streams, e);
+    if (rc)
+        return rc;
+    return jobs_claim(intake->db, intake->process->name, batch->keys, batch->count, rules, retried,
                       batch->claims, e);
 }
 

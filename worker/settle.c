@@ -219,13 +219,15 @@ static enum err_code write_successes(struct db *db, const struct batch *batch, s
     struct attempt attempts[SLOT_BATCH_MAX];
     const char *results[SLOT_BATCH_MAX];
     bool ours[SLOT_BATCH_MAX];
+    bool have_places = false;
     enum err_code rc;
 
     for (size_t i = 0; i < batch->count; i++) {
+        have_places |= batch->successes[i].item->job.has_places;
         attempts[i] = attempt_of(batch->successes[i].item);
         results[i] = batch->successes[i].result;
     }
-    rc = jobs_succeed_many(db, attempts, results, batch->count, ours, e);
+    rc = jobs_succeed_many(db, attempts, results, batch->count, have_places, ours, e);
     for (size_t i = 0; !rc && i < batch->count; i++)
         *batch->successes[i].ok = ours[i];
     return rc;
@@ -299,8 +301,9 @@ static enum err_code fence_many(struct task_batch *batch, bool *ret_all_ours, st
     struct attempt attempts[TASK_BATCH_MAX];
     const char *results[TASK_BATCH_MAX];
     bool ours[TASK_BATCH_MAX];
+    bool have_places = false;
     size_t count = 0;
-    enum err_code rc;
+    enum err_code rc = ERR_OK;
 
     *ret_all_ours = true;
     for (size_t i = 0; i < batch->count; i++) {
@@ -308,11 +311,13 @@ static enum err_code fence_many(struct task_batch *batch, bool *ret_all_ours, st
 
         if (task_is_marked(member) || is_fast(member->item))
             continue;
+        have_places |= member->item->job.has_places;
         fenced[count] = member;
         attempts[count] = attempt_of(member->item);
         results[count++] = member->run.result;
     }
-    rc = count > 0 ? jobs_succeed_many(batch->db, attempts, results, count, ours, e) : ERR_OK;
+    if (count > 0)
+        rc = jobs_succeed_many(batch->db, attempts, results, count, have_places, ours, e);
     for (size_t i = 0; !rc && i < count; i++) {
         fenced[i]->is_lost = !ours[i];
         *ret_all_ours = *ret_all_ours && ours[i];

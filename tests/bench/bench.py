@@ -23,6 +23,8 @@ import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
+import cpu  # noqa: E402
+import limited  # noqa: E402
 import tally  # noqa: E402
 import web  # noqa: E402
 
@@ -82,6 +84,18 @@ class Bench:
             ready,
         )
         return made.start()
+
+    def scheduler(self):
+        self.logs += 1
+        log = os.path.join(self.folder, f"scheduler-{self.logs}.log")
+        settings = {**self.settings, "TILL_HEAL_SECONDS": 60}  # the filling takes some
+        return programs.Program("till-scheduler", settings, log).start()
+
+    def cpu(self, *others):
+        """Microseconds of CPU so far, by program."""
+        pids = {"postgres": self.postgres.process.pid, "redis": self.redis_server.process.pid}
+        pids |= {one.name.removeprefix("till-"): one.pid for one in others}
+        return {name: cpu.family_us(pid) for name, pid in pids.items()}
 
     def query(self, sql):
         with self.connection.cursor() as cursor:
@@ -203,6 +217,7 @@ def measure(bench, rounds):
             bench.query("TRUNCATE jobs CASCADE")
             note("add", bench.raw("add_jobs", FAST_JOBS, SINGLE_JOBS))
             tally.measure(bench, note)
+            limited.measure(bench, note)
             web.measure(bench, note)
     figures = {name: median_of(rounds) for name, rounds in series.items()}
     if bench.backlog:
@@ -229,6 +244,7 @@ def show(f):
     row("enqueue fast jobs in bulk", f["add"]["fast_bulk"], f["raw_redis"]["add"])
     row("enqueue durable jobs in bulk, with their XADD", f["add"]["durable_bulk"], f["add"]["bare_bulk"])
     tally.show(f, row)
+    limited.show(f, row)
     print(f"\n{'one job at a time, idle, ms':<44} {'p50':>10} {'p95':>10} {'p99':>10}")
     for what, name in (
         ("fast: from before XADD to the end", "fast_end"),

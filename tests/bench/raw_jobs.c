@@ -61,12 +61,12 @@ static void run_batch(struct db *db, struct queue_delivery *deliveries, size_t c
     bool ours[BATCH_MAX];
     struct err e = {0};
 
-    check(jobs_claim(db, "raw", deliveries, count, false, claims, &e), &e);
+    check(jobs_claim(db, "raw", deliveries, count, NULL, false, claims, &e), &e);
     for (size_t i = 0; i < count; i++) {
         attempts[i] = (struct attempt){.id = claims[i].job.id, .number = claims[i].job.attempt};
         job_release(&claims[i].job);
     }
-    check(jobs_succeed_many(db, attempts, no_results, count, ours, &e), &e);
+    check(jobs_succeed_many(db, attempts, no_results, count, false, ours, &e), &e);
 }
 
 static void *work(void *context)
