@@ -116,36 +116,31 @@ enum err_code queue_renew(struct redis *redis, const struct queue_stream *stream
     return redis_take_all(redis, sent, e);
 }
 
-static enum err_code append_word(struct redis *redis, const char *word, struct err *e)
+static enum err_code append_with_entries(struct redis *redis, const char *const *words,
+                                         size_t word_count, const struct queue_entry *entries,
+                                         size_t count, size_t stream, struct err *e)
 {
     AUTO_VALUE(redis_args_release) struct redis_args args = {0};
 
-    redis_add(&args, word);
+    for (size_t i = 0; i < word_count; i++)
+        redis_add(&args, words[i]);
+    (void)add_entries(&args, entries, count, stream);
     return redis_append(redis, &args, e);
 }
 
-/* One MULTI a stream, so that no entry can stay behind acknowledged but not deleted. */
+/* Deleted before they are acknowledged: one that is cut off between the two is pending without
+ * contents, and goes when it is next taken over. The other way round it would stay in the stream,
+ * and nobody would ever read it again. No MULTI: a Redis that is out of memory refuses whatever
+ * stands in one, and this is what frees its memory. */
 static enum err_code append_ack(struct redis *redis, const struct queue_stream *stream,
                                 size_t index, const struct queue_entry *entries, size_t count,
                                 struct err *e)
 {
-    AUTO_VALUE(redis_args_release) struct redis_args ack = {0};
-    AUTO_VALUE(redis_args_release) struct redis_args del = {0};
-    enum err_code rc;
+    const char *const del[] = {"XDEL", stream->key};
+    const char *const ack[] = {"XACK", stream->key, QUEUE_GROUP};
+    enum err_code rc = append_with_entries(redis, del, COUNT_OF(del), entries, count, index, e);
 
-    redis_add(&ack, "XACK");
-    redis_add(&ack, stream->key);
-    redis_add(&ack, QUEUE_GROUP);
-    (void)add_entries(&ack, entries, count, index);
-    redis_add(&del, "XDEL");
-    redis_add(&del, stream->key);
-    (void)add_entries(&del, entries, count, index);
-    rc = append_word(redis, "MULTI", e);
-    if (!rc)
-        rc = redis_append(redis, &ack, e);
-    if (!rc)
-        rc = redis_append(redis, &del, e);
-    return rc ? rc : append_word(redis, "EXEC", e);
+    return rc ? rc : append_with_entries(redis, ack, COUNT_OF(ack), entries, count, index, e);
 }
 
 enum err_code queue_ack(struct redis *redis, const struct queue_stream *streams,
@@ -164,7 +159,7 @@ enum err_code queue_ack(struct redis *redis, const struct queue_stream *streams,
         rc = append_ack(redis, &streams[s], s, entries, count, e);
         if (rc)
             return rc;
-        sent += 4;
+        sent += 2;
     }
     return redis_take_all(redis, sent, e);
 }

@@ -162,9 +162,17 @@ struct queue_workers {
 
 void queue_workers_release(struct queue_workers *workers);
 
-/* All workers seen within the last day, sorted by name. */
+/* All workers seen within the last day of Redis' time, sorted by name. */
 enum err_code queue_list_workers(struct redis *redis, struct queue_workers *ret_workers,
                                  struct err *e) MUST_CHECK;
+
+/* Those of these names, in their order. Who has never been seen is not alive and has no report. */
+enum err_code queue_find_workers(struct redis *redis, char *const *names, size_t count,
+                                 struct queue_workers *ret_workers, struct err *e) MUST_CHECK;
+
+/* Whether Redis takes heartbeats: one that is out of memory, cannot save, or is a replica can be
+ * read, and shows living workers as gone. */
+enum err_code queue_check_writable(struct redis *redis, struct err *e) MUST_CHECK;
 
 /* ---- figures ---- */
 

@@ -8,6 +8,7 @@
  *   till:worker:NAME         token, expires with the lease
  *   till:worker:NAME:report  JSON of the last heartbeat, kept for a day
  *   till:workers             sorted set: name, wall time (ms) of its last heartbeat
+ *   till:workers:probe       whether Redis takes heartbeats at all
  */
 #include "common/queue.h"
 
@@ -172,23 +173,18 @@ void queue_workers_release(struct queue_workers *workers)
 
 static enum err_code read_names(struct redis *redis, redisReply **ret_names, struct err *e)
 {
-    char day_ago[24];
-    const char *const forget[] = {"ZREMRANGEBYSCORE", WORKERS_KEY, "-inf", day_ago};
     const char *const list[] = {"ZRANGE", WORKERS_KEY, "0", "-1"};
-    enum err_code rc;
+    enum err_code rc = append_words(redis, list, COUNT_OF(list), e);
 
-    (void)snprintf(day_ago, sizeof day_ago, "%lld",
-                   (long long)(clock_wall_us() / US_PER_MS - REPORT_SECONDS * INT64_C(1000)));
-    rc = append_words(redis, forget, COUNT_OF(forget), e);
     if (!rc)
-        rc = append_words(redis, list, COUNT_OF(list), e);
-    if (!rc)
-        rc = redis_take(redis, NULL, e);
-    return rc ? rc : redis_take(redis, ret_names, e);
+        rc = redis_take(redis, ret_names, e);
+    if (!rc && !redis_is_array(*ret_names))
+        rc = redis_bad_reply("ZRANGE", e);
+    return rc;
 }
 
-static enum err_code read_worker(struct redis *redis, const redisReply *name,
-                                 struct queue_worker *worker, struct err *e)
+static enum err_code read_worker(struct redis *redis, const char *name, struct queue_worker *worker,
+                                 struct err *e)
 {
     AUTO(freeReplyObject) redisReply *alive = NULL;
     AUTO(freeReplyObject) redisReply *report = NULL;
@@ -199,7 +195,7 @@ static enum err_code read_worker(struct redis *redis, const redisReply *name,
     enum err_code rc;
 
     *worker = (struct queue_worker){0};
-    (void)snprintf(worker->name, sizeof worker->name, "%s", name->str);
+    (void)snprintf(worker->name, sizeof worker->name, "%s", name);
     name_key(worker->name, "", key);
     name_key(worker->name, ":report", report_key);
     rc = append_words(redis, exists, COUNT_OF(exists), e);
@@ -221,6 +217,18 @@ static int compare_names(const void *a, const void *b)
     return strcmp(((const struct queue_worker *)a)->name, ((const struct queue_worker *)b)->name);
 }
 
+/* Whose last report has expired, by Redis' own clock: nobody else's may decide this, since one that
+ * is a day ahead would forget everybody. One that cannot be forgotten now is the next time. */
+static bool forget_if_gone(struct redis *redis, const struct queue_worker *worker)
+{
+    const char *const forget[] = {"ZREM", WORKERS_KEY, worker->name};
+
+    if (worker->is_alive || worker->report)
+        return false;
+    return append_words(redis, forget, COUNT_OF(forget), NULL) == ERR_OK &&
+           redis_take_all(redis, 1, NULL) == ERR_OK;
+}
+
 enum err_code queue_list_workers(struct redis *redis, struct queue_workers *ret_workers,
                                  struct err *e)
 {
@@ -230,19 +238,45 @@ enum err_code queue_list_workers(struct redis *redis, struct queue_workers *ret_
 
     if (rc)
         return rc;
-    if (!redis_is_array(names))
-        return redis_bad_reply("ZRANGE", e);
     workers.items = mem_array(names->elements, sizeof workers.items[0]);
     for (size_t i = 0; i < names->elements; i++) {
+        struct queue_worker *worker = &workers.items[workers.count];
+
         if (!redis_is_text(names->element[i]))
             continue;
-        rc = read_worker(redis, names->element[i], &workers.items[workers.count], e);
+        rc = read_worker(redis, names->element[i]->str, worker, e);
         if (rc)
             return rc;
-        workers.count++;
+        workers.count += !forget_if_gone(redis, worker);
     }
     qsort(workers.items, workers.count, sizeof workers.items[0], compare_names);
     *ret_workers = workers;
     workers = (struct queue_workers){0};
     return ERR_OK;
+}
+
+enum err_code queue_find_workers(struct redis *redis, char *const *names, size_t count,
+                                 struct queue_workers *ret_workers, struct err *e)
+{
+    AUTO_VALUE(queue_workers_release) struct queue_workers workers = {0};
+
+    workers.items = mem_array(count, sizeof workers.items[0]);
+    for (size_t i = 0; i < count; i++) {
+        enum err_code rc = read_worker(redis, names[i], &workers.items[i], e);
+
+        if (rc)
+            return rc;
+        workers.count++;
+    }
+    *ret_workers = workers;
+    workers = (struct queue_workers){0};
+    return ERR_OK;
+}
+
+enum err_code queue_check_writable(struct redis *redis, struct err *e)
+{
+    const char *const probe[] = {"SET", WORKERS_KEY ":probe", "1", "PX", "1000"};
+    enum err_code rc = append_words(redis, probe, COUNT_OF(probe), e);
+
+    return rc ? rc : redis_take_all(redis, 1, e);
 }

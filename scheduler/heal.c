@@ -162,6 +162,18 @@ static void add_ids(const json_t *list, bool objects, struct buf *held)
     }
 }
 
+/* Whether anybody who runs jobs has given no sign of life. */
+static bool is_any_missing(const struct name_list *busy, const struct queue_workers *workers)
+{
+    for (size_t i = 0; i < busy->count; i++) {
+        const struct queue_worker *worker = find_worker(workers, busy->items[i]);
+
+        if (!worker || !worker->is_alive)
+            return true;
+    }
+    return false;
+}
+
 /* The ids that a living worker says it holds; false when it does not say. */
 static bool read_held(const struct queue_worker *worker, struct buf *held)
 {
@@ -213,7 +225,10 @@ static enum err_code heal_orphans(struct scheduler *s, struct missing *missing, 
     enum err_code rc = jobs_list_busy_workers(s->db, s->conf->lease_seconds * US_PER_S, &names, e);
 
     if (!rc && names.count > 0)
-        rc = queue_list_workers(s->redis, &workers, e);
+        rc = queue_find_workers(s->redis, names.items, names.count, &workers, e);
+    /* A Redis that cannot write takes no heartbeats: those who send them are not missing. */
+    if (!rc && is_any_missing(&names, &workers))
+        rc = queue_check_writable(s->redis, e);
     if (rc)
         return rc;
     forget_missing(missing, &names, &workers);

@@ -164,24 +164,45 @@ static void live(struct keeper *keeper, const char *doing)
     process_note_doing(keeper->process, ROLE_KEEPER, doing, now_us);
 }
 
+/* Keeps the first error. */
+static enum err_code also(enum err_code first, enum err_code rc, const struct err *own,
+                          struct err *e)
+{
+    if (first || !rc)
+        return first;
+    return err_set_detail(e, rc, own->detail, "%s", own->text);
+}
+
+/* While the connection holds, each is done whatever became of the one before: a Redis that is out
+ * of memory takes no heartbeat, and would else have the leases run out, too. */
+static bool may_go_on(const struct keeper *keeper, enum err_code rc)
+{
+    return !rc || redis_is_connected(keeper->redis);
+}
+
 static enum err_code do_duties(struct keeper *keeper, struct err *e)
 {
     enum err_code rc = acknowledge(keeper, e);
 
-    if (!rc && clock_mono_us() - keeper->renewed_us >= keeper->lease_us / 3) {
+    if (may_go_on(keeper, rc) && clock_mono_us() - keeper->renewed_us >= keeper->lease_us / 3) {
+        struct err own = {0};
+
         live(keeper, "renews leases");
-        rc = renew(keeper, e);
+        rc = also(rc, renew(keeper, &own), &own, e);
     }
-    if (!rc && clock_mono_us() >= keeper->beat_at_us) {
+    if (may_go_on(keeper, rc) && clock_mono_us() >= keeper->beat_at_us) {
         int64_t pause_us = HEARTBEAT_MS * US_PER_MS;
+        struct err own = {0};
+        enum err_code beat_rc;
 
         live(keeper, "tells how it is");
-        rc = beat(keeper, e);
+        beat_rc = beat(keeper, &own);
         keeper->beat_at_us =
             clock_mono_us() + (pause_us < keeper->lease_us / 3 ? pause_us : keeper->lease_us / 3);
+        if (beat_rc == ERR_CONFLICT)
+            atomic_store(&keeper->process->name_lost, true);
+        rc = also(rc, beat_rc, &own, e);
     }
-    if (rc == ERR_CONFLICT)
-        atomic_store(&keeper->process->name_lost, true);
     return rc;
 }
 
