@@ -181,11 +181,31 @@ static bool is_result_refused(const struct settling *s, const struct task_run *r
     return run->result && text_starts(db_sqlstate(s->db), "22");
 }
 
+/* What stands in a transaction is rolled back when it cannot be committed, and has to be run again.
+ * A job without one has done all it does, and only its end has to be written: it waits for that,
+ * since another run would send its mail again. An end that was written without our hearing of it
+ * does not pass the fence again. */
+static enum err_code write_success(const struct settling *s, struct task_run *run, struct err *e)
+{
+    bool is_done = !run->tx.db;
+
+    if (is_fast(s->item))
+        return is_done ? ERR_OK : db_commit(&run->tx, e);
+    for (;;) {
+        enum err_code rc = commit_success(s, run, e);
+
+        if (!is_done || !err_is_transient(rc))
+            return rc;
+        log_debug("settle_waits", L_ERR(e));
+        if (!process_pause(s->process, WAIT_FOR_DATABASE_MS * US_PER_MS))
+            return rc;
+        *e = (struct err){0};
+    }
+}
+
 static bool settle_success(const struct settling *s, struct task_run *run, struct err *e)
 {
-    enum err_code rc = is_fast(s->item) && !run->tx.db ? ERR_OK
-                       : is_fast(s->item)              ? db_commit(&run->tx, e)
-                                                       : commit_success(s, run, e);
+    enum err_code rc = write_success(s, run, e);
 
     if (rc == ERR_CONFLICT && !*db_constraint(s->db)) {
         log_warn("job_not_ours", L_BOOL("revoked", is_over(s->item)), L_ERR(e));

@@ -70,7 +70,7 @@ def test_postgresql_restarted_under_load_loses_nothing(stack, mode):
             load.wait_accepted(15)
             one.postgres.restart(mode)
         load.wait_accepted(10)
-    one.settle(timeout=60, unpaid=True, extra_mails=True)
+    one.settle(timeout=60, unpaid=True)
     for program in one.programs:
         assert program.is_running(), f"{program} recovers by itself"
 
@@ -110,5 +110,5 @@ def test_the_worker_lives_while_every_connection_is_cut_again_and_again(stack):
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-    one.settle(timeout=60, unpaid=True, extra_mails=True)
+    one.settle(timeout=60, unpaid=True)
     assert all(program.is_running() for program in one.programs)
