@@ -374,6 +374,8 @@ static bool make_parts(struct process *process, struct err *e)
     process->journal = journal_new(conf->database_url);
     process->events = events_new(conf->worker_events);
     process->limits = limit_board_new();
+    breaker_init(&process->gateway_breaker, (int)conf->worker_concurrency);
+    breaker_init(&process->mail_breaker, (int)conf->worker_concurrency);
     process->control_fd = eventfd(0, EFD_CLOEXEC);
     process->pool = pool_new((int)conf->worker_concurrency, (int)conf->worker_prefetch);
     orders_init(process);

@@ -17,6 +17,7 @@
 #include "common/conf.h"
 #include "common/queue.h"
 #include "common/queue_list.h"
+#include "worker/breaker.h"
 #include "worker/limit_board.h"
 #include "worker/meter.h"
 #include "worker/pool.h"
@@ -88,6 +89,8 @@ struct process {
     struct journal *journal; /* what running jobs say */
     struct events *events;   /* what becomes of jobs, for live views */
     struct meters *meters;
+    struct breaker gateway_breaker;
+    struct breaker mail_breaker;
     struct interrupts *interrupts;
     struct last_error *last_error;
     struct seats *seats; /* shared with the supervisor */

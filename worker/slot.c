@@ -134,6 +134,8 @@ struct task_run slot_begin_run(const struct slot *slot, struct item *item)
         .db = slot->db,
         .gateway = slot->gateway,
         .mailer = slot->mailer,
+        .gateway_breaker = &slot->process->gateway_breaker,
+        .mail_breaker = &slot->process->mail_breaker,
         .interrupts = slot->process->interrupts,
         .item = item,
     };

@@ -10,10 +10,14 @@
 #include <string.h>
 #include <time.h>
 
+#include <sodium.h>
+
 #include "common/clock.h"
 #include "common/flows.h"
 #include "common/json.h"
+#include "common/log.h"
 #include "common/mem.h"
+#include "worker/breaker.h"
 #include "worker/interrupt.h"
 #include "worker/pool.h"
 
@@ -104,6 +108,31 @@ bool task_sleep_until(const struct task_run *run, int64_t until_us)
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) == EINTR)
         ;
     return in_time;
+}
+
+bool task_may_call(struct task_run *run, struct breaker *breaker)
+{
+    int64_t wait_us = 0;
+
+    if (breaker_enter(breaker, clock_mono_us(), &wait_us))
+        return true;
+    run->retry_after_us =
+        breaker_delay_us(wait_us, run->snoozes, randombytes_uniform(BREAKER_RANDOM_MAX));
+    return false;
+}
+
+void task_called(struct breaker *breaker, const char *server, bool answered)
+{
+    switch (breaker_leave(breaker, clock_mono_us(), answered)) {
+    case BREAKER_OPENED:
+        log_warn("breaker_opened", L_STR("server", server));
+        break;
+    case BREAKER_CLOSED:
+        log_info("breaker_closed", L_STR("server", server));
+        break;
+    case BREAKER_SAME:
+        break;
+    }
 }
 
 enum err_code task_check_result(const struct task_run *run, struct err *e)

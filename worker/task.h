@@ -29,6 +29,7 @@
 #include "common/job_logs.h"
 #include "common/jobs.h"
 
+struct breaker;
 struct gateway;
 struct interrupts;
 struct item;
@@ -62,6 +63,8 @@ struct task_run {
     struct db *db;
     struct gateway *gateway;
     struct mailer *mailer;
+    struct breaker *gateway_breaker; /* for task_may_call(); NULL: always */
+    struct breaker *mail_breaker;
 
     /* Set by the task: */
     int64_t retry_after_us; /* with TASK_RETRY: not before; the backoff may be longer */
@@ -171,6 +174,12 @@ void task_log(struct task_run *run, enum job_log_level level, const char *format
 /* How far it is: `done` of `total` (0: not known), and what it is at, or NULL. Call it as often as
  * you like: the last one that is not written yet counts. */
 void task_progress(struct task_run *run, int64_t done, int64_t total, const char *text);
+
+/* Whether to call a server outside now. If not, it has given no answer lately or holds half of the
+ * slots already: return TASK_SNOOZE, which costs no attempt. After a call, task_called(): whether
+ * the server said anything at all. */
+bool task_may_call(struct task_run *run, struct breaker *breaker);
+void task_called(struct breaker *breaker, const char *server, bool answered);
 
 /* Whether somebody has cancelled the job: whatever it does from here on is not committed, so a long
  * loop asks from time to time and returns TASK_RETRY. It is not interrupted; `till task revoke

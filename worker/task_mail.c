@@ -18,7 +18,7 @@ static int64_t delay_us(const struct task_run *run)
                                     .base_us = run->conf->retry_base_ms * US_PER_MS * DELAY_FACTOR,
                                     .max_us = DELAY_MAX_S * US_PER_S};
 
-    return job_backoff_us(&backoff, run->attempt, 0);
+    return job_backoff_us(&backoff, run->attempt - run->snoozes, 0);
 }
 
 static char *result_of(const char *message_id)
@@ -35,7 +35,13 @@ static char *result_of(const char *message_id)
 enum task_outcome task_send_mail(struct task_run *run, const char *recipient,
                                  const char *message_id, const char *message, struct err *e)
 {
-    switch (mailer_send(run->mailer, recipient, message, task_time_left_us(run), e)) {
+    enum mail_outcome outcome;
+
+    if (!task_may_call(run, run->mail_breaker))
+        return TASK_SNOOZE;
+    outcome = mailer_send(run->mailer, recipient, message, task_time_left_us(run), e);
+    task_called(run->mail_breaker, "mail", outcome != MAIL_UNSENT && outcome != MAIL_UNKNOWN);
+    switch (outcome) {
     case MAIL_SENT:
         run->result = result_of(message_id);
         return TASK_DONE;

@@ -20,7 +20,10 @@ static enum task_outcome look_up(struct task_run *run, const struct charge *char
 
     if (charge->state == PAYMENT_PROCESSING && payments_mark_unknown(run->db, &charge->payment, e))
         return task_outcome_of(e);
+    if (!task_may_call(run, run->gateway_breaker))
+        return TASK_SNOOZE;
     gateway_find(run->gateway, charge, payment_call_timeout_us(run), &reply);
+    task_called(run->gateway_breaker, "gateway", reply.answer.arrived);
     if (!reply.answer.arrived || reply.answer.status != 200 || !reply.answer.is_readable)
         return payment_retry_later(run, &reply, e);
     if (!reply.is_found)
@@ -43,7 +46,10 @@ static enum task_outcome charge_card(struct task_run *run, const struct charge *
 {
     struct gateway_reply reply;
 
+    if (!task_may_call(run, run->gateway_breaker))
+        return TASK_SNOOZE;
     gateway_charge(run->gateway, charge, payment_call_timeout_us(run), &reply);
+    task_called(run->gateway_breaker, "gateway", reply.answer.arrived);
     if (is_stuck(run, &reply)) {
         struct gateway_reply found;
 

@@ -59,7 +59,10 @@ static enum task_outcome run_refund(struct task_run *run, struct err *e)
                       payment_state_name(charge.state));
         return TASK_FAIL;
     }
+    if (!task_may_call(run, run->gateway_breaker))
+        return TASK_SNOOZE;
     gateway_refund(run->gateway, &charge, task_time_left_us(run) - US_PER_S, &reply);
+    task_called(run->gateway_breaker, "gateway", reply.answer.arrived);
     return judge(run, &charge, &reply, e);
 }
 
