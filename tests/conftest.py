@@ -93,23 +93,30 @@ def empty_database_url(postgres):
     postgres.drop_database(name)
 
 
+def settings_of(own):
+    return own if isinstance(own, dict) else None
+
+
 @pytest.fixture
 def stack(request, run_folder, test_folder, cluster, gateway, mail):
     """Makes whole systems: stack(settings={…}, own_postgres=False, own_redis=False).
 
-    A test that stops, kills or fills a server asks for one of its own."""
+    A test that stops, kills or fills a server asks for one of its own; instead of True, a dictionary
+    of settings of that server."""
     made = []
     ends = []
 
     def make(settings=None, own_postgres=False, own_redis=False):
         number = next(counter)
         if own_postgres:
-            server = cluster.new_server(run_folder, f"pg{number}")
+            server = cluster.new_server(run_folder, f"pg{number}", settings_of(own_postgres))
             ends.append(lambda: server.stop("immediate"))
         else:
             server = request.getfixturevalue("postgres")
         if own_redis:
-            redis_server = redis.new_server(run_folder, f"redis{number}", appendonly=True)
+            redis_server = redis.new_server(
+                run_folder, f"redis{number}", appendonly=True, settings=settings_of(own_redis)
+            )
             ends.append(redis_server.stop)
         else:
             redis_server = request.getfixturevalue("redis_server")

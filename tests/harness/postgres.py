@@ -109,11 +109,18 @@ class Postgres:
             return file.read()[-4000:]
 
     def stop(self, mode="fast"):
-        """fast: ends sessions, then shuts down. immediate: as if it crashed. kill: SIGKILL to all."""
+        """fast: ends sessions, then shuts down. immediate: as if it crashed. kill: SIGKILL to all.
+        postmaster: SIGKILL to the first process, and what others notice."""
         if self.process is None:
             return
         if mode == "kill":
             processes.kill_tree(self.process)
+        elif mode == "postmaster":
+            family = processes.descendants_of(self.process.pid)
+            processes.send(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            left = lambda: [pid for pid in family if processes.is_running(pid)]  # noqa: E731
+            wait_for(lambda: not left(), 30, lambda: f"{left()} outlive their postmaster")
         elif self.process.poll() is None:
             processes.send(self.process.pid, {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode])
             try:
@@ -125,6 +132,15 @@ class Postgres:
     def restart(self, mode="fast"):
         self.stop(mode)
         return self.start()
+
+    def freeze(self):
+        """SIGSTOP to every process of it, the first one first."""
+        for pid in [self.process.pid, *processes.descendants_of(self.process.pid)]:
+            processes.send(pid, signal.SIGSTOP)
+
+    def thaw(self):
+        for pid in [*processes.descendants_of(self.process.pid), self.process.pid]:
+            processes.send(pid, signal.SIGCONT)
 
     def run(self, sql):
         """One statement outside any transaction, as CREATE DATABASE needs it."""

@@ -22,12 +22,14 @@ def sample_settings():
 
 
 class Redis:
-    def __init__(self, folder, appendonly=False, sockets=None):
-        """`folder` belongs to the servers' account; the data stays in it between starts."""
+    def __init__(self, folder, appendonly=False, sockets=None, settings=None):
+        """`folder` belongs to the servers' account; the data stays in it between starts. `settings`
+        go before those of the sample file."""
         self.account = processes.server_account()
         self.folder = folder
         self.socket = os.path.join(sockets or folder, "redis.sock")
         self.appendonly = appendonly
+        self.settings = settings or {}
         self.log = os.path.join(folder, "redis.log")
         self.process = None
 
@@ -42,6 +44,8 @@ class Redis:
         command += ["--unixsocketperm", "777", "--dir", self.folder, "--save", ""]
         command += ["--logfile", self.log, "--databases", "64", *sample_settings()]
         command += ["--appendonly", "yes" if self.appendonly else "no"]
+        for name, value in self.settings.items():
+            command += [f"--{name}", *str(value).split()]
         self.process = processes.spawn(
             command,
             signal.SIGKILL,
@@ -84,12 +88,25 @@ class Redis:
     def kill(self):
         self.stop(signal.SIGKILL)
 
+    def set(self, **settings):
+        """CONFIG SET; the underscores of names are hyphens there."""
+        with self.client() as client:
+            for name, value in settings.items():
+                client.config_set(name.replace("_", "-"), value)
+
+    def freeze(self):
+        """SIGSTOP: its sockets go on accepting, and nobody answers."""
+        processes.send(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self):
+        processes.send(self.process.pid, signal.SIGCONT)
+
     def flush(self):
         with self.client() as client:
             client.flushall()
 
 
-def new_server(folder, name, appendonly=False):
+def new_server(folder, name, appendonly=False, settings=None):
     """A running server in folder/name."""
     where = subfolder(folder, name, processes.server_account(), 0o755)
-    return Redis(where, appendonly).start()
+    return Redis(where, appendonly, settings=settings).start()

@@ -17,7 +17,9 @@ import psycopg2
 from psycopg2.extras import Json, RealDictCursor
 
 from . import books, programs
+from .faultproxy import FaultProxy
 from .gateway import SECRET_KEY
+from .postgres import USER
 from .shop import Shop
 from .wait import wait_for
 
@@ -59,6 +61,7 @@ class Stack:
         self.initial_stock = {}
         self.connection = None
         self.redis = redis_server.client()
+        self.proxies = []
 
     # ---- programs ----
 
@@ -113,6 +116,28 @@ class Stack:
     @property
     def dashboard(self):
         return self.named("till-dashboard")[0]
+
+    # ---- the network ----
+
+    def proxy(self, server):
+        """A FaultProxy in front of "postgres", "redis", "gateway" or "mail". Its `settings` lead a
+        program through it: one.start_worker(**one.proxy("redis").settings)."""
+        target = {
+            "postgres": os.path.join(self.postgres.sockets, ".s.PGSQL.5432"),
+            "redis": self.redis_server.socket,
+            "gateway": ("127.0.0.1", self.gateway.port),
+            "mail": ("127.0.0.1", self.mail.port),
+        }[server]
+        made = FaultProxy(target)
+        self.proxies.append(made)
+        name, url = {
+            "postgres": ("DATABASE_URL", f"postgresql://{USER}@127.0.0.1:{{}}/{self.database}"),
+            "redis": ("REDIS_URL", "redis://127.0.0.1:{}/0"),
+            "gateway": ("GATEWAY_URL", "http://127.0.0.1:{}"),
+            "mail": ("SMTP_URL", "smtp://127.0.0.1:{}"),
+        }[server]
+        made.settings = {name: url.format(made.port)}
+        return made
 
     def till(self, *arguments, **options):
         """Runs the command line program: CompletedProcess."""
@@ -243,8 +268,12 @@ class Stack:
         return texts
 
     def end(self):
+        for link in self.proxies:
+            link.set("pass")
         for program in self.programs:
             program.end()
+        for link in self.proxies:
+            link.close()
         if self.connection:
             self.connection.close()
         self.redis.close()
