@@ -51,12 +51,8 @@ def start_with(one, program, link):
         starter(one, name)(**(link.settings if name == program else {}))
 
 
-# The telling ones run in `make test`, all in `make faults`.
-SHORT = [
-    ("till-worker", "redis", "lose_answers"),
-    ("till-worker", "postgres", "stall"),
-    ("till-api", "postgres", "lose_answers"),
-]
+# The telling one runs in `make test`, all in `make faults`.
+SHORT = [("till-worker", "redis", "lose_answers")]
 ALL = [
     pytest.param(*case, marks=() if case in SHORT else pytest.mark.full, id=" ".join(case))
     for case in [(*pair, mode) for pair in PAIRS for mode in MODES]
