@@ -10,6 +10,7 @@
 #include <criterion/criterion.h>
 
 #include "common/buf.h"
+#include "tests/fuzz/bodies.c"
 #include "tests/fuzz/clock.c"
 #include "tests/fuzz/conf.c"
 #include "tests/fuzz/cron.c"
@@ -67,6 +68,7 @@ static void replay(int (*target)(const uint8_t *, size_t), const char *name)
     cr_assert_gt(count, 0, "%s has no seeds", folder);
 }
 
+Test(fuzz_seeds, bodies) { replay(fuzz_bodies, "bodies"); }
 Test(fuzz_seeds, clock) { replay(fuzz_clock, "clock"); }
 Test(fuzz_seeds, conf) { replay(fuzz_conf, "conf"); }
 Test(fuzz_seeds, cron) { replay(fuzz_cron, "cron"); }
