@@ -200,7 +200,7 @@ format: ## format the C files in place
 install: all ## install programs, sample settings and documents below $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/till $(DESTDIR)$(PREFIX)/share/till
 	install -m 755 $(PROGRAMS:%=$(B)/%) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 etc/till.env etc/redis.conf etc/schedules.conf $(DESTDIR)$(PREFIX)/share/till
+	install -m 644 etc/till.env etc/redis.conf etc/schedules.conf etc/nginx.conf $(DESTDIR)$(PREFIX)/share/till
 	install -m 644 README.md CHANGELOG.md common/PROTOCOL.md $(DESTDIR)$(PREFIX)/share/doc/till
 
 .PHONY: uninstall
