@@ -272,9 +272,10 @@ BEGIN
         -- Who has just given a place back may not have seen yet that somebody waits for it, and has told
         -- nobody: so the first that is parked is looked at once more, soon.
         UPDATE limit_buckets b SET places = k.places + coalesce(c.places, 0),
-            coming = k.coming + coalesce(c.coming, 0), used_at = now_is, waiting = b.waiting OR c.parks,
-            full_at = limit_full_at(k.rate, k.per_seconds, k.burst, k.full_at, now_is, c.tokens),
-            look_at = CASE WHEN b.waiting OR NOT c.parks THEN b.look_at
+            coming = k.coming + coalesce(c.coming, 0), used_at = now_is,
+            waiting = b.waiting OR coalesce(c.parks, false),
+            full_at = limit_full_at(k.rate, k.per_seconds, k.burst, k.full_at, now_is, coalesce(c.tokens, 0)),
+            look_at = CASE WHEN b.waiting OR NOT coalesce(c.parks, false) THEN b.look_at
                 ELSE least(now_is + interval '200 milliseconds', limit_due(k.rate, k.per_seconds, k.burst,
                     k.coming + c.coming, limit_full_at(k.rate, k.per_seconds, k.burst, k.full_at, now_is,
                         c.tokens), now_is)) END
