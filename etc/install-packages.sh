@@ -8,7 +8,7 @@ set -eu
 run='gcc libc6-dev make pkg-config libcivetweb-dev libhiredis-dev libpq-dev libcurl4-openssl-dev libjansson-dev
  libesmtp-dev libjwt-dev libsodium-dev libssl-dev redis-server postgresql-15 tzdata python3 python3-aiosmtpd
  python3-psycopg2 python3-redis python3-requests'
-test="libcriterion-dev python3-jsonschema python3-pytest python3-pytest-xdist procps chromium nginx-light openssl"
+test="libcriterion-dev python3-jsonschema python3-pytest python3-pytest-xdist procps chromium faketime nginx-light openssl"
 bench='wrk'
 lint='clang-format clang-tidy cppcheck'
 

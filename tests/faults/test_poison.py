@@ -1,0 +1,199 @@
+"""Entries that no producer should write, tasks that no author should write, and programs that have
+not what they need: whoever is not concerned goes on."""
+
+import json
+import random
+import resource
+
+import pytest
+
+from harness import faults_report, ordeal
+from harness.load import Load
+from harness.wait import pause, wait_for
+
+full = pytest.mark.full
+STREAM = "till:{default}:normal"
+NOOP = "till.tasks.noop"
+FAIL = "till.tasks.fail"
+
+
+def poison(one):
+    """Every way in which an entry is wrong."""
+    taken = one.enqueue(NOOP)
+    deep = "[" * 3000 + "]" * 3000
+    return [
+        {"job": ""},
+        {"job": "0" * 36},
+        {"job": b"\x00" * 16},
+        {"job": "x" * 1_000_000},
+        {"task": ""},
+        {"task": "\x00"},
+        {"task": "x" * 10_000, "args": "[]"},
+        {"task": NOOP, "args": ""},
+        {"task": NOOP, "args": "null"},
+        {"task": NOOP, "args": deep},
+        {"task": NOOP, "args": '["\\u0000"]'},
+        {"task": NOOP, "args": '["\\ud800"]'},
+        {"task": NOOP, "args": "[1e999999]"},
+        {"task": NOOP, "args": b'["\xff"]'},
+        {"task": NOOP, "args": json.dumps(["x" * 5_000_000])},
+        {"task": NOOP, "args": "[]", "kwargs": "[]"},
+        {"task": NOOP, "args": "[]", "kwargs": '{"a": 1, "a": 2'},
+        {"task": NOOP, "args": "[]", "id": "not an id"},
+        {"task": NOOP, "args": "[]", "headers": "[1]"},
+        {"task": NOOP, "args": "[]", "expires": "tomorrow"},
+        {"task": NOOP, "args": "[]", "expires": "-1"},
+        {b"\xff" * 1000: b"\x00" * 100_000},
+        {str(n): "x" for n in range(2000)},
+        # These are well formed, and fail or succeed as the row that is there already allows.
+        {"task": FAIL, "args": '["never"]', "id": taken},
+        {"task": NOOP, "args": "[]", "id": taken},
+        {"job": taken},
+        {"job": taken, "task": FAIL},
+    ]
+
+
+def test_no_entry_stops_anybody_or_comes_back_for_ever(stack):
+    one = stack({"TILL_LEASE_SECONDS": 2}).start(apis=0)
+    entries = poison(one)
+    random.Random(71).shuffle(entries)
+    good = []
+    for entry in entries:
+        one.redis.xadd(STREAM, entry)
+        good.append(one.enqueue_fast(NOOP))
+    last = one.enqueue(NOOP)
+
+    one.wait_job(last, timeout=30)
+    one.wait_settled(timeout=60)
+    assert one.worker.is_running() and not one.worker.find_log("worker_died")
+    dead = one.value("SELECT count(*) FROM jobs WHERE state = 'FAILURE' AND payload IS NOT NULL")
+    assert dead >= 15, "what cannot be read is kept"
+    faults_report.record("poison entries", 1, len(entries))
+
+
+@full
+def test_poison_under_load(stack):
+    one = stack({"TILL_LEASE_SECONDS": 3}).start(workers=2)
+    entries = poison(one)
+    chooser = random.Random(72)
+    rounds = 200
+    with Load(one, seed=72) as load:
+        for _ in range(rounds):
+            queue = chooser.choice(["payments", "mail", "default"])
+            one.redis.xadd(f"till:{{{queue}}}:high", chooser.choice(entries))
+            pause(0.05)
+        recovery_s = ordeal.first_job(one)
+        load.wait_accepted(10)
+    one.wait_settled(timeout=90)
+    dead = one.value("SELECT count(*) FROM jobs WHERE state = 'FAILURE'")
+    ordeal.account(one, "poison entries under load", rounds, recovery_s, 72, dead=dead)
+    assert one.value("SELECT count(*) FROM jobs WHERE state = 'FAILURE' AND task LIKE 'payments.%%'") == 0
+
+
+@full
+def test_tasks_that_crash_and_hang_under_load(stack):
+    """SIGSEGV, SIGABRT, SIGKILL, and handlers that do not end."""
+    one = stack({"TILL_LEASE_SECONDS": 3}).start(workers=2)
+    bad = []
+    with Load(one, seed=73) as load:
+        load.wait_accepted(5)
+        for number in (11, 6, 9):
+            bad.append(one.enqueue("till.tasks.crash", number))
+        bad.append(one.enqueue("till.tasks.stubborn", 60_000))
+        load.wait_accepted(20, timeout=60)
+        for job in bad:
+            one.wait_job(job, "FAILURE", timeout=120)
+        load.wait_accepted(5)
+        recovery_s = ordeal.first_job(one)
+    one.wait_settled(timeout=90)
+    ordeal.account(one, "tasks that crash or hang", len(bad), recovery_s, 73, dead=len(bad), extra_mails=True)
+
+
+@full
+def test_all_jobs_fail_for_a_while_and_heal(stack):
+    """They come back spread over their waits, not all at once."""
+    one = stack({"TILL_RETRY_BASE_MS": 500, "TILL_RETRY_MAX_SECONDS": 4}).start()
+    with Load(one, customers=4, seed=74) as load:
+        load.wait_accepted(10)
+        one.gateway.fault("status", status=503, times=-1)
+        pause(20)
+        one.gateway.clear_faults()
+        recovery_s = ordeal.first_job(one)
+        load.wait_accepted(10)
+    ordeal.account(one, "every payment fails for 20 s", 1, recovery_s, 74)
+
+
+def limit_files(program, limits):
+    """Sets RLIMIT_NOFILE of a running program and of all it has started."""
+    for pid in program.family():
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
+@full
+@pytest.mark.parametrize("program", ["till-api", "till-worker", "till-scheduler"])
+def test_no_file_can_be_opened_for_a_while(stack, program):
+    """Connections are cut at that moment, so that new ones are wanted."""
+    one = stack({"TILL_LEASE_SECONDS": 3}, own_redis=True).start()
+    victim = one.named(program)[0]
+    before = resource.prlimit(victim.pid, resource.RLIMIT_NOFILE)
+    with Load(one, seed=75) as load:
+        load.wait_accepted(10)
+        limit_files(victim, (8, before[1]))
+        one.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        one.query(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        pause(6)
+        limit_files(victim, before)
+        recovery_s = ordeal.first_job(one)
+        load.wait_accepted(10)
+    ordeal.account(one, f"no descriptors left: {program[5:]}", 1, recovery_s, 75, unpaid=True)
+
+
+@full
+def test_processors_are_scarce(stack):
+    """Workers stopped and continued at random, for half of the time."""
+    one = stack({"TILL_LEASE_SECONDS": 2}).start(workers=3)
+    chooser = random.Random(76)
+    rounds = 60
+    with Load(one, customers=4, seed=76) as load:
+        for _ in range(rounds):
+            worker = chooser.choice(one.named("till-worker"))
+            worker.stop()
+            pause(chooser.uniform(0.05, 0.8))
+            worker.cont()
+            pause(chooser.uniform(0.05, 0.3))
+        recovery_s = ordeal.first_job(one)
+        load.wait_accepted(10)
+    ordeal.account(one, "workers stopped at random", rounds, recovery_s, 76, extra_mails=True)
+
+
+@full
+def test_a_newer_schema_is_worked_with(stack):
+    """In a rolling upgrade the migration comes first, so old programs meet a newer database."""
+    one = stack()
+    one.query("INSERT INTO schema_migrations (name, checksum) VALUES ('9999_later.sql', 'unknown')")
+    one.start()
+    shop = one.shop().sign_up()
+    order = shop.order((one.product(), 1))["id"]
+    shop.pay(order)
+    shop.wait_order(order, "paid", timeout=30)
+    one.settle()
+
+
+@full
+def test_a_backlog_of_a_million_jobs(stack):
+    one = stack().start(apis=0, schedulers=1, workers=0)
+    jobs = 1_000_000
+    one.enqueue(NOOP, count=jobs)
+    one.start_worker()
+    one.start_worker()
+    wait_for(
+        lambda: one.value("SELECT NOT EXISTS (SELECT FROM jobs WHERE finished_at IS NULL)"),
+        1800,
+        lambda: f"{one.value('SELECT count(*) FROM jobs WHERE finished_at IS NULL')} left",
+    )
+    one.wait_settled(timeout=120)
+    assert one.value("SELECT count(*) FROM jobs WHERE state = 'SUCCESS'") == jobs
+    faults_report.record("a backlog of a million jobs", 1, jobs)
