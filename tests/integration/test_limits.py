@@ -112,8 +112,8 @@ def test_a_queues_rate_holds_over_all_processes(stack, task):
     one = stack(TWO_BY_EIGHT)
     limit(one, "set", "queue", "default", "--rate", "40/s", "--burst", "10")
     one.enqueue(task, *([0.01] if task.endswith("sleep") else []), count=90)
-    one.start_worker()
     begun = time.monotonic()
+    one.start_worker()
 
     one.wait_settled()
 
@@ -126,9 +126,9 @@ def test_fast_jobs_of_a_limited_queue_wait_for_their_tokens(stack):
     one = stack(TWO_BY_EIGHT)
     limit(one, "set", "queue", "default", "--rate", "50/s", "--burst", "5")
     one.start_worker()
+    begun = time.monotonic()
     for _ in range(60):
         one.enqueue_fast("till.tasks.noop")
-    begun = time.monotonic()
 
     wait_for(lambda: one.redis.xlen("till:{default}:normal") == 0, 20, "not drained")
 

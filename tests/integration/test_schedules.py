@@ -548,7 +548,9 @@ def check_ticks(one, names, distance=timedelta(seconds=1)):
         rows = one.query(
             "SELECT id, headers ->> 'tick' AS tick FROM jobs WHERE headers ->> 'schedule' = %s", name
         )
+        # They go on firing: what has come since `found` was read is not in it.
         jobs = {str(row["id"]): datetime.fromisoformat(row["tick"]) for row in rows}
+        jobs = {job: tick for job, tick in jobs.items() if tick <= ticks[-1]}
         assert jobs == {str(row["job_id"]): row["tick"] for row in found}, name
 
 
