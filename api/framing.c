@@ -50,7 +50,7 @@ static int check_line(const char *method, const char *uri, const char *version,
         return refuse(400, "Malformed request line.", ret_text);
     if (strcmp(version, "1.1") != 0 && strcmp(version, "1.0") != 0)
         return refuse(505, "HTTP version not supported.", ret_text);
-    if (*uri != '/' || has_control(uri))
+    if (*uri != '/' || has_control(uri) || strpbrk(uri, " \t"))
         return refuse(400, "Malformed request target.", ret_text);
     return 0;
 }

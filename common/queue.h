@@ -76,6 +76,10 @@ struct queue_deliveries {
 /* The id of a fast job that was given none: the same for whoever looks at the entry. */
 struct uuid queue_fast_id(const struct queue_stream *stream, const char *entry);
 
+/* What an entry of the stream `key` says, into a delivery that is empty. False: the answer is none
+ * that Redis gives. Whatever producers have written is a delivery, UNDECODABLE at worst. */
+bool queue_delivery_decode(const redisReply *reply, const char *key,
+                           struct queue_delivery *delivery);
 void queue_delivery_release(struct queue_delivery *delivery);
 void queue_deliveries_release(struct queue_deliveries *deliveries);
 

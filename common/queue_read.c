@@ -191,7 +191,8 @@ static void decode_fast(const redisReply *fields, const char *key, struct queue_
 }
 
 /* [id, [field, value, ...]]; the fields of an entry that was deleted meanwhile are nil. */
-static bool decode_entry(const redisReply *reply, const char *key, struct queue_delivery *delivery)
+bool queue_delivery_decode(const redisReply *reply, const char *key,
+                           struct queue_delivery *delivery)
 {
     const redisReply *fields;
     const redisReply *job;
@@ -233,7 +234,7 @@ static enum err_code decode_entries(const redisReply *entries, size_t stream, co
         if (entries->element[i] && entries->element[i]->type == REDIS_REPLY_NIL)
             continue;
         *delivery = (struct queue_delivery){.stream = stream, .taken_over = taken_over};
-        if (!decode_entry(entries->element[i], key, delivery))
+        if (!queue_delivery_decode(entries->element[i], key, delivery))
             return redis_bad_reply("XREADGROUP", e);
         deliveries->count++;
     }

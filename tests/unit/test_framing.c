@@ -94,6 +94,8 @@ Test(framing, wants_clean_lines)
     cr_assert_eq(check("*", "1.1", many, 1, &length), 400);
     cr_assert_eq(check("http://x/", "1.1", many, 1, &length), 400);
     cr_assert_eq(check("/\x01", "1.1", many, 1, &length), 400);
+    cr_assert_eq(check("/a\tb", "1.1", many, 1, &length), 400, "a tab parts words for some");
+    cr_assert_eq(check("/a b", "1.1", many, 1, &length), 400);
     cr_assert_eq(check("/", "2.0", many, 1, &length), 505);
     cr_assert_eq(check("/", "", many, 1, &length), 505);
 }

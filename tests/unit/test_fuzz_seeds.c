@@ -14,13 +14,19 @@
 #include "tests/fuzz/clock.c"
 #include "tests/fuzz/conf.c"
 #include "tests/fuzz/cron.c"
+#include "tests/fuzz/entry.c"
+#include "tests/fuzz/flow.c"
+#include "tests/fuzz/framing.c"
 #include "tests/fuzz/headers.c"
 #include "tests/fuzz/json.c"
+#include "tests/fuzz/mail.c"
 #include "tests/fuzz/money.c"
+#include "tests/fuzz/queues.c"
 #include "tests/fuzz/redact.c"
 #include "tests/fuzz/redis_url.c"
 #include "tests/fuzz/router.c"
 #include "tests/fuzz/schedule_file.c"
+#include "tests/fuzz/search.c"
 #include "tests/fuzz/signature.c"
 #include "tests/fuzz/text.c"
 #include "tests/fuzz/token.c"
@@ -72,13 +78,19 @@ Test(fuzz_seeds, bodies) { replay(fuzz_bodies, "bodies"); }
 Test(fuzz_seeds, clock) { replay(fuzz_clock, "clock"); }
 Test(fuzz_seeds, conf) { replay(fuzz_conf, "conf"); }
 Test(fuzz_seeds, cron) { replay(fuzz_cron, "cron"); }
+Test(fuzz_seeds, entry) { replay(fuzz_entry, "entry"); }
+Test(fuzz_seeds, flow) { replay(fuzz_flow, "flow"); }
+Test(fuzz_seeds, framing) { replay(fuzz_framing, "framing"); }
 Test(fuzz_seeds, headers) { replay(fuzz_headers, "headers"); }
 Test(fuzz_seeds, json) { replay(fuzz_json, "json"); }
+Test(fuzz_seeds, mail) { replay(fuzz_mail, "mail"); }
 Test(fuzz_seeds, money) { replay(fuzz_money, "money"); }
+Test(fuzz_seeds, queues) { replay(fuzz_queues, "queues"); }
 Test(fuzz_seeds, redact) { replay(fuzz_redact, "redact"); }
 Test(fuzz_seeds, redis_url) { replay(fuzz_redis_url, "redis_url"); }
 Test(fuzz_seeds, router) { replay(fuzz_router, "router"); }
 Test(fuzz_seeds, schedule_file) { replay(fuzz_schedule_file, "schedule_file"); }
+Test(fuzz_seeds, search) { replay(fuzz_search, "search"); }
 Test(fuzz_seeds, signature) { replay(fuzz_signature, "signature"); }
 Test(fuzz_seeds, text) { replay(fuzz_text, "text"); }
 Test(fuzz_seeds, token) { replay(fuzz_token, "token"); }
