@@ -22,6 +22,7 @@ enum scope {
 
 /* Of one request thread, and nobody else's. */
 struct api {
+    struct lookup *lookup;
     struct db *db;
     struct db *replica; /* NULL: none is set */
     struct db *reader;  /* the replica while a handler is to read there */
@@ -50,8 +51,9 @@ static inline struct db *api_reader(const struct request *req)
 extern const struct route api_routes[];
 extern const size_t api_routes_count;
 
-/* setup.c: everything that server_start() needs. */
+/* setup.c: everything that server_start() needs, and what is left of it after server_stop(). */
 void api_configure(const struct conf *conf, struct server_config *ret_config);
+void api_release(void);
 
 /* guard.c: the hooks of struct server_config. */
 bool guard_authorise(struct request *req, struct reply *reply);

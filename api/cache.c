@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include <poll.h>
-#include <sodium.h>
 
+#include "api/answers.h"
 #include "api/api.h"
 #include "api/metrics.h"
 #include "api/replica.h"
@@ -19,18 +19,32 @@
 #include "common/mem.h"
 #include "common/queue_cache.h"
 
-enum { NAME_MAX_BYTES = 20 * 1024, WAIT_STEP_MS = 3, WAIT_STEPS = 40, TAG_BYTES = 16 };
+enum { NAME_MAX_BYTES = 20 * 1024, WAIT_STEP_MS = 3, WAIT_STEPS = 40 };
 
 /* All that the answer depends on besides the catalogue: links carry the host. */
-static void make_key(const struct request *req, char key[CACHE_KEY_SIZE])
+static void make_name(const struct request *req, struct buf *name)
 {
-    AUTO_VALUE(buf_release) struct buf name;
     const char *host = request_header(req, "Host");
     const char *proto = request_header(req, "X-Forwarded-Proto");
 
-    buf_init(&name, NAME_MAX_BYTES);
-    buf_addf(&name, "%s\n%s\n%s\n%s", req->path, req->query, host ? host : "", proto ? proto : "");
-    cache_key(key, (long long)api_of(req)->catalogue_version, name.data);
+    buf_add_str(name, req->path);
+    buf_add_char(name, '\n');
+    buf_add_str(name, req->query);
+    buf_add_char(name, '\n');
+    buf_add_str(name, host ? host : "");
+    buf_add_char(name, '\n');
+    buf_add_str(name, proto ? proto : "");
+}
+
+static bool find_in_memory(const struct request *req, const struct buf *name, struct reply *reply)
+{
+    char tag[ANSWER_TAG_SIZE];
+
+    if (!answers_find(name, api_of(req)->catalogue_version, &reply->body, tag))
+        return false;
+    reply->status = 200;
+    reply_header(reply, "ETag", tag);
+    return true;
 }
 
 /* Fills the reply from Redis. ERR_OK and false: it is not there. */
@@ -57,8 +71,19 @@ static bool wait_for_other(const struct request *req, const char *key, struct re
     return found;
 }
 
-static enum err_code fill(struct request *req, const char *key, struct reply *reply,
-                          http_handler *handler, struct err *e)
+static void keep(const struct request *req, const struct buf *name, const char *key,
+                 const struct reply *reply)
+{
+    const struct api *api = api_of(req);
+    struct err ignored = {0};
+
+    answers_keep(name, api->catalogue_version, &reply->body);
+    if (cache_put(api->redis, key, reply->body.data, reply->body.len, &ignored))
+        log_debug("cache_failed", L_ERR(&ignored));
+}
+
+static enum err_code fill(struct request *req, const struct buf *name, const char *key,
+                          struct reply *reply, http_handler *handler, struct err *e)
 {
     struct api *api = api_of(req);
     struct err ignored = {0};
@@ -70,9 +95,8 @@ static enum err_code fill(struct request *req, const char *key, struct reply *re
         is_still = false;
     rc = is_still ? replica_serve_at(req, reply, position, handler, e)
                   : replica_serve(req, reply, handler, e);
-    if (!rc && is_still && reply->status == 200 &&
-        cache_put(api->redis, key, reply->body.data, reply->body.len, &ignored))
-        log_debug("cache_failed", L_ERR(&ignored));
+    if (!rc && is_still && reply->status == 200)
+        keep(req, name, key, reply);
     if (cache_end_fill(api->redis, key, &ignored))
         log_debug("cache_failed", L_ERR(&ignored));
     return rc;
@@ -81,25 +105,36 @@ static enum err_code fill(struct request *req, const char *key, struct reply *re
 enum err_code cache_serve(struct request *req, struct reply *reply, http_handler *handler,
                           struct err *e)
 {
+    AUTO_VALUE(buf_release) struct buf name;
     struct api *api = api_of(req);
     struct err ignored = {0};
     char key[CACHE_KEY_SIZE];
     bool found = false;
     bool is_mine = false;
 
-    make_key(req, key);
+    buf_init(&name, NAME_MAX_BYTES);
+    make_name(req, &name);
+    if (find_in_memory(req, &name, reply)) {
+        metrics_add(METRIC_CACHE_HIT);
+        metrics_add(METRIC_CACHE_MEMORY);
+        return ERR_OK;
+    }
+    cache_key(key, (long long)api->catalogue_version, name.data);
     if (look(req, key, reply, &found, &ignored)) {
         metrics_add(METRIC_CACHE_FAILED);
         return replica_serve(req, reply, handler, e);
     }
     metrics_add(found ? METRIC_CACHE_HIT : METRIC_CACHE_MISS);
-    if (found)
-        return ERR_OK;
-    if (cache_begin_fill(api->redis, key, &is_mine, &ignored))
-        return replica_serve(req, reply, handler, e);
-    if (is_mine)
-        return fill(req, key, reply, handler, e);
-    return wait_for_other(req, key, reply) ? ERR_OK : replica_serve(req, reply, handler, e);
+    if (!found) {
+        if (cache_begin_fill(api->redis, key, &is_mine, &ignored))
+            return replica_serve(req, reply, handler, e);
+        if (is_mine)
+            return fill(req, &name, key, reply, handler, e);
+        if (!wait_for_other(req, key, reply))
+            return replica_serve(req, reply, handler, e);
+    }
+    answers_keep(&name, api->catalogue_version, &reply->body);
+    return ERR_OK;
 }
 
 /* ---- ETag ---- */
@@ -126,21 +161,27 @@ bool cache_matches(const char *header, const char *tag)
     return false;
 }
 
+/* The ETag of the reply, which what came out of memory has already. */
+static const char *tag_of(struct reply *reply, char made[ANSWER_TAG_SIZE])
+{
+    for (size_t i = 0; i < reply->headers_count; i++)
+        if (strcmp(reply->headers[i].name, "ETag") == 0)
+            return reply->headers[i].value;
+    answers_tag(&reply->body, made);
+    reply_header(reply, "ETag", made);
+    return made;
+}
+
 void cache_tag(const struct request *req, struct reply *reply)
 {
-    unsigned char hash[TAG_BYTES];
-    char tag[2 * TAG_BYTES + 3] = "\"";
+    char made[ANSWER_TAG_SIZE];
+    const char *tag;
     const char *known = request_header(req, "If-None-Match");
 
     if (reply->status != 200 ||
         (strcmp(req->method, "GET") != 0 && strcmp(req->method, "HEAD") != 0))
         return;
-    (void)crypto_generichash(hash, sizeof hash, (const unsigned char *)reply->body.data,
-                             reply->body.len, NULL, 0);
-    (void)sodium_bin2hex(tag + 1, 2 * sizeof hash + 1, hash, sizeof hash);
-    tag[sizeof tag - 2] = '"';
-    tag[sizeof tag - 1] = '\0';
-    reply_header(reply, "ETag", tag);
+    tag = tag_of(reply, made);
     if (known && cache_matches(known, tag)) {
         reply->status = 304;
         buf_clear(&reply->body);

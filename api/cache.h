@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Answers about the catalogue out of Redis, and answers that need not be sent again (ETag, 304).
+ * Answers about the catalogue out of memory or Redis, and answers that need not be sent again
+ * (ETag, 304).
  */
 #ifndef API_CACHE_H
 #define API_CACHE_H

@@ -14,8 +14,9 @@
 #include "api/card.h"
 #include "api/cors.h"
 #include "api/limits.h"
+#include "api/lookups.h"
 #include "api/metrics.h"
-#include "api/token.h"
+#include "api/tokens.h"
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -83,7 +84,7 @@ static bool load_user(struct request *req, int64_t id, struct reply *reply)
     struct user_asking user;
     struct err e = {0};
     int64_t start_us = clock_mono_us();
-    enum err_code rc = users_find_asking(api_of(req)->db, id, &user, &e);
+    enum err_code rc = lookup_user(api_of(req)->lookup, api_of(req)->db, id, &user, &e);
 
     if (rc == ERR_UNAVAILABLE) { /* the connection may have died while it was idle */
         err_clear(&e);
@@ -155,7 +156,6 @@ static bool user_is_within(const struct request *req, struct reply *reply)
 
 bool guard_authorise(struct request *req, struct reply *reply)
 {
-    AUTO(mem_free) char *text = NULL;
     struct token_claims claims;
     enum token_verdict verdict;
     const char *token = "";
@@ -169,9 +169,7 @@ bool guard_authorise(struct request *req, struct reply *reply)
         return true;
     if (!find_token(req, &token, &len, reply))
         return false;
-    text = mem_dup_n(token, len);
-    verdict =
-        token_read(api_of(req)->conf->jwt_secret, text, TOKEN_ACCESS, clock_wall_us(), &claims);
+    verdict = tokens_read(api_of(req)->conf->jwt_secret, token, len, clock_wall_us(), &claims);
     if (verdict != TOKEN_GOOD)
         return refuse_token(reply, verdict);
     if (!load_user(req, claims.user_id, reply) || !user_is_within(req, reply))

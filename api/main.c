@@ -39,6 +39,7 @@ int main(int argc, char **argv)
     } while (number != SIGTERM && number != SIGINT && number != SIGQUIT);
     server_stop(server, number == SIGQUIT ? 0 : conf.shutdown_seconds * US_PER_S);
     replica_stop();
+    api_release();
     log_info("stopped");
     return EXIT_DONE;
 }

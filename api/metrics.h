@@ -12,12 +12,14 @@ struct request;
 struct reply;
 
 #define METRICS_COUNTERS(X)                                                                        \
-    X(CACHE_HIT, "cache_hits_total", "Answers that came out of Redis.")                            \
+    X(CACHE_HIT, "cache_hits_total", "Answers that were kept.")                                    \
+    X(CACHE_MEMORY, "cache_memory_hits_total", "Those of them that came out of memory.")           \
     X(CACHE_MISS, "cache_misses_total", "Answers that were made and could have been kept.")        \
     X(CACHE_FAILED, "cache_failures_total", "Times that Redis could not be asked for an answer.")  \
     X(REPLICA_READ, "replica_reads_total", "Answers that the replica gave.")                       \
     X(REPLICA_BEHIND, "replica_behind_total", "Reads that the replica was too far behind for.")    \
     X(REPLICA_FAILED, "replica_failures_total", "Reads that the replica could not make.")          \
+    X(LOOKUPS, "lookups_total", "Look-ups of who asks, each for all that waited for one.")         \
     X(THROTTLED, "throttled_total", "Requests refused with 429.")                                  \
     X(REFUSED, "admission_refused_total", "Checkouts refused because we are too far behind.")
 

@@ -4,8 +4,10 @@
  */
 #include "api/api.h"
 
+#include "api/answers.h"
 #include "api/cache.h"
 #include "api/cors.h"
+#include "api/lookups.h"
 #include "api/metrics.h"
 #include "api/replica.h"
 #include "common/log.h"
@@ -32,6 +34,7 @@ static void *thread_new(void *data)
     struct api *api = mem_alloc(sizeof *api);
 
     api->conf = conf;
+    api->lookup = lookup_new();
     api->db = db_open(conf->database_url, "till-api");
     replica_open(api);
     api->redis = redis_open(conf->redis_url, "till-api", REDIS_TIMEOUT_MS);
@@ -42,6 +45,7 @@ static void thread_free(void *context)
 {
     struct api *api = context;
 
+    lookup_free(api->lookup);
     db_close(api->db);
     replica_close(api);
     redis_close(api->redis);
@@ -58,6 +62,8 @@ static void finish(struct request *req, struct reply *reply)
 
 void api_configure(const struct conf *conf, struct server_config *ret_config)
 {
+    answers_init((size_t)conf->api_cache_mib * 1024 * 1024);
+    lookups_init(conf->database_url);
     *ret_config = (struct server_config){
         .listen = conf->api_listen,
         .threads = (int)conf->api_threads,
@@ -71,6 +77,12 @@ void api_configure(const struct conf *conf, struct server_config *ret_config)
         .admit = guard_admit,
         .finish = finish,
     };
+}
+
+void api_release(void)
+{
+    lookups_end();
+    answers_end();
 }
 
 /* The job is safe in the database; without Redis the scheduler puts it into its stream later. */

@@ -71,6 +71,8 @@ static const struct setting settings[] = {
      "no new checkouts while the database takes longer than this for a look-up; 0: always"},
     {"TILL_ADMISSION_SECONDS", "admission-seconds", INT(admission_seconds), "300", 0, 86400, false,
      PROGRAM_API, "no new checkouts while a payment has waited longer than this; 0: always"},
+    {"TILL_API_CACHE_MIB", "api-cache-mib", INT(api_cache_mib), "16", 0, 4096, false, PROGRAM_API,
+     "memory for answers about the catalogue; 0: they are kept in Redis alone"},
     {"TILL_API_LISTEN", "api-listen", TEXT(api_listen), "127.0.0.1:8000", 0, 0, false, PROGRAM_API,
      "address and port of the REST API; port 0 takes a free one"},
     {"TILL_API_THREADS", "api-threads", INT(api_threads), "16", 1, 512, false, PROGRAM_API,

@@ -49,6 +49,7 @@ struct conf {
     char *time_zone;
     int64_t admission_database_ms;
     int64_t admission_seconds;
+    int64_t api_cache_mib;
     int64_t api_threads;
     int64_t rate_address;
     int64_t replica_lag_ms;

@@ -5,6 +5,7 @@
  */
 #include "common/users.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "common/buf.h"
@@ -23,7 +24,17 @@
 #define VISIBLE                                                                                    \
     "users u WHERE (u.id = $1 OR EXISTS (SELECT FROM users s WHERE s.id = $1 AND s.is_staff))"
 
-enum { CREATE, FIND_ASKING, FIND_BY_EMAIL, LIST, SHOW, TAKEN };
+#define ASKING                                                                                     \
+    "id, username, is_active, is_staff, (SELECT last_value FROM catalogue_version),"               \
+    " CASE WHEN pg_is_in_recovery() THEN 0"                                                        \
+    " ELSE (pg_current_wal_insert_lsn() - '0/0')::bigint END,"                                     \
+    " coalesce((SELECT writes FROM user_writes WHERE user_id = u.id), 0)"
+
+/* So many ids the planner supposes in an array that it does not know. With fewer, a plan of its own
+ * for each array would seem cheaper to it than one for all, and be made each time. */
+enum { PLANNED_IDS = 10 };
+
+enum { CREATE, FIND_ASKING, FIND_MANY_ASKING, FIND_BY_EMAIL, LIST, SHOW, TAKEN };
 
 static const struct db_stmt statements[] = {
     [CREATE] = {"users_create",
@@ -31,14 +42,9 @@ static const struct db_stmt statements[] = {
                 " is_staff) VALUES ($1, $2, coalesce($3, ''), coalesce($4, ''), $5, $6)"
                 " RETURNING id",
                 6},
-    [FIND_ASKING] = {"users_find_asking",
-                     "SELECT id, username, is_active, is_staff,"
-                     " (SELECT last_value FROM catalogue_version),"
-                     " CASE WHEN pg_is_in_recovery() THEN 0"
-                     " ELSE (pg_current_wal_insert_lsn() - '0/0')::bigint END,"
-                     " coalesce((SELECT writes FROM user_writes WHERE user_id = $1), 0)"
-                     " FROM users WHERE id = $1",
-                     1},
+    [FIND_ASKING] = {"users_find_asking", "SELECT " ASKING " FROM users u WHERE id = $1", 1},
+    [FIND_MANY_ASKING] = {"users_find_many_asking",
+                          "SELECT " ASKING " FROM users u WHERE id = ANY ($1::bigint[])", 1},
     [FIND_BY_EMAIL] = {"users_find_by_email",
                        "SELECT " COLUMNS " FROM users WHERE lower(email) = lower($1)", 1},
     [LIST] = {"users_list", SQL_PAGE(SHOWN, VISIBLE, "u.id"), 3},
@@ -125,6 +131,20 @@ static enum err_code find(struct db *db, const struct db_stmt *stmt, struct db_a
     return ERR_OK;
 }
 
+static void read_asking(const struct db_result *rows, int row, struct user_asking *user)
+{
+    *user = (struct user_asking){
+        .id = db_int(rows, row, 0),
+        .is_active = db_bool(rows, row, 2),
+        .is_staff = db_bool(rows, row, 3),
+        .catalogue_version = db_int(rows, row, 4),
+        .position = db_int(rows, row, 5),
+        .writes = db_int(rows, row, 6),
+    };
+    if (!text_format(user->username, sizeof user->username, "%s", db_text(rows, row, 1)))
+        user->username[sizeof user->username - 1] = '\0';
+}
+
 enum err_code users_find_asking(struct db *db, int64_t id, struct user_asking *ret_user,
                                 struct err *e)
 {
@@ -135,16 +155,28 @@ enum err_code users_find_asking(struct db *db, int64_t id, struct user_asking *r
         return rc;
     if (db_rows(rows) == 0)
         return err_set(e, ERR_NOT_FOUND, "there is no such user");
-    *ret_user = (struct user_asking){
-        .id = db_int(rows, 0, 0),
-        .is_active = db_bool(rows, 0, 2),
-        .is_staff = db_bool(rows, 0, 3),
-        .catalogue_version = db_int(rows, 0, 4),
-        .position = db_int(rows, 0, 5),
-        .writes = db_int(rows, 0, 6),
-    };
-    if (!text_format(ret_user->username, sizeof ret_user->username, "%s", db_text(rows, 0, 1)))
-        ret_user->username[sizeof ret_user->username - 1] = '\0';
+    read_asking(rows, 0, ret_user);
+    return ERR_OK;
+}
+
+enum err_code users_find_many_asking(struct db *db, const int64_t *ids, size_t count,
+                                     struct user_asking ret_users[USERS_ASKING_MAX],
+                                     size_t *ret_count, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(buf_release) struct buf array;
+    enum err_code rc;
+
+    buf_init(&array, 24 * USERS_ASKING_MAX);
+    for (size_t i = 0; i < count || i < PLANNED_IDS; i++)
+        buf_addf(&array, "%c%" PRId64, i == 0 ? '{' : ',', i < count ? ids[i] : INT64_C(0));
+    buf_add_char(&array, '}');
+    rc = db_query(db, &statements[FIND_MANY_ASKING], DB_ARGS(DB_TEXT(array.data)), &rows, e);
+    if (rc)
+        return rc;
+    *ret_count = 0;
+    for (int row = 0; row < db_rows(rows) && *ret_count < USERS_ASKING_MAX; row++)
+        read_asking(rows, row, &ret_users[(*ret_count)++]);
     return ERR_OK;
 }
 

@@ -63,6 +63,11 @@ struct user_asking {
 
 enum err_code users_find_asking(struct db *db, int64_t id, struct user_asking *ret_user,
                                 struct err *e) MUST_CHECK;
+/* The same for several at once, who may be named twice; those that exist, in any order. */
+enum { USERS_ASKING_MAX = 64 };
+enum err_code users_find_many_asking(struct db *db, const int64_t *ids, size_t count,
+                                     struct user_asking ret_users[USERS_ASKING_MAX],
+                                     size_t *ret_count, struct err *e) MUST_CHECK;
 enum err_code users_find_by_email(struct db *db, const char *email, struct user *ret_user,
                                   struct err *e) MUST_CHECK;
 

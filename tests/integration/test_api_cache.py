@@ -1,4 +1,4 @@
-"""What is kept in Redis is never stale, and what a client has is not sent again."""
+"""What is kept in memory and in Redis is never stale, and what a client has is not sent again."""
 
 import concurrent.futures
 import threading
@@ -99,8 +99,39 @@ def test_what_is_read_while_somebody_writes_is_not_kept(api, shop):
     assert len(kept(api)) == 1
 
 
-def test_of_many_who_miss_one_asks_the_database(api, shop):
+def test_answers_are_kept_in_memory_before_redis(api, shop):
+    product = api.product(name="Old")
+    path = f"/api/products/{product}/"
+    before = shop.get(path)
+    write_unseen(api, "UPDATE products SET name = 'New'")
+    assert api.redis.delete(*kept(api)) == 1
+    again = shop.get(path)
+    assert (again.content, again.headers["ETag"]) == (before.content, before.headers["ETag"])
+    assert kept(api) == [], "the answer did not come from memory"
+    assert shop.get(path, headers={"If-None-Match": before.headers["ETag"]}).status_code == 304
+    assert seen(shop, path + "?x=1")["name"] == "New", "another query is another answer"
+    api.query("SELECT nextval('catalogue_version')")
+    assert seen(shop, path)["name"] == "New"
+
+
+def test_what_another_process_has_made_comes_from_redis(api, shop):
+    product = api.product(name="Old")
+    path = f"/api/products/{product}/"
+    host = {"Host": "shop.example"}
+    assert shop.get(path, headers=host).json()["name"] == "Old"
+    write_unseen(api, "UPDATE products SET name = 'New'")
+    other = type(shop)(api.start_api().url)
+    other.token = shop.token
+    for _ in range(2):
+        assert other.get(path, headers=host).json()["name"] == "Old"
+        api.redis.flushdb()
+
+
+def test_of_many_who_miss_one_asks_the_database(stack):
     """The others wait for whoever fills; one who dies over it holds nobody up for long."""
+    api = stack()
+    api.start_api(TILL_API_CACHE_MIB=0)
+    shop = api.shop().sign_up()
     product = api.product()
     path = f"/api/products/{product}/"
     seen(shop, path)

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Shared look-ups; see lookups.h. One thread at a time leads: it takes all who wait, itself among
+ * them, asks for them, and hands the lead to the first of those who have come meanwhile. Only who
+ * leads touches the connection.
+ *
+ * Lock: `lock` guards `waiting`, `is_led` and `apart_until_us`. A lookup that a leader has taken
+ * out of `waiting` is the leader's until it posts its `turn`.
+ */
+#include "api/lookups.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "api/metrics.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+enum {
+    DEADLINE_S = 2,  /* then everybody who waits asks for themselves */
+    APART_MS = 5000, /* and so does who comes in the time after a failure */
+};
+
+STAILQ_HEAD(lookups, lookup);
+
+struct lookup {
+    STAILQ_ENTRY(lookup) entry;
+    sem_t turn; /* posted once: it has been answered, or leads */
+    bool leads;
+    int64_t id;
+    struct user_asking user;
+    enum err_code rc; /* of its own part; ERR_UNAVAILABLE: of nobody's */
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lookups waiting = STAILQ_HEAD_INITIALIZER(waiting);
+static bool is_led;
+static int64_t apart_until_us; /* monotonic */
+static struct db *shared;      /* the leader's */
+
+void lookups_init(const char *database_url)
+{
+    shared = db_open(database_url, "till-api");
+    db_set_deadline(shared, DEADLINE_S);
+}
+
+void lookups_end(void)
+{
+    db_close(shared);
+    shared = NULL;
+}
+
+struct lookup *lookup_new(void)
+{
+    struct lookup *mine = mem_alloc(sizeof *mine);
+
+    (void)sem_init(&mine->turn, 0, 0);
+    return mine;
+}
+
+void lookup_free(struct lookup *mine)
+{
+    if (!mine)
+        return;
+    (void)sem_destroy(&mine->turn);
+    mem_free(mine);
+}
+
+/* Takes all who wait, or as many as one statement asks for. */
+static size_t take_group(struct lookups *group, int64_t ids[USERS_ASKING_MAX])
+{
+    struct lookup *next;
+    size_t count = 0;
+
+    (void)pthread_mutex_lock(&lock);
+    while (count < USERS_ASKING_MAX && (next = STAILQ_FIRST(&waiting)) != NULL) {
+        STAILQ_REMOVE_HEAD(&waiting, entry);
+        STAILQ_INSERT_TAIL(group, next, entry);
+        ids[count++] = next->id;
+    }
+    (void)pthread_mutex_unlock(&lock);
+    return count;
+}
+
+/* To the first of those who have come meanwhile; the connection is free. */
+static void hand_over(bool failed)
+{
+    struct lookup *next;
+
+    (void)pthread_mutex_lock(&lock);
+    if (failed)
+        apart_until_us = clock_mono_us() + APART_MS * US_PER_MS;
+    next = STAILQ_FIRST(&waiting);
+    is_led = next != NULL;
+    if (next)
+        next->leads = true;
+    (void)pthread_mutex_unlock(&lock);
+    if (next)
+        (void)sem_post(&next->turn);
+}
+
+static void answer(struct lookup *one, enum err_code rc, const struct user_asking *users,
+                   size_t count)
+{
+    one->rc = rc ? ERR_UNAVAILABLE : ERR_NOT_FOUND;
+    for (size_t i = 0; i < count && !rc; i++)
+        if (users[i].id == one->id) {
+            one->user = users[i];
+            one->rc = ERR_OK;
+            return;
+        }
+}
+
+static enum err_code ask(const int64_t *ids, size_t count, struct user_asking *ret_users,
+                         size_t *ret_count)
+{
+    struct err e = {0};
+    enum err_code rc = users_find_many_asking(shared, ids, count, ret_users, ret_count, &e);
+
+    if (rc == ERR_UNAVAILABLE && !db_is_connected(shared)) /* it may have died while idle */
+        rc = users_find_many_asking(shared, ids, count, ret_users, ret_count, &e);
+    if (rc)
+        log_debug("lookup_failed", L_ERR(&e));
+    return rc;
+}
+
+static void lead(struct lookup *mine)
+{
+    struct lookups group = STAILQ_HEAD_INITIALIZER(group);
+    struct user_asking users[USERS_ASKING_MAX];
+    int64_t ids[USERS_ASKING_MAX];
+    size_t count = take_group(&group, ids);
+    size_t found = 0;
+    enum err_code rc = ask(ids, count, users, &found);
+    struct lookup *one;
+
+    metrics_add(METRIC_LOOKUPS);
+    hand_over(rc != ERR_OK);
+    while ((one = STAILQ_FIRST(&group)) != NULL) {
+        STAILQ_REMOVE_HEAD(&group, entry);
+        answer(one, rc, users, found);
+        if (one != mine)
+            (void)sem_post(&one->turn);
+    }
+}
+
+/* False: the look-ups go apart for a while. *ret_leads: there is nobody to wait for. */
+static bool join(struct lookup *mine, bool *ret_leads)
+{
+    bool apart;
+
+    (void)pthread_mutex_lock(&lock);
+    apart = apart_until_us > 0 && clock_mono_us() < apart_until_us;
+    if (!apart) {
+        STAILQ_INSERT_TAIL(&waiting, mine, entry);
+        mine->leads = false;
+        *ret_leads = !is_led;
+        is_led = true;
+    }
+    (void)pthread_mutex_unlock(&lock);
+    return !apart;
+}
+
+enum err_code lookup_user(struct lookup *mine, struct db *db, int64_t id,
+                          struct user_asking *ret_user, struct err *e)
+{
+    bool leads = false;
+
+    mine->id = id;
+    if (!join(mine, &leads))
+        return users_find_asking(db, id, ret_user, e);
+    while (!leads && sem_wait(&mine->turn) != 0 && errno == EINTR)
+        continue;
+    if (leads || mine->leads)
+        lead(mine);
+    if (mine->rc == ERR_UNAVAILABLE)
+        return users_find_asking(db, id, ret_user, e);
+    if (mine->rc)
+        return err_set(e, mine->rc, "there is no such user");
+    *ret_user = mine->user;
+    return ERR_OK;
+}
