@@ -231,13 +231,14 @@ static bool refuse_syntax(struct reply *reply, const char *what, const struct er
     return false;
 }
 
-/* Parses the body into req->data. No body is an empty object, whatever its type. */
+/* Parses the body into req->data. No body is an empty object, whatever its type; a GET has none. */
 static bool parse_body(struct request *req, struct reply *reply)
 {
     struct err e = {0};
 
     if (req->body_len == 0) {
-        req->data = json_object();
+        if (strcmp(req->method, "GET") != 0 && strcmp(req->method, "HEAD") != 0)
+            req->data = json_object();
         return true;
     }
     if (request_has_type(req, "application/json"))
@@ -269,7 +270,7 @@ static bool carries_card_data(const struct request *req)
         if (card_is_in_text(req->match.params[i]))
             return true;
     return form_each(req->query, strlen(req->query), check_pair, NULL, NULL) == ERR_DENIED ||
-           (key && card_is_in_text(key)) || card_is_in_json(req->data);
+           (key && card_is_in_text(key)) || (req->data && card_is_in_json(req->data));
 }
 
 bool guard_admit(struct request *req, struct reply *reply)

@@ -125,11 +125,15 @@ static void add_header(struct buf *out, const char *name, const char *value)
 
 static void add_date(struct buf *out)
 {
+    static _Thread_local time_t last; /* for which `text` was made */
+    static _Thread_local char text[40];
     time_t now = (time_t)(clock_wall_us() / US_PER_S);
     struct tm tm;
-    char text[40];
 
-    if (gmtime_r(&now, &tm) && strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+    if (now != last && gmtime_r(&now, &tm) &&
+        strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+        last = now;
+    if (*text)
         add_header(out, "Date", text);
 }
 
@@ -149,11 +153,17 @@ void wire_write(const struct http_wire *wire, const struct server_config *config
     bool has_body = reply->status != 204 && reply->status != 304;
 
     buf_init(&out, HTTP_REPLY_MAX + HEAD_MAX);
-    buf_addf(&out, "HTTP/1.1 %d %s\r\n", reply->status, http_reason(reply->status));
+    buf_add_str(&out, "HTTP/1.1 ");
+    buf_add_int(&out, reply->status);
+    buf_add_char(&out, ' ');
+    buf_add_str(&out, http_reason(reply->status));
+    buf_add_str(&out, "\r\n");
     add_date(&out);
     if (has_body) {
         add_header(&out, "Content-Type", reply->type);
-        buf_addf(&out, "Content-Length: %zu\r\n", reply->body.len);
+        buf_add_str(&out, "Content-Length: ");
+        buf_add_int(&out, (int64_t)reply->body.len);
+        buf_add_str(&out, "\r\n");
     }
     for (const struct header *header = config->headers; header->name; header++)
         if (!is_overridden(reply, header->name))

@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-#include "common/buf.h"
 #include "common/text.h"
 
 enum { SEGMENTS_MAX = 8 };
@@ -102,31 +101,42 @@ static bool matches(const struct segments *pattern, const struct segments *path,
     return true;
 }
 
+static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
+enum { METHODS = sizeof methods / sizeof methods[0] };
+
+/* The routes of one pattern by method, in the order in which Django REST framework has them. */
+static void find_methods(const struct route *routes, size_t count, const char *pattern,
+                         const struct route *ret_found[METHODS])
+{
+    for (size_t m = 0; m < METHODS; m++)
+        ret_found[m] = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(routes[i].pattern, pattern) == 0)
+            for (size_t m = 0; m < METHODS; m++)
+                if (strcmp(routes[i].method, methods[m]) == 0)
+                    ret_found[m] = &routes[i];
+}
+
 static void add_allow(char *allow, const char *method)
 {
     size_t len = strlen(allow);
+    size_t more = strlen(method);
 
     /* The methods are our own constants and fit. */
-    if (!text_format(allow + len, ROUTE_ALLOW_SIZE - len, "%s%s", len ? ", " : "", method))
-        allow[len] = '\0';
+    if (len > 0) {
+        memcpy(allow + len, ", ", 2);
+        len += 2;
+    }
+    memcpy(allow + len, method, more + 1);
 }
 
-/* Methods of all routes with this pattern, in the order in which Django REST framework has them. */
-static void fill_allow(const struct route *routes, size_t count, const char *pattern, char *allow)
+static void fill_allow(const struct route *const found[METHODS], char allow[ROUTE_ALLOW_SIZE])
 {
-    static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
-    bool has_get = false;
-
     *allow = '\0';
-    for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++)
-        for (size_t i = 0; i < count; i++)
-            if (strcmp(routes[i].pattern, pattern) == 0 &&
-                strcmp(routes[i].method, methods[m]) == 0) {
-                add_allow(allow, methods[m]);
-                has_get = has_get || m == 0;
-                break;
-            }
-    if (has_get)
+    for (size_t m = 0; m < METHODS; m++)
+        if (found[m])
+            add_allow(allow, methods[m]);
+    if (found[0])
         add_allow(allow, "HEAD");
     add_allow(allow, "OPTIONS");
 }
@@ -139,8 +149,18 @@ static void fill_params(const struct segments *pattern,
             memcpy(match->params[match->params_count++], decoded[i], ROUTE_PARAM_SIZE);
 }
 
+/* Whether they are the same until a parameter begins or one of them ends, which most are not. */
+static bool begin_alike(const char *pattern, const char *path)
+{
+    while (*pattern && *pattern != '<' && *pattern == *path) {
+        pattern++;
+        path++;
+    }
+    return !*pattern || *pattern == '<' || !*path;
+}
+
 /* The best pattern for the path: the one with the most literal segments. */
-static const struct route *find_pattern(const struct route *routes, size_t count,
+static const struct route *find_pattern(const struct route *routes, size_t count, const char *raw,
                                         const struct segments *path,
                                         char decoded[SEGMENTS_MAX][ROUTE_PARAM_SIZE])
 {
@@ -151,6 +171,8 @@ static const struct route *find_pattern(const struct route *routes, size_t count
         struct segments pattern;
         int literals;
 
+        if (!begin_alike(routes[i].pattern, raw))
+            continue;
         if (!split(routes[i].pattern, &pattern) || !matches(&pattern, path, decoded, &literals))
             continue;
         /* Without its slash a path may only come close to a pattern that ends with one. */
@@ -164,12 +186,13 @@ static const struct route *find_pattern(const struct route *routes, size_t count
     return best;
 }
 
-static const struct route *find_method(const struct route *routes, size_t count,
-                                       const char *pattern, const char *method)
+static const struct route *find_method(const struct route *const found[METHODS], const char *method)
 {
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(routes[i].pattern, pattern) == 0 && strcmp(routes[i].method, method) == 0)
-            return &routes[i];
+    if (strcmp(method, "HEAD") == 0)
+        return found[0];
+    for (size_t m = 0; m < METHODS; m++)
+        if (found[m] && strcmp(method, methods[m]) == 0)
+            return found[m];
     return NULL;
 }
 
@@ -179,6 +202,7 @@ enum route_outcome router_match(const struct route *routes, size_t count, const 
     char decoded[SEGMENTS_MAX][ROUTE_PARAM_SIZE];
     struct segments parts;
     struct segments pattern;
+    const struct route *by_method[METHODS];
     const struct route *found;
 
     *ret_match = (struct route_match){0};
@@ -187,19 +211,19 @@ enum route_outcome router_match(const struct route *routes, size_t count, const 
     for (size_t i = 0; i < parts.count; i++)
         if (!decode(parts.items[i].text, parts.items[i].len, decoded[i]))
             return ROUTE_NOT_FOUND;
-    found = find_pattern(routes, count, &parts, decoded);
+    found = find_pattern(routes, count, path, &parts, decoded);
     if (!found)
         return ROUTE_NOT_FOUND;
     ret_match->route = found;
     (void)split(found->pattern, &pattern);
     if (pattern.slash_at_end && !parts.slash_at_end)
         return ROUTE_ADD_SLASH;
-    fill_allow(routes, count, found->pattern, ret_match->allow);
+    find_methods(routes, count, found->pattern, by_method);
+    fill_allow(by_method, ret_match->allow);
     fill_params(&pattern, decoded, ret_match);
     if (strcmp(method, "OPTIONS") == 0)
         return ROUTE_OPTIONS;
-    found =
-        find_method(routes, count, found->pattern, strcmp(method, "HEAD") == 0 ? "GET" : method);
+    found = find_method(by_method, method);
     if (!found)
         return ROUTE_WRONG_METHOD;
     ret_match->route = found;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Bounded buffers; see buf.h. Grows by doubling from 256 bytes to its ceiling.
+ * Bounded buffers; see buf.h. Grows by doubling from 512 bytes to its ceiling.
  */
 #include "common/buf.h"
 
@@ -11,12 +11,13 @@
 
 #include "common/mem.h"
 
-enum { BUF_FIRST_SIZE = 256 };
+enum { BUF_FIRST_SIZE = 512 };
 
 void buf_init(struct buf *b, size_t max)
 {
     *b = (struct buf){.max = max, .size = BUF_FIRST_SIZE};
-    b->data = mem_alloc(b->size);
+    b->data = mem_resize(NULL, b->size);
+    b->data[0] = '\0';
 }
 
 void buf_release(struct buf *b)
@@ -66,16 +67,38 @@ void buf_add_char(struct buf *b, char c)
     b->data[b->len] = '\0';
 }
 
+void buf_add_int(struct buf *b, int64_t number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+
+    do {
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (number < 0)
+        digits[--at] = '-';
+    buf_add(b, digits + at, sizeof digits - at);
+}
+
+/* Most of what is added fits, so the first try is made in place. */
 void buf_addf(struct buf *b, const char *format, ...)
 {
+    size_t room = b->size - b->len;
     va_list args;
     int len;
 
     va_start(args, format);
-    len = vsnprintf(NULL, 0, format, args);
+    len = vsnprintf(b->data + b->len, room, format, args);
     va_end(args);
     if (len < 0 || !reserve(b, (size_t)len)) {
+        b->data[b->len] = '\0';
         b->overflow = true;
+        return;
+    }
+    if ((size_t)len < room) {
+        b->len += (size_t)len;
         return;
     }
     va_start(args, format);
@@ -117,6 +140,7 @@ static size_t utf8_length(const unsigned char *s)
     return tail + 1;
 }
 
+/* What does not stand for itself: quotes, backslashes and controls. */
 static void add_json_char(struct buf *b, unsigned char c)
 {
     switch (c) {
@@ -136,10 +160,7 @@ static void add_json_char(struct buf *b, unsigned char c)
         buf_add_str(b, "\\t");
         break;
     default:
-        if (c < 0x20 || c == 0x7f)
-            buf_addf(b, "\\u%04x", c);
-        else
-            buf_add_char(b, (char)c);
+        buf_addf(b, "\\u%04x", c);
     }
 }
 
@@ -154,25 +175,46 @@ static unsigned hidden_control(const unsigned char *s, size_t len)
     return 0;
 }
 
+/* How many bytes from there stand for themselves in JSON, but for those that are no ASCII. */
+static size_t plain_span(const unsigned char *s)
+{
+    size_t len = 0;
+
+    while (s[len] >= 0x20 && s[len] < 0x7f && s[len] != '"' && s[len] != '\\')
+        len++;
+    return len;
+}
+
+/* One piece of a JSON string, of which the length is returned. */
+static size_t add_json_piece(struct buf *b, const unsigned char *p)
+{
+    size_t len = plain_span(p);
+    unsigned control;
+
+    if (len > 0) {
+        buf_add(b, p, len);
+        return len;
+    }
+    len = utf8_length(p);
+    control = hidden_control(p, len);
+    if (len == 1)
+        add_json_char(b, *p);
+    else if (control)
+        buf_addf(b, "\\u%04x", control);
+    else if (len > 1)
+        buf_add(b, p, len);
+    else
+        buf_add_str(b, "\\ufffd");
+    return len ? len : 1;
+}
+
 void buf_add_json(struct buf *b, const char *s)
 {
     const unsigned char *p = (const unsigned char *)s;
 
     buf_add_char(b, '"');
-    while (*p) {
-        size_t len = utf8_length(p);
-        unsigned control = hidden_control(p, len);
-
-        if (len == 1)
-            add_json_char(b, *p);
-        else if (control)
-            buf_addf(b, "\\u%04x", control);
-        else if (len > 1)
-            buf_add(b, p, len);
-        else
-            buf_add_str(b, "\\ufffd");
-        p += len ? len : 1;
-    }
+    while (*p)
+        p += add_json_piece(b, p);
     buf_add_char(b, '"');
 }
 

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf {
     char *data;  /* owned; NUL-terminated; never NULL after buf_init() */
@@ -29,6 +30,7 @@ void buf_clear(struct buf *b);
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_add_str(struct buf *b, const char *s);
 void buf_add_char(struct buf *b, char c);
+void buf_add_int(struct buf *b, int64_t number);
 void buf_addf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Adds `s` as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD, controls (C0,

@@ -38,23 +38,45 @@ struct timespec clock_timespec(int64_t us)
     return (struct timespec){.tv_sec = us / US_PER_S, .tv_nsec = us % US_PER_S * 1000};
 }
 
-void clock_format(int64_t wall_us, char out[CLOCK_TEXT_SIZE])
+/* Up to the second; at most CLOCK_TEXT_SIZE - 9 bytes, as years have at most ten digits. */
+static size_t format_seconds(time_t seconds, char out[CLOCK_TEXT_SIZE])
 {
-    int64_t fraction = wall_us % US_PER_S;
-    time_t seconds = (time_t)(wall_us / US_PER_S);
     struct tm tm;
     size_t len;
+
+    gmtime_r(&seconds, &tm);
+    /* Not strftime's %Y, which gives year 33 two digits. */
+    (void)snprintf(out, CLOCK_TEXT_SIZE, "%04d", tm.tm_year + 1900);
+    len = strlen(out);
+    return len + strftime(out + len, CLOCK_TEXT_SIZE - len, "-%m-%dT%H:%M:%S", &tm);
+}
+
+/* Of the same second as the thread's last time only the fraction is made anew. */
+void clock_format(int64_t wall_us, char out[CLOCK_TEXT_SIZE])
+{
+    static _Thread_local struct {
+        time_t seconds;
+        size_t len; /* 0: nothing yet */
+        char text[CLOCK_TEXT_SIZE];
+    } last;
+    int64_t fraction = wall_us % US_PER_S;
+    time_t seconds = (time_t)(wall_us / US_PER_S);
 
     if (fraction < 0) {
         fraction += US_PER_S;
         seconds--;
     }
-    gmtime_r(&seconds, &tm);
-    /* Not strftime's %Y, which gives year 33 two digits. */
-    (void)snprintf(out, CLOCK_TEXT_SIZE, "%04d", tm.tm_year + 1900);
-    len = strlen(out);
-    len += strftime(out + len, CLOCK_TEXT_SIZE - len, "-%m-%dT%H:%M:%S", &tm);
-    (void)snprintf(out + len, CLOCK_TEXT_SIZE - len, ".%06dZ", (int)fraction);
+    if (last.len == 0 || last.seconds != seconds) {
+        last.seconds = seconds;
+        last.len = format_seconds(seconds, last.text);
+    }
+    memcpy(out, last.text, CLOCK_TEXT_SIZE);
+    out += last.len;
+    out[0] = '.';
+    for (size_t i = 6; i > 0; i--, fraction /= 10)
+        out[i] = (char)('0' + fraction % 10);
+    out[7] = 'Z';
+    out[8] = '\0';
 }
 
 /* Reads exactly `digits` digits and moves on; -1 when they are not there. */

@@ -6,7 +6,6 @@
  */
 #include "common/log.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -105,7 +104,7 @@ static void add_field(struct buf *line, const struct log_field *field)
         break;
     case LOG_FIELD_INT:
         add_key(line, field->key);
-        buf_addf(line, "%" PRId64, field->num);
+        buf_add_int(line, field->num);
         break;
     case LOG_FIELD_BOOL:
         add_key(line, field->key);
@@ -119,13 +118,21 @@ static void add_head(struct buf *line, enum log_level level, const char *event)
     char now[CLOCK_TEXT_SIZE];
 
     clock_format(clock_wall_us(), now);
-    if (settings.json)
-        buf_addf(line,
-                 "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\",\"program\":\"%s\",\"pid\":%d",
-                 now, level_names[level], event, settings.program, (int)getpid());
-    else
+    if (!settings.json) {
         buf_addf(line, "%s %-5s %s[%d] %s", now, level_names[level], settings.program,
                  (int)getpid(), event);
+        return;
+    }
+    buf_add_str(line, "{\"time\":\"");
+    buf_add_str(line, now);
+    buf_add_str(line, "\",\"level\":\"");
+    buf_add_str(line, level_names[level]);
+    buf_add_str(line, "\",\"event\":\"");
+    buf_add_str(line, event);
+    buf_add_str(line, "\",\"program\":\"");
+    buf_add_str(line, settings.program);
+    buf_add_str(line, "\",\"pid\":");
+    buf_add_int(line, getpid());
 }
 
 void log_write(enum log_level level, const char *event, ...)
