@@ -38,7 +38,7 @@ struct answer {
 static struct shard {
     pthread_mutex_t lock;
     size_t bytes;
-    LIST_HEAD(, answer) buckets[BUCKETS];
+    LIST_HEAD(bucket, answer) buckets[BUCKETS];
     TAILQ_HEAD(uses, answer) uses;
 } shards[SHARDS];
 static size_t share; /* bytes of a shard */
