@@ -38,7 +38,7 @@ struct connections {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* crowded, draining or over */
     pthread_t watcher;
-    LIST_HEAD(, connection) list;
+    LIST_HEAD(connection_list, connection) list;
     int threads;
     int count;
     bool is_draining;
