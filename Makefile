@@ -111,6 +111,40 @@ $(B)/tests/%: tests/%.c $(B)/libapi.a $(B)/libworker.a $(B)/libscheduler.a $(B)/
 	$(Q)$(TEST_COMPILE) $(INCLUDES) -pie $(LDFLAGS) -o $@ $< $(filter %.a,$^) \
 	    $(LIBS_API) $(LIBS_WORKER) $(LIBS_COMMON) -lcriterion
 
+# The programs with crash points (common/crashpoint.h): only what has some is compiled again; it stands
+# before the archives, which give the rest.
+CRASHING := common/crashpoint.c $(shell grep -lw CRASH_POINT api/*.c api/dashboard/*.c cli/*.c common/*.c \
+    scheduler/*.c worker/*.c)
+crashing = $(patsubst %.c,$(B)/faults/obj/%.o,$(filter $(1),$(CRASHING)))
+CRASHING_COMMON := $(call crashing,common/%)
+CRASHING_API := $(call crashing,$(filter-out api/dashboard/%,$(filter api/%,$(CRASHING))))
+CRASHING_DASHBOARD := $(call crashing,api/dashboard/%)
+CRASHING_CLI := $(call crashing,cli/%)
+CRASHING_WORKER := $(call crashing,worker/%)
+CRASHING_SCHEDULER := $(call crashing,scheduler/%)
+# The objects of a program that is linked from objects, but for those that are compiled again.
+rest = $(filter-out $(patsubst $(B)/faults/obj/%,$(O)/%,$(1)),$(2))
+
+$(B)/faults/obj/%.o: %.c Makefile
+	$(if $(V),,@echo "  CC    $< (crash points)")
+	$(Q)mkdir -p $(@D)
+	$(Q)$(COMPILE) -DTILL_CRASHPOINTS $(INCLUDES) -c -o $@ $<
+$(B)/faults/till: $(CRASHING_CLI) $(CRASHING_COMMON) \
+    $(call rest,$(CRASHING_CLI),$(call objects,$(wildcard cli/*.c))) $(B)/libcommon.a
+	$(call link,$(LIBS_COMMON))
+$(B)/faults/till-api: $(CRASHING_API) $(CRASHING_COMMON) $(O)/api/main.o $(B)/libapi.a $(B)/libcommon.a
+	$(call link,$(LIBS_API) $(LIBS_COMMON))
+$(B)/faults/till-worker: $(CRASHING_WORKER) $(CRASHING_COMMON) $(O)/worker/main.o $(B)/libworker.a \
+    $(B)/libcommon.a
+	$(call link,$(LIBS_WORKER) $(LIBS_COMMON))
+$(B)/faults/till-scheduler: $(CRASHING_SCHEDULER) $(CRASHING_COMMON) $(O)/scheduler/main.o \
+    $(B)/libscheduler.a $(B)/libcommon.a
+	$(call link,$(LIBS_COMMON))
+$(B)/faults/till-dashboard: $(CRASHING_DASHBOARD) $(CRASHING_COMMON) \
+    $(call rest,$(CRASHING_DASHBOARD),$(call objects,$(wildcard api/dashboard/*.c))) \
+    $(O)/dashboard_files.o $(B)/libapi.a $(B)/libcommon.a
+	$(call link,$(LIBS_API) $(LIBS_COMMON))
+
 # Tries a task in a transaction that is rolled back; see tests/README.md.
 $(B)/tests/harness/try_task: $(call objects,tests/harness/try_task.c tests/harness/task_try.c) \
     $(B)/libworker.a $(B)/libcommon.a
@@ -118,7 +152,7 @@ $(B)/tests/harness/try_task: $(call objects,tests/harness/try_task.c tests/harne
 	$(call link,$(LIBS_WORKER) $(LIBS_COMMON))
 
 .PHONY: tests
-tests: all $(UNIT_TESTS) $(STORE_TESTS) $(B)/tests/harness/try_task
+tests: all $(UNIT_TESTS) $(STORE_TESTS) $(B)/tests/harness/try_task $(PROGRAMS:%=$(B)/faults/%)
 
 .PHONY: deps
 deps: ## install the Debian packages that building, running and testing need
@@ -146,6 +180,13 @@ faults: ## everything broken, one after the other; the table of it stays in var/
 	$(Q)$(MAKE) --no-print-directory tests
 	$(Q)BUILD=$(B) $(PYTHON) tests/run.py faults
 
+MINUTES ?= 30
+.PHONY: soak
+soak: ## checkouts for MINUTES while faults strike at random, SEED= repeats them; in var/soak/
+	$(Q)sh etc/install-packages.sh
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)BUILD=$(B) $(PYTHON) tests/soak.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
 .PHONY: asan
 asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan tests
@@ -153,7 +194,8 @@ asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 
 .PHONY: tsan
 tsan: ## the programs under ThreadSanitizer, driven by the integration and fault tests
-	$(Q)$(MAKE) --no-print-directory VARIANT=tsan all build/tsan/tests/harness/try_task
+	$(Q)$(MAKE) --no-print-directory VARIANT=tsan all build/tsan/tests/harness/try_task \
+	    $(PROGRAMS:%=build/tsan/faults/%)
 	$(Q)BUILD=build/tsan $(PYTHON) tests/run.py programs
 
 # Clang's own: only it has libFuzzer. What is found stays in tests/fuzz/corpus/ when it is copied there.
@@ -216,4 +258,4 @@ clean: ## remove what was built (var/ of the demo stays)
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
 
--include $(shell find $(O) -name '*.d' 2>/dev/null)
+-include $(shell find $(O) $(B)/faults/obj -name '*.d' 2>/dev/null)

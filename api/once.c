@@ -11,6 +11,7 @@
 
 #include "api/api.h"
 #include "api/replica.h"
+#include "common/crashpoint.h"
 #include "common/idempotency.h"
 
 enum { TRIES = 2 };
@@ -90,6 +91,7 @@ static enum outcome try_once(struct request *req, struct reply *reply,
         return judge(rc);
     if (is_settled(verdict, &answer, reply))
         return OUTCOME_DONE;
+    CRASH_POINT("request.begun");
     rc = work->run(req, reply, work->data, e);
     if (rc)
         return judge(rc);
@@ -102,6 +104,7 @@ static enum outcome try_once(struct request *req, struct reply *reply,
     rc = replica_note_write(req, e);
     if (rc)
         return judge(rc);
+    CRASH_POINT("request.before_commit");
     return db_commit(&tx, e) ? OUTCOME_FAILED : OUTCOME_DONE;
 }
 
@@ -126,7 +129,9 @@ enum err_code once_run(struct request *req, struct reply *reply, const struct on
     }
     if (outcome != OUTCOME_DONE)
         return err_set_detail(e, failure.code, failure.detail, "%s", failure.text);
+    CRASH_POINT("request.committed");
     if (is_new(reply) && work->committed)
         work->committed(req, work->data);
+    CRASH_POINT("request.before_answer");
     return ERR_OK;
 }

@@ -9,6 +9,7 @@
 #include "api/api.h"
 #include "api/signature.h"
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/gateway_events.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -131,12 +132,14 @@ enum err_code webhooks_stripe(struct request *req, struct reply *reply, struct e
     if (!read_event(body, &event))
         return thank(reply, e);
     rc = ERR_UNAVAILABLE;
+    CRASH_POINT("webhook.read");
     for (int i = 0; i < EVENT_TRIES && rc == ERR_UNAVAILABLE; i++) {
         err_clear(&failure);
         rc = gateway_events_take(api_of(req)->db, &event, &effect, &failure);
     }
     if (rc)
         return err_set_detail(e, rc, failure.detail, "%s", failure.text);
+    CRASH_POINT("webhook.committed");
     if (effect.has_job)
         api_push(req, &effect.job);
     tell(&event, &effect);

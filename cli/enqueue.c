@@ -13,6 +13,7 @@
 #include "cli/options.h"
 #include "cli/wait.h"
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/jobs.h"
 #include "common/mem.h"
 #include "common/queue.h"
@@ -251,9 +252,11 @@ static void deliver(struct cli *cli, const struct order_of_jobs *order, struct a
 {
     struct err push = {0};
 
+    CRASH_POINT("enqueue.committed");
     if (added->pushed_count > 0 &&
         queue_push(cli_redis(cli), &added->stream, added->pushed, added->pushed_count, &push))
         (void)fprintf(stderr, "till: %s; the scheduler delivers the jobs later\n", push.text);
+    CRASH_POINT("enqueue.pushed");
     for (size_t i = 0; i < added->count; i++)
         print_added(cli, order, added, i);
     (void)fflush(stdout);
@@ -276,6 +279,7 @@ static enum err_code enqueue(struct cli *cli, const struct order_of_jobs *order,
         done += count;
     }
     if (!rc && order->batch) {
+        CRASH_POINT("enqueue.before_commit");
         rc = db_commit(&tx, e);
         if (!rc)
             deliver(cli, order, added);
@@ -300,6 +304,7 @@ static enum err_code enqueue_fast(struct cli *cli, const struct order_of_jobs *o
         for (size_t i = 0; i < added->count; i++)
             jobs[i] = job_at(order, from + i);
         rc = queue_push_fast(cli_redis(cli), &stream, jobs, added->count, added->ids, e);
+        CRASH_POINT("enqueue.fast_pushed");
         for (size_t i = 0; i < added->count && !rc; i++)
             print_added(cli, order, added, i);
     }

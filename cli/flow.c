@@ -12,6 +12,7 @@
 #include "cli/wait.h"
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/flow_json.h"
 #include "common/flows.h"
 #include "common/mem.h"
@@ -157,6 +158,7 @@ static int run_run(struct cli *cli)
         return EXIT_USAGE;
     if (read_flow(path, name, &flow, &e) || flows_insert(cli_db(cli), flow, &id, &e))
         return cli_fail(&e);
+    CRASH_POINT("flow.declared");
     (void)printf(cli->json ? "{\"id\":\"%s\"}\n" : "%s\n", id.text);
     (void)fflush(stdout);
     return wait ? wait_for_flow(cli, &id, timeout_s) : EXIT_DONE;

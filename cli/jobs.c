@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/job_json.h"
 #include "common/jobs_control.h"
 #include "common/json.h"
@@ -113,6 +114,7 @@ void push_jobs(struct cli *cli, const struct job_list *jobs)
 {
     struct err e = {0};
 
+    CRASH_POINT("command.committed");
     if (jobs->count > 0 && job_list_push(jobs, cli_redis(cli), &e))
         (void)fprintf(stderr, "till: %s; the scheduler delivers the jobs later\n", e.text);
 }

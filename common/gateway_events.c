@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/payments.h"
 #include "common/payments_run.h"
 #include "common/statements.h"
@@ -161,6 +162,7 @@ enum err_code gateway_events_take(struct db *db, const struct gateway_event *eve
                                  DB_TEXT(db_text(rows, 0, 0))),
                          NULL, e);
     }
+    CRASH_POINT("webhook.before_commit");
     if (!rc)
         rc = db_commit(&tx, e);
     if (!rc)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/buf.h"
+#include "common/crashpoint.h"
 #include "common/mem.h"
 #include "common/money.h"
 #include "common/shop.h"
@@ -236,6 +237,7 @@ enum err_code orders_create(struct db *db, int64_t user_id, const struct order_l
         return rc;
     if (db_int(rows, 0, 1) != (int64_t)count || db_int(rows, 0, 2) != db_rows(products))
         return err_set(e, ERR_INTERNAL, "an order took other stock than it had locked");
+    CRASH_POINT("order.stock_taken");
     *ret_json = mem_dup(db_text(rows, 0, 0));
     return ERR_OK;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/buf.h"
+#include "common/crashpoint.h"
 #include "common/mem.h"
 #include "common/money.h"
 #include "common/order.h"
@@ -204,6 +205,7 @@ enum err_code payments_start(struct db *db, const struct payment_new *new_paymen
         rc = check_order(rows, ret_refusal, e);
     if (!rc)
         rc = insert(db, new_payment, &payment, ret_refusal, e);
+    CRASH_POINT("payment.inserted");
     if (!rc)
         rc =
             insert_job(db, TASK_PROCESS_PAYMENT, &payment.id, new_payment->traceparent, ret_job, e);

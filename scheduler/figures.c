@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/job_minutes.h"
 #include "common/jobs_figures.h"
 #include "common/json.h"
@@ -65,6 +66,7 @@ enum err_code figures_take(struct scheduler *s, struct err *e)
     if (queue_list_workers(s->redis, &workers, NULL) == ERR_OK)
         for (size_t i = 0; i < workers.count && !rc; i++)
             rc = count_worker(s, &workers.items[i], e);
+    CRASH_POINT("figures.counted");
     if (!rc && minute != s->figures_minute)
         rc = close_minute(s, e);
     if (!rc)

@@ -20,6 +20,7 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/json.h"
 #include "common/limits.h"
 #include "common/log.h"
@@ -73,13 +74,17 @@ static enum err_code heal_stream(struct scheduler *s, const struct job_ready *wh
         AUTO_VALUE(job_list_release) struct job_list jobs = {0};
 
         rc = jobs_take_lost(s->db, where->queue, where->priority, cut_us, HEAL_BATCH, &jobs, e);
-        if (!rc)
-            rc = job_list_push(&jobs, s->redis, e);
         found = jobs.count;
+        if (rc || found == 0)
+            break;
+        CRASH_POINT("heal.marked");
+        rc = job_list_push(&jobs, s->redis, e);
         total += (int64_t)found;
     }
-    if (total > 0)
+    if (total > 0) {
+        CRASH_POINT("heal.pushed");
         log_warn("jobs_healed", L_STR("stream", stream.key), L_INT("count", total));
+    }
     return rc;
 }
 
@@ -197,8 +202,10 @@ static enum err_code take_orphans(struct scheduler *s, const char *worker, struc
     db_array_end(held);
     rc = jobs_take_orphans(s->db, worker, held->data, s->conf->lease_seconds * US_PER_S, HEAL_BATCH,
                            &jobs, e);
-    if (!rc && jobs.count > 0)
+    if (!rc && jobs.count > 0) {
+        CRASH_POINT("heal.orphans_marked");
         log_warn("orphans_taken_back", L_STR("worker", worker), L_INT("count", jobs.count));
+    }
     return rc ? rc : job_list_push(&jobs, s->redis, e);
 }
 
@@ -250,8 +257,10 @@ static enum err_code expire(struct scheduler *s, struct err *e)
         if (!rc)
             total += found;
     }
-    if (total > 0)
+    if (total > 0) {
+        CRASH_POINT("expire.done");
         log_info("jobs_expired", L_INT("count", total));
+    }
     return rc;
 }
 

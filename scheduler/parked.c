@@ -7,6 +7,7 @@
  */
 #include "scheduler/parked.h"
 
+#include "common/crashpoint.h"
 #include "common/limits.h"
 #include "common/log.h"
 
@@ -24,8 +25,10 @@ enum err_code release_parked(struct scheduler *scheduler, int64_t *ret_wait_us, 
         rc = limits_release(scheduler->db, RELEASE_BATCH, &jobs, &wait_us, e);
         count = jobs.count;
         if (!rc && count > 0) {
+            CRASH_POINT("parked.marked");
             log_info("jobs_let_go", L_INT("count", count));
             rc = job_list_push(&jobs, scheduler->redis, e);
+            CRASH_POINT("parked.pushed");
         }
     }
     *ret_wait_us = wait_us;

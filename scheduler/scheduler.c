@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/leader.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -42,11 +43,13 @@ static enum err_code deliver_due(struct scheduler *s, struct err *e)
         AUTO_VALUE(job_list_release) struct job_list jobs = {0};
 
         rc = jobs_take_due(s->db, DUE_BATCH, &jobs, e);
-        if (!rc)
-            rc = job_list_push(&jobs, s->redis, e);
         found = jobs.count;
-        if (found > 0)
-            log_info("jobs_due", L_INT("count", found));
+        if (rc || found == 0)
+            break;
+        CRASH_POINT("due.marked");
+        rc = job_list_push(&jobs, s->redis, e);
+        CRASH_POINT("due.pushed");
+        log_info("jobs_due", L_INT("count", found));
     }
     return rc;
 }
@@ -62,11 +65,13 @@ static enum err_code lead(struct scheduler *s, struct ticks *ticks, struct err *
         rc = leader_try(s->db, &s->leads, e);
     if (rc || !s->leads || led)
         return rc;
+    CRASH_POINT("lead.won");
     rc = leader_settle(s->db, s->conf->lease_seconds, e);
     if (rc) {
         s->leads = false;
         return rc;
     }
+    CRASH_POINT("lead.settled");
     log_info("leading");
     ticks_begin(ticks);
     return ERR_OK;

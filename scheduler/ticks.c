@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/leader.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -75,6 +76,7 @@ static enum err_code sync_file(struct scheduler *s, struct ticks *ticks, struct 
         rc = leader_verify(s->db, e);
     if (!rc)
         rc = schedules_sync(s->db, &ticks->file, &changed, &removed, e);
+    CRASH_POINT("schedules.before_commit");
     if (!rc)
         rc = db_commit(&tx, e);
     if (!rc)
@@ -168,6 +170,7 @@ static enum err_code fire(struct turn *turn, int64_t tick, struct err *e)
     rc = schedules_record(turn->scheduler->db, row->schedule.name, &run, &is_new, e);
     if (rc || !is_new)
         return rc;
+    CRASH_POINT("tick.recorded");
     if (run.job)
         return add_job(turn, tick, &job, e);
     if (strcmp(run.outcome, "waiting") == 0) {
@@ -240,6 +243,7 @@ static enum err_code take_turn(struct turn *turn, const char *name, int64_t *ret
     schedule_decide(&turn->row.schedule, &turn->cron, turn->zone, turn->row.decided_to,
                     turn->row.now, plan);
     rc = carry_out(turn, plan, ret_wait_us, e);
+    CRASH_POINT("tick.before_commit");
     return rc ? rc : db_commit(&tx, e);
 }
 
@@ -249,11 +253,13 @@ static void push(struct turn *turn)
 
     if (turn->pushed.count == 0)
         return;
+    CRASH_POINT("tick.committed");
     log_info("schedule_fired", L_STR("schedule", turn->row.schedule.name),
              L_INT("jobs", turn->pushed.count), L_STR("job_id", turn->pushed.items[0].id.text));
     /* The rows say that they are meant for their stream: healing puts them there, too. */
     if (job_list_push(&turn->pushed, turn->scheduler->redis, &e))
         log_debug("push_failed", L_ERR(&e));
+    CRASH_POINT("tick.pushed");
 }
 
 static enum err_code look_at(struct scheduler *s, const char *name, int64_t *ret_wait_us,

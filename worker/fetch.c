@@ -19,6 +19,7 @@
 #include <sodium.h>
 
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/jobs.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -131,6 +132,7 @@ static enum err_code take_own(struct fetch *fetch, struct err *e)
                 return rc;
             if (deliveries.count == 0)
                 break;
+            CRASH_POINT("fetch.own");
             memcpy(cursor, deliveries.items[deliveries.count - 1].entry, sizeof cursor);
             intake_take(&fetch->intake, &deliveries);
         }
@@ -156,8 +158,10 @@ static enum err_code take_over_stream(struct fetch *fetch, size_t stream, struct
                              cursor, &deliveries, e);
         if (rc)
             return rc;
-        if (deliveries.count > 0)
+        if (deliveries.count > 0) {
+            CRASH_POINT("fetch.taken_over");
             intake_take(&fetch->intake, &deliveries);
+        }
     } while (strcmp(cursor, "0-0") != 0);
     return ERR_OK;
 }

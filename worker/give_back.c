@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "common/crashpoint.h"
 #include "common/jobs_run.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -45,6 +46,7 @@ static void give_back_list(struct process *process, struct db *db, struct redis 
         log_warn("give_back_failed", L_ERR(&e));
         return;
     }
+    CRASH_POINT("give_back.written");
     for (size_t i = 0; i < list->count; i++) {
         if (!released[i])
             continue;
@@ -56,6 +58,7 @@ static void give_back_list(struct process *process, struct db *db, struct redis 
             return;
         }
     }
+    CRASH_POINT("give_back.pushed");
     log_info("jobs_given_back", L_INT("count", count));
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/jobs_run.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -138,6 +139,7 @@ static void collect(struct intake *intake, struct queue_deliveries *deliveries,
                 make_durable(claiming, item);
                 break;
             }
+            CRASH_POINT("fast.taken");
             item->task = task_find(item->delivery.task);
             ready.list[ready.count++] = item;
             break;
@@ -224,9 +226,11 @@ static enum err_code claim_once(struct intake *intake, struct claiming *batch, b
     const struct claim_rules *rules = intake->limits.count > 0 ? &intake->rules : NULL;
     enum err_code rc = ERR_OK;
 
-    if (batch->fast_count > 0)
+    if (batch->fast_count > 0) {
         rc = limits_make_rows(intake->db, batch->keys, batch->max_attempts, batch->count,
                               intake->process->streams, e);
+        CRASH_POINT("claim.rows_made");
+    }
     if (rc)
         return rc;
     return jobs_claim(intake->db, intake->process->name, batch->keys, batch->count, rules, retried,
@@ -238,9 +242,12 @@ static void claim(struct intake *intake, struct claiming *batch)
 {
     for (bool retried = false; batch->count > 0; retried = true) {
         struct err e = {0};
-        enum err_code rc = claim_once(intake, batch, retried, &e);
+        enum err_code rc;
 
+        CRASH_POINT("claim.before");
+        rc = claim_once(intake, batch, retried, &e);
         if (!rc) {
+            CRASH_POINT("claim.done");
             distribute(intake, batch);
             return;
         }
@@ -276,6 +283,7 @@ void intake_take(struct intake *intake, struct queue_deliveries *deliveries)
 {
     AUTO(mem_free) struct claiming *batch = mem_alloc(sizeof *batch);
 
+    CRASH_POINT("fetch.read");
     note_lag(intake->process, deliveries);
     collect(intake, deliveries, batch);
     claim(intake, batch);

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -192,7 +193,9 @@ static void *journal_main(void *context)
     while (take_sheet(journal, &sheet, &number, &lost)) {
         if (lost > 0)
             log_warn("job_lines_lost", L_INT("lines", lost));
+        CRASH_POINT("journal.before");
         write_sheet(journal, db, &sheet);
+        CRASH_POINT("journal.written");
         sheet_release(&sheet);
         note_written(journal, number);
     }

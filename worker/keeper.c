@@ -16,6 +16,7 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/queue_limit.h"
@@ -86,9 +87,11 @@ static enum err_code acknowledge(struct keeper *keeper, struct err *e)
 
         if (count == 0)
             return ERR_OK;
+        CRASH_POINT("ack.before");
         rc = queue_ack(keeper->redis, process->streams, entries, count, e);
         if (rc)
             return rc;
+        CRASH_POINT("ack.done");
         pool_forget_done(process->pool, count);
         rc = tell_places(keeper, entries, count, e);
         if (rc)
@@ -114,6 +117,7 @@ static enum err_code renew(struct keeper *keeper, struct err *e)
     /* Without a group there is nothing to hold: the data is gone, and fetching makes it anew. */
     if (rc && strcmp(redis_error_word(keeper->redis), "NOGROUP") != 0)
         return err_set_detail(e, rc, own.detail, "%s", own.text);
+    CRASH_POINT("lease.renewed");
     keeper->renewed_us = now_us;
     return ERR_OK;
 }
@@ -125,6 +129,7 @@ static enum err_code beat(struct keeper *keeper, struct err *e)
     AUTO_VALUE(buf_release) struct buf report;
     struct process *process = keeper->process;
 
+    CRASH_POINT("heartbeat.before");
     buf_init(&report, REPORT_MAX);
     report_write(process, &report);
     return queue_worker_heartbeat(keeper->redis, process->name, process->token,
@@ -234,6 +239,7 @@ static void finish(struct keeper *keeper)
         struct err e = {0};
         enum err_code rc = acknowledge(keeper, &e);
 
+        CRASH_POINT("leave.before");
         live(keeper, "ends");
         if (!rc)
             rc = queue_worker_leave(keeper->redis, process->name, process->token, &e);

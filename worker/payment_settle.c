@@ -10,6 +10,7 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/mem.h"
 
 enum { CALL_LIMIT_S = 30 };
@@ -70,12 +71,14 @@ static enum task_outcome settle_success(struct task_run *run, const struct charg
 
     if (!rc)
         rc = payments_succeed(run->db, &charge->payment, reference, &effect, e);
+    CRASH_POINT("payment.succeeded");
     if (!rc && effect == ORDER_EFFECT_PAID)
         rc = add_confirmation(run, charge, e);
     if (!rc && effect == ORDER_EFFECT_CLOSED)
         rc = add_refund(run, charge, e);
     if (rc)
         return task_outcome_of(e);
+    CRASH_POINT("payment.confirmation_added");
     payment_set_result(run, "succeeded", reference, NULL);
     return TASK_DONE;
 }
@@ -89,6 +92,7 @@ enum task_outcome payment_settle_decline(struct task_run *run, const struct char
         rc = payments_decline(run->db, &charge->payment, code, message, e);
     if (rc)
         return task_outcome_of(e);
+    CRASH_POINT("payment.declined");
     payment_set_result(run, "failed", NULL, code);
     return TASK_DONE;
 }

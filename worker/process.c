@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/program.h"
@@ -403,6 +404,7 @@ int process_main(const struct conf *conf, const char *token, struct seats *seats
     }
     if (!take_name(&process))
         return EXIT_DONE;
+    CRASH_POINT("process.named");
     log_context_set("worker", process.name);
     gateway_global_init();
     if (!start_crew(&crew)) {

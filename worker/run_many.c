@@ -11,6 +11,7 @@
 #include "worker/run_many.h"
 
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "worker/settle.h"
@@ -200,7 +201,9 @@ static enum next call(const struct many *many, size_t from, size_t to)
     for (size_t i = from; i < to; i++)
         reset(many->members[i]);
     set_limits(many, &batch);
+    CRASH_POINT("many.before");
     outcome = many->task->run_many(&batch, &e);
+    CRASH_POINT("many.after");
     lift_limits(&batch);
     for (size_t i = from; i < to; i++)
         slot_flush_journal(&many->members[i]->run);
@@ -245,6 +248,7 @@ static void run_range(struct many *many, size_t from, size_t to)
         if (call(many, from, to) == NEXT_HALVES) {
             size_t middle = from + (to - from) / 2;
 
+            CRASH_POINT("many.halved");
             run_range(many, from, middle);
             from = middle;
         }

@@ -13,6 +13,7 @@
 #include <sodium.h>
 
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/jobs_run.h"
 #include "common/jobs_snooze.h"
 #include "common/log.h"
@@ -85,6 +86,7 @@ static enum err_code commit_success(const struct settling *s, struct task_run *r
     struct attempt attempt = attempt_of(s->item);
     enum err_code rc = jobs_succeed(s->db, &attempt, run->result, e);
 
+    CRASH_POINT("settle.before_commit");
     if (run->tx.db && !rc)
         return db_commit(&run->tx, e);
     db_rollback(&run->tx);
@@ -153,9 +155,12 @@ static bool settle_end(const struct settling *s, const struct task_run *run, int
 {
     for (;;) {
         struct err e = {0};
-        enum err_code rc = write_end(s, run, delay_us, why, &e);
+        enum err_code rc;
 
+        CRASH_POINT("settle.before_end");
+        rc = write_end(s, run, delay_us, why, &e);
         if (!rc) {
+            CRASH_POINT("settle.end_written");
             note_end(s, run, delay_us, why);
             return true;
         }
@@ -220,8 +225,10 @@ static bool settle_success(const struct settling *s, struct task_run *run, struc
     }
     if (rc)
         return settle_end(s, run, retry_delay_us(s, run, TASK_RETRY), e);
+    CRASH_POINT("settle.committed");
     count_end(s->process, s->item, METER_SUCCEEDED, run->ran_us);
     push_follow_ups(s->redis, run);
+    CRASH_POINT("settle.pushed");
     return true;
 }
 
@@ -298,6 +305,7 @@ void settle_successes(struct process *process, struct db *db, struct batch *batc
         enum err_code rc = batch->count > 0 ? write_successes(db, batch, &e) : ERR_OK;
 
         if (!rc) {
+            CRASH_POINT("settle.batch_written");
             note_successes(process, batch);
             break;
         }
@@ -377,6 +385,7 @@ enum many_end settle_many(struct process *process, struct redis *redis, struct t
     if (!rc)
         rc = fence_many(batch, &all_ours, e);
     if (!rc && all_ours) {
+        CRASH_POINT("many.fenced");
         sent = true;
         rc = db_commit(&batch->tx, e);
     }
@@ -385,6 +394,7 @@ enum many_end settle_many(struct process *process, struct redis *redis, struct t
         return sent && !db_is_connected(batch->db) ? MANY_UNKNOWN : MANY_FAILED;
     if (!all_ours)
         return MANY_LOST;
+    CRASH_POINT("many.committed");
     note_many(process, redis, batch);
     return MANY_DONE;
 }
@@ -413,6 +423,7 @@ bool settle_undecodable(const struct settling *settling)
                                                  settling->process->name, &e);
 
         if (!rc) {
+            CRASH_POINT("undecodable.written");
             count_end(settling->process, settling->item, METER_FAILED, -1);
             log_error("entry_undecodable", L_STR("entry", delivery->entry),
                       L_STR("reason", delivery->reason));

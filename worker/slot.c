@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -194,7 +195,9 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
     gateway_set_trace(slot->gateway, run.traceparent);
     if (s->item->delivery.kind == DELIVERY_DURABLE)
         events_add(slot->process->events, s->item, JOB_STARTED, 0);
+    CRASH_POINT("run.before");
     outcome = call(s, &run, &e);
+    CRASH_POINT("run.after");
     slot_flush_journal(&run);
     gateway_set_trace(slot->gateway, NULL);
     slot_lift_limit(s->item);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/program.h"
@@ -69,6 +70,7 @@ static void start_child(struct supervisor *s, int index)
             _exit(EXIT_FAILED);
         _exit(process_main(s->conf, child->token, s->seats, index));
     }
+    CRASH_POINT("supervisor.forked");
     child->started_us = clock_mono_us();
     if (pid < 0) {
         log_error("fork_failed", L_STR("reason", strerrordesc_np(errno)));
@@ -115,6 +117,7 @@ static void note_death(struct supervisor *s, int index, pid_t pid, int status)
         seats_end_turn(s->seats, index);
         return;
     }
+    CRASH_POINT("supervisor.child_died");
     log_death(pid, status);
     plan_restart(child, status);
 }

@@ -6,6 +6,7 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/job.h"
 #include "worker/mailer.h"
 
@@ -39,10 +40,12 @@ enum task_outcome task_send_mail(struct task_run *run, const char *recipient,
 
     if (!task_may_call(run, run->mail_breaker))
         return TASK_SNOOZE;
+    CRASH_POINT("mail.before");
     outcome = mailer_send(run->mailer, recipient, message, task_time_left_us(run), e);
     task_called(run->mail_breaker, "mail", outcome != MAIL_UNSENT && outcome != MAIL_UNKNOWN);
     switch (outcome) {
     case MAIL_SENT:
+        CRASH_POINT("mail.sent");
         run->result = result_of(message_id);
         return TASK_DONE;
     case MAIL_REFUSED:

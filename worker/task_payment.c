@@ -10,6 +10,7 @@
  */
 #include <string.h>
 
+#include "common/crashpoint.h"
 #include "worker/payment_settle.h"
 
 /* The key may be forgotten: what the gateway knows decides, and nothing is sent that could charge.
@@ -48,7 +49,9 @@ static enum task_outcome charge_card(struct task_run *run, const struct charge *
 
     if (!task_may_call(run, run->gateway_breaker))
         return TASK_SNOOZE;
+    CRASH_POINT("charge.before");
     gateway_charge(run->gateway, charge, payment_call_timeout_us(run), &reply);
+    CRASH_POINT("charge.after");
     task_called(run->gateway_breaker, "gateway", reply.answer.arrived);
     if (is_stuck(run, &reply)) {
         struct gateway_reply found;

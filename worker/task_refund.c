@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/mem.h"
 #include "worker/gateway.h"
 #include "worker/task.h"
@@ -61,7 +62,9 @@ static enum task_outcome run_refund(struct task_run *run, struct err *e)
     }
     if (!task_may_call(run, run->gateway_breaker))
         return TASK_SNOOZE;
+    CRASH_POINT("refund.before");
     gateway_refund(run->gateway, &charge, task_time_left_us(run) - US_PER_S, &reply);
+    CRASH_POINT("refund.after");
     task_called(run->gateway_breaker, "gateway", reply.answer.arrived);
     return judge(run, &charge, &reply, e);
 }

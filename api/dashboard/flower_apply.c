@@ -13,6 +13,7 @@
 #include "api/dashboard/flower.h"
 #include "api/dashboard/flower_options.h"
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/job_json.h"
 #include "common/job_list.h"
 #include "common/jobs_desk.h"
@@ -52,6 +53,7 @@ static void push(struct request *req, const struct job_ready *ready)
     const struct job_list list = {&one, 1};
     struct err e = {0};
 
+    CRASH_POINT("dashboard.applied");
     if (ready->is_ready && job_list_push(&list, thread_of(req)->redis, &e))
         log_warn("push_failed", L_ERR(&e));
 }

@@ -9,6 +9,7 @@
 #include "api/dashboard/act.h"
 #include "api/dashboard/actions.h"
 #include "api/dashboard/dashboard.h"
+#include "common/crashpoint.h"
 #include "common/job_json.h"
 #include "common/job_list.h"
 #include "common/jobs.h"
@@ -137,6 +138,7 @@ static enum err_code replay(struct request *req, const struct uuid *parent, cons
     rc = insert(req, parent, &job, &ready, e);
     if (rc)
         return rc;
+    CRASH_POINT("dashboard.replayed");
     if (ready.is_ready &&
         job_list_push(&(struct job_list){&ready, 1}, thread_of(req)->redis, &problem))
         log_warn("push_failed", L_ERR(&problem));

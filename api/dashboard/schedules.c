@@ -5,6 +5,7 @@
 #include "api/dashboard/act.h"
 #include "api/dashboard/dashboard.h"
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/cron.h"
 #include "common/job_json.h"
 #include "common/job_list.h"
@@ -125,6 +126,7 @@ enum err_code schedule_run(struct request *req, struct reply *reply, struct err 
 
     if (rc)
         return rc;
+    CRASH_POINT("dashboard.schedule_run");
     act_note(req, "schedule.run", name, "done", json_pack("{s:s}", "task", ready.id.text));
     /* Without Redis the scheduler delivers it. */
     if (ready.is_ready &&

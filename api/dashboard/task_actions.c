@@ -10,6 +10,7 @@
 #include "api/dashboard/actions.h"
 #include "api/dashboard/dashboard.h"
 #include "common/clock.h"
+#include "common/crashpoint.h"
 #include "common/job_json.h"
 #include "common/job_list.h"
 #include "common/jobs_control.h"
@@ -92,6 +93,7 @@ static enum err_code retry(struct request *req, const struct uuid *ids, size_t c
     for (size_t i = 0; i < count; i++)
         for (size_t j = 0; j < jobs.count && !ret_changed[i]; j++)
             ret_changed[i] = strcmp(ids[i].text, jobs.items[j].id.text) == 0;
+    CRASH_POINT("dashboard.retried");
     /* Without Redis the scheduler delivers them. */
     if (job_list_push(&jobs, thread_of(req)->redis, &problem))
         log_warn("push_failed", L_ERR(&problem));

@@ -123,10 +123,17 @@ def charge_problems(stack):
 
 def mail_problems(stack, extra_mails):
     """One mail for each paid order; more of one only with the same Message-ID."""
+    mails = stack.mail.messages()
+    return mail_problems_of(stack, mails, extra_mails) + missing_mails(stack, mails)
+
+
+def mail_problems_of(stack, messages, extra_mails=True):
+    """Mails that should not have gone out."""
     problems = []
-    paid = {row["id"] for row in stack.query("SELECT id FROM orders WHERE order_status = 'paid'")}
+    rows = stack.query("SELECT id FROM orders WHERE order_status IN ('paid', 'refunded')")
+    paid = {row["id"] for row in rows}
     mails = {}
-    for mail in stack.mail.messages():
+    for mail in messages:
         if mail.order_id is not None:
             mails.setdefault(mail.order_id, []).append(mail)
     for order, copies in mails.items():
@@ -137,5 +144,11 @@ def mail_problems(stack, extra_mails):
             problems.append(f"mails with different ids about order {order}: {ids}")
         elif len(copies) > 1 and not extra_mails:
             problems.append(f"{len(copies)} mails about order {order}")
-    problems += [f"no mail about paid order {order}" for order in sorted(paid - set(mails))]
     return problems
+
+
+def missing_mails(stack, messages):
+    """Mails that should have gone out."""
+    paid = {row["id"] for row in stack.query("SELECT id FROM orders WHERE order_status = 'paid'")}
+    told = {mail.order_id for mail in messages}
+    return [f"no mail about paid order {order}" for order in sorted(paid - told)]

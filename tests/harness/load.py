@@ -32,6 +32,9 @@ class Load:
         accounts = [stack.shop().sign_up() for _ in range(min(customers, 4))]
         self.shops = [accounts[n % len(accounts)].another_session() for n in range(customers)]
         self.stopping = threading.Event()
+        self.going = threading.Event()  # cleared while nobody may begin a checkout
+        self.going.set()
+        self.busy = 0  # customers in the middle of one
         self.lock = threading.Lock()
         self.ordered = []
         self.accepted = []
@@ -58,6 +61,16 @@ class Load:
         assert not any(thread.is_alive() for thread in self.threads), "a customer is stuck"
         assert not self.failures, f"customers met {len(self.failures)} errors: {self.failures[:5]}"
 
+    def pause(self):
+        """Until everybody has finished what they began; nobody begins anything until resume()."""
+        with self.lock:
+            self.going.clear()
+        wait_for(lambda: self.busy == 0 or self.failures, PATIENCE + 30, "a customer is stuck")
+        assert not self.failures, f"customers met {len(self.failures)} errors: {self.failures[:5]}"
+
+    def resume(self):
+        self.going.set()
+
     def wait_accepted(self, more, timeout=30):
         """Until that many more payments were accepted."""
         wanted = len(self.accepted) + more
@@ -71,7 +84,13 @@ class Load:
     def live(self, shop, chooser):
         try:
             while not self.stopping.is_set():
-                self.check_out(shop, chooser)
+                with self.lock:
+                    self.busy += self.going.is_set()
+                    goes = self.going.is_set()
+                if goes:
+                    self.check_out(shop, chooser)
+                    with self.lock:
+                        self.busy -= 1
                 self.stopping.wait(self.think)
         except Exception as error:  # a thread's failure shall fail the test, not vanish
             self.failures.append(repr(error))
@@ -101,6 +120,8 @@ class Load:
         for _ in range(int(PATIENCE / 0.05)):
             try:
                 answer = shop.post(path, body, headers=key, timeout=20)
+                if answer.status_code == 401 and shop.renew():  # its token has lived its 15 minutes
+                    continue
             except (requests.RequestException, IndexError, RuntimeError) as error:
                 # IndexError: no API runs at this moment; RuntimeError: it died while starting
                 self.trouble(path, repr(error)[:200])
@@ -111,7 +132,7 @@ class Load:
                 self.trouble(path, f"{answer.status_code} {answer.text[:200]}")
                 if answer.status_code == 409 and lost:
                     return None
-                if answer.status_code not in (409, 429, 500, 502, 503, 504):
+                if answer.status_code not in (401, 409, 429, 500, 502, 503, 504):
                     raise GaveUp(f"{path}: {answer.status_code} {answer.text[:300]}")
             pause(0.05)  # between two tries, as every client waits
         raise GaveUp(f"{path}: no answer for {PATIENCE} s; {self.troubles[-3:]}")

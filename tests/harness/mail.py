@@ -20,11 +20,11 @@ class Message:
         self.number = shown["id"]
         self.sender = shown["mail_from"]
         self.recipients = shown["rcpt_tos"]
-        self.headers = shown["headers"]
+        self.headers = shown.get("headers")  # None, with the text: only briefly listed
         self.message_id = shown["message_id"]
         self.subject = shown["subject"]
-        self.text = shown["text"]
-        self.html = shown["html"]
+        self.text = shown.get("text")
+        self.html = shown.get("html")
 
     def __repr__(self):
         return f"<mail to {self.recipients}: {self.subject}>"
@@ -86,6 +86,11 @@ class Mail:
     def messages(self):
         """Every mail accepted since the last reset, in order."""
         return [Message(self, shown) for shown in self.call("GET", "mails").json()["mails"]]
+
+    def messages_after(self, number):
+        """Those that came after that one, without their texts."""
+        shown = self.call("GET", f"mails/after/{number}").json()["mails"]
+        return [Message(self, mail) for mail in shown]
 
     def about(self, order_id):
         return [mail for mail in self.messages() if mail.order_id == order_id]

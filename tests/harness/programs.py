@@ -12,8 +12,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 KEPT = ("PATH", "HOME", "LANG", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS")
 
 
-def path_of(name):
-    return os.path.join(ROOT, BUILD, name)
+def path_of(name, settings=()):
+    """With an armed crash point it is the program that has some."""
+    return os.path.join(ROOT, BUILD, "faults" if "TILL_CRASHPOINT" in settings else "", name)
 
 
 def environment(settings):
@@ -48,7 +49,7 @@ class Program:
     def start(self):
         with open(self.log, "ab") as log:
             self.process = processes.spawn(
-                [path_of(self.name), *self.arguments],
+                [path_of(self.name, self.settings), *self.arguments],
                 env=environment(self.settings),
                 cwd=ROOT,
                 stdout=log,
@@ -167,7 +168,7 @@ class Program:
 def run(name, settings, *arguments, stdin=None, timeout=60):
     """Runs a program to its end: CompletedProcess with texts."""
     return subprocess.run(
-        [path_of(name), *map(str, arguments)],
+        [path_of(name, settings), *map(str, arguments)],
         env=environment(settings),
         cwd=ROOT,
         input=stdin if stdin is not None else "",

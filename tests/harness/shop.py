@@ -64,6 +64,14 @@ class Shop:
         self.token = tokens["access"]
         return tokens
 
+    def renew(self):
+        """Another access token, when the old one has lived its time. False: not now."""
+        body = {"email": self.email, "password": PASSWORD}
+        self.token = None
+        answer = self.post("/api/auth/login/", body)
+        self.token = answer.json()["access"] if answer.status_code == 200 else "none yet"
+        return answer.status_code == 200
+
     def sign_up(self, **fields):
         self.register(**fields)
         self.login(password=fields.get("password", PASSWORD))

@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from email import message_from_bytes, policy
+from email.parser import BytesHeaderParser
 from pathlib import Path
 
 
@@ -56,6 +57,12 @@ class MailBox:
             mails = [self.mails[number] for number in sorted(self.mails)]
         return [describe(mail) for mail in mails]
 
+    def brief(self, after):
+        """Of those after that number, only what tells which mail it is: thousands are listed at once."""
+        with self.lock:
+            mails = [self.mails[number] for number in sorted(self.mails) if number > after]
+        return [brief_of(mail) for mail in mails]
+
     def raw(self, number):
         with self.lock:
             mail = self.mails.get(number)
@@ -77,6 +84,12 @@ def describe(mail):
     shown["text"] = part(message, "plain")
     shown["html"] = part(message, "html")
     return shown
+
+
+def brief_of(mail):
+    message = BytesHeaderParser(policy=policy.compat32).parsebytes(mail["raw"])
+    shown = {name: mail[name] for name in ("id", "mail_from", "rcpt_tos")}
+    return {**shown, "message_id": header(message, "Message-ID"), "subject": header(message, "Subject")}
 
 
 def header(message, name):

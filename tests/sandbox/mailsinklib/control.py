@@ -43,6 +43,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if asked == ("GET", "/mails"):
             mails = box.shown()
             return 200, {"count": len(mails), "mails": mails}
+        if self.command == "GET" and path.startswith("/mails/after/") and path[13:].isdigit():
+            mails = box.brief(int(path[13:]))
+            return 200, {"count": len(mails), "mails": mails}
         if asked == ("DELETE", "/mails"):
             box.clear()
             return 200, {}

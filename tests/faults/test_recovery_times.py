@@ -1,0 +1,110 @@
+"""How long it takes until work goes on after something died: measured, put into the table of `make
+faults`, and held against limits that a slow machine keeps, too. The promises are in the README."""
+
+import signal
+import time
+
+import pytest
+
+from harness import faults_report, processes
+from harness.wait import pause, wait_for
+
+LEASE = 30  # the default
+JOBS = 4
+
+
+def begin_jobs(one):
+    """Jobs that run for a while; (id, when its first attempt began)."""
+    ids = [one.enqueue("till.tasks.sleep", 1.5) for _ in range(JOBS)]
+    for job in ids:
+        one.wait_job(job, "STARTED", timeout=30)
+    return ids
+
+
+def time_of_second_attempts(one, ids, timeout):
+    began = time.monotonic()
+    wait_for(
+        lambda: one.value("SELECT count(*) FROM jobs WHERE id = ANY (%s::uuid[]) AND attempt >= 2", ids) == JOBS,
+        timeout,
+        lambda: str(one.query("SELECT id, state, attempt, worker FROM jobs")),
+    )
+    return time.monotonic() - began
+
+
+def finish(one, fault, jobs, times):
+    one.wait_settled(timeout=60)
+    lost = one.value("SELECT count(*) FROM jobs WHERE state <> 'SUCCESS'")
+    faults_report.record(fault, rounds=len(times), jobs=jobs, lost=lost, recovery_s=times)
+    print(f"{fault}: {', '.join(f'{t:.2f}' for t in times)} s")
+    assert lost == 0
+
+
+def test_jobs_of_a_killed_process_run_again_at_once_while_its_supervisor_lives(stack):
+    """Promised within 2 s. Far below the lease, so it is the replacement that has taken them."""
+    one = stack({"TILL_LEASE_SECONDS": LEASE, "TILL_WORKER_PROCESSES": 1}).start(apis=0)
+    times = []
+    for _ in range(faults_report.pick(2, 10)):
+        ids = begin_jobs(one)
+        for pid in processes.children_of(one.worker.pid):
+            processes.send(pid, signal.SIGKILL)
+        times.append(time_of_second_attempts(one, ids, LEASE - 5))
+        one.wait_settled(timeout=60)
+
+    finish(one, "worker process killed: its own jobs run again", JOBS * len(times), times)
+    assert min(times) < 10
+
+
+@pytest.mark.full
+def test_jobs_of_a_killed_worker_run_on_another_within_the_lease(stack):
+    """Promised within 30 s with the default lease, and what it takes to look for them."""
+    one = stack({"TILL_LEASE_SECONDS": LEASE, "TILL_WORKER_PROCESSES": 1}).start(apis=0)
+    times = []
+    for _ in range(3):
+        ids = begin_jobs(one)
+        victim = one.worker
+        other = one.start_worker()
+        victim.kill()
+        times.append(time_of_second_attempts(one, ids, 2 * LEASE))
+        one.wait_settled(timeout=60)
+        assert other.is_running()
+
+    finish(one, "worker killed: its jobs run on another", JOBS * len(times), times)
+    assert max(times) < 1.5 * LEASE
+
+
+def first_job_after(one):
+    """Seconds until a job that is enqueued now has ended."""
+    began = time.monotonic()
+    job = one.insert_job("till.tasks.tally", [1])
+    one.wait_job(job, timeout=60)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_redis_back_the_first_job_is_done_soon(stack, how):
+    """Promised within 10 s, with nobody's help."""
+    one = stack(own_redis=True).start(apis=0)
+    times = []
+    for _ in range(faults_report.pick(1, 5)):
+        first_job_after(one)
+        getattr(one.redis_server, how)()
+        pause(1.5)
+        one.redis_server.start()
+        times.append(first_job_after(one))
+
+    finish(one, f"Redis back after {how}: first job", 2 * len(times), times)
+
+
+@pytest.mark.parametrize("how", ["fast", "immediate", "kill"])
+def test_postgresql_back_the_first_job_is_done_soon(stack, how):
+    """Promised within 10 s, with nobody's help."""
+    one = stack(own_postgres=True).start(apis=0)
+    times = []
+    for _ in range(faults_report.pick(1, 5)):
+        first_job_after(one)
+        one.postgres.stop(how)
+        pause(1.5)
+        one.postgres.start()
+        times.append(first_job_after(one))
+
+    finish(one, f"PostgreSQL back after {how}: first job", 2 * len(times), times)
