@@ -8,7 +8,7 @@ import pytest
 
 from harness import chaos, faults_report
 
-SECONDS = float(os.environ.get("RANDOM_KILLS_SECONDS", faults_report.pick("45", "600")))
+SECONDS = float(os.environ.get("RANDOM_KILLS_SECONDS", faults_report.pick("40", "600")))
 SEED = int(os.environ.get("RANDOM_KILLS_SEED", "20261121"))
 
 

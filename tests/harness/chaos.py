@@ -41,8 +41,10 @@ ASIDE = "aside"
 
 def end(one, program, known):
     """kill -9 of a program and of all it has started."""
+    size = len(program.family())
     known.ended.add(program.pid)
-    known.crashes += len(program.family())
+    known.killed += size
+    known.crashes += size if program.name == "till-worker" else 0
     program.kill()
 
 
@@ -88,6 +90,7 @@ def kill_all_workers(one, _, known):
 def kill_worker_process(one, chooser, known):
     children = chooser.choice(workers(one)).family()[1:]
     if children:
+        known.killed += 1
         known.crashes += 1
         processes.send(chooser.choice(children), signal.SIGKILL)
 
@@ -97,6 +100,7 @@ def kill_supervisor(one, chooser, known):
     victim = chooser.choice(workers(one))
     children = victim.family()[1:]
     known.ended.add(victim.pid)
+    known.killed += 1
     victim.send(signal.SIGKILL)
     victim.wait()
     one.start_worker()
@@ -113,7 +117,7 @@ def freeze_worker(one, chooser, known):
     victim.cont()
 
 
-def kill_command(one, chooser, _):
+def kill_command(one, chooser, known):
     """`till enqueue` of many jobs, killed on its way."""
     command = [programs.path_of("till"), "enqueue", "till.tasks.tally", f"[{chooser.randrange(COUNTERS)}]"]
     environment = programs.environment(one.settings)
@@ -121,7 +125,7 @@ def kill_command(one, chooser, _):
         [*command, "--count", "300"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     pause(chooser.uniform(0.005, 0.15))
-    processes.send(child.pid, signal.SIGKILL)
+    known.killed += processes.send(child.pid, signal.SIGKILL)
     child.wait()
 
 
@@ -316,6 +320,7 @@ def run(one, chooser, seed, seconds, faults=None, kills=None, every=20, tell=pri
             note(*storm.strike(name, faults[name]))
             if done % every == 0:
                 note(*storm.rest())
-        accepted = len(storm.load.accepted)
         note(*storm.rest())
+        accepted, killed = len(storm.load.accepted), storm.known.killed
+    tell(f"{done} faults, {killed} processes killed by kill -9, {accepted} payments")
     return done, accepted, found

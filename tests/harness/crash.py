@@ -55,7 +55,7 @@ class Stage:
         wait_for(
             lambda: self.one.value("SELECT status FROM payments WHERE id = %s", payment) in states,
             60,
-            lambda: f"payment never {states}: {self.one.query('SELECT * FROM payments WHERE id = %s', payment)}",
+            f"payment {payment} never {states}",
         )
 
     def finish(self, *jobs):
@@ -123,7 +123,8 @@ class Stage:
             for point in new:
                 del left[point]
                 self.seen.append(point)
-                self.known.crashes += 1
+                self.known.killed += 1
+                self.known.crashes += name == "till-worker"
             if new and whole and self.armed.is_running():
                 self.known.ended.add(self.armed.pid)
                 self.armed.kill()

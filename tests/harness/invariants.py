@@ -23,7 +23,8 @@ class Known:
         self.orders = []  # ids that customers were told of
         self.payments = []
         self.jobs = []  # ids of jobs whose commit was acknowledged, and that shall succeed
-        self.crashes = 0  # processes that the test has ended: so many mails may have gone out twice
+        self.killed = 0  # processes that the test has ended by kill -9
+        self.crashes = 0  # of them, and of those it has frozen, workers': so many mails may be there twice
         self.dead = 0  # jobs that shall end in FAILURE
         self.unpaid = False  # customers may have given up between order and payment
         self.recoveries = []  # seconds from a healing to the first job that began after it
