@@ -314,7 +314,7 @@ def run(one, chooser, seed, seconds, faults=None, kills=None, every=20, tell=pri
     with Storm(one, chooser, seed, think=think) as storm:
         storm.load.wait_accepted(1, timeout=60)
         while time.monotonic() < end_at and (kills is None or done < kills) and not found:
-            pause(chooser.uniform(0.05, 0.6))
+            pause(chooser.uniform(0.05, 0.4))
             name = chooser.choice(list(faults))
             done += 1
             note(*storm.strike(name, faults[name]))

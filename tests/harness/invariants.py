@@ -13,7 +13,7 @@ from .gateway import WEBHOOK_SECRET
 from .shop import PASSWORD
 from .wait import TooLate, wait_for
 
-LAZY = 24  # connections of slots are opened when first used
+LAZY = 200  # connections of slots and of API threads are opened when first used, two for each
 
 
 class Known:

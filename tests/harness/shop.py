@@ -27,7 +27,7 @@ class Shop:
         self.email = None
 
     def call(self, method, path, body=None, **options):
-        headers = options.pop("headers", {})
+        headers = dict(options.pop("headers", {}))  # the caller may send it again, with another token
         if self.token:
             headers.setdefault("Authorization", f"Bearer {self.token}")
         options.setdefault("timeout", 30)
