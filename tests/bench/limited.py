@@ -1,6 +1,6 @@
 """No-op durable jobs under limits of their task or key, beside the same jobs without any.
 
-Used by bench.py; alone it measures these and nothing else:
+Used by bench.py; alone it measures these (or BENCH_CASES, by name) and nothing else:
 
     limited.py [--rounds 3] [--json FILE]
 """
