@@ -31,6 +31,7 @@
     X(schedule_pause)                                                                              \
     X(schedule_resume)                                                                             \
     X(cron_next)                                                                                   \
+    X(task_timeout)                                                                                \
     X(limit_list)                                                                                  \
     X(limit_set)                                                                                   \
     X(limit_delete)                                                                                \

@@ -9,7 +9,7 @@
 #include "common/buf.h"
 #include "common/statements.h"
 
-enum { ADD, LIST };
+enum { ADD, LIST, PRUNE };
 
 static const struct db_stmt statements[] = {
     [ADD] = {"audit_add",
@@ -23,6 +23,12 @@ static const struct db_stmt statements[] = {
                         " AND ($3::text IS NULL OR starts_with(action, $3))"
                         " AND ($4::text IS NULL OR target = $4) ORDER BY id DESC LIMIT $5",
               5},
+    /* Ids grow with time, so no more than the oldest rows are looked at. */
+    [PRUNE] =
+        {"audit_prune",
+         "DELETE FROM audit WHERE id = ANY (ARRAY(SELECT id FROM (SELECT id, at FROM audit"
+         " ORDER BY id LIMIT $2) oldest WHERE at < now() - $1::bigint * interval '1 second'))",
+         2},
 };
 
 DB_STATEMENTS(audit, statements);
@@ -64,4 +70,9 @@ enum err_code audit_list(struct db *db, const struct audit_filter *filter,
                             DB_TEXT(none_if_empty(filter->action)),
                             DB_TEXT(none_if_empty(filter->target)), DB_INT(filter->limit)),
                     ret_rows, e);
+}
+
+enum err_code audit_prune(struct db *db, int64_t kept_s, int max, int64_t *ret_count, struct err *e)
+{
+    return db_exec(db, &statements[PRUNE], DB_ARGS(DB_INT(kept_s), DB_INT(max)), ret_count, e);
 }

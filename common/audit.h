@@ -39,4 +39,8 @@ struct audit_filter {
 enum err_code audit_list(struct db *db, const struct audit_filter *filter,
                          struct db_result **ret_rows, struct err *e) MUST_CHECK;
 
+/* Deletes those of the oldest `max` rows that are older than `kept_s`; ret_count: how many. */
+enum err_code audit_prune(struct db *db, int64_t kept_s, int max, int64_t *ret_count,
+                          struct err *e) MUST_CHECK;
+
 #endif

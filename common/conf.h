@@ -74,6 +74,8 @@ struct conf {
     int64_t retry_max_seconds;
     int64_t retention_seconds;
     int64_t dead_retention_seconds;
+    int64_t audit_retention_seconds;
+    int64_t event_retention_seconds;
 };
 
 /* What the command line asked for besides settings. */

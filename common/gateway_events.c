@@ -14,7 +14,7 @@
 #include "common/payments_run.h"
 #include "common/statements.h"
 
-enum { NOTE, JUDGE, FIND };
+enum { NOTE, JUDGE, FIND, PRUNE };
 
 static const struct db_stmt statements[] = {
     [NOTE] = {"gateway_events_note",
@@ -28,6 +28,11 @@ static const struct db_stmt statements[] = {
               "SELECT id FROM payments WHERE id = nullif($1, '')::uuid"
               " OR ($1 = '' AND gateway_reference = $2) FOR NO KEY UPDATE",
               2},
+    [PRUNE] = {"gateway_events_prune",
+               "DELETE FROM gateway_events WHERE id = ANY (ARRAY(SELECT id FROM gateway_events"
+               " WHERE received_at < now() - $1::bigint * interval '1 second'"
+               " ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+               2},
 };
 
 DB_STATEMENTS(gateway_events, statements);
@@ -168,4 +173,10 @@ enum err_code gateway_events_take(struct db *db, const struct gateway_event *eve
     if (!rc)
         *ret_effect = effect;
     return rc;
+}
+
+enum err_code gateway_events_prune(struct db *db, int64_t kept_s, int max, int64_t *ret_count,
+                                   struct err *e)
+{
+    return db_exec(db, &statements[PRUNE], DB_ARGS(DB_INT(kept_s), DB_INT(max)), ret_count, e);
 }

@@ -47,4 +47,9 @@ struct gateway_effect {
 enum err_code gateway_events_take(struct db *db, const struct gateway_event *event,
                                   struct gateway_effect *ret_effect, struct err *e) MUST_CHECK;
 
+/* Deletes at most `max` events that came longer than `kept_s` ago, which the gateway does not send
+ * again; ret_count: how many. */
+enum err_code gateway_events_prune(struct db *db, int64_t kept_s, int max, int64_t *ret_count,
+                                   struct err *e) MUST_CHECK;
+
 #endif

@@ -11,7 +11,7 @@
 #include "common/buf.h"
 #include "common/statements.h"
 
-enum { ADD, FIND, DROP, DROP_OLD };
+enum { ADD, FIND, DROP, PRUNE };
 
 static const struct db_stmt statements[] = {
     [ADD] = {"logins_add",
@@ -21,7 +21,11 @@ static const struct db_stmt statements[] = {
     [FIND] = {"logins_find",
               "SELECT username FROM dashboard_sessions WHERE hash = $1 AND expires_at > now()", 1},
     [DROP] = {"logins_drop", "DELETE FROM dashboard_sessions WHERE hash = $1", 1},
-    [DROP_OLD] = {"logins_drop_old", "DELETE FROM dashboard_sessions WHERE expires_at <= now()", 0},
+    [PRUNE] = {"logins_prune",
+               "DELETE FROM dashboard_sessions WHERE hash = ANY (ARRAY(SELECT hash"
+               " FROM dashboard_sessions WHERE expires_at <= now() ORDER BY expires_at LIMIT $1"
+               " FOR UPDATE SKIP LOCKED))",
+               1},
 };
 
 DB_STATEMENTS(logins, statements);
@@ -40,17 +44,13 @@ enum err_code logins_add(struct db *db, const char *username, char ret_token[LOG
 {
     unsigned char bytes[32];
     unsigned char hash[HASH_BYTES];
-    enum err_code rc;
 
     randombytes_buf(bytes, sizeof bytes);
     (void)sodium_bin2base64(ret_token, LOGIN_TOKEN_SIZE, bytes, sizeof bytes,
                             sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     hash_of(ret_token, hash);
-    rc = db_exec(db, &statements[DROP_OLD], DB_NO_ARGS, NULL, e);
-    if (!rc)
-        rc = db_exec(db, &statements[ADD],
-                     DB_ARGS(HASH_PARAM(hash), DB_TEXT(username), DB_INT(LOGIN_HOURS)), NULL, e);
-    return rc;
+    return db_exec(db, &statements[ADD],
+                   DB_ARGS(HASH_PARAM(hash), DB_TEXT(username), DB_INT(LOGIN_HOURS)), NULL, e);
 }
 
 enum err_code logins_find(struct db *db, const char *token, char ret_username[LOGIN_NAME_SIZE],
@@ -76,4 +76,9 @@ enum err_code logins_drop(struct db *db, const char *token, struct err *e)
 
     hash_of(token, hash);
     return db_exec(db, &statements[DROP], DB_ARGS(HASH_PARAM(hash)), NULL, e);
+}
+
+enum err_code logins_prune(struct db *db, int max, int64_t *ret_count, struct err *e)
+{
+    return db_exec(db, &statements[PRUNE], DB_ARGS(DB_INT(max)), ret_count, e);
 }

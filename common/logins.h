@@ -15,7 +15,7 @@ enum {
     LOGIN_HOURS = 12,
 };
 
-/* Makes a login and gives what the cookie holds; drops those that have run out. */
+/* Makes a login and gives what the cookie holds. */
 enum err_code logins_add(struct db *db, const char *username, char ret_token[LOGIN_TOKEN_SIZE],
                          struct err *e) MUST_CHECK;
 
@@ -24,5 +24,8 @@ enum err_code logins_find(struct db *db, const char *token, char ret_username[LO
                           struct err *e) MUST_CHECK;
 
 enum err_code logins_drop(struct db *db, const char *token, struct err *e) MUST_CHECK;
+
+/* Deletes at most `max` logins that have expired; ret_count: how many. */
+enum err_code logins_prune(struct db *db, int max, int64_t *ret_count, struct err *e) MUST_CHECK;
 
 #endif

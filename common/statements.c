@@ -39,6 +39,7 @@
     X(sessions)                                                                                    \
     X(shopping_carts)                                                                              \
     X(standby)                                                                                     \
+    X(time_limits)                                                                                 \
     X(trial)                                                                                       \
     X(upkeep)                                                                                      \
     X(users)                                                                                       \

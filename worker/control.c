@@ -14,6 +14,7 @@
 #include "common/jobs_control.h"
 #include "common/log.h"
 #include "common/worker_orders.h"
+#include "worker/deadlines.h"
 #include "worker/interrupt.h"
 #include "worker/orders.h"
 
@@ -66,6 +67,7 @@ static enum err_code refresh(struct control *control, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
     AUTO_VALUE(limit_list_release) struct limit_list limits = {0};
+    AUTO_VALUE(time_limit_list_release) struct time_limit_list times = {0};
     struct process *process = control->process;
     struct worker_order order;
     enum err_code rc = control->listening ? ERR_OK : queues_listen(control->db, e);
@@ -77,9 +79,12 @@ static enum err_code refresh(struct control *control, struct err *e)
     if (!rc)
         rc = limits_list(control->db, &limits, e);
     if (!rc)
+        rc = time_limits_list(control->db, true, &times, e);
+    if (!rc)
         rc = worker_orders_of(control->db, process->name, &order, e);
     if (rc)
         return rc;
+    deadlines_put(process->deadlines, &times);
     orders_obey(process, &order);
     control->listening = true;
     control->refresh_at_us = clock_mono_us() + REFRESH_MS * US_PER_MS;

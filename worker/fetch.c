@@ -24,6 +24,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/migrate.h"
+#include "common/time_limits.h"
 #include "worker/control.h"
 #include "worker/intake.h"
 #include "worker/reader.h"
@@ -191,9 +192,14 @@ static enum err_code introduce(struct fetch *fetch, struct err *e)
 {
     enum err_code rc = fetch->is_known ? ERR_OK : migrate_check(fetch->intake.db, e);
 
-    for (size_t i = 0; !rc && !fetch->is_known && i < tasks_count; i++)
+    for (size_t i = 0; !rc && !fetch->is_known && i < tasks_count; i++) {
         rc = jobs_declare_task(fetch->intake.db, tasks[i]->name, tasks[i]->queue,
                                tasks[i]->max_attempts, tasks[i]->fast, tasks[i]->retention_s, e);
+        if (!rc)
+            rc = time_limits_declare(fetch->intake.db, tasks[i]->name,
+                                     tasks[i]->soft_limit_s * INT64_C(1000),
+                                     tasks[i]->hard_limit_s * INT64_C(1000), e);
+    }
     fetch->is_known = !rc;
     return rc;
 }

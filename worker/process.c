@@ -20,6 +20,7 @@
 #include "common/mem.h"
 #include "common/program.h"
 #include "worker/control.h"
+#include "worker/deadlines.h"
 #include "worker/fetch.h"
 #include "worker/events.h"
 #include "worker/gateway.h"
@@ -377,6 +378,7 @@ static bool make_parts(struct process *process, struct err *e)
     process->limits = limit_board_new();
     breaker_init(&process->gateway_breaker, (int)conf->worker_concurrency);
     breaker_init(&process->mail_breaker, (int)conf->worker_concurrency);
+    process->deadlines = deadlines_new();
     process->control_fd = eventfd(0, EFD_CLOEXEC);
     process->pool = pool_new((int)conf->worker_concurrency, (int)conf->worker_prefetch);
     orders_init(process);

@@ -71,6 +71,7 @@ struct process_size {
     atomic_int max;
 };
 
+struct deadlines;
 struct interrupts;
 struct last_error;
 
@@ -86,6 +87,7 @@ struct process {
     atomic_size_t stream_count;   /* by the control thread, once the stream is whole */
     struct pool *pool;
     struct limit_board *limits;
+    struct deadlines *deadlines; /* how long tasks may run */
     struct journal *journal; /* what running jobs say */
     struct events *events;   /* what becomes of jobs, for live views */
     struct meters *meters;

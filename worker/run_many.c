@@ -14,6 +14,7 @@
 #include "common/crashpoint.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "worker/deadlines.h"
 #include "worker/settle.h"
 
 struct many {
@@ -160,14 +161,15 @@ static enum next settle_done(const struct many *many, struct task_batch *batch)
 
 static void set_limits(const struct many *many, struct task_batch *batch)
 {
+    struct deadline limit = deadlines_of(many->slot->process->deadlines, many->task);
     int64_t now_us = clock_mono_us();
 
     batch->began_us = now_us;
-    batch->deadline_us = now_us + many->task->soft_limit_s * US_PER_S;
+    batch->deadline_us = now_us + limit.soft_us;
     for (size_t i = 0; i < batch->count; i++) {
         batch->members[i]->run.deadline_us = batch->deadline_us;
         batch->members[i]->run.batch = batch;
-        item_set_limit(batch->members[i]->item, now_us + many->task->hard_limit_s * US_PER_S);
+        item_set_limit(batch->members[i]->item, now_us + limit.hard_us);
     }
 }
 

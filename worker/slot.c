@@ -16,6 +16,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "worker/deadlines.h"
 #include "worker/events.h"
 #include "worker/gateway.h"
 #include "worker/journal.h"
@@ -115,13 +116,15 @@ struct task_run slot_begin_run(const struct slot *slot, struct item *item)
 {
     bool fast = item->delivery.kind == DELIVERY_FAST;
     int64_t now_us = clock_mono_us();
-    int soft_s = item->task ? item->task->soft_limit_s : UNKNOWN_TASK_LIMIT_S;
+    struct deadline limit = {.soft_us = UNKNOWN_TASK_LIMIT_S * US_PER_S};
 
     atomic_store_explicit(&item->slot, slot->index, memory_order_relaxed);
     atomic_store_explicit(&item->begun_us, now_us, memory_order_relaxed);
     item->limit_cell = &slot->process->seat->slots[slot->index].limit_us;
-    if (item->task)
-        item_set_limit(item, now_us + item->task->hard_limit_s * US_PER_S);
+    if (item->task) {
+        limit = deadlines_of(slot->process->deadlines, item->task);
+        item_set_limit(item, now_us + limit.hard_us);
+    }
     return (struct task_run){
         .id = fast ? item->delivery.id : item->job.id,
         .attempt = fast ? 1 : item->job.attempt,
@@ -130,7 +133,7 @@ struct task_run slot_begin_run(const struct slot *slot, struct item *item)
         .headers = read_headers(fast ? item->delivery.headers : item->job.headers),
         .snoozes = fast ? 0 : item->job.snoozes,
         .journal = fast ? NULL : slot->process->journal,
-        .deadline_us = now_us + soft_s * US_PER_S,
+        .deadline_us = now_us + limit.soft_us,
         .conf = slot->process->conf,
         .db = slot->db,
         .gateway = slot->gateway,

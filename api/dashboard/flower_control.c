@@ -4,6 +4,7 @@
  * begun; with terminate it ends what runs, too. It is kept in PostgreSQL and survives every
  * restart.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/dashboard/act.h"
@@ -13,6 +14,7 @@
 #include "common/jobs_desk.h"
 #include "common/limits.h"
 #include "common/mem.h"
+#include "common/time_limits.h"
 #include "common/worker_orders.h"
 
 static bool is_signal(const char *name)
@@ -96,16 +98,60 @@ static bool find_both(struct request *req, struct reply *reply, enum err_code *r
     return !*ret_rc;
 }
 
+/* Seconds as milliseconds; absent or 0: the task's own. False: the reply says what is wrong. */
+static bool take_seconds(const struct request *req, struct reply *reply, const char *name,
+                         int64_t *ret_ms)
+{
+    AUTO(mem_free) char *text = flower_argument(req, name);
+    char *end = NULL;
+    double seconds;
+
+    if (!text)
+        return true;
+    seconds = strtod(text, &end);
+    if (!*text || *end || !(seconds >= 0) || seconds > (double)TIME_LIMIT_MS_MAX / 1000.0) {
+        (void)flower_refuse(reply, 400, "Invalid argument '%.40s' of type 'float'", text);
+        return false;
+    }
+    *ret_ms = (int64_t)(seconds * 1000.0 + 0.5);
+    return true;
+}
+
+static enum err_code set_times(struct request *req, int64_t soft_ms, int64_t hard_ms, struct err *e)
+{
+    AUTO_VALUE(act_release) struct act act = {0};
+    const char *task = request_param(req, 0);
+    enum err_code rc = act_begin(&act, req, "task.timeout", task, e);
+
+    if (!rc)
+        rc = time_limits_set(thread_of(req)->db, task, soft_ms, hard_ms, req->user.name, e);
+    return rc ? rc
+              : act_commit(&act, ACT_DONE,
+                           json_pack("{s:I, s:I}", "soft_ms", (json_int_t)soft_ms, "hard_ms",
+                                     (json_int_t)hard_ms),
+                           e);
+}
+
+/* Celery's hold for one worker until it ends; ours for all, until they are set anew. */
 enum err_code flower_timeout(struct request *req, struct reply *reply, struct err *e)
 {
+    int64_t soft_ms = 0;
+    int64_t hard_ms = 0;
+    struct err problem = {0};
     enum err_code rc;
 
+    if (!take_seconds(req, reply, "hard", &hard_ms) || !take_seconds(req, reply, "soft", &soft_ms))
+        return ERR_OK;
     if (!find_both(req, reply, &rc, e))
         return rc;
-    return flower_refuse(reply, 403,
-                         "Failed to set timeouts: 'the limits of %s stand with the task in its"
-                         " code, the same for all workers'",
-                         request_param(req, 0));
+    rc = set_times(req, soft_ms, hard_ms, &problem);
+    if (rc == ERR_INVALID)
+        return flower_refuse(reply, 403, "Failed to set timeouts: '%s'", problem.text);
+    if (rc) {
+        *e = problem;
+        return rc;
+    }
+    return flower_message(reply, e, "time limits set successfully");
 }
 
 /* Celery's "10/s", "600/m", "1000/h", "5" (a second), and "0" for no limit. */

@@ -347,12 +347,28 @@ def test_unknown_worker_is_404(system, path):
         assert "Unknown worker" in answer.text
 
 
-def test_time_limits_of_a_worker_are_refused_with_the_reason(system):
+def test_time_limits_of_a_task(system):
     rows.report_worker(system, "h:0")
-    assert "code" in post(system, "/api/task/timeout/shop.mail", 403, data={"workername": "h:0", "soft": 3}).text
-    post(system, "/api/task/timeout/shop.mail", 400)
-    post(system, "/api/task/timeout/no.such?workername=h:0", 404)
-    post(system, "/api/task/timeout/shop.mail?workername=h:9", 404)
+
+    def timeout(expect=200, task="shop.mail", **data):
+        return post(system, f"/api/task/timeout/{task}", expect, data={"workername": "h:0", **data})
+
+    def kept():
+        return [(row["task"], row["soft_ms"], row["hard_ms"]) for row in system.query("SELECT * FROM time_limits")]
+
+    assert timeout(soft=1.5, hard=20).json() == {"message": "time limits set successfully"}
+    assert kept() == [("shop.mail", 1500, 20000)]
+    timeout(hard="3")
+    assert kept() == [("shop.mail", None, 3000)]
+    assert timeout(403, soft=9, hard=3).text == "Failed to set timeouts: 'the soft limit is beyond the hard one'"
+    for bad in ("soon", "-1", "nan", "1e99"):
+        assert "of type 'float'" in timeout(400, soft=bad).text
+    timeout(soft=0)
+    assert kept() == []
+    assert post(system, "/api/task/timeout/shop.mail", 400).text == "Missing argument workername"
+    assert timeout(404, task="no.such").text == "Unknown task 'no.such'"
+    assert "Unknown worker 'h:9'" in timeout(404, workername="h:9").text
+    assert [row["action"] for row in audit(system) if row["outcome"] == "done"] == ["task.timeout"] * 3
 
 
 # ---- metrics ----

@@ -57,6 +57,10 @@ def insert(one, seconds_ago, state, columns, version=7):
     return job_id
 
 
+NOTHING = {"jobs": 0, "flows": 0, "idempotency_keys": 0, "refresh_tokens": 0, "dashboard_sessions": 0, "audit": 0,
+           "gateway_events": 0, "all": True}
+
+
 def prune(one):
     """One pass; its result."""
     done = one.till("enqueue", "jobs.tasks.prune", "--retention", 3600)
@@ -87,7 +91,7 @@ def test_jobs_are_kept_as_long_as_they_their_task_or_the_settings_say(stack, ver
     }
     assert waiting in left
     gone = sum(not kind[3] for kind in KINDS.values())
-    assert result == {"jobs": gone, "flows": 0, "idempotency_keys": 0, "refresh_tokens": 0, "all": True}
+    assert result == {**NOTHING, "jobs": gone}
     assert one.value("SELECT count(*) FROM job_errors") == len(KINDS) - gone
     assert prune(one)["jobs"] == 0
 
@@ -229,7 +233,37 @@ def test_answers_and_sessions_that_have_expired_go_too(stack):
             72 - hours,
         )
 
-    assert prune(one) == {"jobs": 0, "flows": 0, "idempotency_keys": 1, "refresh_tokens": 1, "all": True}
+    assert prune(one) == {**NOTHING, "idempotency_keys": 1, "refresh_tokens": 1}
 
     assert one.value("SELECT key FROM idempotency_keys") == "key 71"
     assert one.value("SELECT expires_at > now() FROM refresh_tokens")
+
+
+def test_logins_audit_and_gateway_events_go_by_their_own_times(stack):
+    one = stack({"TILL_AUDIT_RETENTION_SECONDS": 86400, "TILL_EVENT_RETENTION_SECONDS": 604800})
+    one.start_worker()
+    for days in (8.1, 6.9, 1.1, 0.9):
+        one.query("INSERT INTO audit (at, actor, role, remote, action, outcome)"
+                  " VALUES (now() - %s * interval '1 day', 'ann', 'admin', '::1', %s, 'done')", days, f"did {days}")
+        one.query("INSERT INTO gateway_events (id, type, outcome, created_at, received_at)"
+                  " VALUES (%s, 't', 'ignored', now(), now() - %s * interval '1 day')", f"evt_{days}", days)
+        one.query("INSERT INTO dashboard_sessions (hash, username, expires_at)"
+                  " VALUES (sha256(%s), 'ann', now() + %s * interval '1 day')", str(days).encode(), days - 5)
+
+    assert prune(one) == {**NOTHING, "dashboard_sessions": 2, "audit": 3, "gateway_events": 1}
+
+    assert one.value("SELECT string_agg(action, ',') FROM audit") == "did 0.9"
+    assert one.value("SELECT count(*) FROM gateway_events") == 3
+    assert one.value("SELECT count(*) FROM dashboard_sessions WHERE expires_at > now()") == 2
+    assert prune(one) == NOTHING
+
+
+def test_an_audit_log_of_more_than_a_batch_goes_whole_and_what_is_young_is_not_looked_through(stack):
+    one = stack()
+    one.start_worker()
+    one.query("INSERT INTO audit (at, actor, role, remote, action, outcome)"
+              " SELECT now() - interval '401 days', 'ann', 'admin', '::1', 'a', 'done' FROM generate_series(1, 2500)")
+    one.query("INSERT INTO audit (actor, role, remote, action, outcome)"
+              " SELECT 'ann', 'admin', '::1', 'young', 'done' FROM generate_series(1, 10)")
+    assert prune(one)["audit"] == 2500
+    assert one.value("SELECT count(*) FROM audit") == 10
