@@ -106,6 +106,8 @@ static void print_detail(const struct job_detail *detail)
     print_time("finished", job->finished_us);
     print_time("expires", job->expires_us);
     print_text("unique", job->unique_key);
+    print_text("limit key", job->limit_key);
+    print_text("parked on", job->parked_on);
     print_time("held until", job->unique_until_us);
     print_headers(job->headers);
     print_text("trace", job->traceparent);

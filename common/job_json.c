@@ -100,14 +100,15 @@ static json_t *last_attempt_json(const struct job_detail *detail)
 
 static json_t *options_json(const struct job_view *job)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:b}", "expires_at",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:b, s:o, s:o}", "expires_at",
                      job_time_json(job->expires_us), "unique_key", job_text_json(job->unique_key),
                      "unique_until", job_time_json(job->unique_until_us), "headers",
                      job_value_json(job->headers), "traceparent", job_text_json(job->traceparent),
                      "retention", job->retention_s ? json_integer(job->retention_s) : json_null(),
                      "flow", job->flow, "flow_step",
                      job->flow ? json_integer((json_int_t)job->flow_step) : json_null(), "waits",
-                     job->waits);
+                     job->waits, "limit_key", job_text_json(job->limit_key), "parked_on",
+                     job_text_json(job->parked_on));
 }
 
 static json_t *progress_json(const struct job_progress_view *progress)

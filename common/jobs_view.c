@@ -128,7 +128,8 @@ static const struct db_stmt statements[] = {
          " (extract(epoch FROM unique_until) * 1000000)::bigint, headers, traceparent,"
          " retention_s,"
          " coalesce(snoozes, 0), progress_done, progress_total, progress_text,"
-         " (extract(epoch FROM progress_at) * 1000000)::bigint, flow_id, flow_step, waits"
+         " (extract(epoch FROM progress_at) * 1000000)::bigint, flow_id, flow_step, waits,"
+         " limit_key, CASE WHEN enqueued_at IS NULL AND finished_at IS NULL THEN parked_on END"
          " FROM jobs j LEFT JOIN LATERAL (SELECT done AS progress_done,"
          "  total AS progress_total, text AS progress_text, updated_at AS progress_at"
          "  FROM job_progress WHERE job_id = j.id) p ON true WHERE id = $1",
@@ -413,6 +414,8 @@ enum err_code jobs_find(struct db *db, const struct uuid *id, struct job_detail 
     detail.job.retention_s = db_int(detail.rows, 0, 28);
     detail.job.flow = text_or_null(detail.rows, 0, 34);
     detail.job.flow_step = db_int(detail.rows, 0, 35);
+    detail.job.limit_key = text_or_null(detail.rows, 0, 37);
+    detail.job.parked_on = text_or_null(detail.rows, 0, 38);
     detail.job.waits = db_bool(detail.rows, 0, 36);
     detail.snoozes = (int)db_int(detail.rows, 0, 29);
     detail.progress = (struct job_progress_view){.done = db_int(detail.rows, 0, 30),

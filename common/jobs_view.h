@@ -88,12 +88,14 @@ struct job_view {
     int64_t unique_until_us; /* when it gives the key up at the latest */
     const char *headers;     /* JSON */
     const char *traceparent;
-    int64_t retention_s;  /* its own; 0: as its task declares */
-    const char *flow;     /* id of the flow that it belongs to */
-    int64_t flow_step;    /* its place there, from 1 */
-    bool waits;           /* for others of its flow */
-    const char *delivery; /* stream entry */
-    const char *payload;  /* what could not be decoded, as printable ASCII */
+    int64_t retention_s;   /* its own; 0: as its task declares */
+    const char *flow;      /* id of the flow that it belongs to */
+    int64_t flow_step;     /* its place there, from 1 */
+    bool waits;            /* for others of its flow */
+    const char *limit_key; /* NULL: none */
+    const char *parked_on; /* the limit that it waits for, "task:x" or "key:x"; NULL: none */
+    const char *delivery;  /* stream entry */
+    const char *payload;   /* what could not be decoded, as printable ASCII */
 };
 
 struct jobs_page {

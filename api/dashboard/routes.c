@@ -14,7 +14,6 @@ const struct route dashboard_routes[] = {
     {"GET", "/workers", SCOPE_VIEWER, flower_workers_page},
     {"GET", "/worker/<name>", SCOPE_VIEWER, page_show},
     {"GET", "/queues", SCOPE_VIEWER, page_show},
-    {"GET", "/queue/<name>", SCOPE_VIEWER, page_show},
     {"GET", "/broker", SCOPE_VIEWER, page_show},
     {"GET", "/dead", SCOPE_VIEWER, page_show},
     {"GET", "/audit", SCOPE_VIEWER, page_show},

@@ -174,7 +174,7 @@ async function findings(page) {
 }
 
 test('looks', async () => {
-  const paths = ['/', '/workers', '/worker/shop:1', '/tasks', `/task/${facts.jobs.FAILURE}`, '/queues', '/tasks?queue=none',
+  const paths = ['/', '/workers', '/worker/shop:1', '/tasks', `/task/${facts.jobs.FAILURE}`, '/queues', '/broker', '/tasks?queue=none',
     '/tasks?state=FAILURE', '/dead', '/schedules', '/flows', '/charts', '/audit'];
   for (const colorScheme of ['light', 'dark']) {
     for (const width of colorScheme === 'light' ? [360, 768, 1440, 2560] : [360, 1440]) {

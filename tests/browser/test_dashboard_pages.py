@@ -74,7 +74,10 @@ def filled(stack):
         "host": "shop", "pid": 42, "started_at": "2026-01-01T00:00:00Z", "version": "1",
         "queues": ["mail"], "concurrency": 8, "busy": 1, "processed": 1234, "succeeded": 1200,
         "failed": 4, "retried": 30, "rss_bytes": 8_000_000, "beat_at": "2026-01-01T00:00:01Z",
-        "state": "running", "jobs": [],
+        "state": "running", "jobs": [], "processed_by_queue": {"mail": 1234}, "loadavg": [0.5, 0.4, 0.3],
+        "tasks": {"shop.mail": {"succeeded": 1200, "failed": 4, "retried": 30, "runtime_sum_us": 61_700_000}},
+        "rusage": {"utime": 12.5, "stime": 3.25, "minflt": 1000, "nvcsw": 9},
+        "settings": {"TILL_QUEUES": "mail", "TILL_WORKER_PREFETCH": 256, "LOG_LEVEL": "info"},
     }
     rows.report_worker(system, "shop:1", **report)
     system.start_dashboard()
@@ -100,7 +103,8 @@ def test_hostile_texts_stay_texts(stack, walk):
         rows.report_worker(
             system, text[:60], host=text, version=text, queues=[text], state=text, pid=text,
             started_at=text, beat_at=text, busy=text, rss_bytes=text,
-            jobs=[{"id": text, "task": text, "started_at": text}],
+            jobs=[{"id": text, "task": text, "started_at": text}], loadavg=[text], rusage={"utime": text},
+            tasks={text: {"succeeded": text}}, settings={text: text}, processed_by_queue={text: text},
         )
         system.query(
             "INSERT INTO tasks (name, queue, max_attempts, fast) VALUES (%s, %s, 1, false)",

@@ -5,6 +5,7 @@
  */
 import {ApiError, get, leavePage, post} from './api.js';
 import {showAudit} from './audit.js';
+import {showBroker} from './broker.js';
 import {showCharts} from './charts.js';
 import {showDead} from './dead.js';
 import {me} from './desk.js';
@@ -26,6 +27,7 @@ const pages = [
   [/^\/tasks$/, showTasks, 'Tasks', '/tasks'],
   [/^\/task\/([^/]+)$/, showTask, 'Task', '/tasks'],
   [/^\/queues$/, showQueues, 'Queues', '/queues'],
+  [/^\/broker$/, showBroker, 'Broker', '/queues'],
   [/^\/dead$/, showDead, 'Dead tasks', '/dead'],
   [/^\/schedules$/, showSchedules, 'Schedules', '/schedules'],
   [/^\/schedule\/([^/]+)$/, showSchedule, 'Schedule', '/schedules'],

@@ -64,7 +64,7 @@ function row(queue) {
 export function showQueues(root) {
   const content = h('div', {});
   let last = '';
-  root.append(h('h1', {}, 'Queues'), content);
+  root.append(h('div', {class: 'title'}, h('h1', {}, 'Queues'), h('a', {href: '/broker'}, 'Broker')), content);
   follow(async () => {
     const {redis, queues} = await get('/api/v1/queues');
     const text = JSON.stringify([redis, queues]);

@@ -129,6 +129,8 @@ function lineage(task) {
 function options(task) {
   return [
     task.expires_at ? field('Expires', moment(task.expires_at)) : [],
+    task.parked_on ? field('Waits for', 'a place or its turn under the limit of ', h('code', {}, task.parked_on)) : [],
+    task.limit_key ? field('Limit key', h('code', {}, task.limit_key)) : [],
     task.unique_key ? field('Unique key', h('code', {}, task.unique_key)) : [],
     task.traceparent ? field('Trace', h('code', {}, task.traceparent)) : [],
     ...Object.entries(task.headers ?? {}).map(([name, value]) => field(`Header ${name}`, String(value))),

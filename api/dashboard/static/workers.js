@@ -6,6 +6,7 @@ import {follow, get} from './api.js';
 import {ask, button, order} from './desk.js';
 import {cell, dotted, h, redraw, table} from './dom.js';
 import {age, badge, bytes, count, time} from './format.js';
+import {configOf, queuesOf, systemOf, tasksOf} from './worker_parts.js';
 
 const COLUMNS = [
   ['Worker'], ['Status'], ['Active', 'number'], ['Processed', 'number'], ['Failed', 'number'],
@@ -154,6 +155,7 @@ function draw(root, name, {redis, worker}) {
         field('Failed', count(worker.failed)), field('Retried', count(worker.retried)),
         field('Started, in PostgreSQL', count(worker.started_jobs))))) : '',
     h('h2', {}, 'Running'), worker ? running(worker) : '',
+    worker ? h('div', {class: 'columns'}, queuesOf(name, worker), tasksOf(worker), systemOf(worker), configOf(worker)) : '',
     h('p', {}, h('a', {href: tasks}, 'All tasks of this worker')));
 }
 
