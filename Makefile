@@ -201,11 +201,11 @@ tsan: ## the programs under ThreadSanitizer, driven by the integration and fault
 # Clang's own: only it has libFuzzer. What is found stays in tests/fuzz/corpus/ when it is copied there.
 FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*.c))
-$(B)/fuzz/%: tests/fuzz/%.c $(B)/libapi.a $(B)/libcommon.a
+$(B)/fuzz/%: tests/fuzz/%.c $(B)/libapi.a $(B)/libworker.a $(B)/libcommon.a
 	$(if $(V),,@echo "  FUZZ  $<")
 	$(Q)mkdir -p $(@D)
 	$(Q)$(COMPILE) $(INCLUDES) -DFUZZ_MAIN -fsanitize=fuzzer -pie $(LDFLAGS) -o $@ $< $(filter %.a,$^) \
-	    $(LIBS_API) $(LIBS_COMMON)
+	    $(LIBS_API) $(LIBS_WORKER) $(LIBS_COMMON)
 
 .PHONY: run-fuzzers
 run-fuzzers: $(FUZZERS)
