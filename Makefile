@@ -8,6 +8,7 @@ VARIANT ?= release
 B := build$(if $(filter-out release,$(VARIANT)),/$(VARIANT))
 O := $(B)/obj
 PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
 Q := $(if $(V),,@)
 PYTHON := /usr/bin/python3
 
@@ -193,27 +194,35 @@ asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)BUILD=build/asan $(PYTHON) tests/run.py
 
 .PHONY: tsan
-tsan: ## the programs under ThreadSanitizer, driven by the integration and fault tests
+tsan: ## the four programs under ThreadSanitizer, driven by the integration, fault and browser tests
+	@echo "  Criterion cannot start under ThreadSanitizer, so unit and store tests are left out: this runs"
+	@echo "  till, till-api, till-worker, till-scheduler and till-dashboard under all tests that drive programs."
 	$(Q)$(MAKE) --no-print-directory VARIANT=tsan all build/tsan/tests/harness/try_task \
 	    $(PROGRAMS:%=build/tsan/faults/%)
 	$(Q)BUILD=build/tsan $(PYTHON) tests/run.py programs
 
 # Clang's own: only it has libFuzzer. What is found stays in tests/fuzz/corpus/ when it is copied there.
-FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*.c))
-$(B)/fuzz/%: tests/fuzz/%.c $(B)/libapi.a $(B)/libworker.a $(B)/libcommon.a
+FUZZ_SECONDS ?= $(if $(MINUTES),$(shell expr $(MINUTES) '*' 60 / $(words $(FUZZERS))),60)
+DASHBOARD := $(call objects,$(filter-out api/dashboard/main.c,$(wildcard api/dashboard/*.c))) \
+    $(O)/dashboard_files.o
+$(B)/libdashboard.a: $(DASHBOARD)
+	$(archive)
+$(B)/fuzz/%: tests/fuzz/%.c $(B)/libdashboard.a $(B)/libapi.a $(B)/libworker.a $(B)/libcommon.a
 	$(if $(V),,@echo "  FUZZ  $<")
 	$(Q)mkdir -p $(@D)
 	$(Q)$(COMPILE) $(INCLUDES) -DFUZZ_MAIN -fsanitize=fuzzer -pie $(LDFLAGS) -o $@ $< $(filter %.a,$^) \
 	    $(LIBS_API) $(LIBS_WORKER) $(LIBS_COMMON)
 
+# A target that finds something does not keep the others from running.
 .PHONY: run-fuzzers
 run-fuzzers: $(FUZZERS)
-	$(Q)for fuzzer in $(FUZZERS); do name=$${fuzzer##*/}; mkdir -p $(B)/found/$$name; \
+	$(Q)failed=; for fuzzer in $(FUZZERS); do name=$${fuzzer##*/}; mkdir -p $(B)/found/$$name; \
 	    echo "  RUN   $$name for $(FUZZ_SECONDS) s"; \
 	    $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=10 -artifact_prefix=$(B)/found/$$name- \
 	        $(B)/found/$$name tests/fuzz/corpus/$$name >$(B)/found/$$name.log 2>&1 || \
-	        { tail -n 40 $(B)/found/$$name.log; exit 1; }; done
+	        { tail -n 40 $(B)/found/$$name.log; failed="$$failed $$name"; }; done; \
+	    test -z "$$failed" || { echo "found something:$$failed"; exit 1; }
 
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 .PHONY: bench
@@ -223,7 +232,8 @@ bench: ## our figures beside the limits of Redis, PostgreSQL and civetweb, in on
 	$(Q)BUILD=$(B) $(PYTHON) tests/bench/bench.py
 
 .PHONY: fuzz
-fuzz: ## each parser against libFuzzer for FUZZ_SECONDS (needs clang)
+fuzz: ## each reader of outside text under libFuzzer, MINUTES in all or a minute each (needs clang)
+	$(Q)sh etc/install-packages.sh fuzz
 	$(Q)$(MAKE) --no-print-directory VARIANT=fuzz CC=clang run-fuzzers
 
 .PHONY: lint
@@ -238,17 +248,31 @@ format: ## format the C files in place
 
 # ---- installing ----
 
+UNITS := $(PROGRAMS:%=%.service)
+UNITS := $(patsubst till.service,till-migrate.service,$(UNITS))
+UNIT_FOLDER = $(DESTDIR)$(PREFIX)/lib/systemd/system
+
+# Settings that are there already are the site's and stay.
 .PHONY: install
-install: all ## install programs, sample settings and documents below $(DESTDIR)$(PREFIX)
+install: all ## install programs, units, settings and documents below $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/till $(DESTDIR)$(PREFIX)/share/till
 	install -m 755 $(PROGRAMS:%=$(B)/%) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 etc/till.env etc/redis.conf etc/schedules.conf etc/nginx.conf $(DESTDIR)$(PREFIX)/share/till
-	install -m 644 README.md CHANGELOG.md common/PROTOCOL.md $(DESTDIR)$(PREFIX)/share/doc/till
+	install -m 644 etc/till.env etc/redis.conf etc/redis-users.conf etc/schedules.conf etc/nginx.conf \
+	    $(DESTDIR)$(PREFIX)/share/till
+	install -m 644 README.md SECURITY.md CHANGELOG.md common/PROTOCOL.md $(DESTDIR)$(PREFIX)/share/doc/till
+	install -d $(UNIT_FOLDER)/till-.service.d
+	install -m 644 etc/systemd/till-.service.d/sandbox.conf $(UNIT_FOLDER)/till-.service.d
+	for unit in $(UNITS); do sed 's#@PREFIX@#$(PREFIX)#g; s#@SYSCONFDIR@#$(SYSCONFDIR)#g' \
+	    etc/systemd/$$unit >$(UNIT_FOLDER)/$$unit && chmod 644 $(UNIT_FOLDER)/$$unit || exit 1; done
+	install -d $(DESTDIR)$(SYSCONFDIR)/till
+	install -d -m 700 $(DESTDIR)$(SYSCONFDIR)/till/secrets
+	for file in till.env schedules.conf; do test -e $(DESTDIR)$(SYSCONFDIR)/till/$$file || \
+	    install -m 644 etc/$$file $(DESTDIR)$(SYSCONFDIR)/till || exit 1; done
 
 .PHONY: uninstall
-uninstall: ## remove what install put there
-	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%)
-	rm -rf $(DESTDIR)$(PREFIX)/share/till $(DESTDIR)$(PREFIX)/share/doc/till
+uninstall: ## remove what install put there, but for the settings
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%) $(UNITS:%=$(UNIT_FOLDER)/%)
+	rm -rf $(DESTDIR)$(PREFIX)/share/till $(DESTDIR)$(PREFIX)/share/doc/till $(UNIT_FOLDER)/till-.service.d
 
 .PHONY: clean
 clean: ## remove what was built (var/ of the demo stays)

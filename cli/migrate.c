@@ -17,10 +17,11 @@ static void print_applied(const char *name, void *context)
 static int run_migrate(struct cli *cli)
 {
     struct err e = {0};
+    bool make_roles = cli_flag(cli, "roles");
 
     if (!cli_is_done(cli))
         return EXIT_USAGE;
-    if (migrate_up(cli_db(cli), print_applied, cli, &e))
+    if (migrate_up(cli_db(cli), make_roles, print_applied, cli, &e))
         return cli_fail(&e);
     if (!cli->json)
         (void)printf("the database is up to date\n");
@@ -41,8 +42,8 @@ static int run_seed(struct cli *cli)
 }
 
 const struct command command_migrate = {
-    "migrate", "", "brings the database to this program's version; several at once are safe",
-    run_migrate};
+    "migrate", " [--roles]",
+    "brings the database to this program's version; several at once are safe", run_migrate};
 
 const struct command command_seed = {
     "seed", "", "loads demo data (1,200 products, 120 users); never into a real shop", run_seed};

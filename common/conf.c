@@ -63,7 +63,7 @@ static const struct setting settings[] = {
     {"PATH_PREFIX", "path-prefix", TEXT(path_prefix), "", 0, 0, false, PROGRAM_DASHBOARD,
      "path below which a proxy shows the dashboard, such as /till"},
     {"REDIS_URL", "redis-url", TEXT(redis_url), "redis://127.0.0.1:6379/0", 0, 0, true, ALL,
-     "redis://[user:password@]host:port/db or unix://path[?db=n]"},
+     "redis://[user:password@]host:port/db or unix://[user:password@]/path[?db=n]"},
     {"SMTP_URL", "smtp-url", TEXT(smtp_url), "smtp://127.0.0.1:25", 0, 0, true, PROGRAM_WORKER,
      "mail server: smtp[s]://[user:password@]host:port; smtps requires STARTTLS"},
     {"TILL_ADMISSION_DATABASE_MS", "admission-database-ms", INT(admission_database_ms), "5000", 0,

@@ -84,6 +84,23 @@ static enum err_code apply(struct db *db, const struct embedded_file *file, stru
     return rc ? rc : db_commit(&tx, e);
 }
 
+/* A file that is no migration, by its name: it says what shall be, and may be applied any time. */
+static enum err_code apply_named(struct db *db, const char *name, struct err *e)
+{
+    for (const struct embedded_file *file = sql_files; file->name; file++) {
+        AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
+        enum err_code rc;
+
+        if (strcmp(file->name, name) != 0)
+            continue;
+        rc = db_begin(db, &tx, e);
+        if (!rc)
+            rc = db_run_script(db, file->data, e);
+        return rc ? rc : db_commit(&tx, e);
+    }
+    return err_set(e, ERR_INTERNAL, "this program was built without %s", name);
+}
+
 static enum err_code count_applied(struct db *db, int64_t *ret_count, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
@@ -119,12 +136,13 @@ static enum err_code apply_missing(struct db *db, migrate_progress *progress, vo
     return rc;
 }
 
-enum err_code migrate_up(struct db *db, migrate_progress *progress, void *context, struct err *e)
+enum err_code migrate_up(struct db *db, bool make_roles, migrate_progress *progress, void *context,
+                         struct err *e)
 {
-    /* The number is "till" in ASCII. */
     enum err_code rc;
 
     db_set_deadline(db, MIGRATE_DEADLINE_S);
+    /* The number is "till" in ASCII. */
     rc = db_run_script(db,
                        "SET statement_timeout = 0; SET lock_timeout = 0;"
                        "SELECT pg_advisory_lock(1953066092);"
@@ -132,9 +150,12 @@ enum err_code migrate_up(struct db *db, migrate_progress *progress, void *contex
                        " name text PRIMARY KEY, checksum text NOT NULL,"
                        " applied_at timestamptz NOT NULL DEFAULT now())",
                        e);
-
     if (!rc)
         rc = apply_missing(db, progress, context, e);
+    if (!rc && make_roles)
+        rc = apply_named(db, "roles.sql", e);
+    if (!rc)
+        rc = apply_named(db, "grants.sql", e);
     db_disconnect(db); /* gives the lock back and the settings up */
     db_set_deadline(db, DB_DEADLINE_S);
     return rc;
@@ -155,18 +176,4 @@ enum err_code migrate_check(struct db *db, struct err *e)
     return ERR_OK;
 }
 
-enum err_code migrate_seed(struct db *db, struct err *e)
-{
-    for (const struct embedded_file *file = sql_files; file->name; file++) {
-        AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
-        enum err_code rc;
-
-        if (strcmp(file->name, "demo.sql") != 0)
-            continue;
-        rc = db_begin(db, &tx, e);
-        if (!rc)
-            rc = db_run_script(db, file->data, e);
-        return rc ? rc : db_commit(&tx, e);
-    }
-    return err_set(e, ERR_INTERNAL, "this program was built without demo data");
-}
+enum err_code migrate_seed(struct db *db, struct err *e) { return apply_named(db, "demo.sql", e); }

@@ -7,15 +7,18 @@
 #ifndef COMMON_MIGRATE_H
 #define COMMON_MIGRATE_H
 
+#include <stdbool.h>
+
 #include "common/db.h"
 #include "common/err.h"
 
 /* Called after each migration that was applied. */
 typedef void migrate_progress(const char *name, void *context);
 
-/* Brings the database to this program's version. ERR_CONFLICT when the database is newer than the
- * program, or when an applied file has changed since. */
-enum err_code migrate_up(struct db *db, migrate_progress *progress, void *context,
+/* Brings the database to this program's version, and what the programs' roles may do in it to what
+ * sql/grants.sql says; with `make_roles`, roles that are missing are made before. ERR_CONFLICT when
+ * the database is newer than the program, or when an applied file has changed since. */
+enum err_code migrate_up(struct db *db, bool make_roles, migrate_progress *progress, void *context,
                          struct err *e) MUST_CHECK;
 
 /* ERR_UNAVAILABLE, with what to do, unless the database is at this program's version. */

@@ -116,10 +116,32 @@ static void percent_decode(char *text)
     *out = '\0';
 }
 
+/* What stands before the "@", "user:password" or the password alone; it is written over. */
+static void parse_user(char *text, struct redis_address *address)
+{
+    char *colon = strchr(text, ':');
+
+    address->password = mem_dup(colon ? colon + 1 : text);
+    percent_decode(address->password);
+    if (colon) {
+        address->user = mem_dup_n(text, (size_t)(colon - text));
+        percent_decode(address->user);
+    }
+}
+
+/* unix:///path, unix://user:password@/path: a path of a socket begins with a slash then. */
 static bool parse_unix(const char *rest, struct redis_address *address)
 {
-    const char *query = strstr(rest, "?db=");
+    const char *at = *rest == '/' ? NULL : strstr(rest, "@/");
+    const char *query;
 
+    if (at) {
+        AUTO(mem_wipe_free) char *user = mem_dup_n(rest, (size_t)(at - rest));
+
+        parse_user(user, address);
+        rest = at + 1;
+    }
+    query = strstr(rest, "?db=");
     address->path = query ? mem_dup_n(rest, (size_t)(query - rest)) : mem_dup(rest);
     return *address->path && (!query || text_to_int(query + 4, 0, 1023, &address->db));
 }
@@ -148,13 +170,7 @@ static bool parse_tcp(const char *rest, struct redis_address *address)
     address->host = mem_dup(*host ? host : "127.0.0.1");
     if (at) {
         *at = '\0';
-        colon = strchr(copy, ':');
-        address->password = mem_dup(colon ? colon + 1 : copy);
-        percent_decode(address->password);
-        if (colon) {
-            address->user = mem_dup_n(copy, (size_t)(colon - copy));
-            percent_decode(address->user);
-        }
+        parse_user(copy, address);
     }
     return true;
 }
@@ -191,7 +207,8 @@ enum err_code redis_check_url(const char *url, struct err *e)
     if (valid)
         return ERR_OK;
     return err_set(e, ERR_INVALID,
-                   "REDIS_URL is not redis://[user:password@]host:port/db or unix://path");
+                   "REDIS_URL is not redis://[user:password@]host:port/db or "
+                   "unix://[user:password@]/path");
 }
 
 /* ---- connection ---- */

@@ -134,10 +134,12 @@ def stack(request, run_folder, test_folder, cluster, gateway, mail):
     gateway.clear_faults()
     gateway.release("drop")
     mail.reset()
+    refused = [text for one in made for text in one.refusals()]
     for one in made:
         one.end()
     for end in ends:
         end()
+    assert not refused, "\n".join(["the programs were refused what they need:", *refused[:5]])
 
 
 @pytest.fixture

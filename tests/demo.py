@@ -31,7 +31,7 @@ sys.path.insert(0, TESTS)
 from harness import folders, processes, programs  # noqa: E402
 from harness.gateway import Gateway  # noqa: E402
 from harness.mail import Mail  # noqa: E402
-from harness.postgres import Postgres  # noqa: E402
+from harness.postgres import LOGINS, Postgres  # noqa: E402
 from harness.redis import Redis  # noqa: E402
 from harness.shop import Shop  # noqa: E402
 from harness.wait import pause, wait_for  # noqa: E402
@@ -252,6 +252,13 @@ class Demo:
             raise Refused(f"till {' '.join(arguments)} failed: {done.stderr.strip()}")
         return done.stdout
 
+    def own_urls(self, name):
+        """Each program comes to the servers as itself; what demo.env has is for the command line."""
+        return {
+            "DATABASE_URL": self.postgres.url("till", LOGINS[name]),
+            "REDIS_URL": self.redis.url(user=name),
+        }
+
     def start_programs(self):
         logs = ensure(os.path.join(self.var, "log"))
         for name, ready in (
@@ -263,7 +270,8 @@ class Demo:
             log = os.path.join(logs, f"{name}.log")
             with open(log, "wb"):
                 pass  # the log of this run alone
-            program = programs.Program(name, self.settings, log, ready=ready)
+            own = {**self.settings, **self.own_urls(name)}
+            program = programs.Program(name, own, log, ready=ready)
             self.programs.append(program)
             self.ends.append(program.end)
             program.start()
@@ -410,7 +418,8 @@ def run(demo):
     demo.start_sandboxes()
     say("  mail sink and payment gateway sandbox")
     env = demo.write_settings()
-    demo.till("migrate")
+    demo.till("migrate", "--roles")
+    demo.postgres.make_logins()
     demo.till("seed")
     say("  database migrated, demo data loaded")
     demo.start_programs()

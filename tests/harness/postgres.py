@@ -17,7 +17,9 @@ from . import processes
 from .folders import subfolder
 from .wait import wait_for
 
-USER = "till"
+USER = "till"  # may do everything: the tests' own queries, and the command line
+OWNER = "shop_owner"  # owns what is in a database, and is nobody beyond that
+LOGINS = {f"till-{name}": f"shop_{name}" for name in ("api", "worker", "scheduler", "dashboard")}
 TEMPLATE = "till_template"
 SETTINGS = {
     "listen_addresses": "",
@@ -41,8 +43,8 @@ def program(name):
     return found[-1]
 
 
-def url_of(sockets, database):
-    return f"postgresql://{USER}@{quote(sockets, safe='')}/{database}"
+def url_of(sockets, database, user=USER):
+    return f"postgresql://{user}@{quote(sockets, safe='')}/{database}"
 
 
 def initdb(data, account=None):
@@ -75,8 +77,23 @@ class Postgres:
         elif not os.path.exists(self.data):
             initdb(self.data, self.account)
 
-    def url(self, database="postgres"):
-        return url_of(self.sockets, database)
+    def url(self, database="postgres", user=USER):
+        return url_of(self.sockets, database, user)
+
+    def make_logins(self):
+        """A login for each program, in the role that `till migrate --roles` has made for it."""
+        for program_name, login in LOGINS.items():
+            role = program_name.replace("-", "_")
+            if not self.has_role(login):
+                self.run(f"CREATE ROLE {login} LOGIN IN ROLE {role}")
+
+    def has_role(self, name):
+        connection = self.connect()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,))
+            found = cursor.fetchone()
+        connection.close()
+        return found is not None
 
     def connect(self, database="postgres"):
         connection = psycopg2.connect(self.url(database))
@@ -107,6 +124,18 @@ class Postgres:
     def log_text(self):
         with open(self.log, encoding="utf-8", errors="replace") as file:
             return file.read()[-4000:]
+
+    def log_size(self):
+        return os.path.getsize(self.log)
+
+    def refusals(self, offset=0):
+        """What the server has refused for want of a privilege since its log had that size."""
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            file.seek(offset)
+            lines = file.read().splitlines()
+        return [
+            "\n".join(lines[i : i + 3]) for i, line in enumerate(lines) if "permission denied for" in line
+        ]
 
     def stop(self, mode="fast"):
         """fast: ends sessions, then shuts down. immediate: as if it crashed. kill: SIGKILL to all.
@@ -234,14 +263,18 @@ class Cluster:
     """The data folder that all servers of a run begin with."""
 
     def __init__(self, folder, migrate):
-        """`migrate` is called with the URL of the empty template database."""
+        """`migrate` is called with the URL of the empty template database, as its owner: who may
+        make roles, and nothing else."""
         account = processes.server_account()
         folder = subfolder(folder, "cluster", account, 0o755)
         server = Postgres(folder)
         server.start()
         try:
+            server.run(f"CREATE ROLE {OWNER} LOGIN CREATEROLE")
             server.new_database(TEMPLATE, "template1")
-            migrate(server.url(TEMPLATE))
+            server.run(f"ALTER DATABASE {TEMPLATE} OWNER TO {OWNER}")
+            migrate(server.url(TEMPLATE, OWNER))
+            server.make_logins()
         finally:
             server.stop()
         self.data = server.data

@@ -180,6 +180,6 @@ def run(name, settings, *arguments, stdin=None, timeout=60):
 
 
 def migrate(url):
-    done = run("till", {"DATABASE_URL": url}, "migrate")
+    done = run("till", {"DATABASE_URL": url}, "migrate", "--roles")
     if done.returncode != 0:
         raise RuntimeError(f"till migrate failed:\n{done.stdout}{done.stderr}")

@@ -1,6 +1,8 @@
 """A private redis-server on a unix socket."""
 
+import hashlib
 import os
+import secrets
 import signal
 import subprocess
 
@@ -11,13 +13,20 @@ from .folders import subfolder
 from .wait import wait_for
 
 
-SAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "etc", "redis.conf")
+ETC = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "etc")
 
 
-def sample_settings():
-    """etc/redis.conf as flags: the server's account need not be able to read the file."""
-    with open(SAMPLE, encoding="utf-8") as file:
-        lines = [line.split() for line in file if line.strip() and not line.startswith("#")]
+def sample_lines(name):
+    with open(os.path.join(ETC, name), encoding="utf-8") as file:
+        return [line.split() for line in file if line.strip() and not line.startswith("#")]
+
+
+def sample_settings(password):
+    """etc/redis.conf and the users as flags: the server's account need not be able to read files.
+    The default user stays as it is, for the tests' own queries and the command line."""
+    digest = hashlib.sha256(password.encode()).hexdigest()
+    users = [line for line in sample_lines("redis-users.conf") if line[1] != "default"]
+    lines = sample_lines("redis.conf") + [[*line, f"#{digest}"] for line in users]
     return [word for name, *values in lines for word in (f"--{name}", *values)]
 
 
@@ -30,11 +39,13 @@ class Redis:
         self.socket = os.path.join(sockets or folder, "redis.sock")
         self.appendonly = appendonly
         self.settings = settings or {}
+        self.password = secrets.token_urlsafe(12)  # of the programs' users
         self.log = os.path.join(folder, "redis.log")
         self.process = None
 
-    def url(self, db=0):
-        return f"unix://{self.socket}" + (f"?db={db}" if db else "")
+    def url(self, db=0, user=None):
+        credentials = f"{user}:{self.password}@" if user else ""
+        return f"unix://{credentials}{self.socket}" + (f"?db={db}" if db else "")
 
     def client(self, db=0, **options):
         return redis.Redis(unix_socket_path=self.socket, db=db, decode_responses=True, **options)
@@ -42,7 +53,7 @@ class Redis:
     def start(self):
         command = ["redis-server", "--port", "0", "--unixsocket", self.socket]
         command += ["--unixsocketperm", "777", "--dir", self.folder, "--save", ""]
-        command += ["--logfile", self.log, "--databases", "64", *sample_settings()]
+        command += ["--logfile", self.log, "--databases", "64", *sample_settings(self.password)]
         command += ["--appendonly", "yes" if self.appendonly else "no"]
         for name, value in self.settings.items():
             command += [f"--{name}", *str(value).split()]
@@ -104,6 +115,12 @@ class Redis:
     def flush(self):
         with self.client() as client:
             client.flushall()
+            client.acl_log_reset()
+
+    def refusals(self):
+        """What the server has refused the programs since it was flushed."""
+        with self.client() as client:
+            return client.acl_log()
 
 
 def new_server(folder, name, appendonly=False, settings=None):

@@ -14,12 +14,13 @@ import subprocess
 import uuid
 
 import psycopg2
+import redis
 from psycopg2.extras import Json, RealDictCursor
 
 from . import books, programs
 from .faultproxy import FaultProxy
 from .gateway import SECRET_KEY
-from .postgres import USER
+from .postgres import LOGINS, USER
 from .shop import Shop
 from .wait import wait_for
 
@@ -47,10 +48,10 @@ class Stack:
         self.redis_server = redis_server
         self.gateway = gateway
         self.mail = mail
+        self.urls = {"DATABASE_URL": postgres.url(database), "REDIS_URL": redis_server.url()}
         self.settings = {
             **SETTINGS,
-            "DATABASE_URL": postgres.url(database),
-            "REDIS_URL": redis_server.url(),
+            **self.urls,
             "GATEWAY_URL": gateway.url,
             "SMTP_URL": mail.url,
             **(settings or {}),
@@ -62,12 +63,23 @@ class Stack:
         self.connection = None
         self.redis = redis_server.client()
         self.proxies = []
+        self.postgres_log = postgres.log_size()
 
     # ---- programs ----
 
+    def own_urls(self, name):
+        """Each program comes to the servers as itself, with the little it may do there; but not to
+        an address that a test has put in."""
+        own = {
+            "DATABASE_URL": self.postgres.url(self.database, LOGINS[name]),
+            "REDIS_URL": self.redis_server.url(user=name),
+        }
+        return {key: url for key, url in own.items() if self.settings[key] == self.urls[key]}
+
     def program(self, name, ready, arguments=(), **settings):
         log = os.path.join(self.folder, f"{name}-{next(self.numbers)}.log")
-        made = programs.Program(name, {**self.settings, **settings}, log, arguments, ready)
+        all_settings = {**self.settings, **self.own_urls(name), **settings}
+        made = programs.Program(name, all_settings, log, arguments, ready)
         self.programs.append(made)
         return made.start()
 
@@ -258,6 +270,15 @@ class Stack:
     def settle(self, timeout=30, **allowed):
         self.wait_settled(timeout)
         self.books(**allowed)
+
+    def refusals(self):
+        """What a program wanted to do at a server and may not: none, in any test."""
+        found = self.postgres.refusals(self.postgres_log)
+        try:
+            found += [f"Redis: {entry}" for entry in self.redis_server.refusals()]
+        except redis.ConnectionError:
+            pass  # the test has ended it
+        return found
 
     def logs(self):
         """The log text of every program that ran."""

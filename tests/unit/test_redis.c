@@ -24,6 +24,9 @@ Test(redis_check_url, accepts)
         "unix:///run/redis/redis.sock",
         "unix:///run/redis/redis.sock?db=3",
         "unix://relative.sock",
+        "unix://api:secret@/run/redis.sock?db=3",
+        "unix://:p%40ss@/run/redis.sock",
+        "unix:///run/a@/redis.sock",
     };
 
     for (size_t i = 0; i < COUNT_OF(good); i++) {
