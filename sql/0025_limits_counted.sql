@@ -158,7 +158,8 @@ BEGIN
         JOIN unnest(names, wants, rules)
             AS r (name, wants, scope, of, concurrency, rate, per_seconds, burst, set_at, set_by)
             ON r.name = b.bucket;
-    ELSE
+    END IF;
+    IF roomy IS NOT TRUE THEN -- also when an unused bucket has just been removed
         PERFORM lock_buckets(names);
     END IF;
     now_is := clock_timestamp();

@@ -88,8 +88,8 @@ struct process {
     struct pool *pool;
     struct limit_board *limits;
     struct deadlines *deadlines; /* how long tasks may run */
-    struct journal *journal; /* what running jobs say */
-    struct events *events;   /* what becomes of jobs, for live views */
+    struct journal *journal;     /* what running jobs say */
+    struct events *events;       /* what becomes of jobs, for live views */
     struct meters *meters;
     struct breaker gateway_breaker;
     struct breaker mail_breaker;

@@ -26,8 +26,8 @@ char *flower_argument(const struct request *req, const char *name);
 bool flower_need(const struct request *req, struct reply *reply, const char *name,
                  char **ret_value);
 
-/* A parameter as Python's strtobool() reads it; absent, it stays as it is. False: the reply says what
- * is wrong. */
+/* A parameter as Python's strtobool() reads it; absent, it stays as it is. False: the reply says
+ * what is wrong. */
 bool flower_bool(const struct request *req, struct reply *reply, const char *name, bool *value);
 
 /* A redacted value as JSON text: what Flower shows as Python's repr(). A new value. */
