@@ -124,8 +124,8 @@ static void add_allow(char *allow, const char *method)
 
     /* The methods are our own constants and fit. */
     if (len > 0) {
-        memcpy(allow + len, ", ", 2);
-        len += 2;
+        allow[len++] = ',';
+        allow[len++] = ' ';
     }
     memcpy(allow + len, method, more + 1);
 }

@@ -275,7 +275,8 @@ enum err_code queue_find_workers(struct redis *redis, char *const *names, size_t
 
 enum err_code queue_check_writable(struct redis *redis, struct err *e)
 {
-    const char *const probe[] = {"SET", WORKERS_KEY ":probe", "1", "PX", "1000"};
+    static const char key[] = WORKERS_KEY ":probe";
+    const char *const probe[] = {"SET", key, "1", "PX", "1000"};
     enum err_code rc = append_words(redis, probe, COUNT_OF(probe), e);
 
     return rc ? rc : redis_take_all(redis, 1, e);

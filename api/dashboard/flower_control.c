@@ -201,10 +201,10 @@ enum err_code flower_rate_limit(struct request *req, struct reply *reply, struct
     AUTO(mem_free) char *text = NULL;
     struct limit limit = {.scope = LIMIT_TASK};
     struct err problem = {0};
-    enum err_code rc;
+    enum err_code rc = ERR_OK;
 
     if (!flower_need(req, reply, "ratelimit", &text) || !find_both(req, reply, &rc, e))
-        return text ? rc : ERR_OK;
+        return rc;
     if (!text_format(limit.name, sizeof limit.name, "%s", request_param(req, 0)))
         return ERR_OK;
     rc = keep_concurrency(thread_of(req)->db, &limit, e);

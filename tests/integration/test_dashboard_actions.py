@@ -426,8 +426,9 @@ def test_schedules_run_now_pause_resume(stack):
     system.settings["TILL_SCHEDULES_FILE"] = path
     system.start_scheduler()
     system.start_dashboard()
-    (one,) = wait_for(lambda: get(system, "/api/v1/schedules")["schedules"], 20)
-    assert one["name"] == "nightly.sweep" and one["next_at"] and "07:30" in one["words"] and one["last_job"] is None
+    (one,) = wait_for(  # first it is known, then its next tick
+        lambda: [found for found in get(system, "/api/v1/schedules")["schedules"] if found["next_at"]], 20)
+    assert one["name"] == "nightly.sweep" and "07:30" in one["words"] and one["last_job"] is None
     assert post(system, "/api/v1/schedules/nightly.sweep/pause")["changed"] is True
     (one,) = get(system, "/api/v1/schedules")["schedules"]
     assert one["paused_by"] == "local" and one["paused_at"]
