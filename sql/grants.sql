@@ -47,7 +47,7 @@ BEGIN
             ('till_worker', 'UPDATE', 'dashboard_sessions', 'expires_at'),
             ('till_worker', 'SELECT', 'users',
                 'id username email first_name last_name is_active is_staff created_at'),
-            ('till_worker', 'SELECT', 'refresh_tokens', 'jti_hash expires_at'),
+            ('till_worker', 'SELECT', 'refresh_tokens', 'jti_hash user_id expires_at revoked_at'),
             ('till_worker', 'UPDATE', 'refresh_tokens', 'revoked_at'),
             ('till_worker', 'SELECT', 'idempotency_keys', 'ctid created_at'),
             ('till_worker', 'UPDATE', 'idempotency_keys', 'created_at'),

@@ -88,7 +88,7 @@ MAY_NOT = {
         SELECT password_hash FROM users
         SELECT count(*) FROM users u WHERE u.password_hash LIKE '$argon2id$%'
         INSERT INTO users (username, email, password_hash) VALUES ('a', 'a@b', '$argon2id$')
-        SELECT user_id FROM refresh_tokens
+        SELECT family FROM refresh_tokens
         INSERT INTO refresh_tokens (jti_hash, family, user_id, expires_at)
             VALUES ('\\x00', gen_random_uuid(), 1, now())
         SELECT body FROM idempotency_keys
