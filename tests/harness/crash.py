@@ -92,8 +92,12 @@ class Stage:
             program.end()
 
     def dies_at(self, program):
-        """The points that its log tells of."""
-        return [line["point"] for line in program.read_log() if line.get("event") == "crash_point"]
+        """The points that its log tells of. The line stands there a moment before the death; when it
+        is the program itself that dies, and not a process of it, this waits for it."""
+        lines = [line for line in program.read_log() if line.get("event") == "crash_point"]
+        if any(line["pid"] == program.pid for line in lines):
+            wait_for(lambda: not program.is_running(), 30, f"{program.name} lives on after {lines}")
+        return [line["point"] for line in lines]
 
     def arm(self, name, points):
         """Starts the program so that it dies at each of them. One that dies while it starts is begun
