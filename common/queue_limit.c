@@ -3,7 +3,7 @@
  * The script that reads a limited queue, and waiting for such queues; see queue_limit.h.
  *
  *   till:{QUEUE}:bucket  string: when the bucket will be full again, microseconds of Redis' time
- *   till:{QUEUE}:readers sorted set: who may have a permit to read, by the time of the last one
+ *   till:{QUEUE}:permits hash: who has a permit to read, "<entries> <second given>"
  *   till:{QUEUE}:place   stream of one entry: its id changes when a place may be free
  *
  * The bucket is the generic cell rate algorithm (ITU-T I.371): one number instead of a count of
@@ -24,22 +24,24 @@ enum {
     KEY_SIZE = JOB_NAME_MAX + 24,
     PLAIN_MIN = 32,
     PLAIN_MAX = 256,
+    PERMIT_SECONDS = 10,
 };
 
-/* KEYS: the streams in the order of reading, the bucket, the readers.
+/* KEYS: the streams in the order of reading, the bucket, the permits.
  * ARGV: group, consumer, most entries wanted, concurrency (0: any), rate (0: any) and its period in
- * microseconds, burst, tokens given back, PLAIN_MIN, PLAIN_MAX.
+ * microseconds, burst, tokens given back, PLAIN_MIN, PLAIN_MAX, PERMIT_SECONDS.
  * Answer: 1 when full, microseconds until the next token, how many the caller may read by itself,
  * [[key, [entry, ...]], ...].
  *
  * Entries that go through a script cost several times what they cost otherwise. So where many wait,
- * and many places are left, the script only permits: each reader has at most one permit, of at most
- * PLAIN_MAX, and gets one only while there are places for one of every reader. */
+ * the script only permits: the caller reads up to that many by itself and gives the permit up.
+ * Until then its places are taken for everybody else. Who asks again has no permit any more; one
+ * that nobody gives up is void after a while, and the holder knows. */
 static const char read_script[] =
     "local group, consumer, max = ARGV[1], ARGV[2], tonumber(ARGV[3])\n"
     "local limit, rate, burst = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7])\n"
     "local plain_min, plain_max = tonumber(ARGV[9]), tonumber(ARGV[10])\n"
-    "local streams, bucket, readers = #KEYS - 2, KEYS[#KEYS - 1], KEYS[#KEYS]\n"
+    "local streams, bucket, permits = #KEYS - 2, KEYS[#KEYS - 1], KEYS[#KEYS]\n"
     "local room, full, wait, pending, waiting = max, 0, 0, 0, 0\n"
     "local now, cost, tat = 0, 0, 0\n"
     "local time = redis.call('TIME')\n"
@@ -50,9 +52,20 @@ static const char read_script[] =
     "  waiting = waiting + redis.call('XLEN', KEYS[i])\n"
     "end\n"
     "waiting = waiting - pending\n"
-    "if limit > 0 and limit - pending <= max then\n"
-    "  room = limit - pending\n"
-    "  full = 1\n"
+    "if limit > 0 then\n"
+    "  local given = redis.call('HGETALL', permits)\n"
+    "  for i = 1, #given, 2 do\n"
+    "    local count, second = string.match(given[i + 1], '^(%d+) (%d+)$')\n"
+    "    if given[i] == consumer or not second or time[1] - second > tonumber(ARGV[11]) then\n"
+    "      redis.call('HDEL', permits, given[i])\n"
+    "    else\n"
+    "      pending = pending + count\n"
+    "    end\n"
+    "  end\n"
+    "  if limit - pending <= max then\n"
+    "    room = limit - pending\n"
+    "    full = 1\n"
+    "  end\n"
     "end\n"
     "if rate > 0 then\n"
     "  now = time[1] * 1000000 + time[2]\n"
@@ -62,13 +75,10 @@ static const char read_script[] =
     "  room = math.min(room, math.floor(burst - (tat - now) / cost + 1e-6))\n"
     "end\n"
     "local got, answer, permit = 0, {}, math.min(room, waiting, plain_max)\n"
-    "if permit >= plain_min and limit > 0 then\n"
-    "  redis.call('ZADD', readers, time[1], consumer)\n"
-    "  redis.call('ZREMRANGEBYSCORE', readers, '-inf', time[1] - 3600)\n"
-    "  redis.call('EXPIRE', readers, 7200)\n"
-    "  if limit - pending < plain_max * redis.call('ZCARD', readers) then permit = 0 end\n"
-    "end\n"
     "if permit >= plain_min then got = permit else permit = 0 end\n"
+    "if permit > 0 and limit > 0 then\n"
+    "  redis.call('HSET', permits, consumer, permit .. ' ' .. time[1])\n"
+    "end\n"
     "for i = 1, streams do\n"
     "  if got >= room or permit > 0 then break end\n"
     "  local read = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', room - got,\n"
@@ -161,25 +171,27 @@ static enum err_code run_script(struct redis *redis, struct queue_script *script
     AUTO_VALUE(redis_args_release) struct redis_args args = {0};
     AUTO(freeReplyObject) redisReply *reply = NULL;
     const struct limit *limit = order->limit;
-    const int64_t numbers[] = {
-        max,    limit->concurrency, limit->rate, limit->per_seconds * US_PER_S, limit->burst,
-        unused, PLAIN_MIN,          PLAIN_MAX};
+    const int64_t numbers[] = {max,           limit->concurrency,
+                               limit->rate,   limit->per_seconds * US_PER_S,
+                               limit->burst,  unused,
+                               PLAIN_MIN,     PLAIN_MAX,
+                               PERMIT_SECONDS};
     char texts[COUNT_OF(numbers)][24];
     char keys[24];
     char bucket[KEY_SIZE];
-    char readers[KEY_SIZE];
+    char permits[KEY_SIZE];
     struct err own = {0};
     enum err_code rc;
 
     queue_key(order->streams[0].queue, "bucket", bucket);
-    queue_key(order->streams[0].queue, "readers", readers);
+    queue_key(order->streams[0].queue, "permits", permits);
     redis_add(&args, "EVALSHA");
     redis_add(&args, "");
     redis_add_number(&args, STREAMS + 2, keys);
     for (size_t i = 0; i < STREAMS; i++)
         redis_add(&args, order->streams[i].key);
     redis_add(&args, bucket);
-    redis_add(&args, readers);
+    redis_add(&args, permits);
     redis_add(&args, QUEUE_GROUP);
     redis_add(&args, order->consumer);
     for (size_t i = 0; i < COUNT_OF(numbers); i++)
@@ -205,15 +217,19 @@ static void collect(struct queue_deliveries *take, size_t stream, struct queue_d
     take->count = 0;
 }
 
-/* Uses a permit: reads up to `max`, the streams one after the other. */
+/* Uses a permit: reads up to `max`, the streams one after the other. A process that was frozen for
+ * long does not read any more: the permit may be void by then. */
 static enum err_code read_permitted(struct redis *redis, const struct queue_read_order *order,
-                                    int max, struct queue_deliveries *deliveries, struct err *e)
+                                    int max, int64_t given_at, struct queue_deliveries *deliveries,
+                                    struct err *e)
 {
     enum err_code rc = ERR_OK;
 
     for (size_t i = 0; i < STREAMS && (int)deliveries->count < max && !rc; i++) {
         AUTO_VALUE(queue_deliveries_release) struct queue_deliveries got = {0};
 
+        if (clock_mono_us() - given_at > PERMIT_SECONDS * US_PER_S / 2)
+            break;
         rc = queue_read(redis, &order->streams[i], 1, order->consumer, max - (int)deliveries->count,
                         0, &got, e);
         if (!rc)
@@ -222,12 +238,27 @@ static enum err_code read_permitted(struct redis *redis, const struct queue_read
     return rc;
 }
 
+static enum err_code give_permit_up(struct redis *redis, const struct queue_read_order *order,
+                                    struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    AUTO(freeReplyObject) redisReply *reply = NULL;
+    char permits[KEY_SIZE];
+
+    queue_key(order->streams[0].queue, "permits", permits);
+    redis_add(&args, "HDEL");
+    redis_add(&args, permits);
+    redis_add(&args, order->consumer);
+    return redis_call(redis, &args, &reply, e);
+}
+
 enum err_code queue_read_limited(struct redis *redis, struct queue_script *script,
                                  const struct queue_read_order *order, int max,
                                  struct queue_deliveries *ret_deliveries,
                                  struct queue_gate *ret_gate, struct err *e)
 {
     AUTO_VALUE(queue_deliveries_release) struct queue_deliveries none = {0};
+    int64_t asked_at = clock_mono_us();
     int permit = 0;
     int unused;
     enum err_code rc;
@@ -237,10 +268,12 @@ enum err_code queue_read_limited(struct redis *redis, struct queue_script *scrip
     rc = run_script(redis, script, order, max, 0, ret_deliveries, ret_gate, &permit, e);
     if (rc || permit == 0)
         return rc;
-    rc = read_permitted(redis, order, permit, ret_deliveries, e);
+    rc = read_permitted(redis, order, permit, asked_at, ret_deliveries, e);
     unused = permit - (int)ret_deliveries->count;
     if (!rc && unused > 0) /* another was faster: the tokens back, and nothing more */
-        rc = run_script(redis, script, order, 0, unused, &none, ret_gate, &permit, e);
+        return run_script(redis, script, order, 0, unused, &none, ret_gate, &permit, e);
+    if (!rc && order->limit->concurrency > 0)
+        rc = give_permit_up(redis, order, e);
     return rc;
 }
 

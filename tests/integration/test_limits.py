@@ -163,6 +163,32 @@ def test_many_small_jobs_never_take_more_places_than_there_are(stack, concurrenc
     wait_for(drained, 30, "not drained")
 
     assert 0 < most <= concurrency
+    wait_for(lambda: not one.redis.exists("till:{default}:permits"), 10, "a permit was not given up")
+
+
+def test_places_that_another_reader_may_take_are_taken(stack):
+    one = stack(TWO_BY_EIGHT)
+    limit(one, "set", "queue", "default", "--concurrency", "300")
+    now = one.redis.time()[0]
+    one.redis.hset("till:{default}:permits", "frozen", f"290 {now + 3600}")  # it is about to read them
+    one.redis.hset("till:{default}:permits", "dead", f"290 {now - 3600}")  # it never will
+    pipe = one.redis.pipeline(transaction=False)
+    for _ in range(2000):
+        pipe.xadd("till:{default}:normal", {"task": "till.tasks.noop"})
+    pipe.execute()
+    one.start_worker()
+    most = 0
+
+    def drained():
+        nonlocal most
+        for _ in range(50):
+            most = max(most, held(one))
+        return one.redis.xlen("till:{default}:normal") == 0
+
+    wait_for(drained, 30, "not drained")
+
+    assert 0 < most <= 10
+    wait_for(lambda: one.redis.hkeys("till:{default}:permits") == ["frozen"], 10, "permits are left")
 
 
 def test_a_large_backlog_goes_by_the_rate_to_the_token(stack):
