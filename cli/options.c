@@ -31,6 +31,11 @@ static int add_header(json_t *headers, const char *text)
 
 static int read_headers(struct cli *cli, char **ret_headers)
 {
+    static const struct {
+        const char *option;
+        const char *header;
+    } limits[] = {{"time-limit", JOB_HEADER_TIME_LIMIT},
+                  {"soft-time-limit", JOB_HEADER_SOFT_TIME_LIMIT}};
     AUTO(json_decref) json_t *headers = json_object();
     const char *text;
 
@@ -39,6 +44,11 @@ static int read_headers(struct cli *cli, char **ret_headers)
 
         if (code != EXIT_DONE)
             return code;
+    }
+    for (size_t i = 0; i < COUNT_OF(limits); i++) {
+        text = cli_option(cli, limits[i].option);
+        if (text)
+            (void)json_object_set_new(headers, limits[i].header, json_string(text));
     }
     *ret_headers = json_object_size(headers) > 0 ? json_write(headers) : NULL;
     return EXIT_DONE;

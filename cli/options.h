@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The options of `till enqueue` that say how a job is to be treated: unique key, expiry, headers,
- * trace, retention.
+ * trace, retention, limits.
  */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
@@ -12,7 +12,7 @@
 #define OPTIONS_USAGE                                                                              \
     " [--expires S|T] [--unique KEY [--unique-ttl S] [--on-conflict keep|replace|refuse]]"         \
     " [--header NAME=VALUE]... [--traceparent TRACE] [--retention S]"                              \
-    " [--limit-key KEY]"
+    " [--limit-key KEY] [--time-limit S] [--soft-time-limit S]"
 
 /* Takes them out of the words into `job`, which has its scheduled_us. `ret_headers` gets the text
  * that job->headers points to, to be freed by the caller (mem_free()); NULL without headers. An

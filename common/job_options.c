@@ -6,9 +6,11 @@
 
 #include <string.h>
 
+#include "common/buf.h"
 #include "common/json.h"
 #include "common/limit.h"
 #include "common/text.h"
+#include "common/time_limits.h"
 #include "common/trace.h"
 
 static enum err_code check_header(const char *name, const json_t *value, struct err *e)
@@ -20,8 +22,57 @@ static enum err_code check_header(const char *name, const json_t *value, struct 
     return ERR_OK;
 }
 
+/* Digits, and up to three behind a point; 0 when it is no such time. */
+static int64_t read_seconds_as_ms(const char *text)
+{
+    const char *point = strchr(text, '.');
+    size_t whole_len = point ? (size_t)(point - text) : strlen(text);
+    size_t digits = point ? strlen(point + 1) : 0;
+    char joined[16];
+    int64_t ms;
+
+    if (whole_len < 1 || whole_len > 8 || digits > 3 || (point && digits == 0) ||
+        strspn(text, "0123456789") != whole_len ||
+        !text_format(joined, sizeof joined, "%.*s%s%.*s", (int)whole_len, text,
+                     point ? point + 1 : "", (int)(3 - digits), "000") ||
+        !text_to_int(joined, 1, TIME_LIMIT_MS_MAX, &ms))
+        return 0;
+    return ms;
+}
+
+static enum err_code read_limit(const json_t *headers, const char *name, int64_t *ret_ms,
+                                struct err *e)
+{
+    const char *text = json_string_value(json_object_get(headers, name));
+
+    *ret_ms = text ? read_seconds_as_ms(text) : 0;
+    if (text && !*ret_ms)
+        return err_set(e, ERR_INVALID,
+                       "header \"%s\" of a job is a number of seconds up to a year, such as 90 or"
+                       " 0.5",
+                       name);
+    return ERR_OK;
+}
+
+enum err_code job_time_limits_read(const json_t *headers, struct job_time_limits *ret_limits,
+                                   struct err *e)
+{
+    struct job_time_limits limits;
+    enum err_code rc = read_limit(headers, JOB_HEADER_SOFT_TIME_LIMIT, &limits.soft_ms, e);
+
+    if (!rc)
+        rc = read_limit(headers, JOB_HEADER_TIME_LIMIT, &limits.hard_ms, e);
+    if (rc)
+        return rc;
+    if (limits.hard_ms && limits.soft_ms > limits.hard_ms)
+        return err_set(e, ERR_INVALID, "soft_time_limit of a job is beyond its time_limit");
+    *ret_limits = limits;
+    return ERR_OK;
+}
+
 enum err_code job_headers_check(const char *json, struct err *e)
 {
+    struct job_time_limits limits;
     AUTO(json_decref) json_t *headers = NULL;
     const char *name;
     json_t *value;
@@ -41,7 +92,7 @@ enum err_code job_headers_check(const char *json, struct err *e)
         return err_set(e, ERR_INVALID,
                        "headers of a job are at most %d, and at most %d bytes together",
                        JOB_HEADERS_MAX, JOB_HEADERS_BYTES);
-    return ERR_OK;
+    return job_time_limits_read(headers, &limits, e);
 }
 
 /* UTF-8 without controls (C0, DEL, C1), so that it can be shown, logged and typed. */

@@ -8,6 +8,9 @@
 #define COMMON_JOB_OPTIONS_H
 
 #include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
 
 #include "common/err.h"
 #include "common/jobs.h"
@@ -23,6 +26,19 @@ enum {
 
 /* ERR_INVALID with a text that names the first option that is wrong. */
 enum err_code job_options_check(const struct job_new *job, struct err *e) MUST_CHECK;
+
+/* Two headers mean something: how long this one job may run, in seconds, "90" or "0.5". */
+#define JOB_HEADER_TIME_LIMIT "time_limit"
+#define JOB_HEADER_SOFT_TIME_LIMIT "soft_time_limit"
+
+struct job_time_limits {
+    int64_t soft_ms; /* 0: not said */
+    int64_t hard_ms;
+};
+
+/* ERR_INVALID: no such number, more than a year, or soft beyond hard. `headers` may be NULL. */
+enum err_code job_time_limits_read(const json_t *headers, struct job_time_limits *ret_limits,
+                                   struct err *e) MUST_CHECK;
 
 /* A JSON object of at most JOB_HEADERS_MAX texts; names are like those of tasks. */
 enum err_code job_headers_check(const char *json, struct err *e) MUST_CHECK;

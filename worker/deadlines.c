@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/job_options.h"
 #include "common/mem.h"
 #include "worker/task.h"
 #include "worker/tasks.h"
@@ -62,7 +63,7 @@ void deadlines_put(struct deadlines *deadlines, const struct time_limit_list *li
     }
 }
 
-struct deadline deadlines_of(const struct deadlines *deadlines, const struct task *task)
+static struct deadline of_task(const struct deadlines *deadlines, const struct task *task)
 {
     for (size_t i = 0; i < tasks_count; i++)
         if (tasks[i] == task)
@@ -70,4 +71,22 @@ struct deadline deadlines_of(const struct deadlines *deadlines, const struct tas
                                      .hard_us = atomic_load(&deadlines->items[i].hard_us)};
     return (struct deadline){.soft_us = task->soft_limit_s * US_PER_S,
                              .hard_us = task->hard_limit_s * US_PER_S};
+}
+
+struct deadline deadlines_of(const struct deadlines *deadlines, const struct task *task,
+                             const json_t *headers)
+{
+    struct deadline deadline = of_task(deadlines, task);
+    struct job_time_limits own;
+    struct time_limit limit;
+
+    /* Headers were judged when they were accepted. */
+    if (!headers || job_time_limits_read(headers, &own, NULL) || (!own.soft_ms && !own.hard_ms))
+        return deadline;
+    limit = (struct time_limit){.soft_ms = own.soft_ms,
+                                .hard_ms = own.hard_ms,
+                                .own_soft_ms = deadline.soft_us / US_PER_MS,
+                                .own_hard_ms = deadline.hard_us / US_PER_MS};
+    return (struct deadline){.soft_us = time_limit_soft_ms(&limit) * US_PER_MS,
+                             .hard_us = time_limit_hard_ms(&limit) * US_PER_MS};
 }

@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "common/time_limits.h"
 
 struct task;
@@ -25,6 +27,9 @@ struct deadline {
     int64_t hard_us;
 };
 
-struct deadline deadlines_of(const struct deadlines *deadlines, const struct task *task);
+/* `headers` of the job may have limits of its own (common/job_options.h), which come first; NULL:
+ * none. */
+struct deadline deadlines_of(const struct deadlines *deadlines, const struct task *task,
+                             const json_t *headers);
 
 #endif

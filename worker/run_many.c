@@ -159,18 +159,25 @@ static enum next settle_done(const struct many *many, struct task_batch *batch)
     return NEXT_REST;
 }
 
+/* They run together, so the shortest soft limit of one of them is that of all. */
 static void set_limits(const struct many *many, struct task_batch *batch)
 {
-    struct deadline limit = deadlines_of(many->slot->process->deadlines, many->task);
     int64_t now_us = clock_mono_us();
 
     batch->began_us = now_us;
-    batch->deadline_us = now_us + limit.soft_us;
+    batch->deadline_us = INT64_MAX;
     for (size_t i = 0; i < batch->count; i++) {
-        batch->members[i]->run.deadline_us = batch->deadline_us;
-        batch->members[i]->run.batch = batch;
+        struct task_run *run = &batch->members[i]->run;
+        struct deadline limit =
+            deadlines_of(many->slot->process->deadlines, many->task, run->headers);
+
+        run->batch = batch;
         item_set_limit(batch->members[i]->item, now_us + limit.hard_us);
+        if (now_us + limit.soft_us < batch->deadline_us)
+            batch->deadline_us = now_us + limit.soft_us;
     }
+    for (size_t i = 0; i < batch->count; i++)
+        batch->members[i]->run.deadline_us = batch->deadline_us;
 }
 
 static void lift_limits(const struct task_batch *batch)

@@ -117,12 +117,13 @@ struct task_run slot_begin_run(const struct slot *slot, struct item *item)
     bool fast = item->delivery.kind == DELIVERY_FAST;
     int64_t now_us = clock_mono_us();
     struct deadline limit = {.soft_us = UNKNOWN_TASK_LIMIT_S * US_PER_S};
+    json_t *headers = read_headers(fast ? item->delivery.headers : item->job.headers);
 
     atomic_store_explicit(&item->slot, slot->index, memory_order_relaxed);
     atomic_store_explicit(&item->begun_us, now_us, memory_order_relaxed);
     item->limit_cell = &slot->process->seat->slots[slot->index].limit_us;
     if (item->task) {
-        limit = deadlines_of(slot->process->deadlines, item->task);
+        limit = deadlines_of(slot->process->deadlines, item->task, headers);
         item_set_limit(item, now_us + limit.hard_us);
     }
     return (struct task_run){
@@ -130,7 +131,7 @@ struct task_run slot_begin_run(const struct slot *slot, struct item *item)
         .attempt = fast ? 1 : item->job.attempt,
         .max_attempts = max_attempts_of(item),
         .traceparent = fast ? item->delivery.traceparent : item->job.traceparent,
-        .headers = read_headers(fast ? item->delivery.headers : item->job.headers),
+        .headers = headers,
         .snoozes = fast ? 0 : item->job.snoozes,
         .journal = fast ? NULL : slot->process->journal,
         .deadline_us = now_us + limit.soft_us,

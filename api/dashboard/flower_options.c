@@ -6,6 +6,7 @@
 #include "api/dashboard/flower_options.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@ void order_release(struct order *order)
     mem_free(order->args);
     mem_free(order->kwargs);
     mem_free(order->headers);
+    json_decref(order->header_texts);
 }
 
 bool order_number(const json_t *value, double *ret_number)
@@ -86,8 +88,6 @@ static enum err_code take_expires(struct order *order, const json_t *value, stru
 /* What is no text, Till keeps as its JSON text. */
 static enum err_code take_headers(struct order *order, const json_t *value, struct err *e)
 {
-    AUTO(json_decref) json_t *texts = json_object();
-    struct err problem = {0};
     const char *name;
     const json_t *one;
 
@@ -103,14 +103,32 @@ static enum err_code take_headers(struct order *order, const json_t *value, stru
         if (strcmp(name, "traceparent") == 0 && json_is_string(one))
             order->job.traceparent = json_string_value(one);
         else
-            (void)json_object_set_new(texts, name, json_string(text));
+            (void)json_object_set_new(order->header_texts, name, json_string(text));
     }
-    mem_free(order->headers);
-    order->headers = json_object_size(texts) > 0 ? json_write(texts) : NULL;
-    order->job.headers = order->headers;
-    if (order->headers && job_headers_check(order->headers, &problem))
-        return err_set(e, ERR_INVALID, "Invalid option: %s", problem.text);
     return ERR_OK;
+}
+
+static enum err_code take_limit(struct order *order, const char *header, const json_t *value,
+                                struct err *e)
+{
+    char text[32];
+    double seconds;
+
+    if (!order_number(value, &seconds) || seconds < 0.001)
+        return err_set(e, ERR_INVALID, "Invalid option: %s is a number of seconds", header);
+    (void)snprintf(text, sizeof text, "%.3f", seconds);
+    (void)json_object_set_new(order->header_texts, header, json_string(text));
+    return ERR_OK;
+}
+
+static enum err_code take_time_limit(struct order *order, const json_t *value, struct err *e)
+{
+    return take_limit(order, JOB_HEADER_TIME_LIMIT, value, e);
+}
+
+static enum err_code take_soft_time_limit(struct order *order, const json_t *value, struct err *e)
+{
+    return take_limit(order, JOB_HEADER_SOFT_TIME_LIMIT, value, e);
 }
 
 static enum err_code take_queue(struct order *order, const json_t *value, struct err *e)
@@ -205,7 +223,9 @@ static const struct {
     {"routing_key", take_nothing},
     {"serializer", take_nothing},
     {"shadow", take_nothing},
+    {"soft_time_limit", take_soft_time_limit},
     {"task_id", take_id},
+    {"time_limit", take_time_limit},
 };
 
 static enum err_code take_options(struct order *order, json_t *given, struct err *e)
@@ -228,6 +248,19 @@ static enum err_code take_options(struct order *order, json_t *given, struct err
         if (rc)
             return rc;
     }
+    return ERR_OK;
+}
+
+static enum err_code write_headers(struct order *order, struct err *e)
+{
+    struct err problem = {0};
+
+    if (json_object_size(order->header_texts) == 0)
+        return ERR_OK;
+    order->headers = json_write(order->header_texts);
+    order->job.headers = order->headers;
+    if (job_headers_check(order->headers, &problem))
+        return err_set(e, ERR_INVALID, "Invalid option: %s", problem.text);
     return ERR_OK;
 }
 
@@ -259,7 +292,10 @@ enum err_code order_read(const struct request *req, struct order *order, json_t 
     order->kwargs = kwargs ? json_write(kwargs) : NULL;
     order->job.args = order->args;
     order->job.kwargs = order->kwargs;
+    order->header_texts = json_object();
     rc = take_options(order, given, e);
+    if (!rc)
+        rc = write_headers(order, e);
     if (!rc)
         *ret_given = TAKE(given);
     return rc;

@@ -16,10 +16,11 @@
 
 struct order {
     struct job_new job;
-    char *args; /* owned, as the next two */
+    char *args; /* owned, as the next three */
     char *kwargs;
     char *headers;
-    int retries; /* attempts that count as made */
+    json_t *header_texts; /* what `headers` is made of */
+    int retries;          /* attempts that count as made */
 };
 
 /* ERR_INVALID with a text for the client. `ret_given` is a new value. */

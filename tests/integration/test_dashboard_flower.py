@@ -88,6 +88,12 @@ def test_options_of_celery(system):
     job = system.job(again["task-id"])
     assert job["max_attempts"] == 4 and job["priority"] == 0
     post(system, "/api/task/async-apply/shop.mail", 409, json={"task_id": own})
+    limited = post(system, "/api/task/async-apply/shop.mail", json={
+        "time_limit": 90, "headers": {"a": 1}, "soft_time_limit": "0.25",
+    }).json()
+    assert system.job(limited["task-id"])["headers"] == {
+        "a": "1", "time_limit": "90.000", "soft_time_limit": "0.250",
+    }
 
 
 def test_unknown_tasks_are_for_send_task_alone(system):
@@ -102,6 +108,7 @@ def test_unknown_tasks_are_for_send_task_alone(system):
     '{"countdown": 1e300}', '{"eta": "tomorrow"}', '{"queue": "a b"}', '{"queue": 7}', '{"priority": 10}',
     '{"priority": "urgent"}', '{"task_id": "mine"}', '{"retries": -1}', '{"link": []}', '{"colour": 1}',
     '{"args": [' + "[" * 60 + "]" * 60 + "]}", '{"args": ["' + "x" * 300_000 + '"]}',
+    '{"time_limit": 0}', '{"time_limit": "soon"}', '{"time_limit": 1, "soft_time_limit": 2}',
 ])
 def test_bad_options_are_400_and_nothing_is_enqueued(system, body):
     for path in ("apply", "async-apply", "send-task"):

@@ -11,6 +11,7 @@
 
 #include "common/auto.h"
 #include "common/buf.h"
+#include "common/json.h"
 
 #define TRACE "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -85,6 +86,42 @@ Test(job_options, refuses_what_are_no_headers)
         cr_expect_eq(job_headers_check(bad[i], &e), ERR_INVALID, "%s", bad[i]);
         cr_expect_neq(e.text[0], '\0');
     }
+}
+
+static enum err_code limits_of(const char *soft, const char *hard,
+                               struct job_time_limits *ret_limits)
+{
+    AUTO(json_decref) json_t *headers = json_object();
+
+    if (soft)
+        json_object_set_new(headers, JOB_HEADER_SOFT_TIME_LIMIT, json_string(soft));
+    if (hard)
+        json_object_set_new(headers, JOB_HEADER_TIME_LIMIT, json_string(hard));
+    return job_time_limits_read(headers, ret_limits, NULL);
+}
+
+Test(job_options, two_headers_are_the_time_limits_of_the_job)
+{
+    static const char *const bad[] = {
+        "",    "0",   "0.0", "-1",  "+1",   " 1",     "1 ",     "1.",           ".5",       "1.2.3",
+        "1e3", "nan", "1s",  "1,5", "0x10", "0.0001", "1.0000", "31536000.001", "123456789"};
+    struct job_time_limits limits = {7, 7};
+
+    cr_expect_eq(job_time_limits_read(NULL, &limits, NULL), ERR_OK);
+    cr_expect(limits.soft_ms == 0 && limits.hard_ms == 0);
+    cr_expect_eq(limits_of("0.5", "90", &limits), ERR_OK);
+    cr_expect(limits.soft_ms == 500 && limits.hard_ms == 90000);
+    cr_expect_eq(limits_of("007.25", NULL, &limits), ERR_OK);
+    cr_expect(limits.soft_ms == 7250 && limits.hard_ms == 0);
+    cr_expect_eq(limits_of("0.001", "31536000", &limits), ERR_OK);
+    cr_expect(limits.soft_ms == 1 && limits.hard_ms == INT64_C(31536000000));
+    cr_expect_eq(limits_of("3", "3", &limits), ERR_OK);
+    cr_expect_eq(limits_of("3.001", "3", &limits), ERR_INVALID);
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        cr_expect_eq(limits_of(bad[i], NULL, &limits), ERR_INVALID, "%s", bad[i]);
+        cr_expect_eq(limits_of(NULL, bad[i], &limits), ERR_INVALID, "%s", bad[i]);
+    }
+    cr_expect_eq(job_headers_check("{\"time_limit\": \"soon\"}", NULL), ERR_INVALID);
 }
 
 static enum err_code check_key(const char *key)
