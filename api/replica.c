@@ -105,10 +105,7 @@ static void *run_prober(void *unused)
         (void)pthread_mutex_lock(&shared.lock);
         if (shared.stopping || atomic_load(&is_up))
             continue;
-        (void)clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += PROBE_MS * 1000 * 1000;
-        until.tv_sec += until.tv_nsec / (1000 * 1000 * 1000);
-        until.tv_nsec %= 1000 * 1000 * 1000;
+        until = clock_timespec(clock_mono_us() + PROBE_MS * US_PER_MS);
         (void)pthread_cond_timedwait(&shared.changed, &shared.lock, &until);
     }
     (void)pthread_mutex_unlock(&shared.lock);
@@ -117,10 +114,15 @@ static void *run_prober(void *unused)
 
 void replica_start(const struct conf *conf)
 {
+    pthread_condattr_t attributes;
+
     if (!*conf->database_replica_url)
         return;
     shared.url = conf->database_replica_url;
-    (void)pthread_cond_init(&shared.changed, NULL);
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&shared.changed, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
     if (pthread_create(&shared.prober, NULL, run_prober, NULL) != 0)
         shared.url = NULL; /* everything is the primary's */
 }
