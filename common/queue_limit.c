@@ -105,47 +105,6 @@ static void queue_key(const char *queue, const char *suffix, char *out)
     (void)snprintf(out, KEY_SIZE, "till:{%s}:%s", queue, suffix);
 }
 
-static enum err_code load_script(struct redis *redis, struct queue_script *script, struct err *e)
-{
-    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
-    AUTO(freeReplyObject) redisReply *reply = NULL;
-    enum err_code rc;
-
-    redis_add(&args, "SCRIPT");
-    redis_add(&args, "LOAD");
-    redis_add(&args, read_script);
-    rc = redis_call(redis, &args, &reply, e);
-    if (rc)
-        return rc;
-    if (!redis_is_text(reply) || !text_format(script->sha, sizeof script->sha, "%s", reply->str))
-        return redis_bad_reply("SCRIPT LOAD", e);
-    return ERR_OK;
-}
-
-/* Runs the loaded script; a server that does not know it (restarted, flushed) is told it first. */
-static enum err_code call_script(struct redis *redis, struct queue_script *script,
-                                 struct redis_args *args, redisReply **ret_reply, struct err *e)
-{
-    bool is_fresh = !*script->sha;
-
-    for (;;) {
-        struct err own = {0};
-        enum err_code rc = *script->sha ? ERR_OK : load_script(redis, script, e);
-
-        if (rc)
-            return rc;
-        args->words[1] = script->sha;
-        args->lengths[1] = strlen(script->sha);
-        rc = redis_call(redis, args, ret_reply, &own);
-        if (!rc)
-            return ERR_OK;
-        if (is_fresh || strcmp(redis_error_word(redis), "NOSCRIPT") != 0)
-            return err_set_detail(e, rc, own.detail, "%s", own.text);
-        is_fresh = true;
-        script->sha[0] = '\0';
-    }
-}
-
 /* What the script answered; gives the number that may be read without it. */
 static enum err_code decode(const redisReply *reply, const struct queue_stream *streams,
                             struct queue_deliveries *ret_deliveries, struct queue_gate *ret_gate,
@@ -196,7 +155,9 @@ static enum err_code run_script(struct redis *redis, struct queue_script *script
     redis_add(&args, order->consumer);
     for (size_t i = 0; i < COUNT_OF(numbers); i++)
         redis_add_number(&args, numbers[i], texts[i]);
-    rc = call_script(redis, script, &args, &reply, &own);
+    if (!script->text)
+        script->text = read_script;
+    rc = queue_script_call(redis, script, &args, &reply, &own);
     if (rc && strcmp(redis_error_word(redis), "NOGROUP") == 0)
         return queue_create_groups(redis, order->streams, STREAMS, e);
     if (rc)

@@ -16,12 +16,8 @@
 #include "common/err.h"
 #include "common/limit.h"
 #include "common/queue.h"
+#include "common/queue_script.h"
 #include "common/redis.h"
-
-/* The script, as the server knows it. Zero it first; it belongs to one connection's owner. */
-struct queue_script {
-    char sha[48];
-};
 
 /* What stands in the way of more than was read. */
 struct queue_gate {
@@ -36,8 +32,9 @@ struct queue_read_order {
     const struct limit *limit;
 };
 
-/* Reads at most `max` new entries, as far as the limit allows, without waiting. The index of a
- * delivery is into order->streams. What was read before an error comes with it. */
+/* Reads at most `max` new entries, as far as the limit allows, without waiting. `script`: zero it
+ * first; it belongs to one connection's owner. The index of a delivery is into order->streams. What
+ * was read before an error comes with it. */
 enum err_code queue_read_limited(struct redis *redis, struct queue_script *script,
                                  const struct queue_read_order *order, int max,
                                  struct queue_deliveries *ret_deliveries,

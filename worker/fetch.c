@@ -167,6 +167,22 @@ static enum err_code take_over_stream(struct fetch *fetch, size_t stream, struct
     return ERR_OK;
 }
 
+/* Where Redis was away, workers that live could not renew: they get the time for it. */
+static bool may_take_over(struct fetch *fetch)
+{
+    const struct process *process = fetch->process;
+    int64_t kept_us = atomic_load(&process->kept_us);
+    int64_t from_us = atomic_load(&process->take_over_from_us);
+    int64_t now_us = clock_mono_us();
+
+    if (now_us < fetch->take_over_at_us)
+        return false;
+    if (kept_us == 0 || (now_us - kept_us <= lease_us(fetch) * 2 / 3 && now_us >= from_us))
+        return true;
+    fetch->take_over_at_us = now_us < from_us ? from_us : now_us + lease_us(fetch) / 6;
+    return false;
+}
+
 static enum err_code take_over(struct fetch *fetch, struct err *e)
 {
     /* Within a third of a lease after the lease ran out, and not all workers at once. */
@@ -266,7 +282,7 @@ static enum err_code step(struct fetch *fetch, struct err *e)
     atomic_store(&process->redis_lost, rc != ERR_OK);
     if (!rc)
         atomic_store(&process->seat->is_ready, true);
-    if (!rc && clock_mono_us() >= fetch->take_over_at_us) {
+    if (!rc && may_take_over(fetch)) {
         doing(fetch, "takes over");
         rc = take_over(fetch, e);
     }

@@ -4,8 +4,11 @@
  * something is settled or a duty is due.
  *
  * Leases: everything held is renewed at a third of the lease. Whoever finds that more than a lease
- * has passed since the last time (stopped, starved, cut off) renews nothing of it any more: others
- * may have it by now, and a late XCLAIM would steal it back.
+ * has passed since the last time (stopped, starved, cut off) renews only what is still pending
+ * under its name: others may have the rest by now, and a late XCLAIM would steal it back.
+ *
+ * Who could not renew for a while must assume that others could not, either: Redis was away, and
+ * they live. They get a third of a lease before anything is taken over from them.
  */
 #include "worker/keeper.h"
 
@@ -19,6 +22,7 @@
 #include "common/crashpoint.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/queue_lease.h"
 #include "common/queue_limit.h"
 #include "worker/events.h"
 #include "worker/report.h"
@@ -36,6 +40,7 @@ enum {
 struct keeper {
     struct process *process;
     struct redis *redis;
+    struct queue_script renew_script;
     int64_t lease_us;
     int64_t renewed_us; /* monotonic: last successful renewal */
     int64_t beat_at_us; /* monotonic: next heartbeat */
@@ -101,23 +106,72 @@ static enum err_code acknowledge(struct keeper *keeper, struct err *e)
 
 /* ---- leases ---- */
 
+/* Redis takes what leases need, from us as from everybody. */
+static void note_kept(struct keeper *keeper)
+{
+    struct process *process = keeper->process;
+    int64_t now_us = clock_mono_us();
+    int64_t last_us = atomic_load(&process->kept_us);
+
+    if (last_us && now_us - last_us > keeper->lease_us * 2 / 3)
+        atomic_store(&process->take_over_from_us, now_us + keeper->lease_us / 3);
+    atomic_store(&process->kept_us, now_us); /* after it: who sees the one sees the other */
+}
+
+struct lost {
+    const struct queue_entry *entries;
+    size_t count;
+};
+
+static bool mark_lost(struct item *item, void *context)
+{
+    const struct lost *lost = context;
+
+    for (size_t i = 0; i < lost->count; i++)
+        if (lost->entries[i].stream == item->delivery.stream &&
+            strcmp(lost->entries[i].entry, item->delivery.entry) == 0)
+            item->lost = true;
+    return false;
+}
+
+/* After more than usual: what has been taken over meanwhile is another's. */
+static enum err_code renew_own(struct keeper *keeper, struct queue_entry *entries, size_t count,
+                               struct err *e)
+{
+    struct process *process = keeper->process;
+    struct lost lost = {.entries = entries};
+    enum err_code rc = queue_renew_own(keeper->redis, &keeper->renew_script, process->streams,
+                                       process->name, entries, count, &lost.count, e);
+
+    if (rc)
+        return rc;
+    if (lost.count > 0)
+        log_warn("leases_lost", L_INT("held", count), L_INT("count", lost.count));
+    for (int state = 0; lost.count > 0 && state < ITEM_DONE; state++)
+        pool_visit(process->pool, (enum item_state)state, mark_lost, &lost);
+    return ERR_OK;
+}
+
 static enum err_code renew(struct keeper *keeper, struct err *e)
 {
     AUTO(mem_free) struct queue_entry *entries = mem_array(HELD_MAX, sizeof *entries);
     struct process *process = keeper->process;
     int64_t now_us = clock_mono_us();
+    size_t count = pool_list_held(process->pool, entries, HELD_MAX);
     struct err own = {0};
     enum err_code rc;
-    size_t count;
 
-    if (now_us - keeper->renewed_us > keeper->lease_us)
-        pool_mark_lost(process->pool);
-    count = pool_list_held(process->pool, entries, HELD_MAX);
-    rc = queue_renew(keeper->redis, process->streams, process->name, entries, count, &own);
+    if (count > 0 &&
+        now_us - keeper->renewed_us > keeper->lease_us / 2) /* it may arrive late, too */
+        rc = renew_own(keeper, entries, count, &own);
+    else
+        rc = queue_renew(keeper->redis, process->streams, process->name, entries, count, &own);
     /* Without a group there is nothing to hold: the data is gone, and fetching makes it anew. */
     if (rc && strcmp(redis_error_word(keeper->redis), "NOGROUP") != 0)
         return err_set_detail(e, rc, own.detail, "%s", own.text);
     CRASH_POINT("lease.renewed");
+    if (!rc && count > 0)
+        note_kept(keeper);
     keeper->renewed_us = now_us;
     return ERR_OK;
 }
@@ -202,6 +256,9 @@ static enum err_code do_duties(struct keeper *keeper, struct err *e)
 
         live(keeper, "tells how it is");
         beat_rc = beat(keeper, &own);
+        /* Without memory Redis takes no heartbeat, but claims. */
+        if (!beat_rc || strcmp(redis_error_word(keeper->redis), "OOM") == 0)
+            note_kept(keeper);
         keeper->beat_at_us =
             clock_mono_us() + (pause_us < keeper->lease_us / 3 ? pause_us : keeper->lease_us / 3);
         if (beat_rc == ERR_CONFLICT)

@@ -419,15 +419,6 @@ void pool_poke(struct pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
-void pool_mark_lost(struct pool *pool)
-{
-    pthread_mutex_lock(&pool->lock);
-    for (int state = 0; state < ITEM_STATE_COUNT; state++)
-        for (struct item *item = pool->lists[state].first; item; item = item->next)
-            item->lost = true;
-    pthread_mutex_unlock(&pool->lock);
-}
-
 bool pool_find_overrun(struct pool *pool, int64_t now_us, struct uuid *ret_id, char *task,
                        size_t task_size)
 {

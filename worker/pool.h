@@ -108,8 +108,6 @@ void pool_forget_done(struct pool *pool, size_t count);
 void pool_wait_done(struct pool *pool, int64_t timeout_us);
 void pool_poke(struct pool *pool);
 
-/* Everything held now is no longer renewed. */
-void pool_mark_lost(struct pool *pool);
 /* Whether a RUNNING item is past its hard limit; copies its id and task for the log. */
 bool pool_find_overrun(struct pool *pool, int64_t now_us, struct uuid *ret_id, char *task,
                        size_t task_size);

@@ -113,6 +113,10 @@ struct process {
     atomic_int_fast64_t lag_us;  /* longest wait in a stream that was seen since the last beat */
     struct process_asked *asked; /* one for each stream */
     struct process_doing doing[ROLE_COUNT];
+    /* Monotonic, by the keeper: when Redis last took a renewal or a heartbeat; and, after it has
+     * not for longer, from when on others have had the time to renew theirs. */
+    atomic_int_fast64_t kept_us;
+    atomic_int_fast64_t take_over_from_us;
     atomic_bool name_lost; /* another holds our name: end, so that a new process gets its own */
     atomic_bool keeper_ends;
     atomic_int_fast64_t fetch_client; /* Redis' id of the fetch connection; 0: none */

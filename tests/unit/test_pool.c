@@ -333,6 +333,13 @@ Test(pool_held, lists_what_is_not_done)
     cr_expect_eq(pool_list_held(pool, entries, 0), 0);
 }
 
+static bool mark_lost(struct item *item, void *unused)
+{
+    (void)unused;
+    item->lost = true;
+    return false;
+}
+
 Test(pool_held, lost_items_are_not_renewed_but_acknowledged_when_they_are_settled)
 {
     AUTO(pool_free) struct pool *pool = pool_new(1, 10);
@@ -342,7 +349,8 @@ Test(pool_held, lost_items_are_not_renewed_but_acknowledged_when_they_are_settle
     add_ready(pool, 0, 2, &slow);
     take(pool, &item, 1);
     (void)add(pool, 2, NULL);
-    pool_mark_lost(pool);
+    for (int state = 0; state < ITEM_STATE_COUNT; state++)
+        pool_visit(pool, (enum item_state)state, mark_lost, NULL);
     cr_expect_eq(pool_list_held(pool, entries, 8), 0);
     (void)add(pool, 3, NULL);
     cr_assert_eq(pool_list_held(pool, entries, 8), 1, "what came later is ours");
