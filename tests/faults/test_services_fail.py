@@ -11,7 +11,7 @@ full = pytest.mark.full
 INTENTS = "/v1/payment_intents"
 STORMS = [
     {"action": "status", "status": 500},
-    {"action": "status", "status": 500, "when": "after", "save": False},
+    {"action": "status", "status": 500, "when": "after"},  # and under this key for ever
     {"action": "status", "status": 429, "retry_after": 1},
     {"action": "status", "status": 409},
     {"action": "drop_before"},
