@@ -218,7 +218,7 @@ def dashboard_post(path, body=None, of=None):
         before = stage.one.value("SELECT count(*) FROM audit")
 
         def post():
-            stage.shop.http.post(stage.one.dashboard.url + path.format(target), json=body or {}, timeout=10)
+            stage.shop.http.post(stage.one.dashboard.url + path.format(target), json=body or {}, timeout=60)
             return True
 
         try:

@@ -377,7 +377,7 @@ def test_hostile_texts_are_served_as_json_only(system):
     shown = {task["error"] for task in read(system, "/api/v1/tasks")["tasks"]}
     assert rows.XSS[0] in shown
     for path in (f"/task/{rows.XSS[0]}", f"/worker/{rows.XSS[1]}", f"/tasks?text={rows.XSS[2]}"):
-        page = requests.get(system.dashboard.url + path, timeout=10)
+        page = requests.get(system.dashboard.url + path, timeout=60)
         assert "__xss" not in page.text
 
 
@@ -388,7 +388,7 @@ def test_every_answer_carries_the_secure_headers(system):
     paths = [*PAGES, "/api/v1/tasks", "/api/tasks", "/healthcheck", "/healthz", "/nowhere",
              "/static/app.js", "/static/none.js", "/api/v1/tasks?limit=x"]
     for path in paths:
-        headers = requests.get(system.dashboard.url + path, timeout=10).headers
+        headers = requests.get(system.dashboard.url + path, timeout=60).headers
         policy = headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy, path
         assert "unsafe" not in policy
@@ -410,13 +410,13 @@ def test_pages_and_files(system):
     tag = script.headers["ETag"]
     assert fetch(system, "/static/app.js", 304, headers={"If-None-Match": tag}).text == ""
     for path in ("/static/../main.c", "/static/%2e%2e%2fmain.c", "/static/", "/tasksx", "/Tasks"):
-        assert requests.get(system.dashboard.url + path, timeout=10).status_code == 404, path
+        assert requests.get(system.dashboard.url + path, timeout=60).status_code == 404, path
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_nothing_can_be_changed(system, method):
     for path in ("/api/v1/summary", "/tasks", "/api/tasks"):
-        answer = requests.request(method, system.dashboard.url + path, timeout=10)
+        answer = requests.request(method, system.dashboard.url + path, timeout=60)
         assert answer.status_code == 405 and "GET" in answer.headers["Allow"]
 
 

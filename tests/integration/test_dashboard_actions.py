@@ -147,7 +147,7 @@ def test_nonsense_changes_nothing(system, body):
 def test_only_json_is_read(system):
     job = rows.insert(system, "FAILURE")
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
-        answer = requests.post(system.dashboard.url + "/api/v1/tasks", timeout=10, headers={"Content-Type": kind},
+        answer = requests.post(system.dashboard.url + "/api/v1/tasks", timeout=60, headers={"Content-Type": kind},
                                data=json.dumps({"action": "retry", "ids": [job]}))
         assert answer.status_code == 400
     assert system.job(job)["state"] == "FAILURE"
@@ -231,7 +231,7 @@ def test_no_action_without_its_row(system):
     job = rows.insert(system, "PENDING")
     system.query("ALTER TABLE audit ADD CONSTRAINT nothing CHECK (action <> 'task.revoke')")
     for path in (f"/api/v1/tasks/{job}/revoke", f"/api/task/revoke/{job}"):
-        assert requests.post(system.dashboard.url + path, timeout=10).status_code >= 400
+        assert requests.post(system.dashboard.url + path, timeout=60).status_code >= 400
     assert system.job(job)["state"] == "PENDING"
 
 
@@ -319,7 +319,7 @@ def test_login_by_cookie_and_out_again(guarded):
     guarded.query("UPDATE dashboard_sessions SET expires_at = now()")
     get(guarded, "/api/v1/me", 401, headers=held)
     guarded.query("UPDATE dashboard_sessions SET expires_at = now() + interval '1 hour'")
-    out = requests.post(guarded.dashboard.url + "/api/v1/logout", headers=held, timeout=10)
+    out = requests.post(guarded.dashboard.url + "/api/v1/logout", headers=held, timeout=60)
     assert out.status_code == 200 and "Max-Age=0" in out.headers["Set-Cookie"]
     get(guarded, "/api/v1/me", 401, headers=held)
 
@@ -332,17 +332,17 @@ def test_wrong_passwords_are_refused_and_then_made_to_wait(guarded):
     assert log_in(guarded, *auth("vera"))[0].status_code == 429
     assert log_in(guarded, *auth("otto"))[0].status_code == 200
     for body in ("", "[]", '{"username": 7, "password": "x"}', '{"username": "otto"}'):
-        answer = requests.post(guarded.dashboard.url + "/api/v1/login", data=body, timeout=10,
+        answer = requests.post(guarded.dashboard.url + "/api/v1/login", data=body, timeout=60,
                                headers={"Content-Type": "application/json"})
         assert answer.status_code == 400
 
 
 def test_pages_lead_to_the_login(guarded):
     for path in ("/", "/tasks", "/audit"):
-        answer = requests.get(guarded.dashboard.url + path, headers={"Accept": "text/html"}, allow_redirects=False, timeout=10)
+        answer = requests.get(guarded.dashboard.url + path, headers={"Accept": "text/html"}, allow_redirects=False, timeout=60)
         assert answer.status_code == 303 and answer.headers["Location"].startswith("/login")
-    assert requests.get(guarded.dashboard.url + "/login", timeout=10).status_code == 200
-    answer = requests.get(guarded.dashboard.url + "/api/v1/tasks", timeout=10)
+    assert requests.get(guarded.dashboard.url + "/login", timeout=60).status_code == 200
+    answer = requests.get(guarded.dashboard.url + "/api/v1/tasks", timeout=60)
     assert answer.status_code == 401 and answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
@@ -355,7 +355,7 @@ def test_users_are_read_again_on_hup(guarded):
     with open(guarded.users, "w", encoding="utf-8") as file:
         file.writelines(rest)
     os.kill(guarded.dashboard.pid, signal.SIGHUP)
-    wait_for(lambda: requests.get(guarded.dashboard.url + "/api/v1/me", auth=auth("otto"), timeout=10).status_code == 401, 10)
+    wait_for(lambda: requests.get(guarded.dashboard.url + "/api/v1/me", auth=auth("otto"), timeout=60).status_code == 401, 10)
     get(guarded, "/api/v1/me", 401, headers=held)
     with open(guarded.users, "w", encoding="utf-8") as file:
         file.write("broken\n")
@@ -387,11 +387,11 @@ def test_prefix_is_served_with_and_without(stack):
     job = rows.insert(system, "SUCCESS")
     for prefix in ("", "/jobs/till"):
         assert job in get(system, f"{prefix}/api/tasks")
-        page = requests.get(f"{system.dashboard.url}{prefix}/tasks", timeout=10)
+        page = requests.get(f"{system.dashboard.url}{prefix}/tasks", timeout=60)
         assert page.status_code == 200 and 'href="/jobs/till/static/style.css"' in page.text
         assert 'src="/static' not in page.text and 'href="/static' not in page.text
-    assert requests.get(f"{system.dashboard.url}/jobs/tillx/tasks", timeout=10).status_code == 404
-    assert requests.get(f"{system.dashboard.url}/jobs/till", timeout=10).status_code == 200
+    assert requests.get(f"{system.dashboard.url}/jobs/tillx/tasks", timeout=60).status_code == 404
+    assert requests.get(f"{system.dashboard.url}/jobs/till", timeout=60).status_code == 200
 
 
 # ---- figures of each minute ----

@@ -49,10 +49,10 @@ class Gateway:
         return self.post(key=key, timeout=timeout, **{**PAID, **changes})
 
     def get(self, path, **query):
-        return requests.get(f"{self.url}/v1/{path}", query, headers=KEY, timeout=10)
+        return requests.get(f"{self.url}/v1/{path}", query, headers=KEY, timeout=60)
 
     def admin(self, method, path, body=None):
-        answer = requests.request(method, f"{self.url}/_sandbox/{path}", json=body, timeout=10)
+        answer = requests.request(method, f"{self.url}/_sandbox/{path}", json=body, timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -230,7 +230,7 @@ def test_missing_parameters_and_unknown_things(gateway):
 def test_form_encoding_of_lists_and_nested_names(gateway):
     for name in ("payment_method_types[]", "payment_method_types[0]"):
         body = {**PAID, name: "card", "expand[]": "latest_charge", "metadata[0]": "digit"}
-        answer = requests.post(f"{gateway.url}/v1/payment_intents", body, headers=KEY, timeout=10)
+        answer = requests.post(f"{gateway.url}/v1/payment_intents", body, headers=KEY, timeout=60)
         intent = answer.json()
         assert intent["payment_method_types"] == ["card"] and intent["metadata"] == {"0": "digit"}
         assert intent["latest_charge"]["paid"] is True
@@ -238,10 +238,10 @@ def test_form_encoding_of_lists_and_nested_names(gateway):
 
 def test_who_may_ask(gateway):
     url = f"{gateway.url}/v1/payment_intents"
-    basic = requests.post(url, PAID, auth=("sk_test_till", ""), timeout=10)
+    basic = requests.post(url, PAID, auth=("sk_test_till", ""), timeout=60)
     assert basic.status_code == 200
     for headers in ({}, {"Authorization": "Bearer sk_test_wrong"}, {"Authorization": "Basic !"}):
-        refused = requests.post(url, PAID, headers=headers, timeout=10)
+        refused = requests.post(url, PAID, headers=headers, timeout=60)
         assert error_of(refused, 401)["type"] == "invalid_request_error"
         assert refused.headers["WWW-Authenticate"].startswith("Bearer")
     assert len(gateway.charged()) == 1
@@ -321,7 +321,7 @@ def test_refunds_never_exceed_the_charge(gateway):
 
 def test_card_numbers_are_refused(gateway):
     body = {"type": "card", "card[number]": "4242424242424242"}
-    answer = requests.post(f"{gateway.url}/v1/payment_methods", body, headers=KEY, timeout=10)
+    answer = requests.post(f"{gateway.url}/v1/payment_methods", body, headers=KEY, timeout=60)
     assert "generally unsafe" in error_of(answer, 402)["message"]
     method = gateway.post("payment_methods", type="card", card__token="tok_visa").json()
     assert gateway.pay(payment_method=method["id"]).json()["status"] == "succeeded"
@@ -453,7 +453,7 @@ def test_answers_that_make_no_sense(gateway):
 def test_bodies_without_end(gateway, chunked):
     gateway.fault("huge_body", chunked=chunked)
     url = f"{gateway.url}/v1/payment_intents"
-    with requests.post(url, PAID, headers=KEY, timeout=10, stream=True) as answer:
+    with requests.post(url, PAID, headers=KEY, timeout=60, stream=True) as answer:
         assert ("Content-Length" in answer.headers) is not chunked
         assert len(answer.raw.read(3_000_000)) == 3_000_000
     until(lambda: gateway.outcomes() == ["client gone"])
@@ -496,7 +496,7 @@ def test_a_fault_with_a_probability_is_the_same_for_the_same_seed(gateway):
      {"action": "latency", "seconds": "1"}],
 )  # fmt: skip
 def test_a_mistaken_fault_is_refused(gateway, fault):
-    answer = requests.post(f"{gateway.url}/_sandbox/faults", json=fault, timeout=10)
+    answer = requests.post(f"{gateway.url}/_sandbox/faults", json=fault, timeout=60)
     assert answer.status_code == 400 and answer.json()["error"]
 
 
@@ -538,7 +538,7 @@ def test_the_log_tells_connections_and_headers(gateway):
         session.headers.update(KEY)
         for _ in range(2):
             trace = {"traceparent": "00-ab-cd-01"}
-            session.get(f"{gateway.url}/v1/charges", headers=trace, timeout=10)
+            session.get(f"{gateway.url}/v1/charges", headers=trace, timeout=60)
     gateway.pay(key="a")
     entries = gateway.requests()
     numbers = [entry["connection"] for entry in entries]

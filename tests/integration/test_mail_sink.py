@@ -29,7 +29,7 @@ class Sink:
         self.control = program.control
 
     def ask(self, method, path, body=None):
-        answer = requests.request(method, f"{self.control}/{path}", json=body, timeout=10)
+        answer = requests.request(method, f"{self.control}/{path}", json=body, timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -39,10 +39,10 @@ class Sink:
     def mails(self):
         return self.ask("GET", "mails")["mails"]
 
-    def connect(self, timeout=5):
+    def connect(self, timeout=30):
         return smtplib.SMTP("127.0.0.1", self.port, local_hostname="client.test", timeout=timeout)
 
-    def send(self, mail=None, timeout=5):
+    def send(self, mail=None, timeout=30):
         with self.connect(timeout) as client:
             return client.send_message(mail or letter())
 
@@ -82,11 +82,11 @@ def test_a_mail_is_kept_whole(sink):
     assert mail["html"].strip() == "<p>Thank you, Änne.</p>"
     assert ["To", "anna@shop.test, bert@shop.test"] in mail["headers"]
     assert abs(mail["received_at"] - time.time()) < 60
-    raw = requests.get(f"{sink.control}/mails/{mail['id']}", timeout=10).content
+    raw = requests.get(f"{sink.control}/mails/{mail['id']}", timeout=60).content
     assert len(raw) == mail["size"] and b"Message-ID: <order-7@till.test>" in raw
     sink.ask("DELETE", "mails")
     assert sink.mails() == []
-    assert requests.get(f"{sink.control}/mails/{mail['id']}", timeout=10).status_code == 404
+    assert requests.get(f"{sink.control}/mails/{mail['id']}", timeout=60).status_code == 404
 
 
 def test_mails_are_also_files(tmp_path):
@@ -199,7 +199,7 @@ def test_a_client_killed_while_held_leaves_nothing_held(sink):
      {"action": "rcpt", "rcpt": {"a": 550}}],
 )  # fmt: skip
 def test_a_mistaken_fault_is_refused(sink, fault):
-    answer = requests.post(f"{sink.control}/faults", json=fault, timeout=10)
+    answer = requests.post(f"{sink.control}/faults", json=fault, timeout=60)
     assert answer.status_code == 400 and answer.json()["error"]
 
 
@@ -208,9 +208,9 @@ def test_several_hundred_sessions_at_once_lose_nothing(sink):
     clients = []
 
     def send(number):
-        client = sink.connect(timeout=30)
+        client = sink.connect(timeout=60)
         clients.append(client)
-        until(lambda: len(clients) == count, 30)
+        until(lambda: len(clients) == count, 60)
         client.send_message(letter(f"<{number}@till.test>"))
         client.quit()
 
@@ -257,7 +257,7 @@ def test_a_port_in_use_and_a_clean_end():
         ]:
             free = ["--port", "0"] if option != "--port" else []
             command = [PYTHON, "-B", str(SANDBOX / "mail_sink.py"), *free, option, port]
-            second = subprocess.run(command, capture_output=True, text=True, timeout=10)
+            second = subprocess.run(command, capture_output=True, text=True, timeout=60)
             assert second.returncode == 1 and "in use" in second.stderr and not second.stdout
         idle = socket.create_connection(("127.0.0.1", program.port))
         assert program.stop() == 0

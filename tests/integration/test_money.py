@@ -66,7 +66,7 @@ def charge_at_the_gateway(one, payment, **others):
         urllib.parse.urlencode(form).encode(),
         {"Authorization": f"Bearer {SECRET_KEY}", "Idempotency-Key": str(row["idempotency_key"])},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert json.load(answer)["status"] == "succeeded"
 
 
