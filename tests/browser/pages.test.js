@@ -184,6 +184,9 @@ test('looks', async () => {
         const where = `${path} ${colorScheme} ${width}`;
         const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
         assert.equal(over, 0, `${where} scrolls sideways`);
+        const cut = await page.evaluate(() => [...document.querySelectorAll('.table-box')]
+          .filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.textContent.slice(0, 40)));
+        if (width >= 1440) assert.deepEqual(cut, [], `${where}: a table is cut off`);
         assert.deepEqual(await page.evaluate(poorContrasts), [], where);
         assert.equal(await page.locator('h1').count(), 1, where);
         const unnamed = await page.evaluate(() => [...document.querySelectorAll('button, a, input, select')].filter((node) =>

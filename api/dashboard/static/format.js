@@ -10,6 +10,8 @@ const exact = new Intl.DateTimeFormat('sv-SE', {
   fractionalSecondDigits: 3, timeZoneName: 'short',
 });
 
+const YEAR = 365.25 * 86400; /* seconds */
+
 let skew = 0; /* of this machine's clock against the server's, ms */
 
 export function setServerTime(date) {
@@ -44,7 +46,8 @@ function distance(seconds) {
   if (seconds < 60) return `${Math.floor(seconds)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
   if (seconds < 86400) return `${Math.floor(seconds / 3600)} h`;
-  return `${Math.floor(seconds / 86400)} d`;
+  if (seconds < 2 * YEAR) return `${Math.floor(seconds / 86400)} d`;
+  return `${Math.floor(seconds / YEAR)} years`;
 }
 
 function relative(time) {
