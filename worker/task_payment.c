@@ -42,6 +42,15 @@ static bool is_stuck(const struct task_run *run, const struct gateway_reply *rep
            (reply->answer.status == 400 && strcmp(reply->error_type, "idempotency_error") == 0);
 }
 
+/* A success, or the verdict about the card: nothing is to come any more under this key. */
+static bool is_final(const struct gateway_reply *found)
+{
+    if (!found->is_found)
+        return false;
+    return strcmp(found->intent_status, "succeeded") == 0 ||
+           (*found->code && payment_judge(&found->answer) == GATEWAY_DECLINED);
+}
+
 static enum task_outcome charge_card(struct task_run *run, const struct charge *charge,
                                      struct err *e)
 {
@@ -57,7 +66,7 @@ static enum task_outcome charge_card(struct task_run *run, const struct charge *
         struct gateway_reply found;
 
         gateway_find(run->gateway, charge, payment_call_timeout_us(run), &found);
-        if (found.is_found && strcmp(found.intent_status, "succeeded") == 0)
+        if (is_final(&found))
             return payment_settle(run, charge, &found, e);
     }
     return payment_settle(run, charge, &reply, e);

@@ -8,6 +8,7 @@ import urllib.request
 import pytest
 
 from harness.gateway import SECRET_KEY
+from harness.shop import DECLINED
 from harness.wait import wait_for
 
 INTENTS = "/v1/payment_intents"
@@ -159,6 +160,23 @@ def test_a_stored_500_that_hides_a_charge_is_found_out_by_looking_it_up(waiting)
 
     assert order_status(one, order) == "paid"
     assert len(one.gateway.effective_charges()) == 1
+    assert all(r["status"] == 500 for r in intents_posted(one)), "the gateway repeats it for ever"
+
+
+def test_a_stored_500_that_hides_a_decline_is_found_out_by_looking_it_up(stack):
+    """Before its attempts are used up, so that the customer can pay again."""
+    one = stack().start(workers=0)
+    shop = one.shop().sign_up()
+    order = shop.order((one.product(), 2))
+    payment = shop.pay(order["id"], DECLINED)
+    one.gateway.fault("status", status=500, when="after", path=INTENTS)
+    one.start_worker()
+
+    one.settle()
+
+    assert payment_of(one, payment)["failure_code"] == "generic_decline"
+    assert order_status(one, order) == "payment_failed"
+    assert one.job(payment["task_id"])["state"] == "SUCCESS"
     assert all(r["status"] == 500 for r in intents_posted(one)), "the gateway repeats it for ever"
 
 
