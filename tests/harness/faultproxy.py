@@ -134,7 +134,10 @@ class FaultProxy:
 
     def half_close(self, link):
         if link.client.can_write_eof() and not link.client.is_closing() and not link.is_torn:
-            link.client.write_eof()
+            try:
+                link.client.write_eof()
+            except OSError:
+                pass  # the client has cut it at this moment
         link.is_torn = True
 
     async def serve(self, reader, client):
