@@ -63,6 +63,6 @@ bool admission_is_open(const struct request *req, struct reply *reply)
         return refuse(reply, "database", api->lookup_us / US_PER_MS);
     if (limit_s <= 0)
         return true;
-    waited_us = look(api->redis);
+    waited_us = look(api_redis(req));
     return waited_us <= limit_s * US_PER_S || refuse(reply, "payments", waited_us / US_PER_MS);
 }

@@ -7,6 +7,7 @@
 #ifndef API_API_H
 #define API_API_H
 
+#include "api/backends.h"
 #include "api/http.h"
 #include "common/conf.h"
 #include "common/db.h"
@@ -23,11 +24,9 @@ enum scope {
 /* Of one request thread, and nobody else's. */
 struct api {
     struct lookup *lookup;
-    struct db *db;
-    struct db *replica; /* NULL: none is set */
-    struct db *reader;  /* the replica while a handler is to read there */
-    unsigned replica_times;
-    struct redis *redis;
+    struct borrower *borrower;
+    struct backends *backends; /* lent to the request that runs; NULL: it has needed none yet */
+    struct db *reader;         /* the replica while a handler is to read there */
     const struct conf *conf;
     int64_t lookup_us; /* how long the database took to tell who makes this request */
     /* When this request asked who makes it: */
@@ -39,12 +38,28 @@ struct api {
 
 static inline struct api *api_of(const struct request *req) { return req->context; }
 
+/* The request's connections, lent to it until its answer is made; see backends.h. */
+static inline struct backends *api_backends(const struct request *req)
+{
+    struct api *api = req->context;
+
+    if (!api->backends)
+        api->backends = backends_take(api->borrower, req->deadline_us);
+    return api->backends;
+}
+
+static inline struct db *api_db(const struct request *req) { return api_backends(req)->db; }
+static inline struct redis *api_redis(const struct request *req)
+{
+    return api_backends(req)->redis;
+}
+
 /* Where the handler of a read that may lag reads from; see replica.h. */
 static inline struct db *api_reader(const struct request *req)
 {
     const struct api *api = req->context;
 
-    return api->reader ? api->reader : api->db;
+    return api->reader ? api->reader : api_db(req);
 }
 
 /* routes.c */

@@ -54,7 +54,7 @@ static enum err_code read_registration(struct request *req, struct fields *f,
     reg->user.username = fields_text(f, "username", USER_NAME_MAX, 0);
     reg->user.email = fields_email(f, "email", 0);
     if (reg->user.username || reg->user.email)
-        rc = users_look_taken(api_of(req)->db, reg->user.username, reg->user.email, &taken, e);
+        rc = users_look_taken(api_db(req), reg->user.username, reg->user.email, &taken, e);
     note_taken(f, &taken);
     reg->password = fields_text(f, "password", PASSWORD_MAX_CHARS, FIELD_RAW);
     again = fields_text(f, "password2", PASSWORD_MAX_CHARS, FIELD_RAW | FIELD_OPTIONAL);
@@ -99,7 +99,7 @@ enum err_code auth_register(struct request *req, struct reply *reply, struct err
     if (rc)
         return rc;
     reg.user.password_hash = hash;
-    rc = users_create(api_of(req)->db, &reg.user, &id, &taken, e);
+    rc = users_create(api_db(req), &reg.user, &id, &taken, e);
     if (rc == ERR_CONFLICT) { /* somebody was faster */
         note_taken(&f, &taken);
         (void)fields_end(&f, reply);
@@ -171,7 +171,7 @@ static bool may_guess(struct request *req, const char *account, const char *addr
     struct err e = {0};
     int64_t wait_s = 0;
 
-    if (throttle_begin(api_of(req)->redis, account, address, &wait_s, &e)) {
+    if (throttle_begin(api_redis(req), account, address, &wait_s, &e)) {
         log_debug("throttle_failed", L_ERR(&e));
         wait_s = limits_take('g', account, 4 * THROTTLE_FREE, 1, clock_mono_us());
     }
@@ -183,8 +183,8 @@ static bool may_guess(struct request *req, const char *account, const char *addr
 static void note_guess(struct request *req, const char *account, const char *address, bool is_right)
 {
     struct err e = {0};
-    enum err_code rc = is_right ? throttle_succeeded(api_of(req)->redis, account, &e)
-                                : throttle_failed(api_of(req)->redis, account, address, &e);
+    enum err_code rc = is_right ? throttle_succeeded(api_redis(req), account, &e)
+                                : throttle_failed(api_redis(req), account, address, &e);
 
     if (rc)
         log_debug("throttle_failed", L_ERR(&e));
@@ -223,7 +223,7 @@ enum err_code auth_login(struct request *req, struct reply *reply, struct err *e
     limits_address(req, address);
     if (!may_guess(req, account, address, reply))
         return ERR_OK;
-    rc = check_password(api->db, email, password, &user_id, &matches, e);
+    rc = check_password(api_db(req), email, password, &user_id, &matches, e);
     if (rc)
         return rc;
     note_guess(req, account, address, matches);
@@ -231,7 +231,7 @@ enum err_code auth_login(struct request *req, struct reply *reply, struct err *e
         return refuse(reply, "{\"detail\":\"No active account found with the given credentials\"}");
     rc = make_pair(api->conf->jwt_secret, user_id, &pair, e);
     if (!rc)
-        rc = sessions_start(api->db, user_id, &pair.refresh_jti, pair.refresh_expires_us, e);
+        rc = sessions_start(api_db(req), user_id, &pair.refresh_jti, pair.refresh_expires_us, e);
     if (rc)
         return rc;
     return reply_json(reply, 200,
@@ -274,7 +274,8 @@ enum err_code auth_refresh(struct request *req, struct reply *reply, struct err 
     rc = make_pair(api->conf->jwt_secret, claims.user_id, &pair, e);
     if (rc)
         return rc;
-    rc = sessions_rotate(api->db, &claims.jti, &pair.refresh_jti, pair.refresh_expires_us, &denied);
+    rc = sessions_rotate(api_db(req), &claims.jti, &pair.refresh_jti, pair.refresh_expires_us,
+                         &denied);
     if (rc == ERR_DENIED)
         return refuse(reply,
                       "{\"detail\":\"Token is invalid or expired\",\"code\":\"token_not_valid\"}");
@@ -291,6 +292,6 @@ enum err_code auth_logout(struct request *req, struct reply *reply, struct err *
 
     if (!read_refresh(req, &claims, reply))
         return ERR_OK;
-    rc = sessions_end(api_of(req)->db, &claims.jti, e);
+    rc = sessions_end(api_db(req), &claims.jti, e);
     return rc ? rc : reply_json(reply, 200, json_object(), e);
 }

@@ -51,7 +51,7 @@ static bool find_in_memory(const struct request *req, const struct buf *name, st
 static enum err_code look(const struct request *req, const char *key, struct reply *reply,
                           bool *ret_found, struct err *e)
 {
-    enum err_code rc = cache_get(api_of(req)->redis, key, &reply->body, ret_found, e);
+    enum err_code rc = cache_get(api_redis(req), key, &reply->body, ret_found, e);
 
     if (!rc && *ret_found)
         reply->status = 200;
@@ -78,18 +78,17 @@ static void keep(const struct request *req, const struct buf *name, const char *
     struct err ignored = {0};
 
     answers_keep(name, api->catalogue_version, &reply->body);
-    if (cache_put(api->redis, key, reply->body.data, reply->body.len, &ignored))
+    if (cache_put(api_redis(req), key, reply->body.data, reply->body.len, &ignored))
         log_debug("cache_failed", L_ERR(&ignored));
 }
 
 static enum err_code fill(struct request *req, const struct buf *name, const char *key,
                           struct reply *reply, http_handler *handler, struct err *e)
 {
-    struct api *api = api_of(req);
     struct err ignored = {0};
     bool is_still = false;
     int64_t position = 0;
-    enum err_code rc = catalogue_is_still(api->db, &is_still, &position, &ignored);
+    enum err_code rc = catalogue_is_still(api_db(req), &is_still, &position, &ignored);
 
     if (rc)
         is_still = false;
@@ -97,7 +96,7 @@ static enum err_code fill(struct request *req, const struct buf *name, const cha
                   : replica_serve(req, reply, handler, e);
     if (!rc && is_still && reply->status == 200)
         keep(req, name, key, reply);
-    if (cache_end_fill(api->redis, key, &ignored))
+    if (cache_end_fill(api_redis(req), key, &ignored))
         log_debug("cache_failed", L_ERR(&ignored));
     return rc;
 }
@@ -126,7 +125,7 @@ enum err_code cache_serve(struct request *req, struct reply *reply, http_handler
     }
     metrics_add(found ? METRIC_CACHE_HIT : METRIC_CACHE_MISS);
     if (!found) {
-        if (cache_begin_fill(api->redis, key, &is_mine, &ignored))
+        if (cache_begin_fill(api_redis(req), key, &is_mine, &ignored))
             return replica_serve(req, reply, handler, e);
         if (is_mine)
             return fill(req, &name, key, reply, handler, e);

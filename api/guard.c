@@ -84,11 +84,12 @@ static bool load_user(struct request *req, int64_t id, struct reply *reply)
     struct user_asking user;
     struct err e = {0};
     int64_t start_us = clock_mono_us();
-    enum err_code rc = lookup_user(api_of(req)->lookup, api_of(req)->db, id, &user, &e);
+    enum err_code rc = lookup_user(api_of(req)->lookup, id, &user, &e);
 
-    if (rc == ERR_UNAVAILABLE) { /* the connection may have died while it was idle */
+    /* Alone; a second time, since the connection may have died while it was idle. */
+    for (int i = 0; i < 2 && rc == ERR_UNAVAILABLE; i++) {
         err_clear(&e);
-        rc = users_find_asking(api_of(req)->db, id, &user, &e);
+        rc = users_find_asking(api_db(req), id, &user, &e);
     }
     if (rc == ERR_NOT_FOUND)
         return refuse(reply, "User not found", "user_not_found");

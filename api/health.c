@@ -17,10 +17,9 @@ enum err_code health_live(struct request *req, struct reply *reply, struct err *
 /* Without Redis orders and payments are still accepted, so only the database decides. */
 enum err_code health_ready(struct request *req, struct reply *reply, struct err *e)
 {
-    const struct api *api = api_of(req);
     bool is_stopping = server_is_stopping(req->server);
-    bool has_database = !db_ping(api->db, NULL) || !db_ping(api->db, NULL);
-    bool has_redis = !queue_ping(api->redis, NULL);
+    bool has_database = !db_ping(api_db(req), NULL) || !db_ping(api_db(req), NULL);
+    bool has_redis = !queue_ping(api_redis(req), NULL);
     bool is_ready = has_database && !is_stopping;
 
     return reply_json(reply, is_ready ? 200 : 503,

@@ -165,22 +165,21 @@ static bool join(struct lookup *mine, bool *ret_leads)
     return !apart;
 }
 
-enum err_code lookup_user(struct lookup *mine, struct db *db, int64_t id,
-                          struct user_asking *ret_user, struct err *e)
+enum err_code lookup_user(struct lookup *mine, int64_t id, struct user_asking *ret_user,
+                          struct err *e)
 {
     bool leads = false;
 
     mine->id = id;
     if (!join(mine, &leads))
-        return users_find_asking(db, id, ret_user, e);
+        return err_set(e, ERR_UNAVAILABLE, "look-ups go apart for a while");
     while (!leads && sem_wait(&mine->turn) != 0 && errno == EINTR)
         continue;
     if (leads || mine->leads)
         lead(mine);
-    if (mine->rc == ERR_UNAVAILABLE)
-        return users_find_asking(db, id, ret_user, e);
     if (mine->rc)
-        return err_set(e, mine->rc, "there is no such user");
+        return err_set(e, mine->rc,
+                       mine->rc == ERR_NOT_FOUND ? "there is no such user" : "the look-up failed");
     *ret_user = mine->user;
     return ERR_OK;
 }

@@ -24,9 +24,9 @@ struct lookup;
 struct lookup *lookup_new(void);
 void lookup_free(struct lookup *mine); /* accepts NULL */
 
-/* users_find_asking(). Where the shared look-up fails, it is done on the caller's own connection,
- * `db`. */
-enum err_code lookup_user(struct lookup *mine, struct db *db, int64_t id,
-                          struct user_asking *ret_user, struct err *e) MUST_CHECK;
+/* users_find_asking(). ERR_UNAVAILABLE, and nothing else that failed: the caller may still ask
+ * alone, on a connection of its own. */
+enum err_code lookup_user(struct lookup *mine, int64_t id, struct user_asking *ret_user,
+                          struct err *e) MUST_CHECK;
 
 #endif

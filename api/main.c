@@ -27,8 +27,8 @@ int main(int argc, char **argv)
 
     if (code >= 0)
         return code;
-    api_configure(&conf, &config);
     replica_start(&conf);
+    api_configure(&conf, &config);
     if (cors_check(conf.cors_origins, &e) || server_start(&config, &server, &e)) {
         replica_stop();
         log_error("start_failed", L_ERR(&e));

@@ -187,7 +187,10 @@ enum err_code metrics_show(struct request *req, struct reply *reply, struct err 
     tell_gauge(out, "connections", "Connections that a thread has taken.",
                server_connections(req->server));
     tell_gauge(out, "replica_up", "1 while the replica is used.", replica_is_up());
-    tell_gauge(out, "threads", "Request threads, each with a connection to the database.",
-               api_of(req)->conf->api_threads);
+    tell_gauge(out, "threads", "Request threads.", api_of(req)->conf->api_threads);
+    tell_gauge(out, "backends", "Connections to the database that requests share.",
+               api_of(req)->conf->api_connections);
+    tell_gauge(out, "backends_lent", "Those of them that a request has.", backends_lent());
+    tell_gauge(out, "backends_waiting", "Requests that wait for one.", backends_waiting());
     return out->overflow ? err_set(e, ERR_INTERNAL, "the figures are too long") : ERR_OK;
 }

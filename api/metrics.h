@@ -20,6 +20,8 @@ struct reply;
     X(REPLICA_BEHIND, "replica_behind_total", "Reads that the replica was too far behind for.")    \
     X(REPLICA_FAILED, "replica_failures_total", "Reads that the replica could not make.")          \
     X(LOOKUPS, "lookups_total", "Look-ups of who asks, each for all that waited for one.")         \
+    X(BACKENDS_WAITED, "backends_waited_total",                                                    \
+      "Requests that waited for a free connection to the database.")                               \
     X(THROTTLED, "throttled_total", "Requests refused with 429.")                                  \
     X(REFUSED, "admission_refused_total", "Checkouts refused because we are too far behind.")
 

@@ -82,7 +82,7 @@ static enum outcome try_once(struct request *req, struct reply *reply,
     AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
     AUTO_VALUE(idempotent_answer_release) struct idempotent_answer answer = {0};
     enum idempotency_verdict verdict = IDEMPOTENCY_NEW;
-    struct db *db = api_of(req)->db;
+    struct db *db = api_db(req);
     enum err_code rc = db_begin(db, &tx, e);
 
     if (!rc && key)

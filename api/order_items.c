@@ -66,7 +66,7 @@ static enum err_code create(struct request *req, struct reply *reply, void *data
     const struct order_item_new *item = data;
     enum order_item_refusal refusal = ORDER_ITEM_NO_ORDER;
     struct err failure = {0};
-    enum err_code rc = order_items_add(api_of(req)->db, item, &json, &refusal, &failure);
+    enum err_code rc = order_items_add(api_db(req), item, &json, &refusal, &failure);
 
     if (rc == ERR_CONFLICT) {
         reply_refusal(reply, item, refusal);
@@ -93,7 +93,7 @@ enum err_code order_items_add_one(struct request *req, struct reply *reply, stru
     fields_refuse_unknown(&f);
     if (fields_are_good(&f))
         return once_run(req, reply, &(struct once_work){.run = create, .data = &item}, e);
-    rc = resource_check(api_of(req)->db, &order_items_sql, item.user_id,
+    rc = resource_check(api_db(req), &order_items_sql, item.user_id,
                         (int64_t[]){item.order_id, item.product_id}, 2, exists, e);
     if (!rc && !exists[0] && item.order_id > 0)
         fields_error_no_object(&f, "order_id", item.order_id);

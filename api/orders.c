@@ -51,7 +51,7 @@ static void reply_text(struct reply *reply, int status, const char *json)
 enum err_code orders_current(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = orders_find_payable(api_of(req)->db, req->user.id, &rows, e);
+    enum err_code rc = orders_find_payable(api_db(req), req->user.id, &rows, e);
 
     if (!rc)
         reply_text(reply, 200, db_text(rows, 0, 0));
@@ -61,7 +61,7 @@ enum err_code orders_current(struct request *req, struct reply *reply, struct er
 enum err_code orders_placed(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = orders_find_placed(api_of(req)->db, req->user.id, &rows, e);
+    enum err_code rc = orders_find_placed(api_db(req), req->user.id, &rows, e);
 
     if (!rc)
         reply_text(reply, 200, db_text(rows, 0, 0));
@@ -115,7 +115,7 @@ static json_t *list_error(const char *text)
 static enum err_code check_products(struct request *req, struct wish *cart, struct err *e)
 {
     bool exists[ORDER_ITEMS_MAX] = {false};
-    enum err_code rc = orders_check_products(api_of(req)->db, cart->lines, cart->count, exists, e);
+    enum err_code rc = orders_check_products(api_db(req), cart->lines, cart->count, exists, e);
 
     for (size_t i = 0; !rc && i < cart->count; i++) {
         AUTO_VALUE(fields_release) struct fields f = {0};
@@ -199,7 +199,7 @@ static enum err_code take_cart(struct request *req, struct reply *reply, struct 
                                struct err *e)
 {
     struct err failure = {0};
-    enum err_code rc = orders_take_cart(api_of(req)->db, req->user.id, cart->cart_id, cart->lines,
+    enum err_code rc = orders_take_cart(api_db(req), req->user.id, cart->cart_id, cart->lines,
                                         &cart->count, &failure);
 
     if (rc == ERR_NOT_FOUND)
@@ -226,7 +226,7 @@ static enum err_code create(struct request *req, struct reply *reply, void *data
 
     if (rc || reply->status >= 400)
         return rc;
-    rc = orders_create(api_of(req)->db, req->user.id, cart->lines, cart->count, &json, &refusal,
+    rc = orders_create(api_db(req), req->user.id, cart->lines, cart->count, &json, &refusal,
                        &failure);
     if (rc == ERR_CONFLICT) {
         reply_refusal(reply, cart, &refusal);
@@ -294,7 +294,7 @@ static const char *text_of_state(enum order_state state)
 static enum err_code show_order(struct request *req, int64_t id, struct reply *reply, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = resource_find(api_of(req)->db, &orders_sql, req->user.id, id, &rows, e);
+    enum err_code rc = resource_find(api_db(req), &orders_sql, req->user.id, id, &rows, e);
 
     if (!rc)
         reply_text(reply, 200, db_text(rows, 0, 0));
@@ -306,10 +306,10 @@ static enum err_code cancel(struct request *req, struct reply *reply, void *data
     const int64_t *id = data;
     bool is_cancelled = false;
     enum order_state state = ORDER_PENDING;
-    enum err_code rc = orders_cancel(api_of(req)->db, req->user.id, *id, &is_cancelled, e);
+    enum err_code rc = orders_cancel(api_db(req), req->user.id, *id, &is_cancelled, e);
 
     if (!rc)
-        rc = orders_read_state(api_of(req)->db, req->user.id, *id, &state, e);
+        rc = orders_read_state(api_db(req), req->user.id, *id, &state, e);
     if (rc)
         return rc;
     if (is_cancelled)
@@ -341,7 +341,7 @@ static enum err_code start_refund(struct request *req, struct reply *reply, void
                                   struct err *e)
 {
     struct refund *refund = data;
-    struct db *db = api_of(req)->db;
+    struct db *db = api_db(req);
     enum order_state state = ORDER_PENDING;
     struct uuid payment = {0};
     char location[80];

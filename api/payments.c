@@ -66,7 +66,7 @@ enum err_code payments_show(struct request *req, struct reply *reply, struct err
 
     if (!uuid_parse(request_param(req, 0), &id))
         return err_set(e, ERR_NOT_FOUND, "there is no such payment");
-    rc = payments_find(api_of(req)->db, req->user.id, &id, &payment, e);
+    rc = payments_find(api_db(req), req->user.id, &id, &payment, e);
     return rc ? rc : reply_json(reply, 200, payment_json(&payment), e);
 }
 
@@ -128,7 +128,7 @@ static enum err_code start(struct request *req, struct reply *reply, void *data,
     enum err_code rc;
 
     wish->payment.traceparent = req->traceparent;
-    rc = payments_start(api_of(req)->db, &wish->payment, &payment, &wish->job, &refusal, &failure);
+    rc = payments_start(api_db(req), &wish->payment, &payment, &wish->job, &refusal, &failure);
 
     if (rc == ERR_NOT_FOUND)
         return reply_no_order(wish, reply, e);

@@ -138,21 +138,21 @@ void replica_stop(void)
     (void)pthread_join(shared.prober, NULL);
 }
 
-/* ---- the connection of a thread ---- */
+/* ---- connections ---- */
 
-void replica_open(struct api *api)
+void replica_open(struct backends *backends)
 {
     if (!shared.url)
         return;
-    api->replica_times = atomic_load(&times_up);
-    api->replica = db_open(shared.url, "till-api-replica");
-    db_set_deadline(api->replica, READ_DEADLINE_S);
+    backends->replica_times = atomic_load(&times_up);
+    backends->replica = db_open(shared.url, "till-api-replica");
+    db_set_deadline(backends->replica, READ_DEADLINE_S);
 }
 
-void replica_close(struct api *api)
+void replica_close(struct backends *backends)
 {
-    db_close(api->replica);
-    api->replica = NULL;
+    db_close(backends->replica);
+    backends->replica = NULL;
 }
 
 /* ---- is it good enough? ---- */
@@ -183,18 +183,22 @@ static bool is_recent(const struct api *api, const struct standby *seen)
  * `position` is 0, all before that; else whether it is recent. */
 static bool is_good(struct request *req, int64_t position)
 {
-    struct api *api = api_of(req);
+    const struct api *api = api_of(req);
+    struct backends *backends;
     struct standby seen;
     struct err e = {0};
     bool recent;
 
-    if (!api->replica || !atomic_load(&is_up) || api->primary_position <= 0)
+    if (!atomic_load(&is_up) || api->primary_position <= 0)
         return false;
-    if (api->replica_times != atomic_load(&times_up)) {
-        replica_close(api);
-        replica_open(api);
+    backends = api_backends(req);
+    if (!backends->replica)
+        return false;
+    if (backends->replica_times != atomic_load(&times_up)) {
+        replica_close(backends);
+        replica_open(backends);
     }
-    if (look(api->replica, req->user.id, &seen, &e)) {
+    if (look(backends->replica, req->user.id, &seen, &e)) {
         metrics_add(METRIC_REPLICA_FAILED);
         lose(&e);
         return false;
@@ -213,7 +217,7 @@ static bool try_replica(struct request *req, struct reply *reply, http_handler *
     struct err e = {0};
     enum err_code rc;
 
-    api->reader = api->replica;
+    api->reader = api->backends->replica;
     rc = handler(req, reply, &e);
     api->reader = NULL;
     if (!rc && reply->status < 400) {
@@ -224,7 +228,7 @@ static bool try_replica(struct request *req, struct reply *reply, http_handler *
     /* What it does not find may be newer than it is; a conflict with replay is not worth a word. */
     if (rc && rc != ERR_NOT_FOUND)
         metrics_add(METRIC_REPLICA_FAILED);
-    if (!db_is_connected(api->replica))
+    if (!db_is_connected(api->backends->replica))
         lose(&e);
     return false;
 }
@@ -247,16 +251,16 @@ enum err_code replica_serve_at(struct request *req, struct reply *reply, int64_t
 
 enum err_code replica_note_write(const struct request *req, struct err *e)
 {
-    const struct api *api = api_of(req);
+    const struct backends *backends = api_backends(req);
 
-    return api->replica ? standby_note_write(api->db, req->user.id, e) : ERR_OK;
+    return backends->replica ? standby_note_write(backends->db, req->user.id, e) : ERR_OK;
 }
 
 enum err_code replica_begin_write(const struct request *req, struct db_tx *tx, struct err *e)
 {
-    const struct api *api = api_of(req);
+    const struct backends *backends = api_backends(req);
 
-    return api->replica ? db_begin(api->db, tx, e) : ERR_OK;
+    return backends->replica ? db_begin(backends->db, tx, e) : ERR_OK;
 }
 
 enum err_code replica_end_write(const struct request *req, struct db_tx *tx, struct err *e)

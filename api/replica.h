@@ -19,18 +19,19 @@
 #include "common/db.h"
 #include "common/err.h"
 
-struct api;
+struct backends;
 
-/* Around server_start() and server_stop(): a thread that asks a lost replica whether it is back. */
+/* Around backends_init() and server_stop(): a thread that asks a lost replica whether it is back.
+ */
 void replica_start(const struct conf *conf);
 void replica_stop(void);
 
 /* Whether the replica is used at the moment, for the figures. */
 bool replica_is_up(void);
 
-/* Of a request thread: opens its connection, if a replica is set, and closes it. */
-void replica_open(struct api *api);
-void replica_close(struct api *api);
+/* One more connection, if a replica is set. */
+void replica_open(struct backends *backends);
+void replica_close(struct backends *backends);
 
 /* Runs the handler of a GET that may lag. */
 enum err_code replica_serve(struct request *req, struct reply *reply, http_handler *handler,

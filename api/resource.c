@@ -105,7 +105,7 @@ static enum err_code check_references(const struct resource *resource, const str
 
     if (input->references_count == 0)
         return ERR_OK;
-    rc = resource_check(api_of(req)->db, resource->sql, req->user.id, input->ids,
+    rc = resource_check(api_db(req), resource->sql, req->user.id, input->ids,
                         input->references_count, exists, e);
     for (size_t i = 0; !rc && i < input->references_count; i++)
         if (input->ids[i] > 0 && !exists[i])
@@ -141,7 +141,7 @@ static enum err_code explain(const struct resource *resource, const struct reque
                              struct reply *reply, struct err *e)
 {
     const struct resource_refusal *refusal =
-        failed == ERR_NOT_FOUND ? NULL : find_refusal(resource, db_constraint(api_of(req)->db));
+        failed == ERR_NOT_FOUND ? NULL : find_refusal(resource, db_constraint(api_db(req)));
     enum err_code rc;
 
     if (refusal) {
@@ -241,8 +241,7 @@ enum err_code resource_create(const struct resource *resource, struct request *r
         return reply_faults(resource, req, &input, reply, e);
     rc = replica_begin_write(req, &tx, &failure);
     if (!rc)
-        rc = resource_add(api_of(req)->db, resource->sql, req->user.id, &input.values, &rows,
-                          &failure);
+        rc = resource_add(api_db(req), resource->sql, req->user.id, &input.values, &rows, &failure);
     if (!rc)
         rc = replica_end_write(req, &tx, &failure);
     db_rollback(&tx);
@@ -258,7 +257,7 @@ static enum err_code look(const struct resource *resource, const struct request 
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
 
-    return resource_find(api_of(req)->db, resource->sql, req->user.id, id, &rows, e);
+    return resource_find(api_db(req), resource->sql, req->user.id, id, &rows, e);
 }
 
 /* A change that was refused, or found nothing: 404, 403 or 400. */
@@ -301,7 +300,7 @@ enum err_code resource_update(const struct resource *resource, struct request *r
     }
     rc = replica_begin_write(req, &tx, &failure);
     if (!rc)
-        rc = resource_change(api_of(req)->db, resource->sql, req->user.id, id, &input.values, &rows,
+        rc = resource_change(api_db(req), resource->sql, req->user.id, id, &input.values, &rows,
                              &failure);
     if (!rc)
         rc = replica_end_write(req, &tx, &failure);
@@ -324,7 +323,7 @@ enum err_code resource_delete(const struct resource *resource, struct request *r
         return err_set(e, ERR_NOT_FOUND, "there is no such object");
     rc = replica_begin_write(req, &tx, &failure);
     if (!rc)
-        rc = resource_remove(api_of(req)->db, resource->sql, req->user.id, id, &failure);
+        rc = resource_remove(api_db(req), resource->sql, req->user.id, id, &failure);
     if (!rc)
         rc = replica_end_write(req, &tx, &failure);
     db_rollback(&tx);

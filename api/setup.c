@@ -15,8 +15,6 @@
 #include "common/queue.h"
 #include "common/text.h"
 
-enum { REDIS_TIMEOUT_MS = 500 }; /* a request must not wait for what may come later */
-
 static const struct header headers[] = {
     {"Vary", "Accept"},
     {"Cache-Control", "no-store"},
@@ -35,9 +33,7 @@ static void *thread_new(void *data)
 
     api->conf = conf;
     api->lookup = lookup_new();
-    api->db = db_open(conf->database_url, "till-api");
-    replica_open(api);
-    api->redis = redis_open(conf->redis_url, "till-api", REDIS_TIMEOUT_MS);
+    api->borrower = borrower_new();
     return api;
 }
 
@@ -46,14 +42,20 @@ static void thread_free(void *context)
     struct api *api = context;
 
     lookup_free(api->lookup);
-    db_close(api->db);
-    replica_close(api);
-    redis_close(api->redis);
+    borrower_free(api->borrower);
     mem_free(api);
+}
+
+static void give_back(struct api *api)
+{
+    if (api->backends)
+        backends_give_back(api->borrower, api->backends);
+    api->backends = NULL;
 }
 
 static void finish(struct request *req, struct reply *reply)
 {
+    give_back(api_of(req));
     if (req->match.route && req->match.route->scope == SCOPE_USER)
         cache_tag(req, reply);
     cors_finish(req, reply);
@@ -64,6 +66,7 @@ void api_configure(const struct conf *conf, struct server_config *ret_config)
 {
     answers_init((size_t)conf->api_cache_mib * 1024 * 1024);
     lookups_init(conf->database_url);
+    backends_init(conf);
     *ret_config = (struct server_config){
         .listen = conf->api_listen,
         .threads = (int)conf->api_threads,
@@ -82,6 +85,7 @@ void api_configure(const struct conf *conf, struct server_config *ret_config)
 void api_release(void)
 {
     lookups_end();
+    backends_end();
     answers_end();
 }
 
@@ -91,7 +95,7 @@ void api_push(const struct request *req, const struct job_ready *job)
     struct queue_stream stream = queue_stream_of(job->queue, job->priority);
     struct err e = {0};
 
-    if (queue_push(api_of(req)->redis, &stream, &job->id, 1, &e))
+    if (queue_push(api_redis(req), &stream, &job->id, 1, &e))
         log_debug("push_failed", L_STR("job_id", job->id.text), L_ERR(&e));
 }
 

@@ -135,7 +135,7 @@ enum err_code webhooks_stripe(struct request *req, struct reply *reply, struct e
     CRASH_POINT("webhook.read");
     for (int i = 0; i < EVENT_TRIES && rc == ERR_UNAVAILABLE; i++) {
         err_clear(&failure);
-        rc = gateway_events_take(api_of(req)->db, &event, &effect, &failure);
+        rc = gateway_events_take(api_db(req), &event, &effect, &failure);
     }
     if (rc)
         return err_set_detail(e, rc, failure.detail, "%s", failure.text);

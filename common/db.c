@@ -118,10 +118,10 @@ enum err_code db_connect(struct db *db, struct err *e)
     if (db_is_connected(db))
         return ERR_OK;
     db_disconnect(db);
-    if (!db->url || !*db->url)
-        return err_set(e, ERR_INVALID, "setting DATABASE_URL is missing");
-    if (clock_mono_us() < db->retry_at_us)
+    if (!db->url || clock_mono_us() < db->retry_at_us)
         return err_set(e, ERR_UNAVAILABLE, "the database is not reachable");
+    if (!*db->url)
+        return err_set(e, ERR_INVALID, "setting DATABASE_URL is missing");
     db->conn = PQconnectdbParams(keys, values, 1);
     if (!db->conn)
         return err_set(e, ERR_NOMEM, "out of memory");

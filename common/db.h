@@ -62,7 +62,8 @@ struct db_args {
                       sizeof((const struct db_param[]){__VA_ARGS__}) / sizeof(struct db_param)})
 #define DB_NO_ARGS ((struct db_args){NULL, 0})
 
-/* Does not connect yet: the first use does. `application` is shown in pg_stat_activity. */
+/* Does not connect yet: the first use does. `application` is shown in pg_stat_activity. With NULL
+ * for the URL it never does, and every use fails with ERR_UNAVAILABLE at once. */
 struct db *db_open(const char *url, const char *application);
 void db_close(struct db *db);
 AUTO_DEFINE(struct db *, db_close);

@@ -221,6 +221,7 @@ struct redis *redis_open(const char *url, const char *client_name, int timeout_m
         address_release(&redis->address); /* connecting reports it */
     redis->client_name = mem_dup(client_name);
     redis->timeout_ms = timeout_ms;
+    redis->retry_at_us = url ? 0 : INT64_MAX;
     return redis;
 }
 
@@ -349,10 +350,10 @@ enum err_code redis_connect(struct redis *redis, struct err *e)
     if (redis_is_connected(redis))
         return ERR_OK;
     redis_disconnect(redis);
-    if (!address->path && !address->host)
-        return err_set(e, ERR_INVALID, "REDIS_URL is missing or not understood");
     if (clock_mono_us() < redis->retry_at_us)
         return err_set(e, ERR_UNAVAILABLE, "Redis is not reachable");
+    if (!address->path && !address->host)
+        return err_set(e, ERR_INVALID, "REDIS_URL is missing or not understood");
     redis->context = address->path ? redisConnectUnixWithTimeout(address->path, timeout)
                                    : redisConnectWithTimeout(address->host, address->port, timeout);
     if (!redis->context)

@@ -45,7 +45,8 @@ static inline void freeReplyObject_auto(redisReply **p)
         freeReplyObject(*p);
 }
 
-/* `timeout_ms` bounds every answer; a blocking command needs it above its BLOCK. */
+/* `timeout_ms` bounds every answer; a blocking command needs it above its BLOCK. With NULL for the
+ * URL it never connects, and every use fails with ERR_UNAVAILABLE at once. */
 struct redis *redis_open(const char *url, const char *client_name, int timeout_ms);
 void redis_close(struct redis *redis);
 AUTO_DEFINE(struct redis *, redis_close);

@@ -21,7 +21,7 @@ from harness.shop import Shop  # noqa: E402
 
 CONNECTIONS = 64
 CLIENTS = 16  # of the checkout
-THREADS = 16  # TILL_API_THREADS as it comes
+THREADS = 80  # TILL_API_THREADS as it comes; of the civetweb beside it, too
 PRODUCTS = 200
 USERS = 16
 FIRST_USER = 8_000_001  # numbers that stand for nothing else in a statement
@@ -101,7 +101,7 @@ class Web:
     def constant(self, body, head, seconds):
         path = os.path.join(os.path.dirname(programs.path_of("till")), "tests", "bench", "raw_http")
         with subprocess.Popen(
-            [path, str(body), str(head), str(CONNECTIONS)],
+            [path, str(body), str(head), str(THREADS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -52,7 +52,8 @@ def test_answers_are_counted_by_route_and_status(api):
     assert 0 < found["request_seconds_sum", labelled(**route, status="2xx")] < 20
     assert found["cache_hits_total", frozenset()] == 3
     assert found["requests_in_flight", frozenset()] == 1
-    assert found["threads", frozenset()] == 16
+    assert (found["threads", frozenset()], found["backends", frozenset()]) == (80, 16)
+    assert found["backends_lent", frozenset()] == 0
 
 
 def test_no_client_makes_a_label(api):
