@@ -48,6 +48,12 @@ static bool reserve(struct buf *b, size_t extra)
     return true;
 }
 
+void buf_reserve(struct buf *b, size_t extra)
+{
+    if (extra <= b->max && b->len <= b->max - extra)
+        (void)reserve(b, extra);
+}
+
 void buf_add(struct buf *b, const void *data, size_t len)
 {
     if (!reserve(b, len))
@@ -56,8 +62,6 @@ void buf_add(struct buf *b, const void *data, size_t len)
     b->len += len;
     b->data[b->len] = '\0';
 }
-
-void buf_add_str(struct buf *b, const char *s) { buf_add(b, s, strlen(s)); }
 
 void buf_add_char(struct buf *b, char c)
 {

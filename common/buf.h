@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct buf {
     char *data;  /* owned; NUL-terminated; never NULL after buf_init() */
@@ -26,9 +27,11 @@ struct buf {
 void buf_init(struct buf *b, size_t max);
 void buf_release(struct buf *b);
 void buf_clear(struct buf *b);
+/* Makes room for so many more bytes at once, where many adds would grow it again and again. */
+void buf_reserve(struct buf *b, size_t extra);
 
 void buf_add(struct buf *b, const void *data, size_t len);
-void buf_add_str(struct buf *b, const char *s);
+static inline void buf_add_str(struct buf *b, const char *s) { buf_add(b, s, strlen(s)); }
 void buf_add_char(struct buf *b, char c);
 void buf_add_int(struct buf *b, int64_t number);
 void buf_addf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -6,6 +6,7 @@
  */
 #include "common/log.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -29,15 +30,39 @@ static _Thread_local struct {
     char value[64];
 } context[LOG_CONTEXT_MAX];
 
+/* What follows the name of the event on each line, made once a process. */
+static struct {
+    char text[128];
+    size_t len;
+    char pid[16];
+} fixed;
+static pthread_once_t prepared = PTHREAD_ONCE_INIT;
+
 static atomic_uint_fast64_t dropped;
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+static void make_fixed(void)
+{
+    (void)snprintf(fixed.pid, sizeof fixed.pid, "%d", (int)getpid());
+    (void)snprintf(fixed.text, sizeof fixed.text, "\",\"program\":\"%s\",\"pid\":%s",
+                   settings.program, fixed.pid);
+    fixed.len = strlen(fixed.text);
+}
+
+static void prepare(void)
+{
+    make_fixed();
+    (void)pthread_atfork(NULL, NULL, make_fixed);
+}
 
 void log_init(const char *program, enum log_level level, bool json)
 {
     settings.program = program;
     settings.level = level;
     settings.json = json;
+    (void)pthread_once(&prepared, prepare);
+    make_fixed();
 }
 
 bool log_level_parse(const char *name, enum log_level *ret_level)
@@ -81,9 +106,10 @@ uint64_t log_dropped(void) { return atomic_load(&dropped); }
 static void add_key(struct buf *line, const char *key)
 {
     if (settings.json) {
-        buf_add_char(line, ',');
-        buf_add_json(line, key);
-        buf_add_char(line, ':');
+        /* Keys are names of ours. */
+        buf_add(line, ",\"", 2);
+        buf_add_str(line, key);
+        buf_add(line, "\":", 2);
     } else {
         buf_addf(line, " %s=", key);
     }
@@ -119,8 +145,8 @@ static void add_head(struct buf *line, enum log_level level, const char *event)
 
     clock_format(clock_wall_us(), now);
     if (!settings.json) {
-        buf_addf(line, "%s %-5s %s[%d] %s", now, level_names[level], settings.program,
-                 (int)getpid(), event);
+        buf_addf(line, "%s %-5s %s[%s] %s", now, level_names[level], settings.program, fixed.pid,
+                 event);
         return;
     }
     buf_add_str(line, "{\"time\":\"");
@@ -129,10 +155,7 @@ static void add_head(struct buf *line, enum log_level level, const char *event)
     buf_add_str(line, level_names[level]);
     buf_add_str(line, "\",\"event\":\"");
     buf_add_str(line, event);
-    buf_add_str(line, "\",\"program\":\"");
-    buf_add_str(line, settings.program);
-    buf_add_str(line, "\",\"pid\":");
-    buf_add_int(line, getpid());
+    buf_add(line, fixed.text, fixed.len);
 }
 
 void log_write(enum log_level level, const char *event, ...)
@@ -143,6 +166,7 @@ void log_write(enum log_level level, const char *event, ...)
 
     if (level < settings.level)
         return;
+    (void)pthread_once(&prepared, prepare); /* who has not called log_init() */
     buf_init(&line, LOG_LINE_MAX);
     add_head(&line, level, event);
     for (int i = 0; i < LOG_CONTEXT_MAX; i++)

@@ -4,11 +4,11 @@
  */
 #include "common/trace.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include <sodium.h>
 
+#include "common/entropy.h"
 #include "common/uuid.h"
 
 #define HEX "0123456789abcdef"
@@ -51,8 +51,14 @@ bool trace_parse(const char *text, struct trace *ret_trace)
 
 void trace_format(const struct trace *trace, char ret_text[TRACE_TEXT_SIZE])
 {
-    (void)snprintf(ret_text, TRACE_TEXT_SIZE, "00-%s-%s-%02x", trace->id, trace->span,
-                   trace->flags & 0xff);
+    memcpy(ret_text, "00-", ID_AT);
+    memcpy(ret_text + ID_AT, trace->id, sizeof trace->id - 1);
+    ret_text[SPAN_AT - 1] = '-';
+    memcpy(ret_text + SPAN_AT, trace->span, sizeof trace->span - 1);
+    ret_text[FLAGS_AT - 1] = '-';
+    ret_text[FLAGS_AT] = HEX[trace->flags >> 4 & 15];
+    ret_text[FLAGS_AT + 1] = HEX[trace->flags & 15];
+    ret_text[FLAGS_AT + 2] = '\0';
 }
 
 /* Random digits, not all of them zero. */
@@ -61,7 +67,7 @@ static void random_digits(char *out, size_t bytes)
     unsigned char raw[16];
 
     do {
-        randombytes_buf(raw, bytes);
+        entropy_take(raw, bytes);
         (void)sodium_bin2hex(out, bytes * 2 + 1, raw, bytes);
     } while (is_zero(out));
 }

@@ -11,6 +11,7 @@
 #include <sodium.h>
 
 #include "common/clock.h"
+#include "common/entropy.h"
 
 static struct uuid format(unsigned char bytes[16], unsigned version)
 {
@@ -63,7 +64,7 @@ struct uuid uuid_v7(void)
     unsigned char bytes[16];
     int64_t stamp = next_stamp();
 
-    randombytes_buf(bytes, sizeof bytes);
+    entropy_take(bytes, sizeof bytes);
     put_time(bytes, stamp / 4096);
     bytes[6] = (unsigned char)(stamp % 4096 >> 8);
     bytes[7] = (unsigned char)stamp;

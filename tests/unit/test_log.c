@@ -13,6 +13,7 @@
 
 #include <criterion/criterion.h>
 #include <jansson.h>
+#include <sys/wait.h>
 
 #include "common/auto.h"
 #include "common/clock.h"
@@ -64,6 +65,26 @@ static json_t *captured_object(void)
 static void start(void) { log_init("test", LOG_INFO, true); }
 
 TestSuite(log, .init = start);
+
+/* The pid stands ready-made, and a child has another. */
+Test(log, carries_the_process_that_writes)
+{
+    pid_t child;
+    json_t *line;
+
+    log_init("test", LOG_INFO, true);
+    capture();
+    child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        log_info("hello");
+        _exit(0);
+    }
+    cr_assert_eq(waitpid(child, NULL, 0), child);
+    line = captured_object();
+    cr_assert_eq(json_integer_value(json_object_get(line, "pid")), child);
+    json_decref(line);
+}
 
 Test(log, a_line_is_one_json_object)
 {
