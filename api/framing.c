@@ -9,26 +9,59 @@
 
 #include "common/text.h"
 
-/* RFC 9110 section 5.6.2. */
+/* Which bytes a token has: RFC 9110, section 5.6.2. */
+static const bool in_token[256] = {
+    ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1,  ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1,
+    ['8'] = 1, ['9'] = 1, ['A'] = 1, ['B'] = 1,  ['C'] = 1, ['D'] = 1, ['E'] = 1, ['F'] = 1,
+    ['G'] = 1, ['H'] = 1, ['I'] = 1, ['J'] = 1,  ['K'] = 1, ['L'] = 1, ['M'] = 1, ['N'] = 1,
+    ['O'] = 1, ['P'] = 1, ['Q'] = 1, ['R'] = 1,  ['S'] = 1, ['T'] = 1, ['U'] = 1, ['V'] = 1,
+    ['W'] = 1, ['X'] = 1, ['Y'] = 1, ['Z'] = 1,  ['a'] = 1, ['b'] = 1, ['c'] = 1, ['d'] = 1,
+    ['e'] = 1, ['f'] = 1, ['g'] = 1, ['h'] = 1,  ['i'] = 1, ['j'] = 1, ['k'] = 1, ['l'] = 1,
+    ['m'] = 1, ['n'] = 1, ['o'] = 1, ['p'] = 1,  ['q'] = 1, ['r'] = 1, ['s'] = 1, ['t'] = 1,
+    ['u'] = 1, ['v'] = 1, ['w'] = 1, ['x'] = 1,  ['y'] = 1, ['z'] = 1, ['!'] = 1, ['#'] = 1,
+    ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1, ['-'] = 1, ['.'] = 1,
+    ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1,  ['~'] = 1,
+};
+
 static bool is_token(const char *text)
 {
-    if (!*text)
-        return false;
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        bool letter = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+    const unsigned char *p = (const unsigned char *)text;
 
-        if (!letter && !strchr("!#$%&'*+-.^_`|~", c))
-            return false;
-    }
-    return true;
+    while (in_token[*p])
+        p++;
+    return *text && !*p;
+}
+
+enum { WORD = 8 };
+#define EACH_BYTE(n) (UINT64_C(0x0101010101010101) * (n))
+
+/* Whether one of eight bytes may be below 0x20 or 0x7f. A byte above 0x7f may pass for one, so who
+ * gets a yes has to look. */
+static bool may_have_control(const char *text)
+{
+    uint64_t word;
+    uint64_t below;
+    uint64_t del;
+
+    memcpy(&word, text, sizeof word);
+    below = word - EACH_BYTE(0x20);
+    del = (word ^ EACH_BYTE(0x7f)) - EACH_BYTE(1);
+    return (below | del | word) & EACH_BYTE(0x80);
 }
 
 static bool has_control(const char *text)
 {
-    for (; *text; text++)
+    const char *end = text + strlen(text);
+
+    while (text < end) {
+        if (end - text >= WORD && !may_have_control(text)) {
+            text += WORD;
+            continue;
+        }
         if (((unsigned char)*text < 0x20 && *text != '\t') || *text == 0x7f)
             return true;
+        text++;
+    }
     return false;
 }
 

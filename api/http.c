@@ -34,6 +34,8 @@ enum {
 
 struct server {
     const struct server_config *config;
+    struct router *router;
+    struct buf headers; /* those of `config`, joined */
     struct mg_context *civetweb;
     int listener; /* borrowed from civetweb */
     struct connections *connections;
@@ -166,7 +168,7 @@ static void dispatch(struct request *req, struct reply *reply)
 {
     const struct server_config *config = req->server->config;
     enum route_outcome outcome =
-        router_match(config->routes, config->routes_count, req->method, req->path, &req->match);
+        router_match(req->server->router, req->method, req->path, &req->match);
     bool may_go;
 
     if (outcome == ROUTE_NOT_FOUND) {
@@ -266,7 +268,7 @@ static int serve(struct server *server, struct mg_connection *conn)
         dispatch(&req, &reply);
     if (server->config->finish)
         server->config->finish(&req, &reply);
-    wire_write(&wire, server->config, req.id, strcmp(req.method, "HEAD") == 0,
+    wire_write(&wire, server->config, &server->headers, req.id, strcmp(req.method, "HEAD") == 0,
                reply.close || !may_stay(server, &wire), &reply);
     log_request(&req, &reply);
     log_context_clear();
@@ -301,7 +303,7 @@ static int http_error(struct mg_connection *conn, int status, const char *messag
     (void)message;
     reply_init(&reply);
     fail(server, &reply, status, http_reason(status));
-    wire_write(&wire, server->config, NULL, false, true, &reply);
+    wire_write(&wire, server->config, &server->headers, NULL, false, true, &reply);
     log_info("request", L_STR("method", "-"), L_STR("route", "-"), L_INT("status", status),
              L_INT("ms", 0));
     return 0;
@@ -343,6 +345,14 @@ static int log_message(const struct mg_connection *conn, const char *message)
 }
 
 /* ---- start and stop ---- */
+
+static void server_free(struct server *server)
+{
+    connections_free(server->connections);
+    router_free(server->router);
+    buf_release(&server->headers);
+    mem_free(server);
+}
 
 enum err_code server_start(const struct server_config *config, struct server **ret_server,
                            struct err *e)
@@ -389,16 +399,18 @@ enum err_code server_start(const struct server_config *config, struct server **r
     (void)snprintf(threads, sizeof threads, "%d", config->threads);
     (void)snprintf(silent, sizeof silent, "%d", CONNECTION_IDLE_S * 1000);
     server->config = config;
+    server->router = router_new(config->routes, config->routes_count);
+    buf_init(&server->headers, 4096);
+    wire_join_headers(config->headers, &server->headers);
     server->connections = connections_new(config->threads);
     if (!server->connections) {
-        mem_free(server);
+        server_free(server);
         return err_set(e, ERR_UNAVAILABLE, "cannot start a thread");
     }
     (void)mg_init_library(0);
     server->civetweb = mg_start2(&init, &error);
     if (!server->civetweb) {
-        connections_free(server->connections);
-        mem_free(server);
+        server_free(server);
         return err_set_detail(e, ERR_UNAVAILABLE, text, "cannot listen on \"%s\"", config->listen);
     }
     (void)mg_get_server_ports(server->civetweb, 1, &port);
@@ -453,6 +465,5 @@ void server_stop(struct server *server, int64_t timeout_us)
     socket_wake_listener(server->listener);
     mg_stop(server->civetweb);
     (void)mg_exit_library();
-    connections_free(server->connections);
-    mem_free(server);
+    server_free(server);
 }

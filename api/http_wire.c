@@ -18,6 +18,7 @@ enum {
     /* Below this a body is read byte by byte: most of it stands in civetweb's buffer already. */
     BODY_SMALL = 4096,
     HEAD_MAX = 16 * 1024,
+    HEAD_USUAL = 1024, /* of an answer */
     DRAIN_US = 500 * 1000,
 };
 
@@ -126,38 +127,75 @@ static void add_header(struct buf *out, const char *name, const char *value)
 static void add_date(struct buf *out)
 {
     static _Thread_local time_t last; /* for which `text` was made */
-    static _Thread_local char text[40];
+    static _Thread_local char text[48];
+    static _Thread_local size_t len;
     time_t now = (time_t)(clock_wall_us() / US_PER_S);
     struct tm tm;
 
-    if (now != last && gmtime_r(&now, &tm) &&
-        strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+    if (now != last && gmtime_r(&now, &tm)) {
+        len = strftime(text, sizeof text, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
         last = now;
-    if (*text)
-        add_header(out, "Date", text);
+    }
+    buf_add(out, text, len);
+}
+
+static bool is_same_name(const char *a, const char *b)
+{
+    /* Most differ in their first letter, whatever its case. */
+    return ((*a ^ *b) & ~0x20) == 0 && strcasecmp(a, b) == 0;
 }
 
 /* Whether the handler has set a header that every answer carries otherwise. */
 static bool is_overridden(const struct reply *reply, const char *name)
 {
     for (size_t i = 0; i < reply->headers_count; i++)
-        if (strcasecmp(reply->headers[i].name, name) == 0)
+        if (is_same_name(reply->headers[i].name, name))
             return true;
     return false;
 }
 
+void wire_join_headers(const struct header *headers, struct buf *out)
+{
+    for (; headers->name; headers++)
+        add_header(out, headers->name, headers->value);
+}
+
+static void add_headers(const struct header *headers, const struct buf *joined,
+                        const struct reply *reply, struct buf *out)
+{
+    bool any = false;
+
+    for (const struct header *header = headers; header->name && !any; header++)
+        any = is_overridden(reply, header->name);
+    if (!any)
+        buf_add(out, joined->data, joined->len);
+    else
+        for (; headers->name; headers++)
+            if (!is_overridden(reply, headers->name))
+                add_header(out, headers->name, headers->value);
+    for (size_t i = 0; i < reply->headers_count; i++)
+        add_header(out, reply->headers[i].name, reply->headers[i].value);
+}
+
+static void add_status(int status, struct buf *out)
+{
+    buf_add_str(out, "HTTP/1.1 ");
+    buf_add_int(out, status);
+    buf_add_char(out, ' ');
+    buf_add_str(out, http_reason(status));
+    buf_add_str(out, "\r\n");
+}
+
 void wire_write(const struct http_wire *wire, const struct server_config *config,
-                const char *request_id, bool is_head, bool close, struct reply *reply)
+                const struct buf *joined, const char *request_id, bool is_head, bool close,
+                struct reply *reply)
 {
     AUTO_VALUE(buf_release) struct buf out;
     bool has_body = reply->status != 204 && reply->status != 304;
 
     buf_init(&out, HTTP_REPLY_MAX + HEAD_MAX);
-    buf_add_str(&out, "HTTP/1.1 ");
-    buf_add_int(&out, reply->status);
-    buf_add_char(&out, ' ');
-    buf_add_str(&out, http_reason(reply->status));
-    buf_add_str(&out, "\r\n");
+    buf_reserve(&out, HEAD_USUAL + reply->body.len);
+    add_status(reply->status, &out);
     add_date(&out);
     if (has_body) {
         add_header(&out, "Content-Type", reply->type);
@@ -165,14 +203,10 @@ void wire_write(const struct http_wire *wire, const struct server_config *config
         buf_add_int(&out, (int64_t)reply->body.len);
         buf_add_str(&out, "\r\n");
     }
-    for (const struct header *header = config->headers; header->name; header++)
-        if (!is_overridden(reply, header->name))
-            add_header(&out, header->name, header->value);
-    for (size_t i = 0; i < reply->headers_count; i++)
-        add_header(&out, reply->headers[i].name, reply->headers[i].value);
+    add_headers(config->headers, joined, reply, &out);
     if (request_id && *request_id)
         add_header(&out, "X-Request-Id", request_id);
-    add_header(&out, "Connection", close ? "close" : "keep-alive");
+    buf_add_str(&out, close ? "Connection: close\r\n" : "Connection: keep-alive\r\n");
     buf_add_str(&out, "\r\n");
     if (has_body && !is_head)
         buf_add(&out, reply->body.data, reply->body.len);

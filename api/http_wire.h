@@ -23,9 +23,13 @@ int wire_check(const struct http_wire *wire, int64_t *ret_length, const char **r
 int wire_read_body(const struct http_wire *wire, int64_t length, int64_t deadline_us,
                    struct buf *body, const char **ret_text);
 
-/* Writes the whole answer with one call. */
+/* The headers that every answer carries as one text, made once for wire_write(). */
+void wire_join_headers(const struct header *headers, struct buf *out);
+
+/* Writes the whole answer with one call. `joined` are the headers of `config`. */
 void wire_write(const struct http_wire *wire, const struct server_config *config,
-                const char *request_id, bool is_head, bool close, struct reply *reply);
+                const struct buf *joined, const char *request_id, bool is_head, bool close,
+                struct reply *reply);
 
 /* Whether the client wants the connection to stay. */
 bool wire_wants_keep_alive(const struct http_wire *wire);

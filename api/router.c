@@ -4,8 +4,10 @@
  */
 #include "api/router.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/mem.h"
 #include "common/text.h"
 
 enum { SEGMENTS_MAX = 8 };
@@ -22,7 +24,8 @@ struct segments {
 
 static bool split(const char *path, struct segments *ret)
 {
-    *ret = (struct segments){0};
+    ret->count = 0;
+    ret->slash_at_end = false;
     if (*path != '/')
         return false;
     for (const char *p = path + 1; *p;) {
@@ -79,43 +82,24 @@ static bool decode(const char *text, size_t len, char out[ROUTE_PARAM_SIZE])
 
 static bool is_param(const char *segment) { return *segment == '<'; }
 
-/* Compares path and pattern; `ret_literals` counts the segments that were equal by text. */
-static bool matches(const struct segments *pattern, const struct segments *path,
-                    char decoded[SEGMENTS_MAX][ROUTE_PARAM_SIZE], int *ret_literals)
-{
-    *ret_literals = 0;
-    if (pattern->count != path->count)
-        return false;
-    for (size_t i = 0; i < path->count; i++) {
-        const char *wanted = pattern->items[i].text;
-
-        if (is_param(wanted))
-            continue;
-        /* A literal is compared as it was sent: "/%61pi/" is not "/api/". */
-        if (pattern->items[i].len != path->items[i].len ||
-            memcmp(wanted, path->items[i].text, path->items[i].len) != 0 ||
-            strlen(decoded[i]) != path->items[i].len)
-            return false;
-        (*ret_literals)++;
-    }
-    return true;
-}
-
 static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
-/* The routes of one pattern by method, in the order in which Django REST framework has them. */
-static void find_methods(const struct route *routes, size_t count, const char *pattern,
-                         const struct route *ret_found[METHODS])
-{
-    for (size_t m = 0; m < METHODS; m++)
-        ret_found[m] = NULL;
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(routes[i].pattern, pattern) == 0)
-            for (size_t m = 0; m < METHODS; m++)
-                if (strcmp(routes[i].method, methods[m]) == 0)
-                    ret_found[m] = &routes[i];
-}
+/* ---- the table, prepared ---- */
+
+/* One pattern, cut once, with all its methods in the order of Django REST framework. */
+struct pattern {
+    const char *text;
+    struct segments parts;
+    size_t literals;
+    const struct route *by_method[METHODS];
+    char allow[ROUTE_ALLOW_SIZE];
+};
+
+struct router {
+    size_t count;
+    struct pattern patterns[]; /* those with the most literal segments first */
+};
 
 static void add_allow(char *allow, const char *method)
 {
@@ -130,102 +114,158 @@ static void add_allow(char *allow, const char *method)
     memcpy(allow + len, method, more + 1);
 }
 
-static void fill_allow(const struct route *const found[METHODS], char allow[ROUTE_ALLOW_SIZE])
+static void fill_allow(struct pattern *pattern)
 {
-    *allow = '\0';
     for (size_t m = 0; m < METHODS; m++)
-        if (found[m])
-            add_allow(allow, methods[m]);
-    if (found[0])
-        add_allow(allow, "HEAD");
-    add_allow(allow, "OPTIONS");
+        if (pattern->by_method[m])
+            add_allow(pattern->allow, methods[m]);
+    if (pattern->by_method[0])
+        add_allow(pattern->allow, "HEAD");
+    add_allow(pattern->allow, "OPTIONS");
 }
 
-static void fill_params(const struct segments *pattern,
-                        char decoded[SEGMENTS_MAX][ROUTE_PARAM_SIZE], struct route_match *match)
+/* The row of a pattern's text, made when it is new. */
+static struct pattern *pattern_of(struct router *router, const char *text)
 {
-    for (size_t i = 0; i < pattern->count && match->params_count < ROUTE_PARAMS_MAX; i++)
-        if (is_param(pattern->items[i].text))
-            memcpy(match->params[match->params_count++], decoded[i], ROUTE_PARAM_SIZE);
+    struct pattern *pattern;
+
+    for (size_t i = 0; i < router->count; i++)
+        if (strcmp(router->patterns[i].text, text) == 0)
+            return &router->patterns[i];
+    pattern = &router->patterns[router->count++];
+    pattern->text = text;
+    (void)split(text, &pattern->parts);
+    for (size_t i = 0; i < pattern->parts.count; i++)
+        pattern->literals += !is_param(pattern->parts.items[i].text);
+    return pattern;
 }
 
-/* Whether they are the same until a parameter begins or one of them ends, which most are not. */
-static bool begin_alike(const char *pattern, const char *path)
+static int by_literals(const void *a, const void *b)
 {
-    while (*pattern && *pattern != '<' && *pattern == *path) {
-        pattern++;
-        path++;
+    const struct pattern *one = a;
+    const struct pattern *other = b;
+
+    return (one->literals < other->literals) - (one->literals > other->literals);
+}
+
+struct router *router_new(const struct route *routes, size_t count)
+{
+    struct router *router = mem_alloc(sizeof *router + count * sizeof *router->patterns);
+
+    for (size_t i = 0; i < count; i++) {
+        struct pattern *pattern = pattern_of(router, routes[i].pattern);
+
+        for (size_t m = 0; m < METHODS; m++)
+            if (strcmp(routes[i].method, methods[m]) == 0)
+                pattern->by_method[m] = &routes[i];
     }
-    return !*pattern || *pattern == '<' || !*path;
+    for (size_t i = 0; i < router->count; i++)
+        fill_allow(&router->patterns[i]);
+    if (router->count > 0)
+        qsort(router->patterns, router->count, sizeof *router->patterns, by_literals);
+    return router;
+}
+
+void router_free(struct router *router) { mem_free(router); }
+
+/* ---- a request ---- */
+
+/* A literal is compared as it was sent: "/%61pi/" is not "/api/". */
+static bool matches(const struct pattern *pattern, const struct segments *path)
+{
+    if (pattern->parts.count != path->count)
+        return false;
+    /* Without its slash a path may only come close to a pattern that ends with one. */
+    if (path->slash_at_end && !pattern->parts.slash_at_end)
+        return false;
+    for (size_t i = 0; i < path->count; i++) {
+        const char *wanted = pattern->parts.items[i].text;
+        size_t len = path->items[i].len;
+
+        if (!is_param(wanted) &&
+            (pattern->parts.items[i].len != len || memcmp(wanted, path->items[i].text, len) != 0))
+            return false;
+    }
+    return true;
 }
 
 /* The best pattern for the path: the one with the most literal segments. */
-static const struct route *find_pattern(const struct route *routes, size_t count, const char *raw,
-                                        const struct segments *path,
-                                        char decoded[SEGMENTS_MAX][ROUTE_PARAM_SIZE])
+static const struct pattern *find_pattern(const struct router *router, const struct segments *path)
 {
-    const struct route *best = NULL;
-    int best_literals = -1;
-
-    for (size_t i = 0; i < count; i++) {
-        struct segments pattern;
-        int literals;
-
-        if (!begin_alike(routes[i].pattern, raw))
-            continue;
-        if (!split(routes[i].pattern, &pattern) || !matches(&pattern, path, decoded, &literals))
-            continue;
-        /* Without its slash a path may only come close to a pattern that ends with one. */
-        if (pattern.slash_at_end != path->slash_at_end && path->slash_at_end)
-            continue;
-        if (literals > best_literals) {
-            best = &routes[i];
-            best_literals = literals;
-        }
-    }
-    return best;
-}
-
-static const struct route *find_method(const struct route *const found[METHODS], const char *method)
-{
-    if (strcmp(method, "HEAD") == 0)
-        return found[0];
-    for (size_t m = 0; m < METHODS; m++)
-        if (found[m] && strcmp(method, methods[m]) == 0)
-            return found[m];
+    for (size_t i = 0; i < router->count; i++)
+        if (matches(&router->patterns[i], path))
+            return &router->patterns[i];
     return NULL;
 }
 
-enum route_outcome router_match(const struct route *routes, size_t count, const char *method,
-                                const char *path, struct route_match *ret_match)
+/* False: a parameter is nothing that one may be. */
+static bool fill_params(const struct pattern *pattern, const struct segments *path,
+                        struct route_match *match)
 {
-    char decoded[SEGMENTS_MAX][ROUTE_PARAM_SIZE];
-    struct segments parts;
-    struct segments pattern;
-    const struct route *by_method[METHODS];
+    for (size_t i = 0; i < path->count; i++) {
+        char unused[ROUTE_PARAM_SIZE];
+        bool is_kept = match->params_count < ROUTE_PARAMS_MAX;
+
+        if (!is_param(pattern->parts.items[i].text))
+            continue;
+        if (!decode(path->items[i].text, path->items[i].len,
+                    is_kept ? match->params[match->params_count] : unused))
+            return false;
+        match->params_count += is_kept;
+    }
+    return true;
+}
+
+static const struct route *any_route(const struct pattern *pattern)
+{
+    size_t m = 0;
+
+    while (m + 1 < METHODS && !pattern->by_method[m])
+        m++;
+    return pattern->by_method[m];
+}
+
+static const struct route *find_method(const struct pattern *pattern, const char *method)
+{
+    if (strcmp(method, "HEAD") == 0)
+        return pattern->by_method[0];
+    for (size_t m = 0; m < METHODS; m++)
+        if (strcmp(method, methods[m]) == 0)
+            return pattern->by_method[m];
+    return NULL;
+}
+
+static enum route_outcome decide(const struct pattern *pattern, const struct segments *path,
+                                 const char *method, struct route_match *match)
+{
     const struct route *found;
 
-    *ret_match = (struct route_match){0};
-    if (!split(path, &parts))
-        return ROUTE_NOT_FOUND;
-    for (size_t i = 0; i < parts.count; i++)
-        if (!decode(parts.items[i].text, parts.items[i].len, decoded[i]))
-            return ROUTE_NOT_FOUND;
-    found = find_pattern(routes, count, path, &parts, decoded);
-    if (!found)
-        return ROUTE_NOT_FOUND;
-    ret_match->route = found;
-    (void)split(found->pattern, &pattern);
-    if (pattern.slash_at_end && !parts.slash_at_end)
+    if (pattern->parts.slash_at_end && !path->slash_at_end)
         return ROUTE_ADD_SLASH;
-    find_methods(routes, count, found->pattern, by_method);
-    fill_allow(by_method, ret_match->allow);
-    fill_params(&pattern, decoded, ret_match);
+    memcpy(match->allow, pattern->allow, sizeof match->allow);
     if (strcmp(method, "OPTIONS") == 0)
         return ROUTE_OPTIONS;
-    found = find_method(by_method, method);
+    found = find_method(pattern, method);
     if (!found)
         return ROUTE_WRONG_METHOD;
-    ret_match->route = found;
+    match->route = found;
     return ROUTE_FOUND;
+}
+
+enum route_outcome router_match(const struct router *router, const char *method, const char *path,
+                                struct route_match *ret_match)
+{
+    struct segments parts;
+    const struct pattern *pattern;
+
+    ret_match->route = NULL;
+    ret_match->allow[0] = '\0';
+    ret_match->params_count = 0;
+    if (!split(path, &parts))
+        return ROUTE_NOT_FOUND;
+    pattern = find_pattern(router, &parts);
+    if (!pattern || !fill_params(pattern, &parts, ret_match))
+        return ROUTE_NOT_FOUND;
+    ret_match->route = any_route(pattern);
+    return decide(pattern, &parts, method, ret_match);
 }

@@ -2,7 +2,8 @@
  *
  * Which handler a path belongs to. Patterns are compared segment by segment, exactly and with
  * regard to case; "<name>" stands for one segment that is not empty. A literal segment wins over a
- * "<name>", so the order of the table never matters. Pure: no I/O, no allocation.
+ * "<name>", so the order of the table never matters. The table is prepared once; matching does no
+ * I/O and allocates nothing.
  */
 #ifndef API_ROUTER_H
 #define API_ROUTER_H
@@ -45,9 +46,14 @@ struct route_match {
     size_t params_count;
 };
 
+/* The routes are kept by reference. */
+struct router;
+struct router *router_new(const struct route *routes, size_t count);
+void router_free(struct router *router); /* accepts NULL */
+
 /* `path` is the raw path of the request, without query. Paths with a ';', an empty segment, an
  * encoded slash or NUL, or bytes that are not UTF-8 once decoded are not found. */
-enum route_outcome router_match(const struct route *routes, size_t count, const char *method,
-                                const char *path, struct route_match *ret_match);
+enum route_outcome router_match(const struct router *router, const char *method, const char *path,
+                                struct route_match *ret_match);
 
 #endif

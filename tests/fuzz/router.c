@@ -21,11 +21,14 @@ FUZZ_TARGET(router, path, size)
     };
     static const char *const methods[] = {"GET", "HEAD", "POST", "DELETE", "OPTIONS", "?"};
 
+    static struct router *router;
+
     (void)size;
+    if (!router)
+        router = router_new(routes, COUNT_OF(routes));
     for (size_t m = 0; m < COUNT_OF(methods); m++) {
         struct route_match match;
-        enum route_outcome outcome =
-            router_match(routes, COUNT_OF(routes), methods[m], path, &match);
+        enum route_outcome outcome = router_match(router, methods[m], path, &match);
 
         MUST(outcome == ROUTE_NOT_FOUND || match.route);
         MUST(match.params_count <= ROUTE_PARAMS_MAX);
