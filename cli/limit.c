@@ -12,26 +12,10 @@
 #include "cli/jobs.h"
 #include "common/buf.h"
 #include "common/json.h"
-#include "common/limits.h"
+#include "common/limits_json.h"
 #include "common/text.h"
 
 enum { PASSWD_BYTES = 4096 };
-
-static json_t *number_or_null(int64_t number)
-{
-    return number ? json_integer(number) : json_null();
-}
-
-static json_t *json_of(const struct limit *limit)
-{
-    char rate[LIMIT_RATE_SIZE];
-
-    limit_rate_text(limit, rate);
-    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "scope", limit_scope_name(limit->scope), "name",
-                     limit->name, "concurrency", number_or_null(limit->concurrency), "rate",
-                     *rate ? json_string(rate) : json_null(), "burst",
-                     number_or_null(limit->burst));
-}
 
 static void print_limit(const struct limit *limit)
 {
@@ -51,7 +35,6 @@ static int print_counted(struct cli *cli, const struct limit *limit)
 {
     struct limit_count count;
     struct err e = {0};
-    json_t *value;
 
     if (limits_count(cli_db(cli), limit, &count, &e))
         return cli_fail(&e);
@@ -62,13 +45,7 @@ static int print_counted(struct cli *cli, const struct limit *limit)
         (void)printf("\n");
         return EXIT_DONE;
     }
-    value = json_of(limit);
-    if (limit->scope != LIMIT_QUEUE) {
-        (void)json_object_set_new(value, "running",
-                                  limit->concurrency ? json_integer(count.running) : json_null());
-        (void)json_object_set_new(value, "parked", json_integer(count.parked));
-    }
-    return print_json(value);
+    return print_json(limit_json_counted(limit, &count));
 }
 
 static int run_list(struct cli *cli)
@@ -149,7 +126,7 @@ static int run_set(struct cli *cli)
     if (limits_set(cli_db(cli), &limit, user ? user->pw_name : NULL, &e))
         return cli_fail(&e);
     if (cli->json)
-        return print_json(json_of(&limit));
+        return print_json(limit_json(&limit));
     print_limit(&limit);
     (void)printf("\n");
     return EXIT_DONE;

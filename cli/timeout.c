@@ -8,20 +8,12 @@
 
 #include "cli/cli.h"
 #include "cli/jobs.h"
+#include "common/limits_json.h"
 #include "common/text.h"
-#include "common/time_limits.h"
 
 static json_t *seconds_json(int64_t ms)
 {
     return ms ? json_real((double)ms / 1000.0) : json_null();
-}
-
-static json_t *limit_json(const struct time_limit *limit)
-{
-    return json_pack(
-        "{s:s, s:o, s:o, s:o, s:o}", "task", limit->task, "soft",
-        seconds_json(time_limit_soft_ms(limit)), "hard", seconds_json(time_limit_hard_ms(limit)),
-        "own_soft", seconds_json(limit->own_soft_ms), "own_hard", seconds_json(limit->own_hard_ms));
 }
 
 static void print_limit(const struct time_limit *limit)
@@ -41,7 +33,7 @@ static int list(struct cli *cli)
         return cli_fail(&e);
     for (size_t i = 0; i < found.count; i++) {
         if (cli->json)
-            (void)print_json(limit_json(&found.items[i]));
+            (void)print_json(time_limit_json(&found.items[i]));
         else
             print_limit(&found.items[i]);
     }

@@ -154,6 +154,9 @@ http_handler me_show;
 
 /* audit.c */
 http_handler audit_show;
+http_handler limits_show;
+http_handler limit_change;
+http_handler time_limit_change;
 
 /* charts.c */
 http_handler charts_show;

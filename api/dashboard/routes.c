@@ -16,6 +16,7 @@ const struct route dashboard_routes[] = {
     {"GET", "/queues", SCOPE_VIEWER, page_show},
     {"GET", "/broker", SCOPE_VIEWER, page_show},
     {"GET", "/dead", SCOPE_VIEWER, page_show},
+    {"GET", "/limits", SCOPE_VIEWER, page_show},
     {"GET", "/audit", SCOPE_VIEWER, page_show},
     {"GET", "/charts", SCOPE_VIEWER, page_show},
     {"GET", "/schedules", SCOPE_VIEWER, page_show},
@@ -40,6 +41,7 @@ const struct route dashboard_routes[] = {
     {"GET", "/api/v1/schedules/<name>", SCOPE_VIEWER, schedule_show},
     {"GET", "/api/v1/flows", SCOPE_VIEWER, flows_show},
     {"GET", "/api/v1/flows/<uuid>", SCOPE_VIEWER, flow_show},
+    {"GET", "/api/v1/limits", SCOPE_VIEWER, limits_show},
     {"GET", "/api/v1/audit", SCOPE_VIEWER, audit_show},
 
     /* What the pages do. */
@@ -58,6 +60,8 @@ const struct route dashboard_routes[] = {
     {"POST", "/api/v1/schedules/<name>/run", SCOPE_OPERATOR, schedule_run},
     {"POST", "/api/v1/flows/<uuid>/cancel", SCOPE_OPERATOR, flow_cancel},
     {"POST", "/api/v1/workers/<name>", SCOPE_ADMIN, worker_order_give},
+    {"POST", "/api/v1/limits", SCOPE_ADMIN, limit_change},
+    {"POST", "/api/v1/time-limits", SCOPE_ADMIN, time_limit_change},
 
     /* Who one is. */
     {"GET", "/login", SCOPE_PUBLIC, page_show},

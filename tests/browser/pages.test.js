@@ -125,7 +125,7 @@ test('walk', async () => {
   // What waits for its time is there, and says when it runs; what waits for a worker, too.
   await visit(page, '/tasks?state=PENDING');
   await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 2, null, WAIT);
-  await page.getByText(/runs in \d+ d/).waitFor(WAIT);
+  await page.getByText(/runs in \d+ years/).waitFor(WAIT);
 
   await visit(page, '/queues');
   await page.getByRole('link', {name: 'mail', exact: true}).waitFor(WAIT);
@@ -175,7 +175,7 @@ async function findings(page) {
 
 test('looks', async () => {
   const paths = ['/', '/workers', '/worker/shop:1', '/tasks', `/task/${facts.jobs.FAILURE}`, '/queues', '/broker', '/tasks?queue=none',
-    '/tasks?state=FAILURE', '/dead', '/schedules', '/flows', '/charts', '/audit'];
+    '/tasks?state=FAILURE', '/limits', '/dead', '/schedules', '/flows', '/charts', '/audit'];
   for (const colorScheme of ['light', 'dark']) {
     for (const width of colorScheme === 'light' ? [360, 768, 1440, 2560] : [360, 1440]) {
       const {page, check} = await open({colorScheme, viewport: {width, height: 800}, reducedMotion: 'reduce'});
@@ -392,9 +392,34 @@ test('act', async () => {
   await dialog.getByRole('button', {name: 'Autoscale'}).click();
   await say('Ordered: autoscale.');
 
+  // A limit is made, changed and taken away; how long a task may run is set.
+  await visit(page, '/limits');
+  await page.getByText('Nothing is limited').waitFor(WAIT);
+  await page.getByRole('button', {name: 'New limit…'}).click();
+  await dialog.locator('[name=name]').fill('mail');
+  await dialog.locator('[name=concurrency]').fill('4');
+  assert.deepEqual(await findings(page), []);
+  await dialog.getByRole('button', {name: 'Set', exact: true}).click();
+  await say('The limit of mail is set.');
+  const limit = page.locator('tbody tr', {has: page.locator('a[href="/tasks?queue=mail"]')});
+  await limit.getByRole('button', {name: 'Change…'}).click();
+  assert.equal(await dialog.locator('[name=concurrency]').inputValue(), '4');
+  await dialog.locator('[name=rate]').fill('30/m');
+  await dialog.getByRole('button', {name: 'Set', exact: true}).click();
+  await limit.getByText('30/m').waitFor(WAIT);
+  await limit.getByRole('button', {name: 'Remove'}).click();
+  await dialog.getByRole('button', {name: 'Take the limit away'}).click();
+  await say('mail is not limited any more.');
+  await page.getByText('Nothing is limited').waitFor(WAIT);
+  const times = page.locator('tbody tr', {has: page.locator('a[href="/tasks?task=shop.mail"]')});
+  await times.getByRole('button', {name: 'Change…'}).click();
+  await dialog.locator('[name=soft]').fill('7.5');
+  await dialog.getByRole('button', {name: 'Set', exact: true}).click();
+  await times.getByText('7.50 s').waitFor(WAIT);
+
   // All of it is written down.
   await visit(page, '/audit');
-  for (const action of ['task.replay', 'task.retry', 'task.revoke', 'task.delete', 'queue.pause', 'queue.resume', 'worker.grow', 'worker.autoscale']) {
+  for (const action of ['limit.set', 'limit.delete', 'task.timeout', 'task.replay', 'task.retry', 'task.revoke', 'task.delete', 'queue.pause', 'queue.resume', 'worker.grow', 'worker.autoscale']) {
     await page.locator('tbody').getByRole('link', {name: action, exact: true}).first().waitFor(WAIT);
   }
   assert.deepEqual(await findings(page), []);

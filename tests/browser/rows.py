@@ -32,6 +32,14 @@ def uuid7(age_seconds=0.0):
     return str(uuid.UUID(bytes=bytes(data)))
 
 
+def declare_task(stack, name, soft_ms=10_000, hard_ms=20_000):
+    """As a worker does that has it."""
+    stack.query(
+        "INSERT INTO tasks (name, queue, max_attempts, fast, soft_limit_ms, hard_limit_ms)"
+        " VALUES (%s, 'mail', 5, false, %s, %s)", name, soft_ms, hard_ms,
+    )
+
+
 def insert(stack, state, task="till.tasks.noop", age=0.0, args=(), kwargs=None, **columns):
     """One job in the state, made `age` seconds ago, with what that state requires."""
     made = f"now() - interval '{float(age)} s'"

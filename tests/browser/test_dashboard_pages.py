@@ -70,6 +70,9 @@ def filled(stack):
     for number in range(120):
         rows.insert(system, "SUCCESS", task="shop.mail", age=100 + number)
     later = rows.insert(system, "PENDING", enqueued_at=None, scheduled_at="2126-01-01T00:00:00Z")
+    rows.declare_task(system, "shop.mail")
+    for words in (["queue", "mail", "--concurrency", "4"], ["key", "tenant:*", "--rate", "600/m"]):
+        assert system.till("limit", "set", *words).returncode == 0
     report = {
         "host": "shop", "pid": 42, "started_at": "2026-01-01T00:00:00Z", "version": "1",
         "queues": ["mail"], "concurrency": 8, "busy": 1, "processed": 1234, "succeeded": 1200,
@@ -134,6 +137,7 @@ def test_actions_by_mouse_and_keyboard(stack, walk):
     system = stack()
     dead = [rows.insert(system, "FAILURE", task="shop.mail", queue="mail", age=50 + n, args=["a"], kwargs={"api_key": "k-1"})
             for n in range(4)]
+    rows.declare_task(system, "shop.mail")
     rows.report_worker(system, "shop:1", concurrency=4, started_at="2026-01-01T00:00:00Z", beat_at="2026-01-01T00:00:00Z")
     system.start_dashboard()
     walk("act", {"dead": dead, "database": system.settings["DATABASE_URL"]}, system=system)

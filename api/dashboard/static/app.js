@@ -12,6 +12,7 @@ import {me} from './desk.js';
 import {h, prefix} from './dom.js';
 import {showFlow, showFlows} from './flows.js';
 import {tick} from './format.js';
+import {showLimits} from './limits.js';
 import {showLogin} from './login.js';
 import {showQueues} from './queues.js';
 import {showSchedule, showSchedules} from './schedules.js';
@@ -34,6 +35,7 @@ const pages = [
   [/^\/flows$/, showFlows, 'Flows', '/flows'],
   [/^\/flow\/([^/]+)$/, showFlow, 'Flow', '/flows'],
   [/^\/charts$/, showCharts, 'Charts', '/charts'],
+  [/^\/limits$/, showLimits, 'Limits', '/limits'],
   [/^\/audit$/, showAudit, 'Audit log', '/audit'],
   [/^\/login$/, showLogin, 'Log in', ''],
 ];
