@@ -60,8 +60,8 @@ function row(limit) {
   const name = limit.scope === 'key' ? limit.name : h('a', {href: where(limit)}, dotted(limit.name));
   const key = `${limit.scope} ${limit.name}`;
   return h('tr', {},
-    cell('Of', '', NAMES[limit.scope]),
     cell('Name', 'name', name),
+    cell('Of', '', NAMES[limit.scope]),
     cell('At once', 'number', count(limit.concurrency)),
     cell('Rate', 'number', limit.rate ?? '–'),
     cell('Burst', 'number', count(limit.burst)),
@@ -87,10 +87,11 @@ async function changeTimes(limit) {
 function timesRow(limit) {
   const is_set = limit.soft !== limit.own_soft || limit.hard !== limit.own_hard;
   return h('tr', {},
-    cell('Task', 'name', h('a', {href: `/tasks?${new URLSearchParams({task: limit.task})}`}, dotted(limit.task))),
+    cell('Task', 'name', h('a', {href: `/tasks?${new URLSearchParams({task: limit.task})}`}, dotted(limit.task)),
+      is_set ? h('span', {class: 'sub'}, h('span', {class: 'badge retry'}, 'CHANGED')) : null),
     cell('Soft', 'number', duration(limit.soft)),
     cell('Hard', 'number', duration(limit.hard)),
-    cell('Declared', 'number dim', is_set ? `${duration(limit.own_soft)} · ${duration(limit.own_hard)}` : 'so'),
+    cell('Declared', 'number dim', `${duration(limit.own_soft)} · ${duration(limit.own_hard)}`),
     cell('Actions', 'acts', button('Change…', {key: `time ${limit.task}`, role: 'admin', run: () => changeTimes(limit)})));
 }
 
@@ -111,7 +112,7 @@ export function showLimits(root) {
     last = text;
     redraw(content, () => content.replaceChildren(
       limits.length
-        ? boxed('Limits', [['Of'], ['Name'], ['At once', 'number'], ['Rate', 'number'], ['Burst', 'number'], ['Running', 'number'], ['Held back', 'number'], ['Actions']], limits.map(row))
+        ? boxed('Limits', [['Name'], ['Of'], ['At once', 'number'], ['Rate', 'number'], ['Burst', 'number'], ['Running', 'number'], ['Held back', 'number'], ['Actions']], limits.map(row))
         : h('div', {class: 'empty'}, h('p', {}, 'Nothing is limited: tasks run as soon as a worker is free.'),
           h('p', {}, h('code', {}, 'till limit set queue mail --concurrency 4'))),
       h('h2', {}, 'How long tasks may run'),
