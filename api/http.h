@@ -82,6 +82,9 @@ char *request_query(const struct request *req, const char *name);
 /* The same in any text of the form a=b&c=d: a query or the body of an HTML form. */
 char *form_value(const char *form, const char *name);
 
+/* Whether these bytes of such a text are the name, as it is or percent-encoded. */
+bool form_is_name(const char *text, size_t len, const char *name);
+
 /* Calls `each` with every decoded pair; stops at the first that is not ERR_OK and returns it.
  * ERR_INVALID when a pair is no UTF-8 or holds a NUL. */
 enum err_code form_each(const char *form, size_t len,

@@ -12,7 +12,7 @@
 #include "common/mem.h"
 #include "common/text.h"
 
-enum { PAGE_NUMBER_MAX = 10 * 1000 * 1000, LINK_MAX = 20 * 1024 };
+enum { PAGE_NUMBER_MAX = 10 * 1000 * 1000, LINK_MAX = 64 * 1024 };
 
 bool page_read(const struct request *req, struct page *ret_page, struct reply *reply)
 {
@@ -34,6 +34,17 @@ bool page_read(const struct request *req, struct page *ret_page, struct reply *r
     return true;
 }
 
+/* What a client has sent as bytes beyond ASCII goes back encoded: JSON could not carry all of them,
+ * and a link with others would ask for something else. */
+static void add_pair(struct buf *link, const char *pair, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)pair[i] < 0x80)
+            buf_add_char(link, pair[i]);
+        else
+            buf_addf(link, "%%%02X", (unsigned char)pair[i]);
+}
+
 /* The address of this request with another page, as JSON. Page 1 has no parameter. */
 static void add_link(struct buf *out, const struct request *req, int64_t number)
 {
@@ -47,10 +58,11 @@ static void add_link(struct buf *out, const struct request *req, int64_t number)
              host ? host : "localhost", req->path);
     for (const char *p = req->query; *p;) {
         size_t len = strcspn(p, "&");
+        size_t name_len = strcspn(p, "=&");
 
-        if (len > 0 && strncmp(p, "page=", 5) != 0) {
+        if (len > 0 && (name_len == len || !form_is_name(p, name_len, "page"))) {
             buf_add_char(&link, separator);
-            buf_add(&link, p, len);
+            add_pair(&link, p, len);
             separator = '&';
         }
         p += len + (p[len] == '&');

@@ -237,8 +237,7 @@ enum err_code form_each(const char *form, size_t len,
     return ERR_OK;
 }
 
-/* Whether these bytes are the name, as it is or percent-encoded. */
-static bool is_field(const char *text, size_t len, const char *name)
+bool form_is_name(const char *text, size_t len, const char *name)
 {
     AUTO(mem_free) char *decoded = NULL;
 
@@ -256,7 +255,7 @@ char *form_value(const char *form, const char *name)
         size_t len = strcspn(p, "&");
         size_t name_len = strcspn(p, "=&");
 
-        if (name_len < len && is_field(p, name_len, name))
+        if (name_len < len && form_is_name(p, name_len, name))
             return decode(p + name_len + 1, len - name_len - 1);
         p += len;
         if (*p)

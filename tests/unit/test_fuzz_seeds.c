@@ -21,6 +21,7 @@
 #include "tests/fuzz/json.c"
 #include "tests/fuzz/mail.c"
 #include "tests/fuzz/money.c"
+#include "tests/fuzz/pages.c"
 #include "tests/fuzz/queues.c"
 #include "tests/fuzz/redact.c"
 #include "tests/fuzz/redis_url.c"
@@ -32,6 +33,7 @@
 #include "tests/fuzz/token.c"
 #include "tests/fuzz/trace.c"
 #include "tests/fuzz/uuid.c"
+#include "tests/fuzz/webhook.c"
 #include "tests/fuzz/zone.c"
 
 enum { SEED_MAX = 64 * 1024 };
@@ -85,6 +87,7 @@ Test(fuzz_seeds, headers) { replay(fuzz_headers, "headers"); }
 Test(fuzz_seeds, json) { replay(fuzz_json, "json"); }
 Test(fuzz_seeds, mail) { replay(fuzz_mail, "mail"); }
 Test(fuzz_seeds, money) { replay(fuzz_money, "money"); }
+Test(fuzz_seeds, pages) { replay(fuzz_pages, "pages"); }
 Test(fuzz_seeds, queues) { replay(fuzz_queues, "queues"); }
 Test(fuzz_seeds, redact) { replay(fuzz_redact, "redact"); }
 Test(fuzz_seeds, redis_url) { replay(fuzz_redis_url, "redis_url"); }
@@ -96,4 +99,5 @@ Test(fuzz_seeds, text) { replay(fuzz_text, "text"); }
 Test(fuzz_seeds, token) { replay(fuzz_token, "token"); }
 Test(fuzz_seeds, trace) { replay(fuzz_trace, "trace"); }
 Test(fuzz_seeds, uuid) { replay(fuzz_uuid, "uuid"); }
+Test(fuzz_seeds, webhook) { replay(fuzz_webhook, "webhook"); }
 Test(fuzz_seeds, zone) { replay(fuzz_zone, "zone"); }
