@@ -3,12 +3,14 @@
  * Which connections may keep their thread; see connections.h. civetweb knows one fixed time for
  * silent ones, so a watcher cuts them here. It sleeps while threads are free.
  *
- * Lock: `lock` guards everything, and a connection is looked up and cut under it, so that its
- * descriptor cannot meanwhile have become another's.
+ * Lock: `lock` guards the list, and a connection is looked up and cut under it, so that its
+ * descriptor cannot meanwhile have become another's. A request takes no lock: its thread and the
+ * watcher agree by the connection's state.
  */
 #include "api/connections.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
@@ -24,14 +26,16 @@ enum {
     LOOK_MS = 50,    /* how often the watcher looks */
 };
 
+enum state { BUSY, SILENT, CUT };
+
 struct connection {
     LIST_ENTRY(connection) entry;
     char address[48];
     int port;
-    bool is_silent;
-    bool is_cut;
-    int64_t taken_us;  /* monotonic, as all times here */
-    int64_t silent_us; /* since when */
+    atomic_int state;
+    bool is_cut;                   /* its own thread's */
+    int64_t taken_us;              /* monotonic, as all times here */
+    atomic_int_fast64_t silent_us; /* since when */
 };
 
 struct connections {
@@ -40,28 +44,31 @@ struct connections {
     pthread_t watcher;
     LIST_HEAD(connection_list, connection) list;
     int threads;
-    int count;
-    bool is_draining;
+    atomic_int count;
+    atomic_bool is_draining;
     bool is_over;
 };
 
 static bool is_crowded(const struct connections *all)
 {
-    return all->is_draining || all->count >= all->threads;
+    return atomic_load(&all->is_draining) || atomic_load(&all->count) >= all->threads;
 }
 
-static bool is_silent_too_long(const struct connection *connection, int64_t now_us)
+static bool is_silent_too_long(struct connection *connection, int64_t now_us)
 {
-    return connection->is_silent && !connection->is_cut &&
-           now_us - connection->silent_us >= SILENT_MS * US_PER_MS;
+    return atomic_load(&connection->state) == SILENT &&
+           now_us - atomic_load(&connection->silent_us) >= SILENT_MS * US_PER_MS;
 }
 
-/* What the kernel has already received is still read and answered. */
+/* Unless its next request has just begun. What the kernel has already received is still read and
+ * answered. */
 static void cut(struct connection *connection)
 {
-    int fd = socket_find_peer(connection->address, connection->port);
+    int before = SILENT;
+    int fd = -1;
 
-    connection->is_cut = true;
+    if (atomic_compare_exchange_strong(&connection->state, &before, CUT))
+        fd = socket_find_peer(connection->address, connection->port);
     if (fd >= 0)
         (void)shutdown(fd, SHUT_RD);
 }
@@ -115,36 +122,29 @@ struct connections *connections_new(int threads)
     return NULL;
 }
 
-static void change(struct connections *all, bool *flag)
-{
-    (void)pthread_mutex_lock(&all->lock);
-    *flag = true;
-    (void)pthread_cond_signal(&all->changed);
-    (void)pthread_mutex_unlock(&all->lock);
-}
-
 void connections_free(struct connections *all)
 {
     if (!all)
         return;
-    change(all, &all->is_over);
+    (void)pthread_mutex_lock(&all->lock);
+    all->is_over = true;
+    (void)pthread_cond_signal(&all->changed);
+    (void)pthread_mutex_unlock(&all->lock);
     (void)pthread_join(all->watcher, NULL);
     (void)pthread_cond_destroy(&all->changed);
     (void)pthread_mutex_destroy(&all->lock);
     mem_free(all);
 }
 
-void connections_drain(struct connections *all) { change(all, &all->is_draining); }
-
-int connections_count(struct connections *all)
+void connections_drain(struct connections *all)
 {
-    int count;
-
     (void)pthread_mutex_lock(&all->lock);
-    count = all->count;
+    atomic_store(&all->is_draining, true);
+    (void)pthread_cond_signal(&all->changed);
     (void)pthread_mutex_unlock(&all->lock);
-    return count;
 }
+
+int connections_count(struct connections *all) { return atomic_load(&all->count); }
 
 struct connection *connection_taken(struct connections *all)
 {
@@ -153,7 +153,7 @@ struct connection *connection_taken(struct connections *all)
     connection->taken_us = clock_mono_us();
     (void)pthread_mutex_lock(&all->lock);
     LIST_INSERT_HEAD(&all->list, connection, entry);
-    all->count++;
+    (void)atomic_fetch_add(&all->count, 1);
     if (is_crowded(all))
         (void)pthread_cond_signal(&all->changed);
     (void)pthread_mutex_unlock(&all->lock);
@@ -164,40 +164,30 @@ void connection_gone(struct connections *all, struct connection *connection)
 {
     (void)pthread_mutex_lock(&all->lock);
     LIST_REMOVE(connection, entry);
-    all->count--;
+    (void)atomic_fetch_sub(&all->count, 1);
     (void)pthread_mutex_unlock(&all->lock);
     mem_free(connection);
 }
 
-void connection_begins(struct connections *all, struct connection *connection, const char *address,
-                       int port)
+void connection_begins(struct connection *connection, const char *address, int port)
 {
-    (void)pthread_mutex_lock(&all->lock);
-    connection->is_silent = false;
-    if (connection->port == 0) {
+    if (atomic_exchange(&connection->state, BUSY) == CUT)
+        connection->is_cut = true;
+    if (connection->port == 0) { /* it has never been silent yet, so nobody else looks at these */
         (void)snprintf(connection->address, sizeof connection->address, "%s", address);
         connection->port = port;
     }
-    (void)pthread_mutex_unlock(&all->lock);
 }
 
-void connection_ends(struct connections *all, struct connection *connection)
+void connection_ends(struct connection *connection)
 {
-    int64_t now_us = clock_mono_us();
-
-    (void)pthread_mutex_lock(&all->lock);
-    connection->is_silent = true;
-    connection->silent_us = now_us;
-    (void)pthread_mutex_unlock(&all->lock);
+    atomic_store(&connection->silent_us, clock_mono_us());
+    atomic_store(&connection->state, SILENT);
 }
 
-bool connection_may_stay(struct connections *all, const struct connection *connection)
+bool connection_may_stay(const struct connections *all, const struct connection *connection)
 {
-    int64_t age_us = clock_mono_us() - connection->taken_us;
-    bool may_stay;
-
-    (void)pthread_mutex_lock(&all->lock);
-    may_stay = !connection->is_cut && (!is_crowded(all) || age_us < SLICE_MS * US_PER_MS);
-    (void)pthread_mutex_unlock(&all->lock);
-    return may_stay;
+    if (connection->is_cut)
+        return false;
+    return !is_crowded(all) || clock_mono_us() - connection->taken_us < SLICE_MS * US_PER_MS;
 }

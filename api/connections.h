@@ -33,12 +33,11 @@ void connection_gone(struct connections *all, struct connection *connection);
 
 /* Between the head of a request and the end of its answer it is never cut, nor before its first
  * request, which civetweb bounds itself: only with that is the client's address known. */
-void connection_begins(struct connections *all, struct connection *connection, const char *address,
-                       int port);
-void connection_ends(struct connections *all, struct connection *connection);
+void connection_begins(struct connection *connection, const char *address, int port);
+void connection_ends(struct connection *connection);
 
 /* Whether it may wait for a further request, to be asked before the answer is written. */
-bool connection_may_stay(struct connections *all, const struct connection *connection);
+bool connection_may_stay(const struct connections *all, const struct connection *connection);
 
 /* The server is about to end: from now on silent ones are cut as if every thread were taken. */
 void connections_drain(struct connections *all);

@@ -21,6 +21,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/text.h"
 #include "common/users.h"
 
 /* ---- who is asking ---- */
@@ -99,7 +100,7 @@ static bool load_user(struct request *req, int64_t id, struct reply *reply)
         return refuse(reply, "User is inactive", "user_inactive");
     req->user.id = user.id;
     req->user.is_staff = user.is_staff;
-    (void)snprintf(req->user.name, sizeof req->user.name, "%s", user.username);
+    text_copy(req->user.name, sizeof req->user.name, user.username);
     api_of(req)->catalogue_version = user.catalogue_version;
     api_of(req)->primary_position = user.position;
     api_of(req)->user_writes = user.writes;

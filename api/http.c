@@ -117,7 +117,7 @@ static void take_id(struct request *req, const char *given)
         made = uuid_v7();
         given = made.text;
     }
-    (void)snprintf(req->id, sizeof req->id, "%s", given);
+    text_copy(req->id, sizeof req->id, given);
 }
 
 /* What the request adds is part of the client's trace, or of one under the request's id. */
@@ -260,7 +260,7 @@ static int serve(struct server *server, struct mg_connection *conn)
 
     buf_init(&body, HTTP_BODY_MAX);
     reply_init(&reply);
-    (void)snprintf(req.remote, sizeof req.remote, "%s", wire.info->remote_addr);
+    text_copy(req.remote, sizeof req.remote, wire.info->remote_addr);
     take_id(&req, mg_get_header(conn, "X-Request-Id"));
     log_context_set("request_id", req.id);
     take_trace(&req, mg_get_header(conn, "traceparent"));
@@ -285,11 +285,11 @@ static int begin_request(struct mg_connection *conn)
     struct connection *connection = mg_get_user_connection_data(conn);
     int status;
 
-    connection_begins(server->connections, connection, info->remote_addr, info->remote_port);
+    connection_begins(connection, info->remote_addr, info->remote_port);
     atomic_fetch_add(&server->requests, 1);
     status = serve(server, conn);
     atomic_fetch_sub(&server->requests, 1);
-    connection_ends(server->connections, connection);
+    connection_ends(connection);
     return status;
 }
 

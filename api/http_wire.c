@@ -69,23 +69,14 @@ int wire_check(const struct http_wire *wire, int64_t *ret_length, const char **r
     return 0;
 }
 
-int wire_read_body(const struct http_wire *wire, int64_t length, int64_t deadline_us,
-                   struct buf *body, const char **ret_text)
+static int read_whole(const struct http_wire *wire, int64_t length, int64_t deadline_us,
+                      struct buf *body, const char **ret_text)
 {
     char part[16 * 1024];
     int fd = length > BODY_SMALL
                  ? socket_find_peer(wire->info->remote_addr, wire->info->remote_port)
                  : -1;
-    const char *expect = mg_get_header(wire->conn, "Expect");
 
-    if (expect && strcasecmp(expect, "100-continue") != 0) {
-        *ret_text = "Expectation failed.";
-        return 417;
-    }
-    if (expect && length > 0 && mg_write(wire->conn, "HTTP/1.1 100 Continue\r\n\r\n", 25) != 25) {
-        *ret_text = "The connection was closed.";
-        return 400;
-    }
     while ((int64_t)body->len < length) {
         int64_t left = length - (int64_t)body->len;
         /* mg_read() returns when all it was asked for is there, however slowly it comes. What the
@@ -108,6 +99,21 @@ int wire_read_body(const struct http_wire *wire, int64_t length, int64_t deadlin
     return 0;
 }
 
+int wire_read_body(const struct http_wire *wire, int64_t length, int64_t deadline_us,
+                   struct buf *body, const char **ret_text)
+{
+    const char *expect = mg_get_header(wire->conn, "Expect");
+
+    if (expect && strcasecmp(expect, "100-continue") != 0) {
+        *ret_text = "Expectation failed.";
+        return 417;
+    }
+    if (expect && length > 0 && mg_write(wire->conn, "HTTP/1.1 100 Continue\r\n\r\n", 25) != 25) {
+        *ret_text = "The connection was closed.";
+        return 400;
+    }
+    return length > 0 ? read_whole(wire, length, deadline_us, body, ret_text) : 0;
+}
 bool wire_wants_keep_alive(const struct http_wire *wire)
 {
     const char *connection = mg_get_header(wire->conn, "Connection");

@@ -137,6 +137,8 @@ static struct pattern *pattern_of(struct router *router, const char *text)
     (void)split(text, &pattern->parts);
     for (size_t i = 0; i < pattern->parts.count; i++)
         pattern->literals += !is_param(pattern->parts.items[i].text);
+    if (pattern->parts.count - pattern->literals > ROUTE_PARAMS_MAX)
+        abort(); /* our own mistake */
     return pattern;
 }
 
@@ -202,17 +204,10 @@ static const struct pattern *find_pattern(const struct router *router, const str
 static bool fill_params(const struct pattern *pattern, const struct segments *path,
                         struct route_match *match)
 {
-    for (size_t i = 0; i < path->count; i++) {
-        char unused[ROUTE_PARAM_SIZE];
-        bool is_kept = match->params_count < ROUTE_PARAMS_MAX;
-
-        if (!is_param(pattern->parts.items[i].text))
-            continue;
-        if (!decode(path->items[i].text, path->items[i].len,
-                    is_kept ? match->params[match->params_count] : unused))
+    for (size_t i = 0; i < path->count; i++)
+        if (is_param(pattern->parts.items[i].text) &&
+            !decode(path->items[i].text, path->items[i].len, match->params[match->params_count++]))
             return false;
-        match->params_count += is_kept;
-    }
     return true;
 }
 

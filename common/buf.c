@@ -13,16 +13,15 @@
 
 enum { BUF_FIRST_SIZE = 512 };
 
-void buf_init(struct buf *b, size_t max)
-{
-    *b = (struct buf){.max = max, .size = BUF_FIRST_SIZE};
-    b->data = mem_resize(NULL, b->size);
-    b->data[0] = '\0';
-}
+/* The text of every buffer that nothing was added to yet; never written. */
+static char nothing[1];
+
+void buf_init(struct buf *b, size_t max) { *b = (struct buf){.data = nothing, .max = max}; }
 
 void buf_release(struct buf *b)
 {
-    mem_free(b->data);
+    if (b->size > 0)
+        mem_free(b->data);
     *b = (struct buf){0};
 }
 
@@ -30,7 +29,21 @@ void buf_clear(struct buf *b)
 {
     b->len = 0;
     b->overflow = false;
-    b->data[0] = '\0';
+    if (b->size > 0)
+        b->data[0] = '\0';
+}
+
+static void grow(struct buf *b, size_t wanted)
+{
+    bool is_first = b->size == 0;
+    size_t size = is_first ? BUF_FIRST_SIZE : b->size;
+
+    while (size < wanted)
+        size *= 2;
+    b->data = mem_resize(is_first ? NULL : b->data, size);
+    b->size = size;
+    if (is_first)
+        b->data[0] = '\0';
 }
 
 /* Makes room for `extra` more bytes; false, and sticky, when the ceiling forbids it. */
@@ -40,11 +53,8 @@ static bool reserve(struct buf *b, size_t extra)
         b->overflow = true;
         return false;
     }
-    if (b->len + extra + 1 > b->size) {
-        while (b->len + extra + 1 > b->size)
-            b->size *= 2;
-        b->data = mem_resize(b->data, b->size);
-    }
+    if (b->len + extra + 1 > b->size)
+        grow(b, b->len + extra + 1);
     return true;
 }
 
@@ -89,10 +99,13 @@ void buf_add_int(struct buf *b, int64_t number)
 /* Most of what is added fits, so the first try is made in place. */
 void buf_addf(struct buf *b, const char *format, ...)
 {
-    size_t room = b->size - b->len;
+    size_t room;
     va_list args;
     int len;
 
+    if (!reserve(b, 0))
+        return;
+    room = b->size - b->len;
     va_start(args, format);
     len = vsnprintf(b->data + b->len, room, format, args);
     va_end(args);
@@ -241,7 +254,7 @@ void buf_add_text(struct buf *b, const char *s)
 
 char *buf_take(struct buf *b)
 {
-    char *text = b->data;
+    char *text = b->size > 0 ? b->data : mem_dup("");
 
     buf_init(b, b->max);
     return text;

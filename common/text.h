@@ -26,4 +26,7 @@ bool text_has_card_number(const char *text, size_t len);
  */
 bool text_is_name(const char *text);
 
+/* The text, as far as it fits with its NUL. */
+void text_copy(char *out, size_t size, const char *text);
+
 #endif

@@ -18,7 +18,12 @@ enum { VERSION_AT = 0, ID_AT = 3, SPAN_AT = 36, FLAGS_AT = 53, KNOWN_LEN = TRACE
 /* Exactly `len` hex digits from there, then a hyphen or the end of what version 00 has. */
 static bool is_hex(const char *text, size_t len) { return strspn(text, HEX) == len; }
 
-static bool is_zero(const char *digits) { return strspn(digits, "0") == strlen(digits); }
+static bool is_zero(const char *digits)
+{
+    while (*digits == '0')
+        digits++;
+    return !*digits;
+}
 
 static unsigned hex_value(const char *two)
 {

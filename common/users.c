@@ -12,6 +12,7 @@
 #include "common/mem.h"
 #include "common/shop.h"
 #include "common/statements.h"
+#include "common/text.h"
 
 #define COLUMNS                                                                                    \
     "id, username, email, first_name, last_name, password_hash, is_active, is_staff, " SQL_TIME(   \
@@ -145,8 +146,7 @@ static void read_asking(const struct db_result *rows, int row, struct user_askin
         .position = db_int(rows, row, 5),
         .writes = db_int(rows, row, 6),
     };
-    if (!text_format(user->username, sizeof user->username, "%s", db_text(rows, row, 1)))
-        user->username[sizeof user->username - 1] = '\0';
+    text_copy(user->username, sizeof user->username, db_text(rows, row, 1));
 }
 
 enum err_code users_find_asking(struct db *db, int64_t id, struct user_asking *ret_user,

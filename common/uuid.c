@@ -4,7 +4,6 @@
  */
 #include "common/uuid.h"
 
-#include <ctype.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -80,17 +79,26 @@ struct uuid uuid_from_bytes(int64_t ms, const void *data, uint64_t len)
     return format(bytes, 7);
 }
 
+/* The digit in lower case, NUL for what is none. */
+static char hex_digit(char c)
+{
+    if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))
+        return c;
+    return (char)(c >= 'A' && c <= 'F' ? c - 'A' + 'a' : '\0');
+}
+
+static bool is_hyphen(size_t i) { return i == 8 || i == 13 || i == 18 || i == 23; }
+
 bool uuid_parse(const char *text, struct uuid *ret_id)
 {
     struct uuid id;
 
-    for (int i = 0; i < 36; i++) {
-        bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
-        unsigned char c = (unsigned char)text[i];
+    for (size_t i = 0; i < 36; i++) {
+        char c = is_hyphen(i) ? '-' : hex_digit(text[i]);
 
-        if (hyphen ? c != '-' : !isxdigit(c))
+        if (!c || (c == '-' && text[i] != '-'))
             return false;
-        id.text[i] = (char)tolower(c);
+        id.text[i] = c;
     }
     if (text[36])
         return false;
@@ -108,12 +116,11 @@ bool uuid_range(const char *text, struct uuid *ret_from, struct uuid *ret_to)
     if (len < 8 || len > 36)
         return false;
     for (size_t i = 0; i < len; i++) {
-        bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
-        unsigned char c = (unsigned char)text[i];
+        char c = is_hyphen(i) ? '-' : hex_digit(text[i]);
 
-        if (hyphen ? c != '-' : !isxdigit(c))
+        if (!c || (c == '-' && text[i] != '-'))
             return false;
-        from.text[i] = to.text[i] = (char)tolower(c);
+        from.text[i] = to.text[i] = c;
     }
     *ret_from = from;
     *ret_to = to;

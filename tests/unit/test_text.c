@@ -325,3 +325,17 @@ Test(text_has_card_number, lets_other_numbers_pass)
     for (size_t i = 0; i < COUNT_OF(others); i++)
         cr_expect_not(found(others[i]), "%s", others[i]);
 }
+
+Test(text_copy, cuts_what_does_not_fit)
+{
+    char out[4] = "xyz";
+
+    text_copy(out, sizeof out, "ab");
+    cr_assert_str_eq(out, "ab");
+    text_copy(out, sizeof out, "abc");
+    cr_assert_str_eq(out, "abc");
+    text_copy(out, sizeof out, "abcdef");
+    cr_assert_str_eq(out, "abc");
+    text_copy(out, sizeof out, "");
+    cr_assert_str_eq(out, "");
+}
