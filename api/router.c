@@ -204,10 +204,13 @@ static const struct pattern *find_pattern(const struct router *router, const str
 static bool fill_params(const struct pattern *pattern, const struct segments *path,
                         struct route_match *match)
 {
-    for (size_t i = 0; i < path->count; i++)
-        if (is_param(pattern->parts.items[i].text) &&
-            !decode(path->items[i].text, path->items[i].len, match->params[match->params_count++]))
+    for (size_t i = 0; i < path->count; i++) {
+        if (!is_param(pattern->parts.items[i].text))
+            continue;
+        if (!decode(path->items[i].text, path->items[i].len, match->params[match->params_count]))
             return false;
+        match->params_count++;
+    }
     return true;
 }
 
