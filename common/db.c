@@ -109,9 +109,12 @@ enum err_code db_connect(struct db *db, struct err *e)
                                 "client_encoding",
                                 "options",
                                 NULL};
+    /* The server, too, must notice that we are gone with our machine: an idle session would else
+     * hold its place among max_connections for hours. */
     static const char options[] =
         "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s "
-        "-c timezone=UTC -c datestyle=ISO";
+        "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 "
+        "-c tcp_user_timeout=10s -c timezone=UTC -c datestyle=ISO";
     const char *const values[] = {db->url, db->application, "5",    "10",    "5",
                                   "3",     "10000",         "UTF8", options, NULL};
 
@@ -470,13 +473,10 @@ void db_unnest(struct db *db)
 
 static bool take_notification(struct db *db)
 {
-    PGnotify *notify;
     bool any = false;
 
-    while ((notify = PQnotifies(db->conn)) != NULL) {
+    for (PGnotify *notify; (notify = PQnotifies(db->conn)) != NULL; PQfreemem(notify))
         any = true;
-        PQfreemem(notify);
-    }
     return any;
 }
 

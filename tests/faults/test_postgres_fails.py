@@ -2,13 +2,15 @@
 
 import os
 import signal
+import socket
 import subprocess
 
 import pytest
 
 from harness import ordeal, processes
 from harness.load import Load
-from harness.wait import pause
+from harness.postgres import LOGINS
+from harness.wait import pause, wait_for
 
 full = pytest.mark.full
 LEASE = 3
@@ -160,6 +162,34 @@ def test_postgresql_freezes(stack, seconds):
         load.wait_accepted(10)
     fault = f"PostgreSQL frozen for {seconds} s"
     ordeal.account(one, fault, 1, recovery_s, 48, unpaid=True, extra_mails=True)
+
+
+def keepalives(address, port):
+    """Seconds until the kernel asks next whether the other end is there: one for each connection that the
+    server has at this address; None where it does not ask (proc(5), net/tcp: timer 2 is the keepalive)."""
+    local = socket.inet_aton(address)[::-1].hex().upper() + f":{port:04X}"
+    found = []
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        for line in file.readlines()[1:]:
+            words = line.split()
+            if words[1] == local and words[3] == "01":
+                timer, ticks = words[5].split(":")
+                found.append(int(ticks, 16) / os.sysconf("SC_CLK_TCK") if timer == "02" else None)
+    return found
+
+
+def test_the_server_asks_whether_a_silent_program_is_there_still(stack):
+    """A machine that vanishes says no goodbye, and its sessions shall not stay for hours."""
+    address = f"127.83.{os.getpid() // 256 % 256}.{os.getpid() % 256}"
+    one = stack(own_postgres={"listen_addresses": address})
+    url = f"postgresql://{LOGINS['till-scheduler']}@{address}:5432/{one.database}"
+    one.start_scheduler(DATABASE_URL=url)
+
+    def asks():  # while an answer is on its way, another timer runs
+        seen = keepalives(address, 5432)
+        return seen and all(seconds is not None and seconds <= 10 for seconds in seen)
+
+    wait_for(asks, 30, lambda: str(keepalives(address, 5432)))
 
 
 @full
