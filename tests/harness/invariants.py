@@ -262,6 +262,8 @@ ALWAYS = (
     i1_nothing_is_lost, i2_one_charge, i2_one_effect, i3_order_and_payment_agree, i4_goods_and_totals,
     i5_mail, i6_events_are_a_path, i7_liveness, i9_isolation, i10_each_tick_once, i11_and_i12_logs,
 )
+# What says something about the last fault alone, or reads only what is new.
+AT_ONCE = (i7_liveness, i9_isolation, i11_and_i12_logs)
 AT_REST = (
     *ALWAYS, i1_everything_ends, i3_gateway_agrees, i5_every_mail_went_out, i6_attempts_have_errors,
     i8_bounded,
