@@ -12,6 +12,7 @@
     X(task_list)                                                                                   \
     X(task_show)                                                                                   \
     X(task_logs)                                                                                   \
+    X(task_secrets)                                                                                \
     X(task_retry)                                                                                  \
     X(task_revoke)                                                                                 \
     X(dead_list)                                                                                   \

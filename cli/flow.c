@@ -16,6 +16,7 @@
 #include "common/flow_json.h"
 #include "common/flows.h"
 #include "common/mem.h"
+#include "common/redact.h"
 #include "common/text.h"
 
 #define PAUSE_FIRST_US (5 * US_PER_MS)
@@ -210,11 +211,13 @@ const struct command command_flow_list = {
 
 static void print_member(const struct flow_member *member)
 {
+    AUTO(mem_free) char *error = member->error ? redact_text(member->error) : NULL;
+
     (void)printf("%6" PRId64 "  %s  %-8s %3d/%-3d %-12s %s%s%s%s\n", member->step, member->id.text,
                  job_state_name(member->state), member->attempt, member->max_attempts,
                  member->queue, member->task,
                  member->waits && member->state == JOB_PENDING ? "  (waits for others)" : "",
-                 member->error ? "  " : "", member->error ? member->error : "");
+                 error ? "  " : "", error ? error : "");
 }
 
 static int show(struct cli *cli, const struct uuid *id, int64_t after, int limit)

@@ -134,11 +134,13 @@ int print_json(json_t *take_value)
 static void print_row(const struct job_view *job)
 {
     char created[CLOCK_TEXT_SIZE];
+    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
 
+    job_shown_make(job, &shown);
     clock_format(job->created_us, created);
     (void)printf("%s  %-8s %3d/%-3d %.19sZ  %-12s %s%s%s\n", job->id.text,
                  job_state_name(job->state), job->attempt, job->max_attempts, created, job->queue,
-                 job->task, job->error ? "  " : "", job->error ? job->error : "");
+                 job->task, shown.error ? "  " : "", shown.error ? shown.error : "");
 }
 
 int print_jobs(struct cli *cli, const struct jobs_filter *filter, const char *verb)

@@ -64,9 +64,16 @@ static void print_text(const char *label, const char *text)
 }
 
 /* Redacted, like all that is shown of a job. */
-static void print_headers(const char *text)
+static void print_shown(const char *label, const struct job_shown *shown, const char *text)
 {
-    AUTO(json_decref) json_t *headers = job_value_json(text);
+    AUTO(json_decref) json_t *visible = job_shown_text(shown, text);
+
+    print_text(label, json_string_value(visible));
+}
+
+static void print_headers(const struct job_shown *shown, const char *text)
+{
+    AUTO(json_decref) json_t *headers = job_shown_value(shown, text);
     const char *name;
     json_t *value;
 
@@ -76,26 +83,40 @@ static void print_headers(const char *text)
     }
 }
 
-static void print_progress(const struct job_progress_view *progress)
+static void print_progress(const struct job_shown *shown, const struct job_progress_view *progress)
 {
+    AUTO(json_decref) json_t *text = job_shown_text(shown, progress->text);
+
     if (!progress->text)
         return;
     (void)printf("%-10s %" PRId64, "progress", progress->done);
     if (progress->total)
         (void)printf(" of %" PRId64, progress->total);
-    (void)printf("%s%s\n", *progress->text ? ": " : "", progress->text);
+    (void)printf("%s%s\n", *progress->text ? ": " : "", json_string_value(text));
+}
+
+static void print_failure(const struct job_shown *shown, const struct job_failure *failure)
+{
+    AUTO(json_decref) json_t *error = job_shown_text(shown, failure->error);
+    AUTO(json_decref) json_t *detail = job_shown_text(shown, failure->detail);
+    const char *more = json_string_value(detail);
+
+    (void)printf("attempt %d  %s%s%s%s\n", failure->attempt, json_string_value(error),
+                 more ? " (" : "", more ? more : "", more ? ")" : "");
 }
 
 static void print_detail(const struct job_detail *detail)
 {
     const struct job_view *job = &detail->job;
+    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
 
+    job_shown_make(job, &shown);
     (void)printf("%-10s %s\n%-10s %s\n%-10s %s\n%-10s %d of %d\n", "id", job->id.text, "task",
                  job->task, "state", job_state_name(job->state), "attempt", job->attempt,
                  job->max_attempts);
     if (detail->snoozes > 0)
         (void)printf("%-10s %d\n", "snoozes", detail->snoozes);
-    print_progress(&detail->progress);
+    print_progress(&shown, &detail->progress);
     print_text("queue", job->queue);
     print_text("worker", job->worker);
     print_text("flow", job->flow);
@@ -105,22 +126,17 @@ static void print_detail(const struct job_detail *detail)
     print_time("started", job->started_us);
     print_time("finished", job->finished_us);
     print_time("expires", job->expires_us);
-    print_text("unique", job->unique_key);
-    print_text("limit key", job->limit_key);
-    print_text("parked on", job->parked_on);
+    print_shown("unique", &shown, job->unique_key);
+    print_shown("limit key", &shown, job->limit_key);
+    print_shown("parked on", &shown, job->parked_on);
     print_time("held until", job->unique_until_us);
-    print_headers(job->headers);
+    print_headers(&shown, job->headers);
     print_text("trace", job->traceparent);
     if (job->retention_s)
         (void)printf("%-10s %" PRId64 " s\n", "retention", job->retention_s);
-    print_text("error", job->error);
-    for (size_t i = 0; i < detail->failure_count; i++) {
-        const struct job_failure *failure = &detail->failures[i];
-
-        (void)printf("attempt %d  %s%s%s%s\n", failure->attempt, failure->error,
-                     failure->detail ? " (" : "", failure->detail ? failure->detail : "",
-                     failure->detail ? ")" : "");
-    }
+    print_text("error", shown.error);
+    for (size_t i = 0; i < detail->failure_count; i++)
+        print_failure(&shown, &detail->failures[i]);
 }
 
 static int run_show(struct cli *cli)

@@ -13,14 +13,16 @@
 #include "common/jobs_view.h"
 #include "common/mem.h"
 #include "common/redact.h"
+#include "common/task_secrets.h"
 
 enum { PAGE = 500, LINE_BYTES = 64 * 1024 };
 #define FOLLOW_PAUSE_US (300 * US_PER_MS)
 
-static void print_line(const struct cli *cli, const struct db_result *rows, int row)
+static void print_line(const struct cli *cli, const struct job_shown *shown,
+                       const struct db_result *rows, int row)
 {
     enum job_log_level level = (enum job_log_level)db_int(rows, row, 3);
-    AUTO(mem_free) char *text = redact_text(db_text(rows, row, 4));
+    AUTO(mem_free) char *text = redact_text_of(&shown->secrets, db_text(rows, row, 4));
     AUTO_VALUE(buf_release) struct buf line;
     char at[CLOCK_TEXT_SIZE];
 
@@ -42,14 +44,18 @@ static void print_line(const struct cli *cli, const struct db_result *rows, int 
 static enum err_code print_rest(struct cli *cli, const struct uuid *id, int64_t *after,
                                 struct err *e)
 {
+    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
+    enum err_code rc = job_shown_find(cli_db(cli), id, &shown, e);
+
     for (;;) {
         AUTO(db_result_free) struct db_result *rows = NULL;
-        enum err_code rc = job_logs_list(cli_db(cli), id, *after, PAGE, &rows, e);
 
+        if (!rc)
+            rc = job_logs_list(cli_db(cli), id, *after, PAGE, &rows, e);
         if (rc || db_rows(rows) == 0)
             return rc;
         for (int row = 0; row < db_rows(rows); row++)
-            print_line(cli, rows, row);
+            print_line(cli, &shown, rows, row);
         (void)fflush(stdout);
         *after = db_int(rows, db_rows(rows) - 1, 0);
     }

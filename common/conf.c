@@ -125,6 +125,8 @@ static const struct setting settings[] = {
      PROGRAM_WORKER, "longest wait between two attempts"},
     {"TILL_SCHEDULES_FILE", "schedules-file", TEXT(schedules_file), "", 0, 0, false,
      PROGRAM_SCHEDULER, "the schedules, as etc/schedules.conf has them; empty: as they are"},
+    {"TILL_SEARCH_INDEX", "search-index", INT(search_index), "1", 0, 1, false, PROGRAM_SCHEDULER,
+     "0: this scheduler never makes the index that finds jobs by words"},
     {"TILL_SHUTDOWN_SECONDS", "timeout", INT(shutdown_seconds), "25", 0, 3600, false, DAEMONS,
      "time to finish what has begun after TERM; what is left then goes to others"},
     {"TILL_TIME_ZONE", "time-zone", TEXT(time_zone), "UTC", 0, 0, false,

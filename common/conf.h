@@ -69,6 +69,7 @@ struct conf {
     int64_t lease_seconds;
     int64_t shutdown_seconds;
     int64_t heal_seconds;
+    int64_t search_index;
     int64_t retry_base_ms;
     int64_t order_expire_minutes;
     int64_t reconcile_minutes;

@@ -26,7 +26,7 @@ json_t *flow_json(const struct flow_view *flow)
                                   json_integer((json_int_t)flow->counts[i]));
     return json_pack(
         "{s:s, s:o, s:s, s:I, s:o, s:I, s:i, s:o, s:o, s:o}", "id", flow->id.text, "name",
-        job_text_json(flow->name), "state", job_state_name(flow->state), "total",
+        job_shown_text(NULL, flow->name), "state", job_state_name(flow->state), "total",
         (json_int_t)flow->total, "counts", counts, "waiting", (json_int_t)flow->waiting, "percent",
         flow_percent(flow), "created_at", job_time_json(flow->created_us), "finished_at",
         job_time_json(flow->finished_us), "cancelled_at", job_time_json(flow->cancelled_us));
@@ -40,8 +40,9 @@ static json_t *flow_member_json(const struct flow_member *member)
         member->queue, "state", job_state_name(member->state), "waits", member->waits, "from",
         member->from < 0 ? json_null() : json_integer((json_int_t)member->from), "to",
         (json_int_t)member->to, "on_completion", member->on_completion, "attempt", member->attempt,
-        "max_attempts", member->max_attempts, "error", job_text_json(member->error), "started_at",
-        job_time_json(member->started_us), "finished_at", job_time_json(member->finished_us));
+        "max_attempts", member->max_attempts, "error", job_shown_text(NULL, member->error),
+        "started_at", job_time_json(member->started_us), "finished_at",
+        job_time_json(member->finished_us));
 }
 
 json_t *flow_members_json(const struct flow_members *members)

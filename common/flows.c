@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/jobs_view.h"
 #include "common/mem.h"
+#include "common/redact.h"
 #include "common/statements.h"
 
 enum { INSERT, INPUT, CANCEL, REVOKE, LEFT, PRUNE, LIST, FIND, MEMBERS };
@@ -95,14 +96,15 @@ static const struct db_stmt statements[] = {
               3},
     [FIND] = {"flows_find",
               "WITH f AS MATERIALIZED (SELECT * FROM flows WHERE id = $1) " WITH_COUNTS, 1},
-    [MEMBERS] = {"flows_members",
-                 "SELECT id, flow_step, task, queue, state, waits, coalesce(flow_from, -1),"
-                 " flow_to, flow_over, attempt, max_attempts, left(error, 4096), " US(
-                     "started_at") ", " US("finished_at") " FROM jobs WHERE flow_id = $1"
-                                                          " AND flow_step > $2"
-                                                          " AND ($3::job_state IS NULL OR state ="
-                                                          " $3) ORDER BY flow_step LIMIT $4",
-                 4},
+    [MEMBERS] =
+        {"flows_members",
+         "SELECT id, flow_step, task, queue, state, waits, coalesce(flow_from, -1),"
+         " flow_to, flow_over, attempt, max_attempts, left(error, 4096), " US("started_at") ", " US(
+             "finished_at") ", job_secrets(task) IS NOT NULL FROM jobs WHERE flow_id = $1"
+                            " AND flow_step > $2"
+                            " AND ($3::job_state IS NULL OR state ="
+                            " $3) ORDER BY flow_step LIMIT $4",
+         4},
 };
 
 DB_STATEMENTS(flows, statements);
@@ -294,7 +296,9 @@ static void read_member(const struct db_result *rows, int row, struct flow_membe
         .on_completion = db_bool(rows, row, 8),
         .attempt = (int)db_int(rows, row, 9),
         .max_attempts = (int)db_int(rows, row, 10),
-        .error = text_or_null(rows, row, 11),
+        .error = !db_is_null(rows, row, 11) && db_bool(rows, row, 14)
+                     ? REDACTED /* the job itself shows what may be seen of it */
+                     : text_or_null(rows, row, 11),
         .started_us = db_int(rows, row, 12),
         .finished_us = db_int(rows, row, 13),
     };

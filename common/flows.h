@@ -103,7 +103,7 @@ struct flow_member {
     bool on_completion; /* runs however those before it end */
     int attempt;
     int max_attempts;
-    const char *error; /* its beginning; NULL: none */
+    const char *error; /* its beginning, or REDACTED when its task declares secrets; NULL: none */
     int64_t started_us;
     int64_t finished_us;
 };

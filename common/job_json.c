@@ -11,25 +11,9 @@
 #include "common/queue.h"
 #include "common/redact.h"
 
-enum { VALUE_MAX = 1024 * 1024 };
+static json_t *value_json(json_t *value) { return value ? json_incref(value) : json_null(); }
 
-json_t *job_text_json(const char *text)
-{
-    AUTO(mem_free) char *shown = text ? redact_text(text) : NULL;
-
-    return shown ? json_string(shown) : json_null();
-}
-
-json_t *job_value_json(const char *text)
-{
-    AUTO(json_decref) json_t *value = NULL;
-
-    if (!text)
-        return json_null();
-    if (json_read(text, strlen(text), VALUE_MAX, &value, NULL))
-        return job_text_json(text);
-    return redact_json(value);
-}
+static json_t *text_json(const char *text) { return text ? json_string(text) : json_null(); }
 
 json_t *job_time_json(int64_t us)
 {
@@ -51,6 +35,14 @@ bool job_runtime(const struct job_view *job, double *ret_seconds)
 
 json_t *job_json(const struct job_view *job)
 {
+    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
+
+    job_shown_make(job, &shown);
+    return job_json_of(job, &shown);
+}
+
+json_t *job_json_of(const struct job_view *job, const struct job_shown *shown)
+{
     double runtime = 0;
     bool has_runtime = job_runtime(job, &runtime);
 
@@ -59,9 +51,9 @@ json_t *job_json(const struct job_view *job)
         " s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
         "id", job->id.text, "task", job->task, "queue", job->queue, "priority",
         queue_priority_name(job->priority), "state", job_state_name(job->state), "attempt",
-        job->attempt, "max_attempts", job->max_attempts, "args", job_value_json(job->args),
-        "kwargs", job_value_json(job->kwargs), "result", job_value_json(job->result), "error",
-        job_text_json(job->error), "args_bytes", (json_int_t)job->args_bytes, "kwargs_bytes",
+        job->attempt, "max_attempts", job->max_attempts, "args", value_json(shown->args), "kwargs",
+        value_json(shown->kwargs), "result", value_json(shown->result), "error",
+        text_json(shown->error), "args_bytes", (json_int_t)job->args_bytes, "kwargs_bytes",
         (json_int_t)job->kwargs_bytes, "result_bytes", (json_int_t)job->result_bytes, "worker",
         job->worker, "created_at", job_time_json(job->created_us), "scheduled_at",
         job_time_json(job->scheduled_us), "enqueued_at", job_time_json(job->enqueued_us),
@@ -70,13 +62,13 @@ json_t *job_json(const struct job_view *job)
         job_time_json(job->changed_us), "runtime", has_runtime ? json_real(runtime) : json_null());
 }
 
-static json_t *failure_json(const struct job_failure *failure)
+static json_t *failure_json(const struct job_shown *shown, const struct job_failure *failure)
 {
-    return json_pack("{s:i, s:s, s:s?, s:o, s:o, s:o, s:o}", "attempt", failure->attempt, "outcome",
-                     "failed", "worker", failure->worker, "started_at",
-                     job_time_json(failure->started_us), "ended_at",
-                     job_time_json(failure->failed_us), "error", job_text_json(failure->error),
-                     "detail", job_text_json(failure->detail));
+    return json_pack(
+        "{s:i, s:s, s:s?, s:o, s:o, s:o, s:o}", "attempt", failure->attempt, "outcome", "failed",
+        "worker", failure->worker, "started_at", job_time_json(failure->started_us), "ended_at",
+        job_time_json(failure->failed_us), "error", job_shown_text(shown, failure->error), "detail",
+        job_shown_text(shown, failure->detail));
 }
 
 /* What the row itself says of its last attempt, unless that stands among the failures. */
@@ -98,47 +90,51 @@ static json_t *last_attempt_json(const struct job_detail *detail)
                      "ended_at", job_time_json(job->finished_us), "error", "detail");
 }
 
-static json_t *options_json(const struct job_view *job)
+static json_t *options_json(const struct job_shown *shown, const struct job_view *job)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:b, s:o, s:o}", "expires_at",
-                     job_time_json(job->expires_us), "unique_key", job_text_json(job->unique_key),
-                     "unique_until", job_time_json(job->unique_until_us), "headers",
-                     job_value_json(job->headers), "traceparent", job_text_json(job->traceparent),
-                     "retention", job->retention_s ? json_integer(job->retention_s) : json_null(),
-                     "flow", job->flow, "flow_step",
-                     job->flow ? json_integer((json_int_t)job->flow_step) : json_null(), "waits",
-                     job->waits, "limit_key", job_text_json(job->limit_key), "parked_on",
-                     job_text_json(job->parked_on));
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:b, s:o, s:o}", "expires_at",
+        job_time_json(job->expires_us), "unique_key", job_shown_text(shown, job->unique_key),
+        "unique_until", job_time_json(job->unique_until_us), "headers",
+        job_shown_value(shown, job->headers), "traceparent", text_json(job->traceparent),
+        "retention", job->retention_s ? json_integer(job->retention_s) : json_null(), "flow",
+        job->flow, "flow_step", job->flow ? json_integer((json_int_t)job->flow_step) : json_null(),
+        "waits", job->waits, "limit_key", job_shown_text(shown, job->limit_key), "parked_on",
+        job_shown_text(shown, job->parked_on));
 }
 
-static json_t *progress_json(const struct job_progress_view *progress)
+static json_t *progress_json(const struct job_shown *shown,
+                             const struct job_progress_view *progress)
 {
     if (!progress->text)
         return json_null();
     return json_pack("{s:I, s:o, s:o, s:o}", "done", (json_int_t)progress->done, "total",
                      progress->total ? json_integer((json_int_t)progress->total) : json_null(),
-                     "text", job_text_json(progress->text), "updated_at",
+                     "text", job_shown_text(shown, progress->text), "updated_at",
                      job_time_json(progress->updated_us));
 }
 
 json_t *job_detail_json(const struct job_detail *detail)
 {
-    AUTO(json_decref) json_t *out = job_json(&detail->job);
+    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
+    AUTO(json_decref) json_t *out = NULL;
     json_t *attempts = json_array();
     json_t *last = last_attempt_json(detail);
 
+    job_shown_make(&detail->job, &shown);
+    out = job_json_of(&detail->job, &shown);
     for (size_t i = 0; i < detail->failure_count; i++)
-        (void)json_array_append_new(attempts, failure_json(&detail->failures[i]));
+        (void)json_array_append_new(attempts, failure_json(&shown, &detail->failures[i]));
     if (last)
         (void)json_array_append_new(attempts, last);
     if (json_object_set_new(out, "attempts", attempts) < 0 ||
         json_object_set_new(out, "snoozes", json_integer(detail->snoozes)) < 0 ||
-        json_object_set_new(out, "progress", progress_json(&detail->progress)) < 0 ||
+        json_object_set_new(out, "progress", progress_json(&shown, &detail->progress)) < 0 ||
         json_object_set_new(out, "delivery",
                             detail->job.delivery ? json_string(detail->job.delivery)
                                                  : json_null()) < 0 ||
-        json_object_set_new(out, "payload", job_text_json(detail->job.payload)) < 0 ||
-        json_object_update_new(out, options_json(&detail->job)) < 0)
+        json_object_set_new(out, "payload", job_shown_text(&shown, detail->job.payload)) < 0 ||
+        json_object_update_new(out, options_json(&shown, &detail->job)) < 0)
         return NULL;
     return TAKE(out);
 }

@@ -6,19 +6,17 @@
 #ifndef COMMON_JOB_JSON_H
 #define COMMON_JOB_JSON_H
 
+#include "common/job_shown.h"
 #include "common/jobs_view.h"
 #include "common/json.h"
 
 /* Both give a new value, or NULL when out of memory. */
 json_t *job_json(const struct job_view *job);
+/* The same of one whose visible side is known. */
+json_t *job_json_of(const struct job_view *job, const struct job_shown *shown);
 /* The same with `attempts`: each with its outcome, error and detail, oldest first. */
 json_t *job_detail_json(const struct job_detail *detail);
 
-/* JSON text of args, kwargs or a result as a redacted value; null for NULL. Text that is no JSON
- * becomes a redacted string. */
-json_t *job_value_json(const char *text);
-/* A redacted string, or null for NULL. */
-json_t *job_text_json(const char *text);
 /* RFC 3339, or null for 0. */
 json_t *job_time_json(int64_t us);
 

@@ -12,15 +12,10 @@
 
 #include "common/auto.h"
 #include "common/db.h"
+#include "common/mem.h"
 #include "common/text.h"
 
 enum { ARRAY_MAX = 512 * 1024, DEPTH_MAX = 16 };
-
-struct term {
-    enum job_search_kind kind;
-    char key[JOB_SEARCH_BYTES + 1];
-    char text[JOB_SEARCH_BYTES + 1];
-};
 
 struct set {
     uint32_t groups[JOB_SEARCH_GROUPS];
@@ -29,7 +24,7 @@ struct set {
 
 struct parser {
     const char *at;
-    struct term terms[JOB_SEARCH_TERMS];
+    struct job_search_term *terms; /* JOB_SEARCH_TERMS of them */
     size_t term_count;
     int depth;
 };
@@ -97,7 +92,7 @@ static bool take_field(struct parser *parser, enum job_search_kind *kind)
 }
 
 /* KEY=VALUE, where VALUE may be quoted; without a key it is looked for in all kwargs. */
-static enum err_code take_kwarg(struct parser *parser, struct term *term, struct err *e)
+static enum err_code take_kwarg(struct parser *parser, struct job_search_term *term, struct err *e)
 {
     size_t len = strcspn(parser->at, "= \t\r\n()\"");
 
@@ -118,7 +113,7 @@ static void change_case(char *text, int (*change)(int))
             *text = (char)change((unsigned char)*text);
 }
 
-static enum err_code check_term(struct term *term, struct err *e)
+static enum err_code check_term(struct job_search_term *term, struct err *e)
 {
     bool anywhere = term->kind == SEARCH_ANY || term->kind == SEARCH_NAME ||
                     term->kind == SEARCH_RESULT || term->kind == SEARCH_ERROR ||
@@ -135,7 +130,7 @@ static enum err_code check_term(struct term *term, struct err *e)
 
 static enum err_code take_term(struct parser *parser, struct set *ret_set, struct err *e)
 {
-    struct term *term = &parser->terms[parser->term_count];
+    struct job_search_term *term = &parser->terms[parser->term_count];
     enum err_code rc;
 
     if (parser->term_count == JOB_SEARCH_TERMS)
@@ -144,7 +139,7 @@ static enum err_code take_term(struct parser *parser, struct set *ret_set, struc
         return err_set(e, ERR_INVALID,
                        "a search finds what is there: NOT and - are not understood;"
                        " put a word that begins so in quotes");
-    *term = (struct term){.kind = SEARCH_ANY};
+    *term = (struct job_search_term){.kind = SEARCH_ANY};
     if (take_field(parser, &term->kind) && term->kind == SEARCH_KWARGS)
         rc = take_kwarg(parser, term, e);
     else
@@ -286,7 +281,8 @@ enum err_code job_search_parse(const char *text, struct job_search *ret_search, 
     struct set set = {0};
     enum err_code rc;
 
-    *ret_search = (struct job_search){0};
+    *ret_search = (struct job_search){.terms = mem_array(JOB_SEARCH_TERMS, sizeof *parser.terms)};
+    parser.terms = ret_search->terms;
     buf_init(&ret_search->groups, ARRAY_MAX);
     buf_init(&ret_search->kinds, ARRAY_MAX);
     buf_init(&ret_search->keys, ARRAY_MAX);
@@ -301,6 +297,9 @@ enum err_code job_search_parse(const char *text, struct job_search *ret_search, 
         rc = err_set(e, ERR_INVALID, "the search has a bracket that was not opened");
     if (rc)
         return rc;
+    ret_search->term_count = parser.term_count;
+    ret_search->alternative_count = set.count;
+    memcpy(ret_search->alternatives, set.groups, sizeof set.groups);
     for (size_t i = 0; i < set.count; i++)
         add_group(ret_search, &parser, i, set.groups[i]);
     db_array_end(&ret_search->groups);
@@ -314,6 +313,7 @@ void job_search_release(struct job_search *search)
 {
     if (!search->groups.data)
         return;
+    mem_free(search->terms);
     buf_release(&search->groups);
     buf_release(&search->kinds);
     buf_release(&search->keys);

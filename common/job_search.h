@@ -14,6 +14,7 @@
 #define COMMON_JOB_SEARCH_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/buf.h"
 #include "common/err.h"
@@ -37,9 +38,19 @@ enum job_search_kind {
     SEARCH_ERROR,
 };
 
-/* Alternatives of terms that hold together, as four arrays of the same length, one element a term:
- * number of the alternative, kind, key (of kwargs), text. Array parameters for unnest(). */
+struct job_search_term {
+    enum job_search_kind kind;
+    char key[JOB_SEARCH_BYTES + 1];  /* of kwargs */
+    char text[JOB_SEARCH_BYTES + 1]; /* in lower case; a state in upper case */
+};
+
+/* Alternatives of terms that hold together: for C as sets of bits over the terms, for SQL as four
+ * arrays of the same length, one element a term: number of the alternative, kind, key, text. */
 struct job_search {
+    struct job_search_term *terms; /* owned */
+    size_t term_count;
+    uint32_t alternatives[JOB_SEARCH_GROUPS];
+    size_t alternative_count;
     struct buf groups;
     struct buf kinds;
     struct buf keys;

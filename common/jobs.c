@@ -33,12 +33,13 @@ static const struct db_stmt statements[] = {
                      13},
     [FIND_TASK] = {"jobs_find_task", "SELECT queue, fast FROM tasks WHERE name = $1", 1},
     [DECLARE] = {"jobs_declare_task",
-                 "INSERT INTO tasks (name, queue, max_attempts, fast, retention_s)"
-                 " VALUES ($1, $2, $3, $4, nullif($5::int, 0))"
+                 "INSERT INTO tasks (name, queue, max_attempts, fast, retention_s, secrets)"
+                 " VALUES ($1, $2, $3, $4, nullif($5::int, 0), $6)"
                  " ON CONFLICT (name) DO UPDATE SET queue = excluded.queue,"
                  " max_attempts = excluded.max_attempts, fast = excluded.fast,"
-                 " retention_s = excluded.retention_s, seen_at = now()",
-                 5},
+                 " retention_s = excluded.retention_s, secrets = excluded.secrets,"
+                 " seen_at = now()",
+                 6},
 };
 
 DB_STATEMENTS(jobs, statements);
@@ -193,11 +194,11 @@ enum err_code jobs_find_fast_task(struct db *db, const char *task, char *ret_que
     return ERR_OK;
 }
 
-enum err_code jobs_declare_task(struct db *db, const char *name, const char *queue,
-                                int max_attempts, bool fast, int64_t retention_s, struct err *e)
+enum err_code jobs_declare_task(struct db *db, const struct task_declared *task, struct err *e)
 {
     return db_exec(db, &statements[DECLARE],
-                   DB_ARGS(DB_TEXT(name), DB_TEXT(queue), DB_INT(max_attempts), DB_BOOL(fast),
-                           DB_INT(retention_s)),
+                   DB_ARGS(DB_TEXT(task->name), DB_TEXT(task->queue), DB_INT(task->max_attempts),
+                           DB_BOOL(task->fast), DB_INT(task->retention_s),
+                           DB_TEXT(task->secrets ? task->secrets : "{}")),
                    NULL, e);
 }

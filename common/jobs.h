@@ -77,9 +77,17 @@ enum err_code jobs_insert_many(struct db *db, const struct job_new *jobs, size_t
 enum err_code jobs_find_fast_task(struct db *db, const char *task, char *ret_queue,
                                   struct err *e) MUST_CHECK;
 
-/* Declares what the workers can run (upsert into `tasks`). `retention_s` 0: as the settings say. */
-enum err_code jobs_declare_task(struct db *db, const char *name, const char *queue,
-                                int max_attempts, bool fast, int64_t retention_s,
+struct task_declared {
+    const char *name;
+    const char *queue;
+    int max_attempts;
+    bool fast;
+    int64_t retention_s; /* 0: as the settings say */
+    const char *secrets; /* array of names, as db_array_add() makes it; NULL: none */
+};
+
+/* Declares what the workers can run (upsert into `tasks`). */
+enum err_code jobs_declare_task(struct db *db, const struct task_declared *task,
                                 struct err *e) MUST_CHECK;
 
 #endif

@@ -50,7 +50,8 @@ static const struct db_stmt statements[] = {
     [DEAD_GROUPS] = {"jobs_dead_groups",
                      "SELECT task, reason, count(*), " SQL_TIME("min(finished_at)") ", " SQL_TIME(
                          "max(finished_at)") ", (array_agg(id ORDER BY finished_at DESC))[1],"
-                                             " (array_agg(queue ORDER BY finished_at DESC))[1]"
+                                             " (array_agg(queue ORDER BY finished_at DESC))[1], "
+                                             "job_secrets(task) IS NOT NULL"
                                              " FROM (SELECT id, task, queue, finished_at, " REASON
                                              " AS reason FROM jobs"
                                              " WHERE " DEAD " AND ($1::text IS NULL OR queue = $1)"
@@ -61,7 +62,9 @@ static const struct db_stmt statements[] = {
     [DEAD_OF] = {"jobs_dead_of",
                  "SELECT id FROM jobs WHERE " DEAD
                  " AND finished_at <= to_timestamp($3::bigint / 1000000.0)"
-                 " AND task = $1 AND " REASON " = $2 ORDER BY finished_at LIMIT $4",
+                 " AND task = $1 AND " REASON " = CASE WHEN $2 ~ '^of:[0-9a-f-]{36}$'"
+                 " THEN (SELECT " REASON " FROM jobs WHERE id = substr($2, 4)::uuid) ELSE $2 END"
+                 " ORDER BY finished_at LIMIT $4",
                  4},
     [REPLAY_ADD] = {"job_replays_add",
                     "INSERT INTO job_replays (job_id, parent_id, root_id, made_by)"

@@ -13,33 +13,18 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/job_columns.h"
+#include "common/job_find.h"
 #include "common/mem.h"
 #include "common/statements.h"
 
 #define WINDOW "20000"
 _Static_assert(JOBS_WINDOW == 20000, "WINDOW is JOBS_WINDOW as text");
 
-#define PREVIEW(column)                                                                            \
-    "CASE WHEN pg_column_size(" column ") <= 4096 AND octet_length(" column                        \
-    "::text) <= 4096 THEN " column "::text END, coalesce(octet_length(" column "::text), 0)"
-_Static_assert(JOBS_PREVIEW_MAX == 4096, "PREVIEW has it as text");
+_Static_assert(JOBS_PREVIEW_MAX == 4096, "LIST_COLUMNS has it as text");
+#define LIST_COLUMNS JOB_LIST_COLUMNS("4096")
 
-#define COMMON_COLUMNS                                                                             \
-    "id, task, queue, priority, state, attempt, max_attempts, worker,"                             \
-    " (extract(epoch FROM created_at) * 1000000)::bigint,"                                         \
-    " (extract(epoch FROM scheduled_at) * 1000000)::bigint,"                                       \
-    " (extract(epoch FROM enqueued_at) * 1000000)::bigint,"                                        \
-    " (extract(epoch FROM started_at) * 1000000)::bigint,"                                         \
-    " (extract(epoch FROM finished_at) * 1000000)::bigint,"                                        \
-    " CASE WHEN state IN ('PENDING', 'RETRY', 'FAILURE') THEN"                                     \
-    " (SELECT (extract(epoch FROM max(f.failed_at)) * 1000000)::bigint"                            \
-    " FROM job_errors f WHERE f.job_id = j.id) END, "
-#define PREVIEWS PREVIEW("args") ", " PREVIEW("kwargs") ", " PREVIEW("result")
-#define LIST_COLUMNS COMMON_COLUMNS PREVIEWS ", left(error, 4096)"
-
-/* $1 cursor, $2 and $3 first and last id, $4 task, $5 queue, $6 worker, $7 state, $8 text,
- * $9 and $10 first and last time of creation, $11 limit, $12 offset, $13 to $16 the terms of a
- * search: alternative, kind, key, text. */
+/* $1 cursor, $2 to $10 as struct job_bounds has them, $11 limit, $12 offset, $13 order. */
 #define IDS_DOWN "id < $1 AND id >= $2 AND id <= $3 ORDER BY id DESC LIMIT " WINDOW
 #define IDS_UP "id > $1 AND id >= $2 AND id <= $3 ORDER BY id LIMIT " WINDOW
 
@@ -54,49 +39,24 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "PREVIEW has it as text");
 /* As many as the workers hold: few. */
 #define STARTED "SELECT * FROM jobs WHERE id IN (SELECT id FROM started_jobs) AND "
 
-/* A row that one of the alternatives wholly describes. The kinds are those of job_search.h. */
-#define IN(text) "strpos(lower(" text "), x.t) > 0"
-/* clang-format off */
-#define FOUND                                                                                      \
-    "EXISTS (SELECT FROM unnest($13::int[], $14::int[], $15::text[], $16::text[])"                 \
-    " AS x(g, k, f, t) GROUP BY x.g HAVING bool_and(CASE x.k"                                      \
-    " WHEN 0 THEN " IN("concat_ws(' ', task, id, state, worker, args, kwargs, result, error)")     \
-    " WHEN 1 THEN " IN("task")                                                                     \
-    " WHEN 2 THEN state::text = x.t"                                                               \
-    " WHEN 3 THEN " IN("worker")                                                                   \
-    " WHEN 4 THEN " IN("args::text")                                                               \
-    " WHEN 5 THEN " IN("CASE WHEN x.f = '' THEN kwargs::text ELSE kwargs ->> x.f END")             \
-    " WHEN 6 THEN " IN("concat_ws(' ', result, error)")                                            \
-    " WHEN 7 THEN " IN("queue")                                                                    \
-    " WHEN 8 THEN " IN("error")                                                                    \
-    " END))"
-/* clang-format on */
-_Static_assert(SEARCH_ANY == 0 && SEARCH_RESULT == 6 && SEARCH_ERROR == 8, "FOUND has the kinds");
-
 /* What is skipped by the offset is not made into columns: hence the subquery. */
 #define CHOSEN(source, ids, order)                                                                 \
-    "SELECT " LIST_COLUMNS " FROM (SELECT * FROM (" source ids ") w"                               \
-    " WHERE ($4::text IS NULL OR task = $4) AND ($5::text IS NULL OR queue = $5)"                  \
-    " AND ($6::text IS NULL OR worker = $6) AND ($7::job_state IS NULL OR state = $7)"             \
-    " AND ($8::text IS NULL OR strpos(id::text, $8) > 0)"                                          \
-    " AND ($9::timestamptz IS NULL OR created_at >= $9)"                                           \
-    " AND ($10::timestamptz IS NULL OR created_at <= $10)"                                         \
-    " AND ($13::int[] IS NULL OR " FOUND ")"                                                       \
-    " ORDER BY " order " LIMIT $11 OFFSET $12) j ORDER BY " order
+    "SELECT " LIST_COLUMNS " FROM (SELECT * FROM (" source ids ") w WHERE " JOB_FILTERS            \
+    " ORDER BY " order " LIMIT $11 OFFSET $12) j" JOB_SECRETS " ORDER BY " order
 
 #define BY_COLUMN                                                                                  \
-    "CASE $17::int WHEN 2 THEN task WHEN 4 THEN state::text END,"                                  \
-    " CASE $17 WHEN 3 THEN task WHEN 5 THEN state::text END DESC,"                                 \
-    " CASE $17 WHEN 6 THEN started_at END,"                                                        \
-    " CASE $17 WHEN 7 THEN started_at END DESC NULLS LAST, id DESC"
+    "CASE $13::int WHEN 2 THEN task WHEN 4 THEN state::text END,"                                  \
+    " CASE $13 WHEN 3 THEN task WHEN 5 THEN state::text END DESC,"                                 \
+    " CASE $13 WHEN 6 THEN started_at END,"                                                        \
+    " CASE $13 WHEN 7 THEN started_at END DESC NULLS LAST, id DESC"
 
 #define LIST(name, source, ids, order)                                                             \
     {                                                                                              \
-        "jobs_list_" name, CHOSEN(source, ids, order), 16                                          \
+        "jobs_list_" name, CHOSEN(source, ids, order), 12                                          \
     }
 #define SORTED(name, source)                                                                       \
     {                                                                                              \
-        "jobs_sort_" name, CHOSEN(source, IDS_DOWN, BY_COLUMN), 17                                 \
+        "jobs_sort_" name, CHOSEN(source, IDS_DOWN, BY_COLUMN), 13                                 \
     }
 _Static_assert(JOBS_BY_NAME == 2 && JOBS_BY_STARTED_DOWN == 7, "SORTED has the orders as numbers");
 
@@ -121,7 +81,7 @@ static const struct db_stmt statements[] = {
     [SORT + FROM_STARTED] = SORTED("started", STARTED),
     [FIND] =
         {"jobs_find",
-         "SELECT " COMMON_COLUMNS
+         "SELECT " JOB_COMMON_COLUMNS
          "args, octet_length(args::text), kwargs, octet_length(kwargs::text), result,"
          " coalesce(octet_length(result::text), 0), error, delivery, encode(payload, 'escape'),"
          " (extract(epoch FROM expires_at) * 1000000)::bigint, unique_key,"
@@ -129,8 +89,8 @@ static const struct db_stmt statements[] = {
          " retention_s,"
          " coalesce(snoozes, 0), progress_done, progress_total, progress_text,"
          " (extract(epoch FROM progress_at) * 1000000)::bigint, flow_id, flow_step, waits,"
-         " limit_key, CASE WHEN enqueued_at IS NULL AND finished_at IS NULL THEN parked_on END"
-         " FROM jobs j LEFT JOIN LATERAL (SELECT done AS progress_done,"
+         " limit_key, CASE WHEN enqueued_at IS NULL AND finished_at IS NULL THEN parked_on END,"
+         " job_secrets(task) FROM jobs j LEFT JOIN LATERAL (SELECT done AS progress_done,"
          "  total AS progress_total, text AS progress_text, updated_at AS progress_at"
          "  FROM job_progress WHERE job_id = j.id) p ON true WHERE id = $1",
          1},
@@ -162,8 +122,7 @@ static int64_t latest(const struct job_view *job)
     return last;
 }
 
-/* The columns of COMMON_COLUMNS and the seven that follow in lists and in a detail alike. */
-static void read_view(const struct db_result *rows, int row, struct job_view *ret_job)
+void job_view_read(const struct db_result *rows, int row, struct job_view *ret_job)
 {
     struct job_view job = {
         .task = db_text(rows, row, 1),
@@ -190,14 +149,13 @@ static void read_view(const struct db_result *rows, int row, struct job_view *re
     (void)uuid_parse(db_text(rows, row, 0), &job.id);
     (void)job_state_parse(db_text(rows, row, 4), &job.state);
     job.changed_us = latest(&job);
+    job.shows_max = INT64_MAX;
     *ret_job = job;
 }
 
 /* A filter as the parameters of a statement. */
 struct query {
-    struct uuid cursor;
-    struct uuid from;
-    struct uuid to;
+    struct job_bounds bounds;
     char text[37];
     char created_from[CLOCK_TEXT_SIZE];
     char created_to[CLOCK_TEXT_SIZE];
@@ -224,12 +182,13 @@ static void bound_by_time(const struct jobs_filter *filter, struct query *query)
     const int64_t slack_us = 3600 * US_PER_S;
 
     if (filter->created_from_us > slack_us)
-        (void)snprintf(query->from.text, sizeof query->from.text,
+        (void)snprintf(query->bounds.from.text, sizeof query->bounds.from.text,
                        "%08x-%04x-0000-0000-000000000000",
                        (unsigned)((filter->created_from_us - slack_us) / US_PER_MS >> 16),
                        (unsigned)((filter->created_from_us - slack_us) / US_PER_MS & 0xffff));
     if (filter->created_to_us)
-        (void)snprintf(query->to.text, sizeof query->to.text, "%08x-%04x-ffff-ffff-ffffffffffff",
+        (void)snprintf(query->bounds.to.text, sizeof query->bounds.to.text,
+                       "%08x-%04x-ffff-ffff-ffffffffffff",
                        (unsigned)((filter->created_to_us + slack_us) / US_PER_MS >> 16),
                        (unsigned)((filter->created_to_us + slack_us) / US_PER_MS & 0xffff));
     if (filter->created_from_us)
@@ -240,17 +199,18 @@ static void bound_by_time(const struct jobs_filter *filter, struct query *query)
 
 static enum err_code plan(const struct jobs_filter *filter, struct query *ret_query, struct err *e)
 {
-    struct query query = {.from = {UUID_FIRST}, .to = {UUID_LAST}, .source = choose_source(filter)};
+    struct query query = {.bounds = {.from = {UUID_FIRST}, .to = {UUID_LAST}},
+                          .source = choose_source(filter)};
     size_t len = filter->text ? strlen(filter->text) : 0;
 
     if (len >= sizeof query.text)
         return err_set(e, ERR_INVALID, "no id is longer than 36 characters");
     for (size_t i = 0; i < len; i++)
         query.text[i] = (char)tolower((unsigned char)filter->text[i]);
-    if (none_if_empty(filter->cursor) && !uuid_parse(filter->cursor, &query.cursor))
+    if (none_if_empty(filter->cursor) && !uuid_parse(filter->cursor, &query.bounds.cursor))
         return err_set(e, ERR_INVALID, "the cursor is not an id");
-    if (!*query.cursor.text)
-        (void)snprintf(query.cursor.text, sizeof query.cursor.text, "%s",
+    if (!*query.bounds.cursor.text)
+        (void)snprintf(query.bounds.cursor.text, sizeof query.bounds.cursor.text, "%s",
                        filter->order == JOBS_OLDEST_FIRST ? UUID_FIRST : UUID_LAST);
     bound_by_time(filter, &query);
     *ret_query = query;
@@ -264,14 +224,12 @@ static enum err_code run(struct db *db, const struct jobs_filter *filter, const 
     bool of_task = query->source == FROM_TASK;
     bool of_state = query->source == FROM_STATE;
     bool filters = !window_end;
-    const struct job_search *search =
-        filters && filter->search && filter->search->count > 0 ? filter->search : NULL;
     bool sorted = filters && filter->order > JOBS_OLDEST_FIRST;
     int base = sorted ? SORT : filter->order == JOBS_OLDEST_FIRST ? UP : DOWN;
     const struct db_param params[] = {
-        DB_TEXT(query->cursor.text),
-        DB_TEXT(query->from.text),
-        DB_TEXT(query->to.text),
+        DB_TEXT(query->bounds.cursor.text),
+        DB_TEXT(query->bounds.from.text),
+        DB_TEXT(query->bounds.to.text),
         DB_TEXT(filters || of_task ? none_if_empty(filter->task) : NULL),
         DB_TEXT(filters ? none_if_empty(filter->queue) : NULL),
         DB_TEXT(filters ? none_if_empty(filter->worker) : NULL),
@@ -283,53 +241,131 @@ static enum err_code run(struct db *db, const struct jobs_filter *filter, const 
         DB_TEXT(filters ? none_if_empty(query->created_to) : NULL),
         DB_INT(window_end ? 1 : filter->limit + 1),
         DB_INT(window_end ? JOBS_WINDOW - 1 : filter->offset),
-        DB_TEXT(search ? search->groups.data : NULL),
-        DB_TEXT(search ? search->kinds.data : NULL),
-        DB_TEXT(search ? search->keys.data : NULL),
-        DB_TEXT(search ? search->texts.data : NULL),
         DB_INT(filter->order),
     };
 
     return db_query(db, &statements[base + (int)query->source],
-                    (struct db_args){params, sorted ? 17 : 16}, ret_rows, e);
+                    (struct db_args){params, sorted ? 13 : 12}, ret_rows, e);
+}
+
+static bool has_words(const struct jobs_filter *filter)
+{
+    return filter->search && filter->search->count > 0;
 }
 
 static bool is_filtered(const struct jobs_filter *filter, const struct query *query)
 {
     return none_if_empty(filter->queue) || none_if_empty(filter->worker) || *query->text ||
            filter->created_from_us || filter->created_to_us || filter->state != JOBS_ANY_STATE ||
-           none_if_empty(filter->task) || (filter->search && filter->search->count > 0);
+           none_if_empty(filter->task);
+}
+
+/* Whether the index can tell which jobs the filters let through: those of a state they end in, and
+ * those of any state when the state does not matter and another name does. */
+static bool is_indexed(const struct jobs_filter *filter)
+{
+    bool is_final = filter->state != JOBS_ANY_STATE && job_is_final((enum job_state)filter->state);
+
+    return filter->offset == 0 &&
+           (is_final || (filter->state == JOBS_ANY_STATE &&
+                         (none_if_empty(filter->queue) || none_if_empty(filter->task))));
+}
+
+void jobs_page_keep(struct jobs_page *page, struct db_result *rows)
+{
+    page->rows = mem_resize(page->rows, (page->rows_count + 1) * sizeof(void *));
+    page->rows[page->rows_count++] = rows;
+}
+
+static void read_rows(struct jobs_page *page, struct db_result *rows)
+{
+    size_t count = (size_t)db_rows(rows);
+
+    page->items = mem_array(count + 1, sizeof page->items[0]);
+    for (page->count = 0; page->count < count; page->count++) {
+        job_view_read(rows, (int)page->count, &page->items[page->count]);
+        page->items[page->count].secrets = text_or_null(rows, (int)page->count, JOB_COLUMN_SECRETS);
+        page->items[page->count].shows_max = JOBS_PREVIEW_MAX;
+    }
+    jobs_page_keep(page, rows);
+}
+
+/* Goes on behind the window, by the index. */
+static enum err_code look_further(struct db *db, const struct jobs_filter *filter,
+                                  const struct query *query, const struct db_result *end,
+                                  struct jobs_page *page, struct err *e)
+{
+    struct job_bounds bounds = query->bounds;
+
+    (void)uuid_parse(db_text(end, 0, 0), &bounds.cursor);
+    page->is_cut = true;
+    page->next = bounds.cursor;
+    if (!is_indexed(filter))
+        return ERR_OK;
+    page->is_cut = false;
+    return jobs_find_words(db, filter, &bounds, filter->order == JOBS_OLDEST_FIRST,
+                           (size_t)filter->limit + 1, page, e);
+}
+
+/* More than the limit was asked for, to know whether there is more. */
+static void end_page(struct jobs_page *page, size_t limit)
+{
+    page->has_more = page->is_cut || page->count > limit;
+    if (page->count > limit) {
+        page->count = limit;
+        page->is_cut = false;
+        page->next = page->items[limit - 1].id;
+    }
 }
 
 static enum err_code fill_page(struct db *db, const struct jobs_filter *filter,
                                const struct query *query, struct db_result **rows,
                                struct jobs_page *ret_page, struct err *e)
 {
-    size_t got = (size_t)db_rows(*rows);
-    struct jobs_page page = {.count = got};
+    AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
     AUTO(db_result_free) struct db_result *end = NULL;
+    enum err_code rc = ERR_OK;
 
-    page.has_more = got > (size_t)filter->limit;
-    if (page.has_more)
-        page.count = (size_t)filter->limit;
-    if (!page.has_more && filter->order <= JOBS_OLDEST_FIRST && is_filtered(filter, query)) {
-        enum err_code rc = run(db, filter, query, true, &end, e);
-
-        if (rc)
-            return rc;
-        page.is_cut = db_rows(end) == 1;
+    read_rows(&page, TAKE(*rows));
+    if (page.count <= (size_t)filter->limit && filter->order <= JOBS_OLDEST_FIRST &&
+        is_filtered(filter, query)) {
+        rc = run(db, filter, query, true, &end, e);
+        if (!rc && db_rows(end) == 1)
+            rc = look_further(db, filter, query, end, &page, e);
     }
-    page.items = mem_array(page.count + 1, sizeof page.items[0]);
-    for (size_t i = 0; i < page.count; i++)
-        read_view(*rows, (int)i, &page.items[i]);
-    if (page.is_cut) {
-        page.has_more = true;
-        (void)uuid_parse(db_text(end, 0, 0), &page.next);
-    } else if (page.has_more) {
-        page.next = page.items[page.count - 1].id;
-    }
-    page.rows = TAKE(*rows);
+    if (rc)
+        return rc;
+    end_page(&page, (size_t)filter->limit);
     *ret_page = page;
+    page = (struct jobs_page){0};
+    return ERR_OK;
+}
+
+/* ---- words ---- */
+
+static enum err_code list_words(struct db *db, const struct jobs_filter *filter,
+                                const struct query *query, struct jobs_page *ret_page,
+                                struct err *e)
+{
+    AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
+    enum jobs_order order = filter->order;
+    bool sorted = order > JOBS_OLDEST_FIRST;
+    size_t skip = (size_t)filter->offset;
+    size_t wanted = sorted ? JOB_FIND_LOOKS : skip + (size_t)filter->limit + 1;
+    enum err_code rc =
+        jobs_find_words(db, filter, &query->bounds, order == JOBS_OLDEST_FIRST, wanted, &page, e);
+
+    if (rc)
+        return rc;
+    if (sorted)
+        jobs_sort(page.items, page.count, order);
+    if (skip > page.count)
+        skip = page.count;
+    memmove(page.items, page.items + skip, (page.count - skip) * sizeof page.items[0]);
+    page.count -= skip;
+    end_page(&page, (size_t)filter->limit);
+    *ret_page = page;
+    page = (struct jobs_page){0};
     return ERR_OK;
 }
 
@@ -342,15 +378,20 @@ enum err_code jobs_list(struct db *db, const struct jobs_filter *filter, struct 
 
     if (rc)
         return rc;
+    query.bounds.text = none_if_empty(query.text);
+    query.bounds.created_from = none_if_empty(query.created_from);
+    query.bounds.created_to = none_if_empty(query.created_to);
     if (filter->limit < 1 || filter->limit > JOBS_LIMIT_MAX || filter->offset < 0 ||
         filter->offset >= JOBS_WINDOW)
         return err_set(e, ERR_INVALID, "limit is 1 to %d, offset 0 to %d", JOBS_LIMIT_MAX,
                        JOBS_WINDOW - 1);
+    if (has_words(filter))
+        return list_words(db, filter, &query, ret_page, e);
     /* The beginning of an id is a range of the index; only if nothing is there, look inside. */
     if (*query.text) {
         struct query ranged = query;
 
-        if (uuid_range(query.text, &ranged.from, &ranged.to)) {
+        if (uuid_range(query.text, &ranged.bounds.from, &ranged.bounds.to)) {
             rc = run(db, filter, &ranged, false, &rows, e);
             if (rc)
                 return rc;
@@ -365,9 +406,10 @@ enum err_code jobs_list(struct db *db, const struct jobs_filter *filter, struct 
 
 void jobs_page_release(struct jobs_page *page)
 {
+    for (size_t i = 0; i < page->rows_count; i++)
+        db_result_free(page->rows[i]);
+    mem_free(page->rows);
     mem_free(page->items);
-    if (page->rows)
-        db_result_free(page->rows);
     *page = (struct jobs_page){0};
 }
 
@@ -403,7 +445,8 @@ enum err_code jobs_find(struct db *db, const struct uuid *id, struct job_detail 
     rc = db_query(db, &statements[FAILURES], DB_ARGS(DB_TEXT(id->text)), &detail.failure_rows, e);
     if (rc)
         return rc;
-    read_view(detail.rows, 0, &detail.job);
+    job_view_read(detail.rows, 0, &detail.job);
+    detail.job.secrets = text_or_null(detail.rows, 0, 39);
     detail.job.delivery = text_or_null(detail.rows, 0, 21);
     detail.job.payload = text_or_null(detail.rows, 0, 22);
     detail.job.expires_us = db_int(detail.rows, 0, 23);

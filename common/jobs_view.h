@@ -4,9 +4,12 @@
  * Reads only; changes nothing. Sums stand in jobs_figures.h, the JSON form in job_json.h.
  *
  * Lists are ordered by id, and ids of version 7 sort by time. Every list examines at most
- * JOBS_WINDOW rows of one index, however rare the jobs that its filters let through: a page that
- * could not be filled says so (`is_cut`) and its `next` goes on where this one stopped. So no
- * filter costs more than some milliseconds, at any number of rows.
+ * JOBS_WINDOW rows of one index; when its filters have let too few of them through, and for words,
+ * the rest is looked up in the index of job_index.h. A page that could not be filled even so says
+ * it (`is_cut`), and its `next` goes on where this one stopped. So no filter costs more than some
+ * milliseconds, at any number of rows.
+ *
+ * Words are looked for in what may be seen of a job (job_shown.h): no secret is found.
  *
  *   AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
  *   rc = jobs_list(db, &(struct jobs_filter){.state = JOBS_ANY_STATE, .limit = 50}, &page, e);
@@ -30,7 +33,8 @@ enum {
     JOBS_ANY_STATE = -1,
 };
 
-/* By anything but the id only the window's jobs are put in order: the newest JOBS_WINDOW. */
+/* By anything but the id only the newest jobs are put in order: JOBS_WINDOW of them, or, of those
+ * that words have found, as many as one search reads. */
 enum jobs_order {
     JOBS_NEWEST_FIRST,
     JOBS_OLDEST_FIRST,
@@ -73,6 +77,8 @@ struct job_view {
     const char *result; /* JSON */
     const char *error;
     const char *worker;
+    const char *secrets; /* JSON array: names of what nobody may see, or NULL */
+    int64_t shows_max;  /* bytes of a value that are shown; a longer one is there for its secrets */
     int64_t args_bytes; /* of the JSON texts, shown or not */
     int64_t kwargs_bytes;
     int64_t result_bytes;
@@ -102,14 +108,17 @@ struct jobs_page {
     struct job_view *items; /* owned */
     size_t count;
     bool has_more;
-    bool is_cut;            /* JOBS_WINDOW ended before the page was full */
-    struct uuid next;       /* cursor of the next page, when has_more */
-    struct db_result *rows; /* owned: the texts of the items */
+    bool is_cut;             /* JOBS_WINDOW ended before the page was full */
+    struct uuid next;        /* cursor of the next page, when has_more */
+    struct db_result **rows; /* owned: the texts of the items */
+    size_t rows_count;
 };
 
 enum err_code jobs_list(struct db *db, const struct jobs_filter *filter, struct jobs_page *ret_page,
                         struct err *e) MUST_CHECK;
 void jobs_page_release(struct jobs_page *page);
+/* For job_find.c: the page owns the rows from here on. */
+void jobs_page_keep(struct jobs_page *page, struct db_result *rows);
 
 /* One attempt that did not end in success. */
 struct job_failure {

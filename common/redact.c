@@ -182,16 +182,28 @@ char *redact_text(const char *text)
     return buf_take(&out);
 }
 
-static json_t *redact_integer(const json_t *value)
+char *redact_text_of(const struct secrets *secrets, const char *text)
 {
-    char digits[24];
+    AUTO(mem_free) char *hidden = secrets_hide(secrets, text);
 
-    (void)snprintf(digits, sizeof digits, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    return text_has_card_number(digits, strlen(digits)) ? json_string(REDACTED)
-                                                        : json_integer(json_integer_value(value));
+    return redact_text(hidden);
 }
 
-static json_t *redact_object(const json_t *object)
+/* ---- values ---- */
+
+static json_t *redact_value(const struct secrets *secrets, const json_t *value);
+
+static json_t *redact_number(const struct secrets *secrets, const json_t *value)
+{
+    AUTO(mem_free) char *digits = json_dumps(value, JSON_ENCODE_ANY);
+    AUTO(mem_free) char *shown = digits ? redact_text_of(secrets, digits) : NULL;
+
+    if (!shown || strcmp(shown, digits) == 0)
+        return json_deep_copy(value);
+    return json_string(REDACTED);
+}
+
+static json_t *redact_object(const struct secrets *secrets, const json_t *object)
 {
     json_t *out = json_object();
     const char *key;
@@ -200,9 +212,10 @@ static json_t *redact_object(const json_t *object)
     json_object_foreach((json_t *)(uintptr_t)object, key, member)
     {
         /* A key may be a secret itself, as in {"4242 4242 …": "declined"}. */
-        AUTO(mem_free) char *shown = redact_text(key);
-        json_t *copy = redact_is_secret_name(key) && !json_is_null(member) ? json_string(REDACTED)
-                                                                           : redact_json(member);
+        AUTO(mem_free) char *shown = redact_text_of(secrets, key);
+        bool is_secret = redact_is_secret_name(key) || secrets_has_name(secrets, key);
+        json_t *copy = is_secret && !json_is_null(member) ? json_string(REDACTED)
+                                                          : redact_value(secrets, member);
 
         if (json_object_set_new(out, shown, copy) < 0) {
             json_decref(out);
@@ -212,26 +225,35 @@ static json_t *redact_object(const json_t *object)
     return out;
 }
 
-json_t *redact_json(const json_t *value)
+static json_t *redact_array(const struct secrets *secrets, const json_t *array, bool are_args)
+{
+    json_t *out = json_array();
+
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const json_t *one = json_array_get(array, i);
+        bool is_secret = are_args && !json_is_null(one) && secrets_has_place(secrets, i);
+
+        (void)json_array_append_new(out,
+                                    is_secret ? json_string(REDACTED) : redact_value(secrets, one));
+    }
+    return out;
+}
+
+static json_t *redact_value(const struct secrets *secrets, const json_t *value)
 {
     switch (json_typeof(value)) {
     case JSON_OBJECT:
-        return redact_object(value);
-    case JSON_ARRAY: {
-        json_t *out = json_array();
-
-        for (size_t i = 0; i < json_array_size(value); i++)
-            (void)json_array_append_new(out, redact_json(json_array_get(value, i)));
-        return out;
-    }
+        return redact_object(secrets, value);
+    case JSON_ARRAY:
+        return redact_array(secrets, value, false);
     case JSON_STRING: {
-        AUTO(mem_free) char *text = redact_text(json_string_value(value));
+        AUTO(mem_free) char *text = redact_text_of(secrets, json_string_value(value));
 
         return json_string(text);
     }
     case JSON_INTEGER:
-        return redact_integer(value);
     case JSON_REAL:
+        return redact_number(secrets, value);
     case JSON_TRUE:
     case JSON_FALSE:
     case JSON_NULL:
@@ -239,3 +261,14 @@ json_t *redact_json(const json_t *value)
     }
     return json_deep_copy(value);
 }
+
+json_t *redact_json_of(const struct secrets *secrets, const json_t *value, enum secrets_place place)
+{
+    if (place == SECRETS_OF_ARGS && json_is_array(value))
+        return redact_array(secrets, value, true);
+    if (place == SECRETS_OF_RESULT && !json_is_null(value) && secrets_has_name(secrets, "result"))
+        return json_string(REDACTED);
+    return redact_value(secrets, value);
+}
+
+json_t *redact_json(const json_t *value) { return redact_json_of(NULL, value, SECRETS_OF_OBJECT); }

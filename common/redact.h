@@ -13,6 +13,8 @@
 
 #include <jansson.h>
 
+#include "common/secrets.h"
+
 #define REDACTED "[redacted]"
 
 bool redact_is_secret_name(const char *name);
@@ -24,5 +26,10 @@ json_t *redact_json(const json_t *value);
 /* Gives a copy to be freed with mem_free(): what follows a secret name and ':' or '=', what follows
  * "Bearer" or "Basic", passwords of URLs, and the digits of card numbers. */
 char *redact_text(const char *text);
+
+/* The same with what the job's own secrets hide besides. */
+json_t *redact_json_of(const struct secrets *secrets, const json_t *value,
+                       enum secrets_place place);
+char *redact_text_of(const struct secrets *secrets, const char *text);
 
 #endif

@@ -12,8 +12,12 @@
     X(flows)                                                                                       \
     X(gateway_events)                                                                              \
     X(idempotency)                                                                                 \
+    X(job_find)                                                                                    \
+    X(job_index)                                                                                   \
     X(job_logs)                                                                                    \
     X(job_minutes)                                                                                 \
+    X(job_segment_new)                                                                             \
+    X(job_segments)                                                                                \
     X(jobs)                                                                                        \
     X(jobs_control)                                                                                \
     X(jobs_desk)                                                                                   \
@@ -39,6 +43,7 @@
     X(sessions)                                                                                    \
     X(shopping_carts)                                                                              \
     X(standby)                                                                                     \
+    X(task_secrets)                                                                                \
     X(time_limits)                                                                                 \
     X(trial)                                                                                       \
     X(upkeep)                                                                                      \

@@ -21,6 +21,7 @@
 #include "common/queue.h"
 #include "scheduler/figures.h"
 #include "scheduler/heal.h"
+#include "scheduler/indexer.h"
 #include "scheduler/parked.h"
 #include "scheduler/ticks.h"
 
@@ -193,6 +194,7 @@ static enum err_code work(struct scheduler *s, struct missing *missing, struct t
 int scheduler_run(const struct conf *conf, struct ticks *ticks)
 {
     struct scheduler s = {.conf = conf};
+    struct indexer indexer;
     AUTO(mem_free) struct missing *missing = mem_alloc(sizeof *missing);
     int64_t heal_at_us = 0;
     bool healthy = true;
@@ -200,6 +202,7 @@ int scheduler_run(const struct conf *conf, struct ticks *ticks)
 
     s.db = db_open(conf->database_url, "till-scheduler");
     s.redis = redis_open(conf->redis_url, "till-scheduler", REDIS_TIMEOUT_MS);
+    indexer_start(&indexer, conf);
     log_info("ready");
     for (take_signals(&s, ticks); !s.stopping; take_signals(&s, ticks)) {
         struct err e = {0};
@@ -213,6 +216,7 @@ int scheduler_run(const struct conf *conf, struct ticks *ticks)
         if (rc)
             wait_signal(signal_fd, ERROR_PAUSE_MS * US_PER_MS);
     }
+    indexer_stop(&indexer);
     log_info("stopped");
     redis_close(s.redis);
     db_close(s.db);

@@ -18,6 +18,7 @@
 
 #include <sodium.h>
 
+#include "common/buf.h"
 #include "common/clock.h"
 #include "common/crashpoint.h"
 #include "common/jobs.h"
@@ -37,6 +38,7 @@ enum {
     PAUSE_MS = 100,  /* between attempts to reach a server */
     CLOSED_MS = 200, /* between looks while all queues are paused */
     UNKNOWN_MS = 5,  /* between looks while it is not known yet which are */
+    SECRETS_BYTES = 4096,
 };
 
 struct fetch {
@@ -203,19 +205,35 @@ static enum err_code take_over(struct fetch *fetch, struct err *e)
 
 /* ---- the loop ---- */
 
+static enum err_code declare(struct db *db, const struct task *task, struct err *e)
+{
+    AUTO_VALUE(buf_release) struct buf secrets;
+    enum err_code rc;
+
+    buf_init(&secrets, SECRETS_BYTES);
+    for (size_t i = 0; i < TASK_SECRETS_MAX && task->secrets[i]; i++)
+        db_array_add(&secrets, task->secrets[i]);
+    db_array_end(&secrets);
+    rc = jobs_declare_task(db,
+                           &(struct task_declared){.name = task->name,
+                                                   .queue = task->queue,
+                                                   .max_attempts = task->max_attempts,
+                                                   .fast = task->fast,
+                                                   .retention_s = task->retention_s,
+                                                   .secrets = secrets.data},
+                           e);
+    return rc ? rc
+              : time_limits_declare(db, task->name, task->soft_limit_s * INT64_C(1000),
+                                    task->hard_limit_s * INT64_C(1000), e);
+}
+
 /* Tells the database what this build can run; refuses to work on one that lacks migrations. */
 static enum err_code introduce(struct fetch *fetch, struct err *e)
 {
     enum err_code rc = fetch->is_known ? ERR_OK : migrate_check(fetch->intake.db, e);
 
-    for (size_t i = 0; !rc && !fetch->is_known && i < tasks_count; i++) {
-        rc = jobs_declare_task(fetch->intake.db, tasks[i]->name, tasks[i]->queue,
-                               tasks[i]->max_attempts, tasks[i]->fast, tasks[i]->retention_s, e);
-        if (!rc)
-            rc = time_limits_declare(fetch->intake.db, tasks[i]->name,
-                                     tasks[i]->soft_limit_s * INT64_C(1000),
-                                     tasks[i]->hard_limit_s * INT64_C(1000), e);
-    }
+    for (size_t i = 0; !rc && !fetch->is_known && i < tasks_count; i++)
+        rc = declare(fetch->intake.db, tasks[i], e);
     fetch->is_known = !rc;
     return rc;
 }

@@ -46,7 +46,7 @@ enum task_outcome {
 
 enum { TASK_SNOOZE_S = 60, TASK_SNOOZE_MAX_S = 365 * 86400 };
 
-enum { TASK_FOLLOW_UPS_MAX = 8, TASK_RESULT_MAX = 64 * 1024 };
+enum { TASK_SECRETS_MAX = 8, TASK_FOLLOW_UPS_MAX = 8, TASK_RESULT_MAX = 64 * 1024 };
 
 /* What a run() works with. All of it is borrowed and belongs to the slot's thread. */
 struct task_run {
@@ -130,7 +130,11 @@ struct task {
     int soft_limit_s;     /* run->deadline_us */
     int hard_limit_s;     /* past it the process is killed and the attempt counts */
     struct backoff retry; /* what is 0: TILL_RETRY_BASE_MS, TILL_RETRY_MAX_SECONDS */
-    int retention_s;      /* how long finished jobs are kept; 0: TILL_RETENTION_SECONDS */
+    /* Names of args, kwargs and members of results that nobody may see: as names of members, at any
+     * depth, or as places of args ("0" is the first); "result" is all of a result. Wherever jobs
+     * are shown they are redacted, also where their values appear in errors and lines. */
+    const char *secrets[TASK_SECRETS_MAX];
+    int retention_s; /* how long finished jobs are kept; 0: TILL_RETENTION_SECONDS */
     /* One of the two: */
     enum task_outcome (*run)(struct task_run *run, struct err *e);
     enum task_outcome (*run_many)(struct task_batch *batch, struct err *e);

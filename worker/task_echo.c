@@ -27,6 +27,7 @@ static enum task_outcome run_echo(struct task_run *run, struct err *e)
 const struct task task_echo = {.name = "till.tasks.echo",
                                .queue = "default",
                                .max_attempts = 10,
+                               .secrets = {"hidden"}, /* for trying that, too */
                                .soft_limit_s = 10,
                                .hard_limit_s = 20,
                                .run = run_echo};

@@ -27,18 +27,16 @@ static json_t *epoch(int64_t us)
 
 static json_t *epoch_if(bool holds, int64_t us) { return holds ? epoch(us) : json_null(); }
 
-json_t *flower_value_text(const char *text, int64_t bytes)
+json_t *flower_value_text(const json_t *value, int64_t bytes)
 {
-    AUTO(json_decref) json_t *value = NULL;
-    AUTO(mem_free) char *shown = NULL;
+    AUTO(mem_free) char *text = NULL;
 
-    if (!text && bytes == 0)
+    if (!value && bytes == 0)
         return json_null();
-    if (!text)
+    if (!value)
         return json_sprintf("... (%lld bytes)", (long long)bytes);
-    value = job_value_json(text);
-    shown = json_write(value);
-    return shown ? json_string(shown) : json_null();
+    text = json_write(value);
+    return text ? json_string(text) : json_null();
 }
 
 json_t *flower_task_json(const struct job_view *job, const char *traceback)
@@ -51,17 +49,19 @@ json_t *flower_task_json(const struct job_view *job, const char *traceback)
     bool waits_for_time =
         !job->enqueued_us && (job->state == JOB_PENDING || job->state == JOB_RETRY);
     char eta[CLOCK_TEXT_SIZE] = "";
+    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
     json_t *out;
 
+    job_shown_make(job, &shown);
     if (waits_for_time)
         clock_format(job->scheduled_us, eta);
     out = json_pack(
         "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:i, s:s?,"
         " s:o, s:o, s:o, s:s}",
         "uuid", job->id.text, "name", job->task, "state", job_state_name(job->state), "args",
-        flower_value_text(job->args, job->args_bytes), "kwargs",
-        flower_value_text(job->kwargs, job->kwargs_bytes), "result",
-        flower_value_text(job->result, job->result_bytes), "received", epoch(job->created_us),
+        flower_value_text(shown.args, job->args_bytes), "kwargs",
+        flower_value_text(shown.kwargs, job->kwargs_bytes), "result",
+        flower_value_text(shown.result, job->result_bytes), "received", epoch(job->created_us),
         "started", epoch(job->started_us), "succeeded",
         epoch_if(job->state == JOB_SUCCESS, job->finished_us), "failed",
         epoch_if(failed, job->finished_us), "retried",
@@ -70,8 +70,9 @@ json_t *flower_task_json(const struct job_view *job, const char *traceback)
         has_runtime ? json_real(runtime) : json_null(), "eta", waits_for_time ? eta : NULL,
         "expires", job_time_json(job->expires_us), "retries",
         job->attempt > 1 ? job->attempt - 1 : 0, "worker", job->worker, "exception",
-        job_text_json(job->error), "traceback", job_text_json(traceback), "timestamp",
-        epoch(job->changed_us), "routing_key", job->queue);
+        shown.error ? json_string(shown.error) : json_null(), "traceback",
+        job_shown_text(&shown, traceback), "timestamp", epoch(job->changed_us), "routing_key",
+        job->queue);
 
     for (size_t i = 0; out && i < COUNT_OF(absent); i++)
         (void)json_object_set_new(out, absent[i], json_null());

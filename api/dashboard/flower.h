@@ -30,8 +30,9 @@ bool flower_need(const struct request *req, struct reply *reply, const char *nam
  * what is wrong. */
 bool flower_bool(const struct request *req, struct reply *reply, const char *name, bool *value);
 
-/* A redacted value as JSON text: what Flower shows as Python's repr(). A new value. */
-json_t *flower_value_text(const char *text, int64_t bytes);
+/* A redacted value (NULL: absent, or too long) as JSON text: what Flower shows as Python's repr().
+ * A new value. */
+json_t *flower_value_text(const json_t *value, int64_t bytes);
 
 /* One task in Flower's shape; a new value. */
 json_t *flower_task_json(const struct job_view *job, const char *traceback);

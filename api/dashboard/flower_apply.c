@@ -154,22 +154,27 @@ static enum err_code result_json(struct request *req, const struct uuid *id, jso
                                  struct err *e)
 {
     AUTO_VALUE(job_detail_release) struct job_detail detail = {0};
+    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
     const struct job_view *job = &detail.job;
     json_t *out;
     enum err_code rc = jobs_find(thread_of(req)->db, id, &detail, e);
 
     if (rc)
         return rc;
+    job_shown_make(job, &shown);
     out = json_pack("{s:s, s:s}", "task-id", id->text, "state", job_state_name(job->state));
     if (job->state == JOB_SUCCESS)
-        (void)json_object_set_new(out, "result", job_value_json(job->result));
+        (void)json_object_set_new(out, "result",
+                                  shown.result ? json_incref(shown.result) : json_null());
     else if (job_is_final(job->state))
-        (void)json_object_set_new(out, "result", job_text_json(job->error));
+        (void)json_object_set_new(out, "result",
+                                  shown.error ? json_string(shown.error) : json_null());
     if (job->state == JOB_FAILURE)
         (void)json_object_set_new(
             out, "traceback",
-            job_text_json(detail.failure_count ? detail.failures[detail.failure_count - 1].detail
-                                               : NULL));
+            job_shown_text(&shown, detail.failure_count
+                                       ? detail.failures[detail.failure_count - 1].detail
+                                       : NULL));
     *ret_value = out;
     return ERR_OK;
 }

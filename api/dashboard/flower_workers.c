@@ -40,13 +40,16 @@ static json_t *request_json(const json_t *worker, const json_t *id, const json_t
                             const struct job_view *row)
 {
     const char *task = row ? row->task : json_string_value(name);
+    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
 
+    if (row)
+        job_shown_make(row, &shown);
     return json_pack(
         "{s:O?, s:s?, s:s?, s:o, s:o, s:O?, s:b, s:{s:s, s:s?, s:i, s:b}}", "id", id, "name", task,
-        "type", task, "args", row ? flower_value_text(row->args, row->args_bytes) : json_null(),
-        "kwargs", row ? flower_value_text(row->kwargs, row->kwargs_bytes) : json_null(), "hostname",
-        json_object_get(worker, "name"), "acknowledged", 0, "delivery_info", "exchange", "",
-        "routing_key", row ? row->queue : NULL, "priority", row ? (int)row->priority : 0,
+        "type", task, "args", row ? flower_value_text(shown.args, row->args_bytes) : json_null(),
+        "kwargs", row ? flower_value_text(shown.kwargs, row->kwargs_bytes) : json_null(),
+        "hostname", json_object_get(worker, "name"), "acknowledged", 0, "delivery_info", "exchange",
+        "", "routing_key", row ? row->queue : NULL, "priority", row ? (int)row->priority : 0,
         "redelivered", row && row->attempt > 1);
 }
 

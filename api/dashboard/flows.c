@@ -51,14 +51,14 @@ enum err_code flows_show(struct request *req, struct reply *reply, struct err *e
 
 static json_t *member_json(const struct flow_member *member)
 {
-    return json_pack("{s:s, s:I, s:s, s:s, s:s, s:b, s:I, s:I, s:b, s:i, s:i, s:o, s:o, s:o}", "id",
-                     member->id.text, "step", (json_int_t)member->step, "task", member->task,
-                     "queue", member->queue, "state", job_state_name(member->state), "waits",
-                     member->waits, "from", (json_int_t)member->from, "to", (json_int_t)member->to,
-                     "on_completion", member->on_completion, "attempt", member->attempt,
-                     "max_attempts", member->max_attempts, "error", job_text_json(member->error),
-                     "started_at", job_time_json(member->started_us), "finished_at",
-                     job_time_json(member->finished_us));
+    return json_pack(
+        "{s:s, s:I, s:s, s:s, s:s, s:b, s:I, s:I, s:b, s:i, s:i, s:o, s:o, s:o}", "id",
+        member->id.text, "step", (json_int_t)member->step, "task", member->task, "queue",
+        member->queue, "state", job_state_name(member->state), "waits", member->waits, "from",
+        (json_int_t)member->from, "to", (json_int_t)member->to, "on_completion",
+        member->on_completion, "attempt", member->attempt, "max_attempts", member->max_attempts,
+        "error", job_shown_text(NULL, member->error), "started_at",
+        job_time_json(member->started_us), "finished_at", job_time_json(member->finished_us));
 }
 
 /* False: there can be no such flow. */

@@ -66,10 +66,9 @@ static json_t *restore(const json_t *given, const json_t *shown, const json_t *r
 }
 
 /* The JSON text of args or kwargs for the new task: the original's when none was given. */
-static enum err_code take_value(const json_t *given, const char *original, char **ret_text,
-                                struct err *e)
+static enum err_code take_value(const json_t *given, const char *original, const json_t *shown,
+                                char **ret_text, struct err *e)
 {
-    AUTO(json_decref) json_t *shown = job_value_json(original);
     AUTO(json_decref) json_t *real = NULL;
     AUTO(json_decref) json_t *value = NULL;
     enum err_code rc;
@@ -112,6 +111,7 @@ static enum err_code replay(struct request *req, const struct uuid *parent, cons
     AUTO(mem_free) char *args = NULL;
     AUTO(mem_free) char *kwargs = NULL;
     const char *queue = json_member_text(body, "queue");
+    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
     struct job_ready ready = {0};
     struct job_new job = {0};
     struct err problem = {0};
@@ -121,9 +121,11 @@ static enum err_code replay(struct request *req, const struct uuid *parent, cons
         return rc;
     if (detail.job.payload)
         return err_set(e, ERR_CONFLICT, "a task that could not be decoded cannot be run again");
-    rc = take_value(json_object_get(body, "args"), detail.job.args, &args, e);
+    job_shown_make(&detail.job, &shown);
+    rc = take_value(json_object_get(body, "args"), detail.job.args, shown.args, &args, e);
     if (!rc)
-        rc = take_value(json_object_get(body, "kwargs"), detail.job.kwargs, &kwargs, e);
+        rc = take_value(json_object_get(body, "kwargs"), detail.job.kwargs, shown.kwargs, &kwargs,
+                        e);
     if (rc)
         return rc;
     job = (struct job_new){.id = uuid_v7(),

@@ -11,6 +11,7 @@
 #include "common/job_list.h"
 #include "common/log.h"
 #include "common/schedules_view.h"
+#include "common/task_secrets.h"
 
 enum { HISTORY = 50 };
 
@@ -26,16 +27,23 @@ static json_t *words_json(const char *expression)
     return json_string(words);
 }
 
-static json_t *schedule_json(const struct schedule_view *view)
+static json_t *value_or_null(json_t *value) { return value ? json_incref(value) : json_null(); }
+
+/* NULL: its secrets could not be read. */
+static json_t *schedule_json(struct request *req, const struct schedule_view *view, struct err *e)
 {
     const struct schedule *schedule = &view->schedule;
+    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
 
+    if (task_shown_make(thread_of(req)->db, schedule->task, schedule->args, schedule->kwargs,
+                        &shown, e))
+        return NULL;
     return json_pack(
         "{s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:s?, s:s, s:I, s:s?, s:s?, s:o, s:o, s:o, s:o, s:o,"
         " s:s?, s:s?}",
         "name", schedule->name, "cron", schedule->cron, "zone", schedule->zone, "words",
-        words_json(schedule->cron), "task", schedule->task, "args", job_value_json(schedule->args),
-        "kwargs", job_value_json(schedule->kwargs), "queue", schedule->queue, "overlap",
+        words_json(schedule->cron), "task", schedule->task, "args", value_or_null(shown.args),
+        "kwargs", value_or_null(shown.kwargs), "queue", schedule->queue, "overlap",
         schedule_overlap_name(schedule->overlap), "jitter_s", (json_int_t)schedule->jitter_s,
         "problem", view->problem, "paused_by", view->paused_by, "paused_at",
         job_time_json(view->paused_us), "next_at", job_time_json(view->next_tick_us), "next_run_at",
@@ -44,27 +52,36 @@ static json_t *schedule_json(const struct schedule_view *view)
         view->last_state);
 }
 
+static enum err_code err_or_nomem(struct err *e)
+{
+    return e->code ? e->code : err_set(e, ERR_NOMEM, "out of memory");
+}
+
 enum err_code schedules_show(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO_VALUE(schedule_views_release) struct schedule_views views = {0};
-    json_t *list;
+    AUTO(json_decref) json_t *list = json_array();
     enum err_code rc = schedules_list(thread_of(req)->db, NULL, &views, e);
 
     if (rc)
         return rc;
-    list = json_array();
-    for (size_t i = 0; i < views.count; i++)
-        (void)json_array_append_new(list, schedule_json(&views.items[i]));
-    return reply_json(reply, 200, json_pack("{s:o}", "schedules", list), e);
+    for (size_t i = 0; i < views.count; i++) {
+        json_t *one = schedule_json(req, &views.items[i], e);
+
+        if (!one || json_array_append_new(list, one))
+            return err_or_nomem(e);
+    }
+    return reply_json(reply, 200, json_pack("{s:O}", "schedules", list), e);
 }
 
 enum err_code schedule_show(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO_VALUE(schedule_views_release) struct schedule_views views = {0};
     AUTO_VALUE(schedule_events_release) struct schedule_events events = {0};
+    AUTO(json_decref) json_t *schedule = NULL;
+    AUTO(json_decref) json_t *runs = json_array();
     struct db *db = thread_of(req)->db;
     const char *name = request_param(req, 0);
-    json_t *runs;
     enum err_code rc = schedules_list(db, name, &views, e);
 
     if (!rc && views.count == 0)
@@ -73,7 +90,9 @@ enum err_code schedule_show(struct request *req, struct reply *reply, struct err
         rc = schedules_history(db, name, 0, HISTORY, &events, e);
     if (rc)
         return rc;
-    runs = json_array();
+    schedule = schedule_json(req, &views.items[0], e);
+    if (!schedule)
+        return err_or_nomem(e);
     for (size_t i = 0; i < events.count; i++) {
         const struct schedule_event *event = &events.items[i];
 
@@ -85,9 +104,7 @@ enum err_code schedule_show(struct request *req, struct reply *reply, struct err
                       (json_int_t)event->ticks, "by_hand", event->by_hand, "job", event->job,
                       "state", event->state, "finished_at", job_time_json(event->finished_us)));
     }
-    return reply_json(
-        reply, 200,
-        json_pack("{s:o, s:o}", "schedule", schedule_json(&views.items[0]), "runs", runs), e);
+    return reply_json(reply, 200, json_pack("{s:O, s:O}", "schedule", schedule, "runs", runs), e);
 }
 
 /* These have transactions of their own, so their rows in the audit log follow them. */

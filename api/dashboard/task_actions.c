@@ -20,6 +20,8 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/redact.h"
+#include "common/task_secrets.h"
+#include "common/text.h"
 
 enum {
     BODY_MAX = 1024 * 1024,
@@ -374,23 +376,48 @@ enum err_code dead_change(struct request *req, struct reply *reply, struct err *
                            e);
 }
 
+/* Jobs of a group may name a secret of theirs in the reason: it is shown redacted, and a group
+ * whose reason hides something is called by its last job instead. */
+static enum err_code group_json(struct request *req, const struct db_result *rows, int row,
+                                json_t **ret_value, struct err *e)
+{
+    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
+    AUTO(json_decref) json_t *visible = NULL;
+    const char *reason = db_text(rows, row, 1);
+    char by_job[48] = "";
+    bool is_hidden;
+    struct uuid last;
+    enum err_code rc = ERR_OK;
+
+    if (db_bool(rows, row, 7) && uuid_parse(db_text(rows, row, 5), &last))
+        rc = job_shown_find(thread_of(req)->db, &last, &shown, e);
+    if (rc)
+        return rc;
+    visible = job_shown_text(&shown, reason);
+    is_hidden = strcmp(json_string_value(visible), reason) != 0 || text_starts(reason, "of:");
+    if (!text_format(by_job, sizeof by_job, "of:%s", db_text(rows, row, 5)))
+        return err_set(e, ERR_INTERNAL, "an id is too long");
+    *ret_value = json_pack("{s:s, s:s, s:O, s:I, s:s, s:s, s:s, s:s}", "task",
+                           db_text(rows, row, 0), "reason", is_hidden ? by_job : reason, "shown",
+                           visible, "count", (json_int_t)db_int(rows, row, 2), "first_at",
+                           db_text(rows, row, 3), "last_at", db_text(rows, row, 4), "last_id",
+                           db_text(rows, row, 5), "queue", db_text(rows, row, 6));
+    return ERR_OK;
+}
+
 enum err_code dead_show(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO(mem_free) char *queue = request_query(req, "queue");
     AUTO(db_result_free) struct db_result *rows = NULL;
-    json_t *groups;
+    AUTO(json_decref) json_t *groups = json_array();
     enum err_code rc = jobs_dead_groups(thread_of(req)->db, queue, &rows, e);
 
-    if (rc)
-        return rc;
-    groups = json_array();
-    for (int i = 0; i < db_rows(rows); i++)
-        (void)json_array_append_new(
-            groups,
-            json_pack("{s:s, s:s, s:o, s:I, s:s, s:s, s:s, s:s}", "task", db_text(rows, i, 0),
-                      "reason", db_text(rows, i, 1), "shown", job_text_json(db_text(rows, i, 1)),
-                      "count", (json_int_t)db_int(rows, i, 2), "first_at", db_text(rows, i, 3),
-                      "last_at", db_text(rows, i, 4), "last_id", db_text(rows, i, 5), "queue",
-                      db_text(rows, i, 6)));
-    return reply_json(reply, 200, json_pack("{s:o}", "groups", groups), e);
+    for (int row = 0; !rc && row < db_rows(rows); row++) {
+        json_t *group = NULL;
+
+        rc = group_json(req, rows, row, &group, e);
+        if (!rc)
+            (void)json_array_append_new(groups, group);
+    }
+    return rc ? rc : reply_json(reply, 200, json_pack("{s:O}", "groups", groups), e);
 }

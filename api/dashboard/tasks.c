@@ -18,6 +18,7 @@
 #include "common/jobs_view.h"
 #include "common/json.h"
 #include "common/mem.h"
+#include "common/task_secrets.h"
 #include "common/text.h"
 
 enum {
@@ -213,6 +214,7 @@ enum err_code task_logs(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO(mem_free) char *after = request_query(req, "after");
     AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
     int64_t number = 0;
     struct uuid id;
     json_t *lines;
@@ -223,6 +225,8 @@ enum err_code task_logs(struct request *req, struct reply *reply, struct err *e)
     if (after && *after && !text_to_int(after, 0, INT64_MAX, &number))
         return err_set(e, ERR_INVALID, "after is a number");
     rc = job_logs_list(thread_of(req)->db, &id, number, JOB_LOG_LINES_MAX, &rows, e);
+    if (!rc && db_rows(rows) > 0)
+        rc = job_shown_find(thread_of(req)->db, &id, &shown, e);
     if (rc)
         return rc;
     lines = json_array();
@@ -232,7 +236,7 @@ enum err_code task_logs(struct request *req, struct reply *reply, struct err *e)
                              "attempt", (json_int_t)db_int(rows, i, 1), "at",
                              job_time_json(db_int(rows, i, 2)), "level",
                              job_log_level_name((enum job_log_level)db_int(rows, i, 3)), "text",
-                             job_text_json(db_text(rows, i, 4))));
+                             job_shown_text(&shown, db_text(rows, i, 4))));
     return reply_json(reply, 200, json_pack("{s:o}", "lines", lines), e);
 }
 

@@ -70,7 +70,11 @@ Test(jobs_insert, mixed_jobs_each_say_where_they_go)
     };
     struct job_ready ready[COUNT_OF(jobs)];
 
-    cr_assert_eq(jobs_declare_task(db, "mixed.told", "own", 7, false, 0, &e), ERR_OK);
+    cr_assert_eq(
+        jobs_declare_task(
+            db, &(struct task_declared){.name = "mixed.told", .queue = "own", .max_attempts = 7},
+            &e),
+        ERR_OK);
     cr_assert_eq(jobs_insert_many(db, jobs, COUNT_OF(jobs), ready, &e), ERR_OK, "%s: %s", e.text,
                  e.detail);
 

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: MIT
+"""The index that finds jobs by words: made by the scheduler, behind the mark it is all that is asked,
+so what is found here is found among any number."""
+
+import uuid
+
+import pytest
+import requests
+from browser import rows
+from harness.wait import wait_for
+
+LAST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+@pytest.fixture
+def system(stack):
+    one = stack()
+    one.start_dashboard()
+    return one
+
+
+def search(system, words=None, expect=200, **parameters):
+    if words is not None:
+        parameters["search"] = words
+    answer = requests.get(system.dashboard.url + "/api/v1/tasks", params=parameters, timeout=30)
+    assert answer.status_code == expect, answer.text
+    return answer.json()
+
+
+def found(system, words=None, **parameters):
+    return [task["id"] for task in search(system, words, **parameters)["tasks"]]
+
+
+def fill(system, count, first=1, age="2 hours"):
+    """Finished jobs of an hour and more ago, oldest first: numbers and words to find them by."""
+    system.query(
+        "INSERT INTO jobs (id, task, queue, state, attempt, worker, args, kwargs, result, created_at,"
+        " scheduled_at, enqueued_at, started_at, finished_at)"
+        " SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3)"
+        "  || '8' || substr(md5(n::text), 4, 15))::uuid, 'shop.fill', 'fill', 'SUCCESS', 1, 'host:1',"
+        " jsonb_build_array('order-' || n), jsonb_build_object('user', n %% 10), '{\"ok\": true}', at, at, at, at, at"
+        " FROM (SELECT n, now() - %s::interval + n * interval '1 ms' AS at"
+        "  FROM generate_series(%s, %s) n) x",
+        age, first, first + count - 1,
+    )
+
+
+def mark(system):
+    return str(system.query("SELECT passed FROM job_search_mark")[0]["passed"])
+
+
+def newest(system):
+    return str(system.query("SELECT id FROM jobs ORDER BY id DESC LIMIT 1")[0]["id"])
+
+
+def segments(system):
+    return system.query("SELECT * FROM job_segments WHERE replaced_at IS NULL ORDER BY id")
+
+
+def index(system):
+    """All jobs there are, behind the mark."""
+    if not system.named("till-scheduler"):
+        system.start_scheduler()
+    wait_for(lambda: mark(system) >= newest(system), 60, "the index to come to the newest job")
+
+
+def test_words_are_found_behind_the_mark(system):
+    rare = rows.insert(system, "FAILURE", task="shop.pay", queue="rare", age=7300, args=["Käse", 17, "needle-4711"],
+                       kwargs={"user": 7, "note": "two words"}, error="the gateway answered 503", worker="other:3")
+    fill(system, 2000)
+    index(system)
+    assert segments(system)[0]["jobs"] == 2001
+    for words in ("needle", "NEEDLE-47", "args:needle", "Käse", "error:gateway", '"answered 503"', "name:shop.pay",
+                  "state:FAILURE", "worker:other:3", "queue:rare", "kwargs:note=words", "shop.pay kwargs:user=7",
+                  "nothing-here OR needle", "(state:REVOKED OR state:FAILURE) 4711", "kwargs:two",
+                  "needle state:failure order-1 OR needle"):
+        assert found(system, words) == [rare], words
+    for words in ("needle state:SUCCESS", "kwargs:user=77", "args:gateway", "needle order-1", "result:needle"):
+        assert found(system, words) == [], words
+    assert found(system, "needle", state="FAILURE", task="shop.pay", queue="rare", worker="other:3") == [rare]
+    assert found(system, "needle", queue="fill") == []
+    assert len(found(system, "order-1999")) == 1 and found(system, order="oldest", limit=1, search="order") != [rare]
+
+
+def test_pages_of_a_search_cover_all_jobs_once(system):
+    fill(system, 1500)
+    index(system)
+    fill(system, 700, first=1501)  # these stay in the tail: fewer than a segment has
+    wanted = [row["id"] for row in system.query("SELECT id::text FROM jobs WHERE kwargs->>'user' = '3' ORDER BY id DESC")]
+    assert len(wanted) == 220 and mark(system) < newest(system)
+    for order in ("newest", "oldest"):
+        seen, cursor = [], None
+        for _ in range(20):
+            page = search(system, "kwargs:user=3", order=order, limit=60, cursor=cursor)
+            seen += [task["id"] for task in page["tasks"]]
+            cursor = page["next"]
+            if cursor is None:
+                break
+        assert seen == (wanted if order == "newest" else wanted[::-1])
+
+
+def test_what_ends_late_or_again_is_found_by_how_it_ended(system):
+    waits = rows.insert(system, "PENDING", task="shop.late", age=7300, args=["latecomer"], enqueued_at=None,
+                        scheduled_at="2126-01-01T00:00:00Z")
+    dead = rows.insert(system, "FAILURE", task="shop.dead", age=7250, error="first ending")
+    fill(system, 1100)
+    index(system)
+    assert found(system, "latecomer") == [waits] and found(system, "first ending") == [dead]
+    assert found(system, "latecomer", state="PENDING") == [waits]
+    system.query("UPDATE jobs SET state = 'PENDING', finished_at = NULL, error = NULL WHERE id = %s", dead)
+    for job in (waits, dead):
+        system.query("UPDATE jobs SET state = 'STARTED', attempt = attempt + 1, worker = 'w:1', started_at = now(),"
+                     " enqueued_at = now() WHERE id = %s", job)
+        system.query("UPDATE jobs SET state = 'SUCCESS', finished_at = now(), result = '\"second ending\"'"
+                     " WHERE id = %s", job)
+    assert set(found(system, "second ending")) == {waits, dead}  # while they are open
+    wait_for(lambda: not system.query("SELECT 1 FROM job_search_open"), 60, "the index to read them again")
+    assert set(found(system, "second ending", state="SUCCESS")) == {waits, dead}
+    assert found(system, "first ending") == [] and found(system, "latecomer", state="PENDING") == []
+
+
+def test_rare_filters_find_what_no_window_holds(system):
+    """Behind 21,000 others: the list's window ends before it, the index does not."""
+    rare = rows.insert(system, "SUCCESS", task="shop.rare", queue="rare", age=7300)
+    fill(system, 21000)
+    index(system)
+    page = search(system, queue="rare")
+    assert [task["id"] for task in page["tasks"]] == [rare] and page["is_cut"] is False
+    assert found(system, state="SUCCESS", queue="rare") == [rare]
+
+
+def test_segments_are_merged_and_forgotten(system):
+    system.start_scheduler()
+    for turn in range(8):
+        fill(system, 1100, first=turn * 1100 + 1, age=f"{9000 - turn * 100} s")
+        index(system)
+    wait_for(lambda: len(segments(system)) == 1, 60, "eight small segments to become one")
+    assert segments(system)[0]["jobs"] == 8800
+    assert len(found(system, "order-17 queue:fill", limit=200)) == 111  # 17, 170-179, 1700-1799
+    system.query("DELETE FROM jobs")
+    system.query("UPDATE job_segments SET looked_at = now() - interval '1 day'")
+    wait_for(lambda: not segments(system), 60, "the segment without jobs to be dropped")
+    system.query("UPDATE job_segments SET replaced_at = now() - interval '2 minutes'")
+    wait_for(lambda: not system.query("SELECT 1 FROM job_grams LIMIT 1"), 60, "its grams to be deleted")
+
+
+def test_two_schedulers_make_one_index(system):
+    fill(system, 1200)
+    for _ in range(2):
+        system.start_scheduler()
+    index(system)
+    assert [one["jobs"] for one in segments(system)] == [1200]
+
+
+def test_an_open_transaction_is_waited_for(system):
+    """Its ids are older than those that others have committed meanwhile."""
+    late = str(uuid.UUID(rows.uuid7(3)))
+    with system.postgres.connect(system.database) as other:
+        other.autocommit = False
+        with other.cursor() as cursor:
+            cursor.execute("INSERT INTO jobs (id, task, state, attempt, finished_at, args)"
+                           " VALUES (%s, 'shop.slow', 'SUCCESS', 1, now(), '[\"slowpoke\"]')", (late,))
+            fill(system, 1200)
+            system.start_scheduler()
+            wait_for(lambda: segments(system), 60, "the index of what is older")
+            assert mark(system) < late
+            other.commit()
+    assert found(system, "slowpoke") == [late]
