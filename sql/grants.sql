@@ -53,7 +53,7 @@ BEGIN
             ('till_worker', 'UPDATE', 'idempotency_keys', 'created_at'),
             ('till_worker', 'USAGE', 'catalogue_version', ''),
             ('till_worker', 'INSERT', 'jobs job_errors tasks limit_buckets limit_freed job_logs
-                job_progress flows flow_gates payment_events sales_reports trial_entries', ''),
+                job_progress flows flow_gates payment_events sales_reports trial_entries job_search_open', ''),
             ('till_worker', 'UPDATE', 'jobs tasks limit_buckets job_progress flows flow_gates
                 trial_counters', ''),
             ('till_worker', 'UPDATE', 'products', 'stock_quantity'),
@@ -66,22 +66,25 @@ BEGIN
             -- Brings jobs to their streams. Nothing of the shop.
             ('till_scheduler', 'SELECT', 'schema_migrations jobs tasks queues limits limit_buckets
                 limit_freed limit_counts started_jobs flows flow_gates schedules schedule_runs job_minutes
-                worker_counts', ''),
+                worker_counts task_secrets job_segments job_grams job_search_mark
+                job_search_open', ''),
             ('till_scheduler', 'INSERT', 'jobs job_errors limit_buckets limit_freed schedules
-                schedule_runs job_minutes worker_counts', ''),
+                schedule_runs job_minutes worker_counts job_segments job_grams job_search_open', ''),
             ('till_scheduler', 'UPDATE', 'jobs limit_buckets flows flow_gates schedules
-                schedule_runs job_minutes worker_counts', ''),
+                schedule_runs job_minutes worker_counts job_segments job_search_mark', ''),
             ('till_scheduler', 'DELETE', 'limit_buckets limit_freed schedules schedule_runs
-                job_minutes worker_counts', ''),
+                job_minutes worker_counts job_segments job_grams job_search_open', ''),
 
             -- Shows jobs, and changes them where its users may. Nothing of the shop; what stands in the
             -- audit log stays there.
             ('till_dashboard', 'SELECT', 'schema_migrations jobs job_errors job_logs job_progress
                 job_minutes job_replays tasks queues limits limit_buckets limit_freed limit_counts
                 started_jobs flows flow_gates schedules schedule_runs worker_orders audit
-                dashboard_sessions time_limits', ''),
+                dashboard_sessions time_limits task_secrets job_segments job_grams job_search_mark
+                job_search_open', ''),
             ('till_dashboard', 'INSERT', 'jobs job_errors job_replays queues limits limit_buckets
-                limit_freed schedule_runs worker_orders audit dashboard_sessions time_limits', ''),
+                limit_freed schedule_runs worker_orders audit dashboard_sessions time_limits
+                job_search_open', ''),
             ('till_dashboard', 'UPDATE', 'jobs queues limits limit_buckets flows flow_gates schedule_runs
                 worker_orders time_limits', ''),
             ('till_dashboard', 'UPDATE', 'schedules', 'paused_at paused_by waiting_tick next_tick next_run
