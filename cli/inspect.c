@@ -13,6 +13,7 @@
 #include "common/limits.h"
 #include "common/mem.h"
 #include "common/queue.h"
+#include "common/task_secrets.h"
 
 static const struct limit *limit_of(const struct limit_list *limits, const char *queue)
 {
@@ -137,19 +138,34 @@ static void print_worker(const struct queue_worker *worker)
     (void)puts("");
 }
 
+static void print_report(const struct queue_worker *worker, const struct db_result *declared)
+{
+    AUTO(json_decref) json_t *report = NULL;
+    AUTO(mem_free) char *text = NULL;
+
+    if (json_read(worker->report, strlen(worker->report), 1024 * 1024, &report, NULL))
+        return;
+    task_secrets_hide_last_error(declared, report);
+    text = json_dumps(report, JSON_COMPACT);
+    (void)printf("{\"alive\":%s,\"report\":%s}\n", worker->is_alive ? "true" : "false",
+                 text ? text : "null");
+}
+
 static int run_workers(struct cli *cli)
 {
     AUTO_VALUE(queue_workers_release) struct queue_workers workers = {0};
+    AUTO(db_result_free) struct db_result *declared = NULL;
     struct err e = {0};
 
     if (!cli_is_done(cli))
         return EXIT_USAGE;
     if (queue_list_workers(cli_redis(cli), &workers, &e))
         return cli_fail(&e);
+    if (cli->json)
+        (void)!task_secrets_list(cli_db(cli), &declared, NULL); /* it may be away */
     for (size_t i = 0; i < workers.count; i++) {
         if (cli->json && workers.items[i].report)
-            (void)printf("{\"alive\":%s,\"report\":%s}\n",
-                         workers.items[i].is_alive ? "true" : "false", workers.items[i].report);
+            print_report(&workers.items[i], declared);
         else
             print_worker(&workers.items[i]);
     }

@@ -12,6 +12,7 @@
 #include "common/json.h"
 #include "common/mem.h"
 #include "common/schedules_view.h"
+#include "common/task_secrets.h"
 #include "common/text.h"
 
 enum { HISTORY_DEFAULT = 20, HISTORY_MAX = 1000 };
@@ -54,7 +55,10 @@ static void describe(const struct schedule_view *view, char out[CRON_DESCRIPTION
 
 /* ---- list ---- */
 
-static json_t *view_json(const struct schedule_view *view, const struct zone *zone)
+static json_t *value_or_null(json_t *value) { return value ? json_incref(value) : json_null(); }
+
+static json_t *view_json(const struct schedule_view *view, const struct job_shown *shown,
+                         const struct zone *zone)
 {
     const struct schedule *s = &view->schedule;
     char description[CRON_DESCRIPTION_SIZE];
@@ -64,7 +68,7 @@ static json_t *view_json(const struct schedule_view *view, const struct zone *zo
         "{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:s, s:o, s:o, s:s, s:o, s:o,"
         " s:o, s:o, s:o, s:o}",
         "name", s->name, "cron", s->cron, "description", description, "zone", s->zone, "task",
-        s->task, "args", json_loads(s->args, 0, NULL), "kwargs", json_loads(s->kwargs, 0, NULL),
+        s->task, "args", value_or_null(shown->args), "kwargs", value_or_null(shown->kwargs),
         "queue", json_text(s->queue), "overlap", schedule_overlap_name(s->overlap), "catch_up_s",
         (json_int_t)s->catch_up_s, "catch_up_runs", (json_int_t)s->catch_up_runs, "jitter_s",
         (json_int_t)s->jitter_s, "state", state_of(view), "paused_by", json_text(view->paused_by),
@@ -73,6 +77,18 @@ static json_t *view_json(const struct schedule_view *view, const struct zone *zo
         "waiting_tick", json_time(zone, view->waiting_tick_us), "last_tick",
         json_time(zone, view->last_tick_us), "last_job", json_text(view->last_job), "last_state",
         json_text(view->last_state));
+}
+
+static int print_view_json(struct cli *cli, const struct schedule_view *view,
+                           const struct zone *zone)
+{
+    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
+    const struct schedule *s = &view->schedule;
+    struct err e = {0};
+
+    if (task_shown_make(cli_db(cli), s->task, s->args, s->kwargs, &shown, &e))
+        return cli_fail(&e);
+    return print_json(view_json(view, &shown, zone));
 }
 
 static void print_view(const struct schedule_view *view, const struct zone *zone)
@@ -120,7 +136,7 @@ static int run_list(struct cli *cli)
     for (size_t i = 0; i < views.count && code == EXIT_DONE; i++) {
         read_zone(views.items[i].schedule.zone, zone);
         if (cli->json)
-            code = print_json(view_json(&views.items[i], zone));
+            code = print_view_json(cli, &views.items[i], zone);
         else
             print_view(&views.items[i], zone);
     }

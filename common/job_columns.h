@@ -8,11 +8,10 @@
 
 #include "common/jobs_view.h"
 
-/* Its text when that is short, or when secrets in it have to be known; and the size. */
+/* Its text when that is short; and the size. */
 #define JOB_PREVIEW(column, max)                                                                   \
     "CASE WHEN pg_column_size(" column ") <= " max " AND octet_length(" column "::text) <= " max   \
-    " OR secrets IS NOT NULL THEN " column "::text END, coalesce(octet_length(" column             \
-    "::text), 0)"
+    " THEN " column "::text END, coalesce(octet_length(" column "::text), 0)"
 
 #define JOB_COMMON_COLUMNS                                                                         \
     "id, task, queue, priority, state, attempt, max_attempts, worker,"                             \

@@ -17,8 +17,19 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { LOOK_BATCH = 64, ARRAY_MAX = 1024 * 1024 };
-enum { MARK, TAIL_DOWN, TAIL_UP, TAIL_END_DOWN, TAIL_END_UP, OPEN, LOOK };
+enum { LOOK_BATCH = 64, ARRAY_MAX = 1024 * 1024, BYTES_MAX = 64 * 1024 * 1024 };
+enum {
+    MARK,
+    TAIL_DOWN,
+    TAIL_UP,
+    TAIL_END_DOWN,
+    TAIL_END_UP,
+    OPEN_DOWN,
+    OPEN_UP,
+    OPEN_END_DOWN,
+    OPEN_END_UP,
+    LOOK,
+};
 
 #define FIND_COLUMNS JOB_LIST_COLUMNS("65536")
 _Static_assert(JOB_FIND_BYTES == 65536, "FIND_COLUMNS has it as text");
@@ -47,34 +58,36 @@ _Static_assert(SEARCH_ANY == 0 && SEARCH_RESULT == 6 && SEARCH_ERROR == 8, "FOUN
     " WHERE " JOB_FILTERS " AND " FOUND " ORDER BY " order " LIMIT $11) j" JOB_SECRETS             \
     " ORDER BY " order
 
+#define END(column, from, ids)                                                                     \
+    "SELECT " column " FROM " from " WHERE " ids " LIMIT 1 OFFSET " WINDOW " - 1"
+#define DOWN(column)                                                                               \
+    column " < $1 AND " column " >= $2 AND " column " <= $3 ORDER BY " column " DESC"
+#define UP(column) column " > $1 AND " column " >= $2 AND " column " <= $3 ORDER BY " column
+
+/* What runs has begun behind the index's back, whether it is among the open ones or not. */
+#define OPEN(window, ids)                                                                          \
+    "SELECT id FROM (SELECT * FROM jobs WHERE id = ANY (ARRAY(SELECT job_id FROM"                  \
+    " (SELECT job_id FROM job_search_open WHERE " window " LIMIT " WINDOW ") o"                    \
+    " UNION SELECT id FROM started_jobs))) j WHERE " JOB_FILTERS " AND " FOUND " AND " ids         \
+    " LIMIT $11"
+
 static const struct db_stmt statements[] = {
     [MARK] = {"job_find_mark", "SELECT passed FROM job_search_mark", 0},
     [TAIL_DOWN] = {"job_find_tail_down", TAIL(DOWN_IDS, "id DESC"), 15},
     [TAIL_UP] = {"job_find_tail_up", TAIL(UP_IDS, "id"), 15},
-    [TAIL_END_DOWN] = {"job_find_tail_end_down",
-                       "SELECT id FROM jobs WHERE id < $1 AND id >= $2 AND id <= $3"
-                       " ORDER BY id DESC LIMIT 1 OFFSET " WINDOW " - 1",
+    [TAIL_END_DOWN] = {"job_find_tail_end_down", END("id", "jobs", DOWN("id")), 3},
+    [TAIL_END_UP] = {"job_find_tail_end_up", END("id", "jobs", UP("id")), 3},
+    [OPEN_DOWN] = {"job_find_open_down", OPEN(DOWN("job_id"), DOWN("id")), 15},
+    [OPEN_UP] = {"job_find_open_up", OPEN(UP("job_id"), UP("id")), 15},
+    [OPEN_END_DOWN] = {"job_find_open_end_down", END("job_id", "job_search_open", DOWN("job_id")),
                        3},
-    [TAIL_END_UP] = {"job_find_tail_end_up",
-                     "SELECT id FROM jobs WHERE id > $1 AND id >= $2 AND id <= $3"
-                     " ORDER BY id LIMIT 1 OFFSET " WINDOW " - 1",
-                     3},
-    [OPEN] = {"job_find_open",
-              "SELECT id FROM jobs WHERE id = ANY (ARRAY("
-              "SELECT job_id FROM (SELECT job_id FROM job_search_open ORDER BY job_id DESC"
-              " LIMIT 1000) o UNION SELECT id FROM started_jobs UNION SELECT id FROM"
-              " (SELECT id FROM jobs WHERE listed_state = 'RETRY' ORDER BY id DESC LIMIT 1000) r))"
-              " AND id >= $2 AND id <= $3 AND $1::uuid IS NOT NULL AND " JOB_FILTERS " AND " FOUND
-              " LIMIT $11",
-              15},
+    [OPEN_END_UP] = {"job_find_open_end_up", END("job_id", "job_search_open", UP("job_id")), 3},
     [LOOK] = {"job_find_look",
               "SELECT " FIND_COLUMNS " FROM (SELECT * FROM jobs WHERE id = ANY ($1::uuid[])"
               " AND id >= $2 AND id <= $3 AND " JOB_FILTERS
               " ORDER BY id DESC LIMIT $11) j" JOB_SECRETS " ORDER BY id DESC",
               11},
 };
-_Static_assert(JOB_FIND_OPEN_MAX == 1000, "job_find_open has it as text");
-
 DB_STATEMENTS(job_find, statements);
 
 struct finder {
@@ -84,6 +97,7 @@ struct finder {
     bool up;
     size_t wanted;
     size_t looked; /* at so many jobs so far */
+    int64_t bytes; /* of their texts */
     struct jobs_page *page;
 };
 
@@ -96,7 +110,7 @@ static bool has_words(const struct jobs_filter *filter)
 
 static bool is_full(const struct finder *f)
 {
-    return f->page->count >= f->wanted || f->looked >= JOB_FIND_LOOKS;
+    return f->page->count >= f->wanted || f->looked >= JOB_FIND_LOOKS || f->bytes >= BYTES_MAX;
 }
 
 static enum err_code query(const struct finder *f, int statement, const char *first, int limit,
@@ -141,29 +155,38 @@ static bool fits(const struct finder *f, const struct job_view *job)
     return job_search_matches(f->filter->search, job, &shown, &words);
 }
 
+static int64_t bytes_of(const struct job_view *job)
+{
+    return (int64_t)((job->args ? strlen(job->args) : 0) + (job->kwargs ? strlen(job->kwargs) : 0) +
+                     (job->result ? strlen(job->result) : 0) +
+                     (job->error ? strlen(job->error) : 0));
+}
+
 /* Puts those that fit on the page, which keeps the rows. */
-static void take_rows(struct finder *f, struct db_result *rows, bool reversed)
+static enum err_code take_rows(struct finder *f, struct db_result *rows, bool reversed,
+                               struct err *e)
 {
     int count = db_rows(rows);
     struct jobs_page *page = f->page;
+    enum err_code rc = ERR_OK;
 
     jobs_page_keep(page, rows);
     page->items =
         mem_resize(page->items, (page->count + (size_t)count + 1) * sizeof page->items[0]);
-    for (int i = 0; i < count; i++) {
-        int row = reversed ? count - 1 - i : i;
+    for (int i = 0; i < count && page->count < f->wanted; i++) {
         struct job_view *job = &page->items[page->count];
 
-        job_view_read(rows, row, job);
-        job->secrets = db_is_null(rows, row, JOB_COLUMN_SECRETS)
-                           ? NULL
-                           : db_text(rows, row, JOB_COLUMN_SECRETS);
-        job->shows_max = JOB_FIND_BYTES;
+        rc = jobs_page_read(page, f->db, rows, reversed ? count - 1 - i : i, job, e);
+        if (rc)
+            return rc;
         f->looked++;
-        if (page->count < f->wanted && fits(f, job))
+        f->bytes += bytes_of(job);
+        job->shows_max = JOB_FIND_BYTES;
+        if (fits(f, job))
             page->count++;
         job->shows_max = JOBS_PREVIEW_MAX;
     }
+    return rc;
 }
 
 /* Of candidates, in order: a batch at a time, until the page is full. */
@@ -184,24 +207,52 @@ static enum err_code look_at(struct finder *f, const struct found_ids *ids, stru
         if (rc)
             return rc;
         f->looked += (size_t)(LOOK_BATCH - db_rows(rows)) / 4; /* what is gone costs, too */
-        take_rows(f, rows, f->up);                             /* they come newest first */
+        rc = take_rows(f, rows, f->up, e);                     /* they come newest first */
+        if (rc)
+            return rc;
     }
     return ERR_OK;
 }
 
+/* ---- windows ---- */
+
+/* Where the next WINDOW rows that `statement` counts end: what lies behind is for another call. */
+static enum err_code narrow(struct finder *f, int statement, bool *ret_is_narrow, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct uuid end;
+    enum err_code rc = query(f, statement, f->bounds.cursor.text, 0, &rows, e);
+
+    if (rc)
+        return rc;
+    *ret_is_narrow = db_rows(rows) == 1 && uuid_parse(db_text(rows, 0, 0), &end);
+    if (*ret_is_narrow && f->up)
+        f->bounds.to = end;
+    else if (*ret_is_narrow)
+        f->bounds.from = end;
+    return ERR_OK;
+}
+
+/* All within the bounds has been looked at. */
+static void end_window(struct finder *f, bool is_narrow)
+{
+    f->bounds.cursor = f->up ? f->bounds.to : f->bounds.from;
+    f->page->is_cut |= is_narrow;
+}
+
 /* ---- the tail ---- */
 
-/* From `from` on, which is behind the mark. */
-static enum err_code look_at_tail(struct finder *f, const struct uuid *from, struct err *e)
+/* What the index has not come to: behind the mark. */
+static enum err_code look_at_tail(struct finder *f, const struct uuid *mark, struct err *e)
 {
-    AUTO(db_result_free) struct db_result *end = NULL;
-    struct uuid whole = f->bounds.from;
+    const struct job_bounds whole = f->bounds;
     int found = LOOK_BATCH;
+    bool is_narrow = false;
     enum err_code rc;
 
-    if (strcmp(from->text, whole.text) > 0)
-        f->bounds.from = *from;
-    rc = query(f, f->up ? TAIL_END_UP : TAIL_END_DOWN, f->bounds.cursor.text, 0, &end, e);
+    if (strcmp(mark->text, whole.from.text) > 0)
+        f->bounds.from = *mark;
+    rc = narrow(f, f->up ? TAIL_END_UP : TAIL_END_DOWN, &is_narrow, e);
     while (!rc && found == LOOK_BATCH && !is_full(f)) {
         struct db_result *rows = NULL;
 
@@ -211,31 +262,37 @@ static enum err_code look_at_tail(struct finder *f, const struct uuid *from, str
         found = db_rows(rows);
         if (found > 0)
             (void)uuid_parse(db_text(rows, found - 1, 0), &f->bounds.cursor);
-        take_rows(f, rows, false);
+        rc = take_rows(f, rows, false, e);
     }
-    if (!rc && !is_full(f) && db_rows(end) == 1) {
-        f->page->is_cut = true;
-        (void)uuid_parse(db_text(end, 0, 0), &f->bounds.cursor);
-    } else if (!rc && !is_full(f) && !f->up) {
-        f->bounds.cursor = *from; /* which it has seen */
-    }
-    f->bounds.from = whole;
+    if (!rc && !is_full(f))
+        end_window(f, is_narrow);
+    f->bounds.from = whole.from;
+    f->bounds.to = whole.to;
     return rc;
 }
 
 /* ---- the index ---- */
 
-static enum err_code list_open(struct finder *f, struct found_ids *ret_ids, struct err *e)
+/* The open ones within the bounds; when there are too many, the bounds become narrower. */
+static enum err_code list_open(struct finder *f, struct found_ids *ret_ids, bool *ret_is_narrow,
+                               struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = query(f, OPEN, f->bounds.cursor.text, JOB_FIND_OPEN_MAX, &rows, e);
+    enum err_code rc = narrow(f, f->up ? OPEN_END_UP : OPEN_END_DOWN, ret_is_narrow, e);
 
+    if (!rc)
+        rc = query(f, f->up ? OPEN_UP : OPEN_DOWN, f->bounds.cursor.text, JOB_FIND_OPEN_MAX, &rows,
+                   e);
     if (rc)
         return rc;
     ret_ids->items = mem_array((size_t)db_rows(rows) + 1, sizeof ret_ids->items[0]);
     for (int row = 0; row < db_rows(rows); row++)
         if (uuid_parse(db_text(rows, row, 0), &ret_ids->items[ret_ids->count]))
             ret_ids->count++;
+    if (ret_ids->count == JOB_FIND_OPEN_MAX) {
+        *(f->up ? &f->bounds.to : &f->bounds.from) = ret_ids->items[ret_ids->count - 1];
+        *ret_is_narrow = true;
+    }
     return ERR_OK;
 }
 
@@ -251,30 +308,57 @@ static void add_open(const struct finder *f, const struct found_ids *open, const
     found_ids_sort(ids, f->up);
 }
 
-static enum err_code look_at_segments(struct finder *f, struct err *e)
+/* Those within the bounds: a segment has others, too. */
+static void trim(const struct finder *f, struct found_ids *ids)
+{
+    const struct uuid *end = f->up ? &f->bounds.to : &f->bounds.from;
+
+    while (ids->count > 0 && id_is_before(end, &ids->items[ids->count - 1], f->up))
+        ids->count--;
+}
+
+static enum err_code look_at_round(struct finder *f, struct segments *segments,
+                                   const struct found_ids *open, bool *ret_is_over, struct err *e)
+{
+    AUTO_VALUE(found_ids_release) struct found_ids ids = {0};
+    const struct uuid begin = f->bounds.cursor;
+    struct uuid cursor = begin;
+    enum err_code rc = segments_next(segments, f->db, &cursor, &ids, ret_is_over, e);
+
+    if (rc)
+        return rc;
+    add_open(f, open, &begin, &cursor, &ids);
+    trim(f, &ids);
+    rc = look_at(f, &ids, e);
+    if (!rc && !is_full(f))
+        f->bounds.cursor = cursor;
+    if (!id_is_before(&f->bounds.cursor, f->up ? &f->bounds.to : &f->bounds.from, f->up))
+        *ret_is_over = true;
+    return rc;
+}
+
+static enum err_code look_at_segments(struct finder *f, const struct uuid *mark, struct err *e)
 {
     AUTO_VALUE(segments_release) struct segments segments = {.up = f->up};
     AUTO_VALUE(found_ids_release) struct found_ids open = {0};
-    struct uuid cursor = f->bounds.cursor;
+    const struct job_bounds whole = f->bounds;
+    bool is_narrow = false;
     bool is_over = false;
-    enum err_code rc = list_open(f, &open, e);
+    enum err_code rc;
 
+    if (f->up && id_is_before(mark, &f->bounds.to, true))
+        f->bounds.to = *mark;
+    rc = list_open(f, &open, &is_narrow, e);
     segments_plan(&segments, f->filter);
     if (!rc)
-        rc = segments_open(&segments, f->db, f->up ? &cursor : &f->bounds.from,
-                           f->up ? &f->bounds.to : &cursor, e);
-    while (!rc && !is_over && !is_full(f)) {
-        AUTO_VALUE(found_ids_release) struct found_ids ids = {0};
-        struct uuid begin = cursor;
-
-        rc = segments_next(&segments, f->db, &cursor, &ids, &is_over, e);
-        if (rc)
-            break;
-        add_open(f, &open, &begin, &cursor, &ids);
-        rc = look_at(f, &ids, e);
-        if (!rc && !is_full(f))
-            f->bounds.cursor = cursor;
-    }
+        rc = segments_open(&segments, f->db, f->up ? &f->bounds.cursor : &f->bounds.from,
+                           f->up ? &f->bounds.to : &f->bounds.cursor, e);
+    while (!rc && !is_over && !is_full(f))
+        rc = look_at_round(f, &segments, &open, &is_over, e);
+    if (!rc && !is_full(f) && is_narrow)
+        end_window(f, true);
+    f->bounds.from = whole.from;
+    f->bounds.to = whole.to;
     return rc;
 }
 
@@ -295,12 +379,12 @@ enum err_code jobs_find_words(struct db *db, const struct jobs_filter *filter,
     else if (!rc && !up && id_is_before(&f.bounds.cursor, &mark, false))
         rc = look_at_tail(&f, &mark, e);
     if (!rc && !is_full(&f) && !page->is_cut)
-        rc = look_at_segments(&f, e);
+        rc = look_at_segments(&f, &mark, e);
     if (!rc && !is_full(&f) && !page->is_cut && up) {
         f.bounds.cursor = id_is_before(&bounds->cursor, &mark, true) ? mark : bounds->cursor;
         rc = look_at_tail(&f, &mark, e);
     }
-    if (!rc && page->count < wanted && f.looked >= JOB_FIND_LOOKS)
+    if (!rc && page->count < wanted && is_full(&f))
         page->is_cut = true;
     if (!rc && page->is_cut)
         page->next = f.bounds.cursor;

@@ -11,7 +11,7 @@
 enum {
     JOB_FIND_LOOKS = 3000,   /* jobs that one search reads */
     JOB_FIND_BYTES = 65536,  /* of args, kwargs, result, error; what is longer is not searched */
-    JOB_FIND_OPEN_MAX = 1000 /* of those that run or wait since long, the newest */
+    JOB_FIND_OPEN_MAX = 1000 /* that fit, of those that run or wait since long */
 };
 
 /* Parameters of a statement that filters: $2 and $3 first and last id, $4 task, $5 queue,

@@ -9,7 +9,7 @@
 
 #include "common/buf.h"
 #include "common/job_find.h"
-#include "common/job_shown.h"
+#include "common/task_secrets.h"
 #include "common/mem.h"
 #include "common/statements.h"
 
@@ -26,7 +26,7 @@ enum {
 _Static_assert(JOB_FIND_BYTES == 65536, "VALUE has it as text");
 #define COLUMNS                                                                                    \
     "id, task, queue, worker, state, " VALUE("args") ", " VALUE("kwargs") ", " VALUE(              \
-        "result") ", left(error, 65536)"
+        "result") ", left(error, 65536), result IS NOT NULL"
 
 static const struct db_stmt statements[] = {
     [RANGE] = {"job_segment_range",
@@ -152,6 +152,27 @@ static void add_job(struct segment_new *segment, const struct job_view *job)
     segment->ids[segment->count++] = job->id;
 }
 
+/* A value that is not here is longer than is read. */
+static int64_t bytes_of(const char *text, bool is_there)
+{
+    return text || !is_there ? 0 : JOB_FIND_BYTES + 1;
+}
+
+static enum err_code add_row(struct segment_new *segment, struct db *db, struct job_view job,
+                             struct err *e)
+{
+    AUTO_VALUE(secrets_release) struct secrets in_long = {0};
+    enum err_code rc = find_secrets(segment, db, job.task, &job.secrets, e);
+
+    if (!rc && job_has_unread(&job))
+        rc = job_secrets_read(db, &job, &in_long, e);
+    if (rc)
+        return rc;
+    job.in_long = &in_long;
+    add_job(segment, &job);
+    return ERR_OK;
+}
+
 static enum err_code add_rows(struct segment_new *segment, struct db *db,
                               const struct db_result *rows, struct err *e)
 {
@@ -171,10 +192,12 @@ static enum err_code add_rows(struct segment_new *segment, struct db *db,
         if (!uuid_parse(db_text(rows, row, 0), &job.id) ||
             !job_state_parse(db_text(rows, row, 4), &job.state))
             continue;
-        rc = find_secrets(segment, db, job.task, &job.secrets, e);
+        job.args_bytes = bytes_of(job.args, true);
+        job.kwargs_bytes = bytes_of(job.kwargs, true);
+        job.result_bytes = bytes_of(job.result, db_bool(rows, row, 9));
+        rc = add_row(segment, db, job, e);
         if (rc)
             return rc;
-        add_job(segment, &job);
     }
     return ERR_OK;
 }

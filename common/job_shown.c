@@ -13,23 +13,30 @@
 
 enum { VALUE_MAX = 1024 * 1024 };
 
-static json_t *read_value(const char *text)
+/* What cannot be read (too long, too deep, a number beyond what C has) may hold a secret anywhere:
+ * with declared ones nothing of the job is shown that might repeat it. */
+static json_t *read_value(const char *text, struct secrets *secrets)
 {
     json_t *value = NULL;
 
-    if (text && json_read(text, strlen(text), VALUE_MAX, &value, NULL))
-        return json_string(text);
-    return value;
+    if (!text || !json_read(text, strlen(text), VALUE_MAX, &value, NULL))
+        return value;
+    secrets->is_full |= secrets->name_count > 0;
+    return json_string(text);
 }
 
 void job_shown_make(const struct job_view *job, struct job_shown *ret_shown)
 {
-    AUTO(json_decref) json_t *args = read_value(job->args);
-    AUTO(json_decref) json_t *kwargs = read_value(job->kwargs);
-    AUTO(json_decref) json_t *result = read_value(job->result);
+    AUTO(json_decref) json_t *args = NULL;
+    AUTO(json_decref) json_t *kwargs = NULL;
+    AUTO(json_decref) json_t *result = NULL;
     struct job_shown shown = {0};
 
     secrets_declare(&shown.secrets, job->secrets);
+    secrets_add_all(&shown.secrets, job->in_long);
+    args = read_value(job->args, &shown.secrets);
+    kwargs = read_value(job->kwargs, &shown.secrets);
+    result = read_value(job->result, &shown.secrets);
     secrets_collect(&shown.secrets, args, SECRETS_OF_ARGS);
     secrets_collect(&shown.secrets, kwargs, SECRETS_OF_OBJECT);
     secrets_collect(&shown.secrets, result, SECRETS_OF_RESULT);
@@ -64,7 +71,8 @@ json_t *job_shown_text(const struct job_shown *shown, const char *text)
 
 json_t *job_shown_value(const struct job_shown *shown, const char *text)
 {
-    AUTO(json_decref) json_t *value = read_value(text);
+    struct secrets none = {0};
+    AUTO(json_decref) json_t *value = read_value(text, &none);
 
     if (!value)
         return json_null();

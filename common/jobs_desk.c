@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/buf.h"
+#include "common/mem.h"
 #include "common/statements.h"
 
 enum {
@@ -18,6 +19,7 @@ enum {
     REVOKE_WAITING,
     DEAD_GROUPS,
     DEAD_OF,
+    DEAD_REASON,
     REPLAY_ADD,
     REPLAY_FIND,
     REPLAY_LIST,
@@ -51,7 +53,7 @@ static const struct db_stmt statements[] = {
                      "SELECT task, reason, count(*), " SQL_TIME("min(finished_at)") ", " SQL_TIME(
                          "max(finished_at)") ", (array_agg(id ORDER BY finished_at DESC))[1],"
                                              " (array_agg(queue ORDER BY finished_at DESC))[1], "
-                                             "job_secrets(task) IS NOT NULL"
+                                             "job_secrets(task)"
                                              " FROM (SELECT id, task, queue, finished_at, " REASON
                                              " AS reason FROM jobs"
                                              " WHERE " DEAD " AND ($1::text IS NULL OR queue = $1)"
@@ -60,12 +62,14 @@ static const struct db_stmt statements[] = {
                                              "reason LIMIT 200",
                      1},
     [DEAD_OF] = {"jobs_dead_of",
-                 "SELECT id FROM jobs WHERE " DEAD
-                 " AND finished_at <= to_timestamp($3::bigint / 1000000.0)"
-                 " AND task = $1 AND " REASON " = CASE WHEN $2 ~ '^of:[0-9a-f-]{36}$'"
-                 " THEN (SELECT " REASON " FROM jobs WHERE id = substr($2, 4)::uuid) ELSE $2 END"
-                 " ORDER BY finished_at LIMIT $4",
-                 4},
+                 "SELECT id, (extract(epoch FROM finished_at) * 1000000)::bigint FROM jobs"
+                 " WHERE " DEAD " AND finished_at <= to_timestamp($3::bigint / 1000000.0)"
+                 " AND (finished_at, id) > (to_timestamp($5::bigint / 1000000.0), $6::uuid)"
+                 " AND task = $1 AND " REASON " = $2 AND ($7::uuid IS NULL OR id <> $7)"
+                 " ORDER BY finished_at, id LIMIT $4",
+                 7},
+    [DEAD_REASON] = {"jobs_dead_reason",
+                     "SELECT " REASON " FROM jobs WHERE id = $1 AND task = $2 AND " DEAD, 2},
     [REPLAY_ADD] = {"job_replays_add",
                     "INSERT INTO job_replays (job_id, parent_id, root_id, made_by)"
                     " SELECT $1, $2::uuid,"
@@ -147,12 +151,29 @@ enum err_code jobs_dead_groups(struct db *db, const char *queue, struct db_resul
                     ret_rows, e);
 }
 
-enum err_code jobs_dead_of(struct db *db, const char *task, const char *reason, int64_t until_us,
-                           int max, struct db_result **ret_rows, struct err *e)
+enum err_code jobs_dead_of(struct db *db, const struct dead_walk *walk, int max,
+                           struct db_result **ret_rows, struct err *e)
 {
     return db_query(db, &statements[DEAD_OF],
-                    DB_ARGS(DB_TEXT(task), DB_TEXT(reason), DB_INT(until_us), DB_INT(max)),
+                    DB_ARGS(DB_TEXT(walk->task), DB_TEXT(walk->reason), DB_INT(walk->until_us),
+                            DB_INT(max), DB_INT(walk->after_us), DB_TEXT(walk->after_id.text),
+                            DB_TEXT(*walk->except.text ? walk->except.text : NULL)),
                     ret_rows, e);
+}
+
+enum err_code jobs_dead_reason(struct db *db, const struct uuid *id, const char *task,
+                               char **ret_reason, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc =
+        db_query(db, &statements[DEAD_REASON], DB_ARGS(DB_TEXT(id->text), DB_TEXT(task)), &rows, e);
+
+    if (rc)
+        return rc;
+    if (db_rows(rows) == 0)
+        return err_set(e, ERR_NOT_FOUND, "there is no dead task %s", id->text);
+    *ret_reason = mem_dup(db_text(rows, 0, 0));
+    return ERR_OK;
 }
 
 enum err_code job_replays_add(struct db *db, const struct uuid *id, const struct uuid *parent,

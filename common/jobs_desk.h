@@ -43,16 +43,30 @@ enum err_code jobs_revoke_waiting(struct db *db, const struct uuid *ids, size_t 
 
 /* An error's reason is how its first line begins, up to what differs from job to job: an id, a
  * number of five digits or more. The newest JOBS_DEAD_WINDOW dead jobs are looked through.
- * Columns: task, reason, count, first and last time of death, id of the last one, its queue. */
+ * Columns: task, reason, count, first and last time of death, id of the last one, its queue, the
+ * secret names of its task as a JSON array or NULL. */
 enum { JOBS_DEAD_WINDOW = 20000, JOBS_DEAD_GROUPS_MAX = 200 };
 
 enum err_code jobs_dead_groups(struct db *db, const char *queue, struct db_result **ret_rows,
                                struct err *e) MUST_CHECK;
 
-/* Ids in column 0: at most `max` dead jobs of one task and reason, dead since `until_us` or longer,
- * the oldest first. */
-enum err_code jobs_dead_of(struct db *db, const char *task, const char *reason, int64_t until_us,
-                           int max, struct db_result **ret_rows, struct err *e) MUST_CHECK;
+/* Dead jobs of one task and reason, those that died first before others. */
+struct dead_walk {
+    const char *task;
+    const char *reason;
+    struct uuid except;   /* empty: none */
+    int64_t until_us;     /* not those that have died since */
+    int64_t after_us;     /* of the last one seen: when it died, and its id */
+    struct uuid after_id; /* UUID_FIRST at the beginning */
+};
+
+/* At most `max` of them: id, and when it died in us. */
+enum err_code jobs_dead_of(struct db *db, const struct dead_walk *walk, int max,
+                           struct db_result **ret_rows, struct err *e) MUST_CHECK;
+/* The reason of a dead job of this task, to be freed with mem_free(); ERR_NOT_FOUND when it is dead
+ * no more. */
+enum err_code jobs_dead_reason(struct db *db, const struct uuid *id, const char *task,
+                               char **ret_reason, struct err *e) MUST_CHECK;
 
 /* ---- run again with other args ---- */
 

@@ -110,49 +110,6 @@ static const char *text_or_null(const struct db_result *rows, int row, int col)
     return db_is_null(rows, row, col) ? NULL : db_text(rows, row, col);
 }
 
-static int64_t latest(const struct job_view *job)
-{
-    const int64_t times[] = {job->created_us, job->enqueued_us, job->started_us, job->finished_us,
-                             job->failed_us};
-    int64_t last = 0;
-
-    for (size_t i = 0; i < COUNT_OF(times); i++)
-        if (times[i] > last)
-            last = times[i];
-    return last;
-}
-
-void job_view_read(const struct db_result *rows, int row, struct job_view *ret_job)
-{
-    struct job_view job = {
-        .task = db_text(rows, row, 1),
-        .queue = db_text(rows, row, 2),
-        .priority = (enum job_priority)db_int(rows, row, 3),
-        .attempt = (int)db_int(rows, row, 5),
-        .max_attempts = (int)db_int(rows, row, 6),
-        .worker = text_or_null(rows, row, 7),
-        .created_us = db_int(rows, row, 8),
-        .scheduled_us = db_int(rows, row, 9),
-        .enqueued_us = db_int(rows, row, 10),
-        .started_us = db_int(rows, row, 11),
-        .finished_us = db_int(rows, row, 12),
-        .failed_us = db_int(rows, row, 13),
-        .args = text_or_null(rows, row, 14),
-        .args_bytes = db_int(rows, row, 15),
-        .kwargs = text_or_null(rows, row, 16),
-        .kwargs_bytes = db_int(rows, row, 17),
-        .result = text_or_null(rows, row, 18),
-        .result_bytes = db_int(rows, row, 19),
-        .error = text_or_null(rows, row, 20),
-    };
-
-    (void)uuid_parse(db_text(rows, row, 0), &job.id);
-    (void)job_state_parse(db_text(rows, row, 4), &job.state);
-    job.changed_us = latest(&job);
-    job.shows_max = INT64_MAX;
-    *ret_job = job;
-}
-
 /* A filter as the parameters of a statement. */
 struct query {
     struct job_bounds bounds;
@@ -182,10 +139,7 @@ static void bound_by_time(const struct jobs_filter *filter, struct query *query)
     const int64_t slack_us = 3600 * US_PER_S;
 
     if (filter->created_from_us > slack_us)
-        (void)snprintf(query->bounds.from.text, sizeof query->bounds.from.text,
-                       "%08x-%04x-0000-0000-000000000000",
-                       (unsigned)((filter->created_from_us - slack_us) / US_PER_MS >> 16),
-                       (unsigned)((filter->created_from_us - slack_us) / US_PER_MS & 0xffff));
+        query->bounds.from = uuid_least_of((filter->created_from_us - slack_us) / US_PER_MS);
     if (filter->created_to_us)
         (void)snprintf(query->bounds.to.text, sizeof query->bounds.to.text,
                        "%08x-%04x-ffff-ffff-ffffffffffff",
@@ -271,25 +225,6 @@ static bool is_indexed(const struct jobs_filter *filter)
                          (none_if_empty(filter->queue) || none_if_empty(filter->task))));
 }
 
-void jobs_page_keep(struct jobs_page *page, struct db_result *rows)
-{
-    page->rows = mem_resize(page->rows, (page->rows_count + 1) * sizeof(void *));
-    page->rows[page->rows_count++] = rows;
-}
-
-static void read_rows(struct jobs_page *page, struct db_result *rows)
-{
-    size_t count = (size_t)db_rows(rows);
-
-    page->items = mem_array(count + 1, sizeof page->items[0]);
-    for (page->count = 0; page->count < count; page->count++) {
-        job_view_read(rows, (int)page->count, &page->items[page->count]);
-        page->items[page->count].secrets = text_or_null(rows, (int)page->count, JOB_COLUMN_SECRETS);
-        page->items[page->count].shows_max = JOBS_PREVIEW_MAX;
-    }
-    jobs_page_keep(page, rows);
-}
-
 /* Goes on behind the window, by the index. */
 static enum err_code look_further(struct db *db, const struct jobs_filter *filter,
                                   const struct query *query, const struct db_result *end,
@@ -324,10 +259,9 @@ static enum err_code fill_page(struct db *db, const struct jobs_filter *filter,
 {
     AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
     AUTO(db_result_free) struct db_result *end = NULL;
-    enum err_code rc = ERR_OK;
+    enum err_code rc = jobs_page_take(&page, db, TAKE(*rows), e);
 
-    read_rows(&page, TAKE(*rows));
-    if (page.count <= (size_t)filter->limit && filter->order <= JOBS_OLDEST_FIRST &&
+    if (!rc && page.count <= (size_t)filter->limit && filter->order <= JOBS_OLDEST_FIRST &&
         is_filtered(filter, query)) {
         rc = run(db, filter, query, true, &end, e);
         if (!rc && db_rows(end) == 1)
@@ -402,15 +336,6 @@ enum err_code jobs_list(struct db *db, const struct jobs_filter *filter, struct 
     }
     rc = run(db, filter, &query, false, &rows, e);
     return rc ? rc : fill_page(db, filter, &query, &rows, ret_page, e);
-}
-
-void jobs_page_release(struct jobs_page *page)
-{
-    for (size_t i = 0; i < page->rows_count; i++)
-        db_result_free(page->rows[i]);
-    mem_free(page->rows);
-    mem_free(page->items);
-    *page = (struct jobs_page){0};
 }
 
 static void read_failures(struct job_detail *detail)

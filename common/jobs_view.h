@@ -25,6 +25,7 @@
 #include "common/err.h"
 #include "common/job.h"
 #include "common/job_search.h"
+#include "common/secrets.h"
 
 enum {
     JOBS_WINDOW = 20000,     /* rows that one list examines */
@@ -77,9 +78,10 @@ struct job_view {
     const char *result; /* JSON */
     const char *error;
     const char *worker;
-    const char *secrets; /* JSON array: names of what nobody may see, or NULL */
-    int64_t shows_max;  /* bytes of a value that are shown; a longer one is there for its secrets */
-    int64_t args_bytes; /* of the JSON texts, shown or not */
+    const char *secrets;           /* JSON array: names of what nobody may see, or NULL */
+    const struct secrets *in_long; /* what is secret in values that are not here, or NULL */
+    int64_t shows_max;             /* bytes of a value that are shown */
+    int64_t args_bytes;            /* of the JSON texts, shown or not */
     int64_t kwargs_bytes;
     int64_t result_bytes;
     int64_t created_us;
@@ -112,13 +114,22 @@ struct jobs_page {
     struct uuid next;        /* cursor of the next page, when has_more */
     struct db_result **rows; /* owned: the texts of the items */
     size_t rows_count;
+    struct secrets **in_long; /* owned: of items with long values */
+    size_t in_long_count;
 };
 
 enum err_code jobs_list(struct db *db, const struct jobs_filter *filter, struct jobs_page *ret_page,
                         struct err *e) MUST_CHECK;
 void jobs_page_release(struct jobs_page *page);
-/* For job_find.c: the page owns the rows from here on. */
+/* For jobs_view.c and job_find.c: the page owns the rows from here on. The first makes items of
+ * them all. */
+enum err_code jobs_page_take(struct jobs_page *page, struct db *db, struct db_result *rows,
+                             struct err *e) MUST_CHECK;
 void jobs_page_keep(struct jobs_page *page, struct db_result *rows);
+/* An item of these rows as the page is to keep it: with the secrets of what is too long to be in
+ * them. */
+enum err_code jobs_page_read(struct jobs_page *page, struct db *db, const struct db_result *rows,
+                             int row, struct job_view *ret_job, struct err *e) MUST_CHECK;
 
 /* One attempt that did not end in success. */
 struct job_failure {

@@ -34,20 +34,24 @@ void secrets_release(struct secrets *secrets)
 
 /* ---- names ---- */
 
+void secrets_declare_one(struct secrets *secrets, const char *name)
+{
+    if (!name || !*name)
+        return;
+    if (!secrets->names)
+        secrets->names = mem_array(SECRETS_NAMES_MAX, sizeof *secrets->names);
+    if (secrets->name_count < SECRETS_NAMES_MAX)
+        secrets->names[secrets->name_count++] = mem_dup(name);
+}
+
 void secrets_declare(struct secrets *secrets, const char *names)
 {
     AUTO(json_decref) json_t *list = NULL;
 
     if (!names || json_read(names, strlen(names), NAMES_TEXT_MAX, &list, NULL))
         return;
-    if (!secrets->names)
-        secrets->names = mem_array(SECRETS_NAMES_MAX, sizeof *secrets->names);
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *name = json_string_value(json_array_get(list, i));
-
-        if (name && *name && secrets->name_count < SECRETS_NAMES_MAX)
-            secrets->names[secrets->name_count++] = mem_dup(name);
-    }
+    for (size_t i = 0; i < json_array_size(list); i++)
+        secrets_declare_one(secrets, json_string_value(json_array_get(list, i)));
 }
 
 bool secrets_has_name(const struct secrets *secrets, const char *name)
@@ -180,6 +184,13 @@ void secrets_collect(struct secrets *secrets, const json_t *value, enum secrets_
         if (secrets_has_place(secrets, i))
             add_leaves(secrets, json_array_get(value, i), 1);
     collect(secrets, value);
+}
+
+void secrets_add_all(struct secrets *secrets, const struct secrets *others)
+{
+    for (size_t i = 0; others && i < others->value_count; i++)
+        add_value(secrets, others->values[i], 1);
+    secrets->is_full |= others && others->is_full;
 }
 
 /* ---- texts ---- */

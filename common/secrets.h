@@ -40,6 +40,7 @@ void secrets_release(struct secrets *secrets);
 
 /* Adds the names of a JSON array of texts; NULL is none. */
 void secrets_declare(struct secrets *secrets, const char *names);
+void secrets_declare_one(struct secrets *secrets, const char *name);
 
 /* Whether the member of this name was declared; NULL secrets have none. */
 bool secrets_has_name(const struct secrets *secrets, const char *name);
@@ -47,6 +48,9 @@ bool secrets_has_place(const struct secrets *secrets, size_t place);
 
 /* Takes the values that stand under secret names, declared or known by their sound. */
 void secrets_collect(struct secrets *secrets, const json_t *value, enum secrets_place place);
+
+/* Takes the values of others; NULL has none. */
+void secrets_add_all(struct secrets *secrets, const struct secrets *others);
 
 /* A copy in which these values are replaced, to be freed with mem_free(): as they are, and as they
  * look inside JSON or a URL. Values of less than four characters only where they stand alone. */

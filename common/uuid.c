@@ -107,6 +107,16 @@ bool uuid_parse(const char *text, struct uuid *ret_id)
     return true;
 }
 
+struct uuid uuid_least_of(int64_t ms)
+{
+    struct uuid id = {UUID_FIRST};
+
+    if (ms > 0)
+        (void)snprintf(id.text, sizeof id.text, "%08x-%04x-0000-0000-000000000000",
+                       (unsigned)(ms >> 16), (unsigned)(ms & 0xffff));
+    return id;
+}
+
 bool uuid_range(const char *text, struct uuid *ret_from, struct uuid *ret_to)
 {
     struct uuid from = {UUID_FIRST};

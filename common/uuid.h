@@ -27,6 +27,9 @@ struct uuid uuid_from_bytes(int64_t ms, const void *data, uint64_t len);
 #define UUID_FIRST "00000000-0000-0000-0000-000000000000"
 #define UUID_LAST "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
+/* The smallest id of a time (ms since 1970); that of all times for what comes before. */
+struct uuid uuid_least_of(int64_t ms);
+
 /* The smallest and the largest id that begin with this text; false when it is not at least the
  * first eight characters of an id. */
 bool uuid_range(const char *text, struct uuid *ret_from, struct uuid *ret_to);

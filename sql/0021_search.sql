@@ -34,9 +34,10 @@ CREATE TABLE job_search_mark (
 );
 INSERT INTO job_search_mark (passed) VALUES ('00000000-0000-0000-0000-000000000000');
 
--- Jobs up to that id that will change: they were not finished when they were read, or run again. They are
--- read again when they are finished.
-CREATE TABLE job_search_open (job_id uuid PRIMARY KEY);
+-- Jobs up to that id that will change: they were not finished when they were read, or run again, or were
+-- not there yet. They are read again when they are finished. `turn` counts how often one has begun again,
+-- so that it is not struck off for an end that was not its last.
+CREATE TABLE job_search_open (job_id uuid PRIMARY KEY, turn bigint NOT NULL DEFAULT 0);
 
 -- How many of a segment's ids are smaller than this one: a search by halves, since they ascend.
 CREATE FUNCTION job_place(ids bytea, jobs integer, id uuid) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$
@@ -72,7 +73,8 @@ BEGIN
             USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME;
     END IF;
     IF OLD.state IN ('FAILURE', 'REVOKED') THEN
-        INSERT INTO job_search_open (job_id) VALUES (NEW.id) ON CONFLICT DO NOTHING;
+        INSERT INTO job_search_open (job_id) VALUES (NEW.id)
+            ON CONFLICT (job_id) DO UPDATE SET turn = job_search_open.turn + 1;
     END IF;
     RETURN NULL;
 END $$;

@@ -39,7 +39,7 @@ BEGIN
             ('till_worker', 'SELECT', 'schema_migrations jobs job_errors tasks queues limits limit_buckets
                 limit_freed limit_counts worker_orders started_jobs job_logs job_progress flows flow_gates
                 categories products orders order_items payments sales sales_reports trial_counters
-                trial_entries catalogue_version time_limits', ''),
+                trial_entries catalogue_version time_limits job_search_open', ''),
             ('till_worker', 'SELECT', 'audit', 'id at'),
             ('till_worker', 'SELECT', 'gateway_events', 'id received_at'),
             ('till_worker', 'UPDATE', 'gateway_events', 'received_at'),
@@ -56,6 +56,7 @@ BEGIN
                 job_progress flows flow_gates payment_events sales_reports trial_entries job_search_open', ''),
             ('till_worker', 'UPDATE', 'jobs tasks limit_buckets job_progress flows flow_gates
                 trial_counters', ''),
+            ('till_worker', 'UPDATE', 'job_search_open', 'turn'),
             ('till_worker', 'UPDATE', 'products', 'stock_quantity'),
             ('till_worker', 'UPDATE', 'orders', 'order_status'),
             ('till_worker', 'UPDATE', 'payments',
@@ -71,7 +72,7 @@ BEGIN
             ('till_scheduler', 'INSERT', 'jobs job_errors limit_buckets limit_freed schedules
                 schedule_runs job_minutes worker_counts job_segments job_grams job_search_open', ''),
             ('till_scheduler', 'UPDATE', 'jobs limit_buckets flows flow_gates schedules
-                schedule_runs job_minutes worker_counts job_segments job_search_mark', ''),
+                schedule_runs job_minutes worker_counts job_segments job_search_mark job_search_open', ''),
             ('till_scheduler', 'DELETE', 'limit_buckets limit_freed schedules schedule_runs
                 job_minutes worker_counts job_segments job_grams job_search_open', ''),
 
@@ -87,6 +88,7 @@ BEGIN
                 job_search_open', ''),
             ('till_dashboard', 'UPDATE', 'jobs queues limits limit_buckets flows flow_gates schedule_runs
                 worker_orders time_limits', ''),
+            ('till_dashboard', 'UPDATE', 'job_search_open', 'turn'),
             ('till_dashboard', 'UPDATE', 'schedules', 'paused_at paused_by waiting_tick next_tick next_run
                 decided_to'),
             ('till_dashboard', 'DELETE', 'jobs job_logs job_progress queues limits limit_buckets

@@ -19,6 +19,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/text.h"
+#include "worker/conceal.h"
 #include "worker/events.h"
 #include "worker/report.h"
 
@@ -133,18 +134,22 @@ static bool is_over(const struct item *item) { return atomic_load(&item->revoked
 static void note_end(const struct settling *s, const struct task_run *run, int64_t delay_us,
                      const struct err *why)
 {
+    struct err shown;
+
     if (!why) {
         events_add(s->process->events, s->item, JOB_PENDING, run->ran_us);
         log_info("job_snoozed", L_INT("delay_ms", delay_us / US_PER_MS),
                  L_INT("snoozes", run->snoozes + 1));
-    } else if (delay_us < 0) {
+        return;
+    }
+    conceal_err(s->item, why, &shown);
+    report_note_error(s->process, s->item, run->attempt, &shown);
+    if (delay_us < 0) {
         count_end(s->process, s->item, METER_FAILED, run->ran_us);
-        report_note_error(s->process, s->item, run->attempt, why);
-        log_error("job_failed", L_ERR(why));
+        log_error("job_failed", L_ERR(&shown));
     } else {
         count_end(s->process, s->item, METER_RETRIED, run->ran_us);
-        report_note_error(s->process, s->item, run->attempt, why);
-        log_warn("job_retry", L_INT("delay_ms", delay_us / US_PER_MS), L_ERR(why));
+        log_warn("job_retry", L_INT("delay_ms", delay_us / US_PER_MS), L_ERR(&shown));
     }
 }
 

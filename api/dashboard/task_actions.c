@@ -8,6 +8,7 @@
 
 #include "api/dashboard/act.h"
 #include "api/dashboard/actions.h"
+#include "api/dashboard/change.h"
 #include "api/dashboard/dashboard.h"
 #include "common/clock.h"
 #include "common/crashpoint.h"
@@ -19,15 +20,10 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/redact.h"
-#include "common/task_secrets.h"
-#include "common/text.h"
 
 enum {
     BODY_MAX = 1024 * 1024,
-    IDS_MAX = 1000,   /* of one request */
-    BATCH = 500,      /* jobs in one statement */
-    BUDGET_MS = 4000, /* of one request for all that match; then it tells where to go on */
+    IDS_MAX = 1000, /* of one request */
 };
 
 enum err_code read_body(const struct request *req, json_t **ret_body, struct err *e)
@@ -54,8 +50,6 @@ enum err_code read_body(const struct request *req, json_t **ret_body, struct err
 
 /* ---- changing some ---- */
 
-enum change { CHANGE_REVOKE, CHANGE_TERMINATE, CHANGE_RETRY, CHANGE_DELETE };
-
 static const struct {
     const char *name;
     const char *action; /* in the audit log */
@@ -67,8 +61,8 @@ static const struct {
     [CHANGE_DELETE] = {"delete", "task.delete", ROLE_ADMIN},
 };
 
-static enum err_code read_change(const struct request *req, const json_t *body,
-                                 enum change *ret_change, struct err *e)
+enum err_code read_change(const struct request *req, const json_t *body, enum change *ret_change,
+                          struct err *e)
 {
     const char *name = json_member_text(body, "action");
 
@@ -111,10 +105,8 @@ static size_t count_true(const bool *flags, size_t count)
     return n;
 }
 
-/* Changes at most BATCH jobs and writes that down. `target` NULL: the first id stands for them. */
-static enum err_code change_some(struct request *req, enum change change, const char *target,
-                                 const struct uuid *ids, size_t count, size_t *ret_changed,
-                                 struct err *e)
+enum err_code change_some(struct request *req, enum change change, const char *target,
+                          const struct uuid *ids, size_t count, size_t *ret_changed, struct err *e)
 {
     AUTO_VALUE(act_release) struct act act = {0};
     AUTO(mem_free) bool *changed = mem_array(count + 1, sizeof changed[0]);
@@ -212,11 +204,11 @@ static enum err_code change_ids(struct request *req, enum change change, const j
         if (!text || !uuid_parse(text, &ids[i]))
             return err_set(e, ERR_INVALID, "ids are UUIDs");
     }
-    for (size_t at = 0; !rc && at < count; at += BATCH) {
+    for (size_t at = 0; !rc && at < count; at += CHANGE_BATCH) {
         size_t changed = 0;
 
-        rc = change_some(req, change, NULL, ids + at, count - at < BATCH ? count - at : BATCH,
-                         &changed, e);
+        rc = change_some(req, change, NULL, ids + at,
+                         count - at < CHANGE_BATCH ? count - at : CHANGE_BATCH, &changed, e);
         *ret_changed += changed;
     }
     return rc;
@@ -233,7 +225,7 @@ static enum err_code read_filter(const json_t *given, const json_t *cursor,
                                  .worker = json_member_text(given, "worker"),
                                  .text = json_member_text(given, "text"),
                                  .cursor = json_string_value(cursor),
-                                 .limit = BATCH};
+                                 .limit = CHANGE_BATCH};
     enum job_state parsed;
 
     if (!state || !job_state_parse(state, &parsed))
@@ -257,7 +249,7 @@ static enum err_code change_matching(struct request *req, enum change change, co
 {
     AUTO_VALUE(job_search_release) struct job_search search = {0};
     AUTO_VALUE(buf_release) struct buf target;
-    int64_t end_us = clock_mono_us() + BUDGET_MS * US_PER_MS;
+    int64_t end_us = clock_mono_us() + CHANGE_BUDGET_MS * US_PER_MS;
     struct jobs_filter filter = {0};
     struct uuid next = {0};
     enum err_code rc = read_filter(given, cursor, &search, &filter, e);
@@ -311,113 +303,4 @@ enum err_code tasks_change(struct request *req, struct reply *reply, struct err 
                            json_pack("{s:I, s:s?}", "changed", (json_int_t)changed, "next",
                                      *next.text ? next.text : NULL),
                            e);
-}
-
-/* ---- dead ones of a kind ---- */
-
-static enum err_code dead_batch(struct request *req, enum change change, const char *task,
-                                const char *reason, int64_t until_us, size_t *ret_found,
-                                size_t *ret_changed, struct err *e)
-{
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    AUTO(mem_free) struct uuid *ids = NULL;
-    AUTO_VALUE(buf_release) struct buf target;
-    enum err_code rc = jobs_dead_of(thread_of(req)->db, task, reason, until_us, BATCH, &rows, e);
-
-    buf_init(&target, 2048);
-    *ret_found = *ret_changed = 0;
-    if (rc)
-        return rc;
-    *ret_found = (size_t)db_rows(rows);
-    if (*ret_found == 0)
-        return ERR_OK;
-    ids = mem_array(*ret_found, sizeof ids[0]);
-    for (size_t i = 0; i < *ret_found; i++)
-        (void)uuid_parse(db_text(rows, (int)i, 0), &ids[i]);
-    {
-        AUTO(mem_free) char *shown = redact_text(reason);
-
-        buf_addf(&target, "dead %s: %s", task, shown ? shown : "");
-    }
-    return change_some(req, change, target.data, ids, *ret_found, ret_changed, e);
-}
-
-enum err_code dead_change(struct request *req, struct reply *reply, struct err *e)
-{
-    AUTO(json_decref) json_t *body = NULL;
-    int64_t end_us = clock_mono_us() + BUDGET_MS * US_PER_MS;
-    const char *task;
-    const char *reason;
-    enum change change = CHANGE_RETRY;
-    int64_t until_us = 0;
-    size_t total = 0;
-    size_t found = BATCH;
-    size_t changed = 1;
-    enum err_code rc = read_body(req, &body, e);
-
-    if (!rc)
-        rc = read_change(req, body, &change, e);
-    if (rc)
-        return rc;
-    task = json_member_text(body, "task");
-    reason = json_member_text(body, "reason");
-    if (!task || !reason || (change != CHANGE_RETRY && change != CHANGE_DELETE))
-        return err_set(e, ERR_INVALID, "the body has action (retry, delete), task and reason");
-    rc = jobs_server_time(thread_of(req)->db, &until_us, e);
-    /* What cannot be changed stays where it is: a batch without a change is the end. */
-    while (!rc && found == BATCH && changed > 0 && clock_mono_us() < end_us) {
-        rc = dead_batch(req, change, task, reason, until_us, &found, &changed, e);
-        total += changed;
-    }
-    return rc ? rc
-              : reply_json(reply, 200,
-                           json_pack("{s:I, s:b}", "changed", (json_int_t)total, "more",
-                                     found == BATCH && changed > 0),
-                           e);
-}
-
-/* Jobs of a group may name a secret of theirs in the reason: it is shown redacted, and a group
- * whose reason hides something is called by its last job instead. */
-static enum err_code group_json(struct request *req, const struct db_result *rows, int row,
-                                json_t **ret_value, struct err *e)
-{
-    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
-    AUTO(json_decref) json_t *visible = NULL;
-    const char *reason = db_text(rows, row, 1);
-    char by_job[48] = "";
-    bool is_hidden;
-    struct uuid last;
-    enum err_code rc = ERR_OK;
-
-    if (db_bool(rows, row, 7) && uuid_parse(db_text(rows, row, 5), &last))
-        rc = job_shown_find(thread_of(req)->db, &last, &shown, e);
-    if (rc)
-        return rc;
-    visible = job_shown_text(&shown, reason);
-    is_hidden = strcmp(json_string_value(visible), reason) != 0 || text_starts(reason, "of:");
-    if (!text_format(by_job, sizeof by_job, "of:%s", db_text(rows, row, 5)))
-        return err_set(e, ERR_INTERNAL, "an id is too long");
-    *ret_value = json_pack("{s:s, s:s, s:O, s:I, s:s, s:s, s:s, s:s}", "task",
-                           db_text(rows, row, 0), "reason", is_hidden ? by_job : reason, "shown",
-                           visible, "count", (json_int_t)db_int(rows, row, 2), "first_at",
-                           db_text(rows, row, 3), "last_at", db_text(rows, row, 4), "last_id",
-                           db_text(rows, row, 5), "queue", db_text(rows, row, 6));
-    return ERR_OK;
-}
-
-enum err_code dead_show(struct request *req, struct reply *reply, struct err *e)
-{
-    AUTO(mem_free) char *queue = request_query(req, "queue");
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    AUTO(json_decref) json_t *groups = json_array();
-    enum err_code rc = jobs_dead_groups(thread_of(req)->db, queue, &rows, e);
-
-    for (int row = 0; !rc && row < db_rows(rows); row++) {
-        json_t *group = NULL;
-
-        rc = group_json(req, rows, row, &group, e);
-        if (!rc)
-            (void)json_array_append_new(groups, group);
-    }
-    return rc ? rc : reply_json(reply, 200, json_pack("{s:O}", "groups", groups), e);
 }

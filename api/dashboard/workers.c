@@ -8,6 +8,7 @@
 #include "api/dashboard/dashboard.h"
 #include "common/json.h"
 #include "common/queue.h"
+#include "common/task_secrets.h"
 
 enum { REPORT_MAX = 1024 * 1024 };
 
@@ -59,15 +60,22 @@ enum err_code workers_gather(struct dashboard_thread *thread, json_t **ret_value
 {
     AUTO_VALUE(queue_workers_release) struct queue_workers found = {0};
     AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO(db_result_free) struct db_result *declared = NULL;
     bool has_redis = queue_list_workers(thread->redis, &found, NULL) == ERR_OK;
     json_t *workers;
     enum err_code rc = jobs_list_workers(thread->db, &rows, e);
 
+    if (!rc)
+        rc = task_secrets_list(thread->db, &declared, e);
     if (rc)
         return rc;
     workers = json_array();
-    for (size_t i = 0; i < found.count; i++)
-        (void)json_array_append_new(workers, worker_json(&found.items[i]));
+    for (size_t i = 0; i < found.count; i++) {
+        json_t *worker = worker_json(&found.items[i]);
+
+        task_secrets_hide_last_error(declared, worker);
+        (void)json_array_append_new(workers, worker);
+    }
     add_started(workers, rows);
     *ret_value = json_pack("{s:b, s:o}", "redis", has_redis, "workers", workers);
     return *ret_value ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory");

@@ -57,10 +57,16 @@ def segments(system):
     return system.query("SELECT * FROM job_segments WHERE replaced_at IS NULL ORDER BY id")
 
 
+def fresh_scheduler(system):
+    """One that begins at once, however long the one before has had nothing to do."""
+    for one in system.named("till-scheduler"):
+        one.term_and_wait(60)
+    system.start_scheduler()
+
+
 def index(system):
     """All jobs there are, behind the mark."""
-    if not system.named("till-scheduler"):
-        system.start_scheduler()
+    fresh_scheduler(system)
     wait_for(lambda: mark(system) >= newest(system), 60, "the index to come to the newest job")
 
 
@@ -82,21 +88,67 @@ def test_words_are_found_behind_the_mark(system):
     assert len(found(system, "order-1999")) == 1 and found(system, order="oldest", limit=1, search="order") != [rare]
 
 
+def all_pages(system, words, **parameters):
+    seen, cursor = [], None
+    for _ in range(50):
+        page = search(system, words, cursor=cursor, **parameters)
+        seen += [task["id"] for task in page["tasks"]]
+        cursor = page["next"]
+        if cursor is None:
+            return seen
+    raise AssertionError(f"no end after {len(seen)} tasks")
+
+
+def ids_where(system, condition):
+    return [row["id"] for row in system.query(f"SELECT id::text FROM jobs WHERE {condition} ORDER BY id DESC")]
+
+
 def test_pages_of_a_search_cover_all_jobs_once(system):
     fill(system, 1500)
+    rows.insert(system, "STARTED", age=7199.5, kwargs={"user": 3})
     index(system)
     fill(system, 700, first=1501)  # these stay in the tail: fewer than a segment has
-    wanted = [row["id"] for row in system.query("SELECT id::text FROM jobs WHERE kwargs->>'user' = '3' ORDER BY id DESC")]
-    assert len(wanted) == 220 and mark(system) < newest(system)
-    for order in ("newest", "oldest"):
-        seen, cursor = [], None
-        for _ in range(20):
-            page = search(system, "kwargs:user=3", order=order, limit=60, cursor=cursor)
-            seen += [task["id"] for task in page["tasks"]]
-            cursor = page["next"]
-            if cursor is None:
-                break
-        assert seen == (wanted if order == "newest" else wanted[::-1])
+    rows.insert(system, "STARTED", kwargs={"user": 3})
+    wanted = ids_where(system, "kwargs->>'user' = '3'")
+    assert len(wanted) == 222 and mark(system) < newest(system)
+    assert all_pages(system, "kwargs:user=3", limit=60) == wanted
+    assert all_pages(system, "kwargs:user=3", limit=60, order="oldest") == wanted[::-1]
+
+
+def test_a_tail_of_many_windows_is_covered_once(system):
+    """No scheduler has made an index yet."""
+    fill(system, 21000)
+    for order, word, turn in (("newest", "order-77", 1), ("oldest", "order-20", -1)):
+        wanted = ids_where(system, f"args->>0 LIKE '{word}%'")
+        assert len(wanted) > 100 and all_pages(system, word, limit=200, order=order) == wanted[::turn]
+
+
+def test_more_open_jobs_than_one_look_takes(system):
+    """They waited when the index came by, and are revoked then: found at once, while the index reads them
+    again, and after."""
+    system.query(
+        "INSERT INTO jobs (id, task, queue, enqueued_at, created_at, scheduled_at) SELECT (lpad(to_hex((extract(epoch"
+        " FROM now() - interval '1 hour') * 1000)::bigint + n), 12, '0') || '7' || substr(md5(n::text), 1, 19))::uuid,"
+        " 'shop.later', 'later', NULL, now() - interval '1 hour', now() + interval '1 day'"
+        " FROM generate_series(1, 1250) n")
+    index(system)
+    assert all_pages(system, "name:later error:changed") == []
+    system.query("UPDATE jobs SET state = 'REVOKED', finished_at = now(), error = 'they changed their mind'")
+    wanted = ids_where(system, "true")
+
+    def look():
+        for order, turn in (("newest", 1), ("oldest", -1)):
+            assert all_pages(system, "name:later error:changed", limit=200, order=order) == wanted[::turn]
+
+    look()
+    fresh_scheduler(system)
+    look()
+    wait_for(lambda: not ids_open(system), 60, "the index to have read them again")
+    look()
+
+
+def ids_open(system):
+    return [str(row["job_id"]) for row in system.query("SELECT job_id FROM job_search_open")]
 
 
 def test_what_ends_late_or_again_is_found_by_how_it_ended(system):
@@ -114,9 +166,42 @@ def test_what_ends_late_or_again_is_found_by_how_it_ended(system):
         system.query("UPDATE jobs SET state = 'SUCCESS', finished_at = now(), result = '\"second ending\"'"
                      " WHERE id = %s", job)
     assert set(found(system, "second ending")) == {waits, dead}  # while they are open
+    fresh_scheduler(system)
     wait_for(lambda: not system.query("SELECT 1 FROM job_search_open"), 60, "the index to read them again")
     assert set(found(system, "second ending", state="SUCCESS")) == {waits, dead}
     assert found(system, "first ending") == [] and found(system, "latecomer", state="PENDING") == []
+
+
+def test_one_that_begins_again_is_not_struck_off(system):
+    """Each beginning is another turn: who has seen the end of the one before strikes nothing off."""
+    dead = rows.insert(system, "FAILURE", age=7250)
+    for turn in (0, 1):
+        system.query("UPDATE jobs SET state = 'PENDING', finished_at = NULL, error = NULL WHERE id = %s", dead)
+        assert system.query("SELECT job_id::text, turn FROM job_search_open") == [{"job_id": dead, "turn": turn}]
+        system.query("UPDATE jobs SET state = 'FAILURE', finished_at = now(), error = 'again' WHERE id = %s", dead)
+
+
+def test_what_a_late_clock_makes_is_found(system):
+    """Its id lies behind the mark from the beginning: among those of a segment, before and between them."""
+    fill(system, 1100)
+    index(system)
+    fill(system, 1100, first=1101, age="1 hour")
+    index(system)
+    late = {rows.insert(system, "SUCCESS", age=age, args=["straggler"]) for age in (7198.5, 5000, 9000)}
+    waits = rows.insert(system, "PENDING", age=6000, args=["straggler"], enqueued_at=None,
+                        scheduled_at="2126-01-01T00:00:00Z")
+    assert found(system, "straggler") == []
+    system.query("UPDATE job_segments SET looked_at = now() - interval '1 day'")
+    fresh_scheduler(system)
+    wait_for(lambda: set(found(system, "straggler")) == late | {waits}, 60, "them to be found")
+    fresh_scheduler(system)
+    wait_for(lambda: ids_open(system) == [waits], 60, "those that have ended to be in the index")
+    assert set(found(system, "straggler")) == late | {waits}
+    system.query("UPDATE job_segments SET looked_at = now() - interval '1 day'")
+    fresh_scheduler(system)
+    wait_for(lambda: not system.query("SELECT 1 FROM job_segments WHERE looked_at < now() - interval '1 hour'"),
+             60, "another look")
+    assert ids_open(system) == [waits] and len(found(system, "straggler")) == 4
 
 
 def test_rare_filters_find_what_no_window_holds(system):
@@ -130,7 +215,6 @@ def test_rare_filters_find_what_no_window_holds(system):
 
 
 def test_segments_are_merged_and_forgotten(system):
-    system.start_scheduler()
     for turn in range(8):
         fill(system, 1100, first=turn * 1100 + 1, age=f"{9000 - turn * 100} s")
         index(system)
@@ -139,8 +223,10 @@ def test_segments_are_merged_and_forgotten(system):
     assert len(found(system, "order-17 queue:fill", limit=200)) == 111  # 17, 170-179, 1700-1799
     system.query("DELETE FROM jobs")
     system.query("UPDATE job_segments SET looked_at = now() - interval '1 day'")
+    fresh_scheduler(system)
     wait_for(lambda: not segments(system), 60, "the segment without jobs to be dropped")
     system.query("UPDATE job_segments SET replaced_at = now() - interval '2 minutes'")
+    fresh_scheduler(system)
     wait_for(lambda: not system.query("SELECT 1 FROM job_grams LIMIT 1"), 60, "its grams to be deleted")
 
 
@@ -148,7 +234,7 @@ def test_two_schedulers_make_one_index(system):
     fill(system, 1200)
     for _ in range(2):
         system.start_scheduler()
-    index(system)
+    wait_for(lambda: mark(system) >= newest(system), 60, "the index to come to the newest job")
     assert [one["jobs"] for one in segments(system)] == [1200]
 
 
@@ -166,3 +252,29 @@ def test_an_open_transaction_is_waited_for(system):
             assert mark(system) < late
             other.commit()
     assert found(system, "slowpoke") == [late]
+
+
+def test_it_keeps_up_with_those_who_always_write(system):
+    """There is never a moment without an open transaction, and the scheduler's role does not see when those
+    of others began: still each is waited for only until it ends."""
+    fill(system, 1200, age="90 s")
+    held = []
+
+    def writer():
+        with_id = system.postgres.connect(system.database)
+        with_id.autocommit = False
+        with_id.cursor().execute("SELECT pg_current_xact_id()")
+        held.append(with_id)
+
+    def keeps_up():
+        writer()
+        held.pop(0).close()
+        return mark(system) >= newest(system)
+
+    writer()
+    try:
+        system.start_scheduler()
+        wait_for(keeps_up, 60, "the index to come to the newest job")
+    finally:
+        for one in held:
+            one.close()

@@ -158,3 +158,14 @@ Test(uuid, parse_refuses)
         cr_expect_str_eq(id.text, "unchanged");
     }
 }
+
+Test(uuid, least_of_a_time)
+{
+    const struct uuid least = uuid_least_of(clock_wall_us() / US_PER_MS);
+    const struct uuid made = uuid_v7();
+
+    cr_expect_str_eq(uuid_least_of(0x0192e4a1bcde).text, "0192e4a1-bcde-0000-0000-000000000000");
+    cr_expect_str_eq(uuid_least_of(-1).text, UUID_FIRST);
+    cr_expect_lt(strcmp(least.text, made.text), 0);
+    cr_expect_gt(strcmp(uuid_least_of(clock_wall_us() / US_PER_MS + 1).text, least.text), 0);
+}

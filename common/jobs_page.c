@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A page of jobs: the rows that hold its texts, the items that borrow them, and what is secret in
+ * values that are too long to be among them. See jobs_view.h.
+ */
+#include "common/job_columns.h"
+#include "common/mem.h"
+#include "common/task_secrets.h"
+
+static const char *text_or_null(const struct db_result *rows, int row, int col)
+{
+    return db_is_null(rows, row, col) ? NULL : db_text(rows, row, col);
+}
+
+static int64_t latest(const struct job_view *job)
+{
+    const int64_t times[] = {job->created_us, job->enqueued_us, job->started_us, job->finished_us,
+                             job->failed_us};
+    int64_t last = 0;
+
+    for (size_t i = 0; i < COUNT_OF(times); i++)
+        if (times[i] > last)
+            last = times[i];
+    return last;
+}
+
+void job_view_read(const struct db_result *rows, int row, struct job_view *ret_job)
+{
+    struct job_view job = {
+        .task = db_text(rows, row, 1),
+        .queue = db_text(rows, row, 2),
+        .priority = (enum job_priority)db_int(rows, row, 3),
+        .attempt = (int)db_int(rows, row, 5),
+        .max_attempts = (int)db_int(rows, row, 6),
+        .worker = text_or_null(rows, row, 7),
+        .created_us = db_int(rows, row, 8),
+        .scheduled_us = db_int(rows, row, 9),
+        .enqueued_us = db_int(rows, row, 10),
+        .started_us = db_int(rows, row, 11),
+        .finished_us = db_int(rows, row, 12),
+        .failed_us = db_int(rows, row, 13),
+        .args = text_or_null(rows, row, 14),
+        .args_bytes = db_int(rows, row, 15),
+        .kwargs = text_or_null(rows, row, 16),
+        .kwargs_bytes = db_int(rows, row, 17),
+        .result = text_or_null(rows, row, 18),
+        .result_bytes = db_int(rows, row, 19),
+        .error = text_or_null(rows, row, 20),
+    };
+
+    (void)uuid_parse(db_text(rows, row, 0), &job.id);
+    (void)job_state_parse(db_text(rows, row, 4), &job.state);
+    job.changed_us = latest(&job);
+    job.shows_max = INT64_MAX;
+    *ret_job = job;
+}
+
+void jobs_page_keep(struct jobs_page *page, struct db_result *rows)
+{
+    page->rows = mem_resize(page->rows, (page->rows_count + 1) * sizeof(void *));
+    page->rows[page->rows_count++] = rows;
+}
+
+enum err_code jobs_page_read(struct jobs_page *page, struct db *db, const struct db_result *rows,
+                             int row, struct job_view *ret_job, struct err *e)
+{
+    struct job_view job;
+    struct secrets *found;
+    enum err_code rc;
+
+    job_view_read(rows, row, &job);
+    job.secrets = text_or_null(rows, row, JOB_COLUMN_SECRETS);
+    job.shows_max = JOBS_PREVIEW_MAX;
+    if (job_has_unread(&job)) {
+        found = mem_alloc(sizeof *found);
+        page->in_long =
+            mem_resize(page->in_long, (page->in_long_count + 1) * sizeof page->in_long[0]);
+        page->in_long[page->in_long_count++] = found;
+        job.in_long = found;
+        rc = job_secrets_read(db, &job, found, e);
+        if (rc)
+            return rc;
+    }
+    *ret_job = job;
+    return ERR_OK;
+}
+
+enum err_code jobs_page_take(struct jobs_page *page, struct db *db, struct db_result *rows,
+                             struct err *e)
+{
+    size_t count = (size_t)db_rows(rows);
+    enum err_code rc = ERR_OK;
+
+    jobs_page_keep(page, rows);
+    page->items = mem_array(count + 1, sizeof page->items[0]);
+    for (page->count = 0; !rc && page->count < count; page->count++)
+        rc = jobs_page_read(page, db, rows, (int)page->count, &page->items[page->count], e);
+    return rc;
+}
+
+void jobs_page_release(struct jobs_page *page)
+{
+    for (size_t i = 0; i < page->rows_count; i++)
+        db_result_free(page->rows[i]);
+    for (size_t i = 0; i < page->in_long_count; i++) {
+        secrets_release(page->in_long[i]);
+        mem_free(page->in_long[i]);
+    }
+    mem_free(page->in_long);
+    mem_free(page->rows);
+    mem_free(page->items);
+    *page = (struct jobs_page){0};
+}
