@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from harness import postgres, programs  # noqa: E402
 from harness.shop import Shop  # noqa: E402
+from harness.wait import wait_for  # noqa: E402
 
 CONNECTIONS = 64
 CLIENTS = 16  # of the checkout
@@ -26,6 +27,7 @@ PRODUCTS = 200
 USERS = 16
 FIRST_USER = 8_000_001  # numbers that stand for nothing else in a statement
 FIRST_PRODUCT = 7_000_001
+FIRST_ORDER = 9_000_001
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -64,6 +66,7 @@ class Web:
         self.bench = bench
         bench.query(f"ALTER SEQUENCE users_id_seq RESTART {FIRST_USER}")
         bench.query(f"ALTER SEQUENCE products_id_seq RESTART {FIRST_PRODUCT}")
+        bench.query(f"ALTER SEQUENCE orders_id_seq RESTART {FIRST_ORDER}")
         bench.query("INSERT INTO categories (name) VALUES ('Things')")
         bench.query(
             "INSERT INTO products (name, description, price, stock_quantity, category_id)"
@@ -137,15 +140,24 @@ class Web:
             log.seek(0, os.SEEK_END)
             bench.query("ALTER SYSTEM SET log_statement = 'all'")
             bench.query("SELECT pg_reload_conf()")
-            shop = self.shops[0]
-            for _ in range(2):  # the first may be sent before the setting has arrived
-                bench.query("SELECT 'begin of checkout'")
-                shop.pay(shop.order((FIRST_PRODUCT, 1))["id"])
-            bench.query("SELECT 'end of checkout'")
+            found = wait_for(lambda: self.log_checkout(log), 60, "the checkout is never logged whole")
             bench.query("ALTER SYSTEM RESET log_statement")
             bench.query("SELECT pg_reload_conf()")
-            text = log.read()
-        text = text[text.rindex("'begin of checkout'") : text.rindex("'end of checkout'")]
+        return found
+
+    def log_checkout(self, log):
+        """None: a session has not heard of the setting yet, so something is missing."""
+        begin, end = "'begin of checkout'", "'end of checkout'"
+        shop = self.shops[0]
+        self.bench.query(f"SELECT {begin}")
+        shop.pay(shop.order((FIRST_PRODUCT, 1))["id"])
+        self.bench.query(f"SELECT {end}")
+        text = log.read()
+        if begin not in text or end not in text:
+            return None
+        text = text[text.rindex(begin) : text.rindex(end)]
+        if "INSERT INTO orders" not in text or "INSERT INTO jobs" not in text:
+            return None
         return re.findall(
             r"LOG:  (?:statement|execute [^:]+): (.*)(?:\n.*DETAIL:  parameters: (.*))?", text
         )
