@@ -167,9 +167,14 @@ def killed_process(stage):
     processes.send(child, signal.SIGKILL)
 
 
+def wait_gone(program):
+    wait_for(lambda: not program.is_running(), 60, f"{program.name} was told to end, and does not")
+
+
 def told_to_end(stage):
     yield
     stage.armed.term()
+    wait_gone(stage.armed)
 
 
 def told_to_end_at_once(stage):
@@ -178,6 +183,7 @@ def told_to_end_at_once(stage):
     job = stage.one.enqueue("till.tasks.sleep", 1)
     stage.one.wait_job(job, "STARTED")
     stage.armed.send(signal.SIGQUIT)
+    wait_gone(stage.armed)
     stage.finish(job)
 
 
