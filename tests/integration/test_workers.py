@@ -11,7 +11,7 @@ import pytest
 
 from harness import processes
 from harness.deafness import DeafProxy
-from harness.wait import SLOWNESS, pause, wait_for
+from harness.wait import BUILD, SLOWNESS, pause, wait_for
 
 ONE = {"TILL_WORKER_PROCESSES": 1, "TILL_WORKER_CONCURRENCY": 2, "TILL_WORKER_PREFETCH": 0}
 
@@ -350,6 +350,7 @@ def test_a_job_that_runs_when_its_process_is_due_is_not_cut_off_and_the_others_g
     assert highest_attempt(one) == 1
 
 
+@pytest.mark.skipif("asan" in BUILD or "tsan" in BUILD, reason="a sanitizer alone takes more than that")
 def test_a_process_that_holds_too_much_memory_is_replaced_and_its_jobs_end_well(stack):
     limit = 16 * 1024 * 1024
     one = stack({**ONE, "TILL_WORKER_CONCURRENCY": 40, "TILL_WORKER_MAX_BYTES": limit})
