@@ -231,6 +231,16 @@ bench: ## our figures beside the limits of Redis, PostgreSQL and civetweb, in on
 	$(Q)$(MAKE) --no-print-directory all $(BENCHES)
 	$(Q)BUILD=$(B) $(PYTHON) tests/bench/bench.py
 
+.PHONY: bench-pages bench-watched
+bench-pages: ## a page of tasks among JOBS (10 million) finished ones: half an hour and 15 GB
+	$(Q)sh etc/install-packages.sh bench
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)BUILD=$(B) $(PYTHON) tests/bench/pages.py --jobs $(or $(JOBS),10000000)
+bench-watched: ## what ten open pages of the dashboard cost the workers
+	$(Q)sh etc/install-packages.sh bench
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)BUILD=$(B) $(PYTHON) tests/bench/watched.py
+
 .PHONY: fuzz
 fuzz: ## each reader of outside text under libFuzzer, MINUTES in all or a minute each (needs clang)
 	$(Q)sh etc/install-packages.sh fuzz
