@@ -40,6 +40,6 @@ void borrower_free(struct borrower *mine); /* accepts NULL */
 
 /* Waits until `deadline_us` (monotonic) at most. Never NULL. */
 struct backends *backends_take(struct borrower *mine, int64_t deadline_us);
-void backends_give_back(struct borrower *mine, struct backends *lent);
+void backends_give_back(struct borrower *mine, struct backends *given);
 
 #endif

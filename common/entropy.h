@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Random bytes for ids, of which each request and job needs a few: a thread asks the kernel for many
- * at once, so most calls are none of the system. For keys and secrets use libsodium itself.
+ * Random bytes for ids, of which each request and job needs a few: a thread asks the kernel for
+ * many at once, so most calls are none of the system. For keys and secrets use libsodium itself.
  */
 #ifndef COMMON_ENTROPY_H
 #define COMMON_ENTROPY_H
