@@ -54,6 +54,17 @@ static inline struct redis *api_redis(const struct request *req)
     return api_backends(req)->redis;
 }
 
+/* Before what takes long and needs none of them; the next use borrows anew. No transaction is open.
+ */
+static inline void api_give_back(const struct request *req)
+{
+    struct api *api = req->context;
+
+    if (api->backends)
+        backends_give_back(api->borrower, api->backends);
+    api->backends = NULL;
+}
+
 /* Where the handler of a read that may lag reads from; see replica.h. */
 static inline struct db *api_reader(const struct request *req)
 {

@@ -95,6 +95,7 @@ enum err_code auth_register(struct request *req, struct reply *reply, struct err
     judge_password(&f, &reg);
     if (!fields_end(&f, reply))
         return ERR_OK;
+    api_give_back(req);
     rc = password_hash(reg.password, hash, e);
     if (rc)
         return rc;
@@ -147,17 +148,18 @@ static enum err_code make_pair(const char *secret, int64_t user_id, struct pair 
     return rc;
 }
 
-static enum err_code check_password(struct db *db, const char *email, const char *password,
+static enum err_code check_password(struct request *req, const char *email, const char *password,
                                     int64_t *ret_user_id, bool *ret_matches, struct err *e)
 {
     AUTO_VALUE(user_release) struct user user = {0};
     struct err missing = {0};
-    enum err_code rc = users_find_by_email(db, email, &user, &missing);
+    enum err_code rc = users_find_by_email(api_db(req), email, &user, &missing);
 
     if (rc == ERR_UNAVAILABLE) /* the connection may have died while it was idle */
-        rc = users_find_by_email(db, email, &user, &missing);
+        rc = users_find_by_email(api_db(req), email, &user, &missing);
     if (rc && rc != ERR_NOT_FOUND)
         return err_set_detail(e, rc, missing.detail, "%s", missing.text);
+    api_give_back(req); /* a crowd that logs in waits here for the processor, not others for it */
     rc = password_verify(user.password_hash, password, ret_matches, e);
     *ret_matches = !rc && *ret_matches && user.is_active;
     *ret_user_id = user.id;
@@ -223,7 +225,7 @@ enum err_code auth_login(struct request *req, struct reply *reply, struct err *e
     limits_address(req, address);
     if (!may_guess(req, account, address, reply))
         return ERR_OK;
-    rc = check_password(api_db(req), email, password, &user_id, &matches, e);
+    rc = check_password(req, email, password, &user_id, &matches, e);
     if (rc)
         return rc;
     note_guess(req, account, address, matches);

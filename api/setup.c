@@ -46,16 +46,9 @@ static void thread_free(void *context)
     mem_free(api);
 }
 
-static void give_back(struct api *api)
-{
-    if (api->backends)
-        backends_give_back(api->borrower, api->backends);
-    api->backends = NULL;
-}
-
 static void finish(struct request *req, struct reply *reply)
 {
-    give_back(api_of(req));
+    api_give_back(req);
     if (req->match.route && req->match.route->scope == SCOPE_USER)
         cache_tag(req, reply);
     cors_finish(req, reply);

@@ -73,8 +73,7 @@ enum err_code jobs_page_read(struct jobs_page *page, struct db *db, const struct
     job.shows_max = JOBS_PREVIEW_MAX;
     if (job_has_unread(&job)) {
         found = mem_alloc(sizeof *found);
-        page->in_long =
-            mem_resize(page->in_long, (page->in_long_count + 1) * sizeof page->in_long[0]);
+        page->in_long = mem_resize(page->in_long, (page->in_long_count + 1) * sizeof(void *));
         page->in_long[page->in_long_count++] = found;
         job.in_long = found;
         rc = job_secrets_read(db, &job, found, e);

@@ -66,6 +66,7 @@ def test_what_a_limit_holds_back_is_counted(system):
         return (found["running"], found["parked"]) == (1, 2)
 
     wait_for(narrow, 30, lambda: show(system))
+    system.worker.kill()  # its job would take ten minutes
 
 
 def test_time_limits_are_those_of_the_command_line(system):

@@ -334,7 +334,7 @@ Test(db, missing_url)
     AUTO(db_close) struct db *nowhere = db_open(NULL, "test_db");
     AUTO(db_close) struct db *empty = db_open("", "test_db");
 
-    cr_assert_eq(db_connect(nowhere, &e), ERR_INVALID);
+    cr_assert_eq(db_connect(nowhere, &e), ERR_UNAVAILABLE, "made to refuse");
     cr_assert_eq(db_connect(empty, &e), ERR_INVALID);
     db_close(NULL);
 }
