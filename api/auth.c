@@ -95,7 +95,7 @@ enum err_code auth_register(struct request *req, struct reply *reply, struct err
     judge_password(&f, &reg);
     if (!fields_end(&f, reply))
         return ERR_OK;
-    api_give_back(req);
+    api_give_back(req); /* hashing takes long, and needs none */
     rc = password_hash(reg.password, hash, e);
     if (rc)
         return rc;
@@ -159,7 +159,8 @@ static enum err_code check_password(struct request *req, const char *email, cons
         rc = users_find_by_email(api_db(req), email, &user, &missing);
     if (rc && rc != ERR_NOT_FOUND)
         return err_set_detail(e, rc, missing.detail, "%s", missing.text);
-    api_give_back(req); /* a crowd that logs in waits here for the processor, not others for it */
+    /* The connection is kept: how many there are bounds the guesses that are under way when the
+     * first wrong one is counted. */
     rc = password_verify(user.password_hash, password, ret_matches, e);
     *ret_matches = !rc && *ret_matches && user.is_active;
     *ret_user_id = user.id;
