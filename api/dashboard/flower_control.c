@@ -14,13 +14,19 @@
 #include "common/jobs_desk.h"
 #include "common/limits.h"
 #include "common/mem.h"
+#include "common/text.h"
 #include "common/time_limits.h"
 #include "common/worker_orders.h"
 
+/* As Celery takes it: with SIG or without, or its number. */
 static bool is_signal(const char *name)
 {
     static const char *const signals[] = {"TERM", "KILL", "INT",  "QUIT",
                                           "HUP",  "USR1", "USR2", "ABRT"};
+    int64_t number;
+
+    if (text_to_int(name, 1, 64, &number))
+        return true;
 
     if (strncmp(name, "SIG", 3) == 0)
         name += 3;
@@ -78,9 +84,6 @@ static bool find_both(struct request *req, struct reply *reply, enum err_code *r
     AUTO(mem_free) char *worker = NULL;
     struct known_task task = {0};
 
-    *ret_rc = ERR_OK;
-    if (!flower_need(req, reply, "workername", &worker))
-        return false;
     *ret_rc = tasks_find(thread_of(req)->db, request_param(req, 0), &task, e);
     if (*ret_rc)
         return false;
@@ -88,6 +91,8 @@ static bool find_both(struct request *req, struct reply *reply, enum err_code *r
         (void)flower_refuse(reply, 404, "Unknown task '%s'", request_param(req, 0));
         return false;
     }
+    if (!flower_need(req, reply, "workername", &worker))
+        return false;
     *ret_rc = workers_find(thread_of(req)->redis, worker, &found, e);
     if (*ret_rc == ERR_NOT_FOUND || *ret_rc == ERR_INVALID) {
         *ret_rc = ERR_OK;
@@ -203,7 +208,7 @@ enum err_code flower_rate_limit(struct request *req, struct reply *reply, struct
     struct err problem = {0};
     enum err_code rc = ERR_OK;
 
-    if (!flower_need(req, reply, "ratelimit", &text) || !find_both(req, reply, &rc, e))
+    if (!find_both(req, reply, &rc, e) || !flower_need(req, reply, "ratelimit", &text))
         return rc;
     if (!text_format(limit.name, sizeof limit.name, "%s", request_param(req, 0)))
         return ERR_OK;

@@ -192,7 +192,8 @@ static enum err_code take_max_retries(struct order *order, const json_t *value, 
     return ERR_OK;
 }
 
-/* Options of Celery that say how a message travels: here it is a row, so they say nothing. */
+/* Options of Celery that say how a message travels, or what its logs show: here it is a row, so
+ * they say nothing. */
 static enum err_code take_nothing(struct order *order, const json_t *value, struct err *e)
 {
     (void)order;
@@ -205,21 +206,31 @@ static const struct {
     const char *name;
     enum err_code (*take)(struct order *order, const json_t *value, struct err *e);
 } options[] = {
+    {"add_to_parent", take_nothing},
+    {"argsrepr", take_nothing},
     {"compression", take_nothing},
     {"countdown", take_countdown},
     {"delivery_mode", take_nothing},
     {"eta", take_eta},
     {"exchange", take_nothing},
     {"expires", take_expires},
+    {"group_id", take_nothing},
+    {"group_index", take_nothing},
     {"headers", take_headers},
     {"ignore_result", take_nothing},
+    {"kwargsrepr", take_nothing},
     {"mandatory", take_nothing},
     {"max_retries", take_max_retries},
+    {"parent_id", take_nothing},
     {"priority", take_priority},
     {"queue", take_queue},
+    {"replaced_task_nesting", take_nothing},
+    {"reply_to", take_nothing},
     {"retries", take_retries},
     {"retry", take_nothing},
     {"retry_policy", take_nothing},
+    {"root_id", take_nothing},
+    {"route_name", take_nothing},
     {"routing_key", take_nothing},
     {"serializer", take_nothing},
     {"shadow", take_nothing},
@@ -285,6 +296,8 @@ enum err_code order_read(const struct request *req, struct order *order, json_t 
     kwargs = json_object_get(given, "kwargs");
     if (args && !json_is_array(args))
         return err_set(e, ERR_INVALID, "args must be an array");
+    if (json_is_null(kwargs)) /* as None is in Celery */
+        kwargs = NULL;
     if (kwargs && !json_is_object(kwargs))
         return err_set(e, ERR_INVALID, "kwargs must be an object");
     order->job.priority = JOB_PRIORITY_NORMAL;

@@ -54,7 +54,8 @@ static enum err_code call_autoscale(struct db *db, struct workers_found *found,
     return workers_autoscale(db, found->items[0].name, order->min, order->max, by, e);
 }
 
-/* False: the reply says why not. */
+/* As in Flower before its parameters are looked at. False: the reply, or the error, says why not.
+ */
 static bool find_worker(struct request *req, struct reply *reply, struct workers_found *found,
                         enum err_code *ret_rc, struct err *e)
 {
@@ -72,25 +73,23 @@ static bool find_worker(struct request *req, struct reply *reply, struct workers
     return !rc;
 }
 
-static enum err_code give(struct request *req, struct reply *reply, const struct pool_order *order,
-                          pool_call *call, bool *ret_given, struct err *e)
+static enum err_code give(struct request *req, struct reply *reply, struct workers_found *found,
+                          const struct pool_order *order, pool_call *call, bool *ret_given,
+                          struct err *e)
 {
-    AUTO_VALUE(workers_found_release) struct workers_found found = {0};
     const char *name = request_param(req, 0);
     AUTO_VALUE(act_release) struct act act = {0};
     struct err problem = {0};
     enum err_code rc;
 
     *ret_given = false;
-    if (!find_worker(req, reply, &found, &rc, e))
-        return rc;
-    if (!found.items[0].is_alive)
+    if (!found->items[0].is_alive)
         return flower_refuse(reply, 403, "Failed to %s '%s'%s: the worker is offline",
                              order->failed, name, order->after);
     rc = act_begin(&act, req, order->action, name, e);
     if (rc)
         return rc;
-    rc = call(thread_of(req)->db, &found, order, req->user.name, &problem);
+    rc = call(thread_of(req)->db, found, order, req->user.name, &problem);
     if (rc == ERR_INVALID || rc == ERR_NOT_FOUND)
         return flower_refuse(reply, 403, "Failed to %s '%s'%s: %s", order->failed, name,
                              order->after, problem.text);
@@ -128,9 +127,13 @@ enum err_code flower_shutdown(struct request *req, struct reply *reply, struct e
 {
     const struct pool_order order = {"worker.stop", "shut down the", " worker", 0, 0, 0, NULL,
                                      false};
+    AUTO_VALUE(workers_found_release) struct workers_found found = {0};
     bool given;
-    enum err_code rc = give(req, reply, &order, call_shutdown, &given, e);
+    enum err_code rc;
 
+    if (!find_worker(req, reply, &found, &rc, e))
+        return rc;
+    rc = give(req, reply, &found, &order, call_shutdown, &given, e);
     return rc || !given ? rc : flower_message(reply, e, "Shutting down!");
 }
 
@@ -138,9 +141,13 @@ enum err_code flower_pool_restart(struct request *req, struct reply *reply, stru
 {
     const struct pool_order order = {
         "worker.restart", "restart the", " pool", 0, 0, 0, NULL, false};
+    AUTO_VALUE(workers_found_release) struct workers_found found = {0};
     bool given;
-    enum err_code rc = give(req, reply, &order, call_restart, &given, e);
+    enum err_code rc;
 
+    if (!find_worker(req, reply, &found, &rc, e))
+        return rc;
+    rc = give(req, reply, &found, &order, call_restart, &given, e);
     return rc || !given
                ? rc
                : flower_message(reply, e, "Restarting '%s' worker's pool", request_param(req, 0));
@@ -149,12 +156,13 @@ enum err_code flower_pool_restart(struct request *req, struct reply *reply, stru
 enum err_code flower_pool_grow(struct request *req, struct reply *reply, struct err *e)
 {
     struct pool_order order = {"worker.grow", "grow", " worker's pool", 1, 0, 0, NULL, false};
+    AUTO_VALUE(workers_found_release) struct workers_found found = {0};
     bool given;
     enum err_code rc;
 
-    if (!take_int(req, reply, "n", 1, &order.n))
-        return ERR_OK;
-    rc = give(req, reply, &order, call_grow, &given, e);
+    if (!find_worker(req, reply, &found, &rc, e) || !take_int(req, reply, "n", 1, &order.n))
+        return rc;
+    rc = give(req, reply, &found, &order, call_grow, &given, e);
     return rc || !given ? rc
                         : flower_message(reply, e, "Growing '%s' worker's pool by %d",
                                          request_param(req, 0), order.n);
@@ -163,13 +171,14 @@ enum err_code flower_pool_grow(struct request *req, struct reply *reply, struct 
 enum err_code flower_pool_shrink(struct request *req, struct reply *reply, struct err *e)
 {
     struct pool_order order = {"worker.shrink", "shrink", " worker's pool", 1, 0, 0, NULL, false};
+    AUTO_VALUE(workers_found_release) struct workers_found found = {0};
     bool given;
     enum err_code rc;
 
-    if (!take_int(req, reply, "n", 1, &order.n))
-        return ERR_OK;
+    if (!find_worker(req, reply, &found, &rc, e) || !take_int(req, reply, "n", 1, &order.n))
+        return rc;
     order.n = -order.n;
-    rc = give(req, reply, &order, call_grow, &given, e);
+    rc = give(req, reply, &found, &order, call_grow, &given, e);
     return rc || !given ? rc
                         : flower_message(reply, e, "Shrinking '%s' worker's pool by %d",
                                          request_param(req, 0), -order.n);
@@ -180,13 +189,15 @@ enum err_code flower_pool_autoscale(struct request *req, struct reply *reply, st
     struct pool_order order = {"worker.autoscale", "autoscale", " worker", 0, 0, 0, NULL, false};
     AUTO(mem_free) char *min = NULL;
     AUTO(mem_free) char *max = NULL;
+    AUTO_VALUE(workers_found_release) struct workers_found found = {0};
     bool given;
     enum err_code rc;
 
-    if (!flower_need(req, reply, "min", &min) || !flower_need(req, reply, "max", &max) ||
-        !take_int(req, reply, "min", 0, &order.min) || !take_int(req, reply, "max", 0, &order.max))
-        return ERR_OK;
-    rc = give(req, reply, &order, call_autoscale, &given, e);
+    if (!find_worker(req, reply, &found, &rc, e) || !flower_need(req, reply, "min", &min) ||
+        !flower_need(req, reply, "max", &max) || !take_int(req, reply, "min", 0, &order.min) ||
+        !take_int(req, reply, "max", 0, &order.max))
+        return rc;
+    rc = give(req, reply, &found, &order, call_autoscale, &given, e);
     return rc || !given ? rc
                         : flower_message(reply, e, "Autoscaling '%s' worker (min=%d, max=%d)",
                                          request_param(req, 0), order.min, order.max);
@@ -204,6 +215,7 @@ static enum err_code call_consumer(struct db *db, struct workers_found *found,
 static enum err_code order_consumer(struct request *req, struct reply *reply, bool consume,
                                     struct err *e)
 {
+    AUTO_VALUE(workers_found_release) struct workers_found found = {0};
     AUTO(mem_free) char *queue = NULL;
     char failed[300];
     struct pool_order order = {.action = consume ? "worker.add-consumer" : "worker.cancel-consumer",
@@ -213,13 +225,13 @@ static enum err_code order_consumer(struct request *req, struct reply *reply, bo
     bool given;
     enum err_code rc;
 
-    if (!flower_need(req, reply, "queue", &queue))
-        return ERR_OK;
+    if (!find_worker(req, reply, &found, &rc, e) || !flower_need(req, reply, "queue", &queue))
+        return rc;
     order.queue = queue;
     if (!text_format(failed, sizeof failed, "%s '%.200s' consumer %s", consume ? "add" : "cancel",
                      queue, consume ? "to" : "from"))
         return err_set(e, ERR_INVALID, "the name of the queue is too long");
-    rc = give(req, reply, &order, call_consumer, &given, e);
+    rc = give(req, reply, &found, &order, call_consumer, &given, e);
     if (rc || !given)
         return rc;
     return flower_message(reply, e, "%s %s", consume ? "add consumer" : "no longer consuming from",

@@ -87,27 +87,40 @@ static double executing_of(const json_t *worker)
     return online_of(worker) > 0 ? number_of(worker, "busy") : 0;
 }
 
-/* Those by task where the worker counts by task, else its sums with an empty task. */
-static void add_events(struct buf *out, const json_t *worker)
+/* An attempt is received, begun and ended; all three are told when it has ended, so that none of
+ * the counters ever falls (one that put itself off counts as none). */
+static void add_kinds(struct buf *out, const char *worker, const char *task, const json_t *counts)
 {
     static const struct {
         const char *type;
         const char *member;
-    } kinds[] = {
+    } ends[] = {
         {"task-succeeded", "succeeded"}, {"task-failed", "failed"}, {"task-retried", "retried"}};
+    static const char *const begins[] = {"task-received", "task-started"};
+    double sum = 0;
+
+    for (size_t i = 0; i < COUNT_OF(ends); i++) {
+        double count = number_of(counts, ends[i].member);
+
+        sum += count;
+        line(out, "flower_events_total",
+             LABELS("worker", worker, "type", ends[i].type, "task", task), count);
+    }
+    for (size_t i = 0; i < COUNT_OF(begins); i++)
+        line(out, "flower_events_total", LABELS("worker", worker, "type", begins[i], "task", task),
+             sum);
+}
+
+/* Those by task where the worker counts by task, else its sums with an empty task. */
+static void add_events(struct buf *out, const json_t *worker)
+{
     const json_t *tasks = json_object_get(worker, "tasks");
     void *at = json_is_object(tasks) ? json_object_iter((json_t *)(uintptr_t)tasks) : NULL;
 
-    for (size_t k = 0; k < COUNT_OF(kinds) && !at; k++)
-        line(out, "flower_events_total",
-             LABELS("worker", name_of(worker), "type", kinds[k].type, "task", ""),
-             number_of(worker, kinds[k].member));
+    if (!at)
+        add_kinds(out, name_of(worker), "", worker);
     for (; at; at = json_object_iter_next((json_t *)(uintptr_t)tasks, at))
-        for (size_t k = 0; k < COUNT_OF(kinds); k++)
-            line(out, "flower_events_total",
-                 LABELS("worker", name_of(worker), "type", kinds[k].type, "task",
-                        json_object_iter_key(at)),
-                 number_of(json_object_iter_value(at), kinds[k].member));
+        add_kinds(out, name_of(worker), json_object_iter_key(at), json_object_iter_value(at));
 }
 
 /* Buckets as Prometheus has them: each holds all below it, too. */
@@ -166,7 +179,7 @@ static void add_workers(struct buf *out, const json_t *workers)
         line(out, "flower_worker_prefetched_tasks",
              LABELS("worker", name_of(json_array_get(workers, i)), "task", ""),
              (double)json_array_size(json_object_get(json_array_get(workers, i), "held")));
-    head(out, events, "counter", "Tasks that ended, by what became of them");
+    head(out, events, "counter", "Attempts, by what became of them");
     for (size_t i = 0; i < json_array_size(workers); i++)
         add_events(out, json_array_get(workers, i));
 }

@@ -88,6 +88,9 @@ def test_options_of_celery(system):
     job = system.job(again["task-id"])
     assert job["max_attempts"] == 4 and job["priority"] == 0
     post(system, "/api/task/async-apply/shop.mail", 409, json={"task_id": own})
+    silent = {name: "x" for name in ("root_id", "parent_id", "group_id", "reply_to", "argsrepr", "kwargsrepr")}
+    silent = post(system, "/api/task/send-task/shop.mail", json={**silent, "add_to_parent": False, "kwargs": None})
+    assert system.job(silent.json()["task-id"])["kwargs"] == {}
     limited = post(system, "/api/task/async-apply/shop.mail", json={
         "time_limit": 90, "headers": {"a": 1}, "soft_time_limit": "0.25",
     }).json()
@@ -203,6 +206,8 @@ def test_revoke_takes_forms_and_refuses_nonsense(system):
     assert system.job(job)["state"] == "REVOKED"
     post(system, f"/api/task/revoke/{uuid.uuid4()}")
     post(system, "/api/task/revoke/no-uuid")
+    for number, code in (("9", 200), ("15", 200), ("0", 400), ("-9", 400), ("65", 400)):
+        post(system, f"/api/task/revoke/{job}?terminate=1&signal={number}", code)
 
 
 def test_abort(system):
@@ -352,6 +357,8 @@ def test_unknown_worker_is_404(system, path):
     for name in ("nobody:0", "all", "a%20b"):
         answer = post(system, f"/api/worker/{path.replace('W', name)}", 404)
         assert "Unknown worker" in answer.text
+    bare = path.partition("?")[0]  # as in Flower it comes before what is wrong with the parameters
+    assert "Unknown worker" in post(system, f"/api/worker/{bare.replace('W', 'nobody')}?n=x&min=x", 404).text
 
 
 def test_time_limits_of_a_task(system):
@@ -409,6 +416,8 @@ def test_metrics_tell_depth_age_dead_and_retries(system):
     assert found['flower_worker_number_of_currently_executing_tasks{worker="h:0"}'] == 2
     assert found['flower_worker_prefetched_tasks{worker="h:0",task=""}'] == 3
     assert found['flower_events_total{worker="h:0",type="task-succeeded",task=""}'] == 7
+    for begun in ("task-received", "task-started"):
+        assert found[f'flower_events_total{{worker="h:0",type="{begun}",task=""}}'] == 10
     assert found['flower_task_prefetch_time_seconds{worker="w\\"\\\\:1",task="shop.mail"}'] == pytest.approx(0.01)
     for name in [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]:
         assert text.count(f"# TYPE {name} ") == 1 and f"# HELP {name} " in text
@@ -441,6 +450,8 @@ def test_rate_limit_of_a_task(system):
     assert "Failed to set rate limit" in limit("often", 403).text
     post(system, "/api/task/rate-limit/shop.mail", 400, data={"workername": "h:0"})
     post(system, "/api/task/rate-limit/no.such", 404, data={"workername": "h:0", "ratelimit": "1/s"})
+    post(system, "/api/task/rate-limit/no.such", 404)
+    post(system, "/api/task/rate-limit/shop.mail", 404, data={"workername": "h:7"})
     post(system, "/api/task/rate-limit/shop.mail", 404, data={"workername": "h:7", "ratelimit": "1/s"})
 
 
