@@ -2,7 +2,7 @@
 #
 # `make demo` and `make test` do everything on a fresh Debian 12; `make help` lists the rest.
 # CC, CFLAGS, LDFLAGS and DESTDIR from the user are added to ours. V=1 shows the commands, DEV=1 makes
-# warnings errors, VARIANT=asan|tsan|debug builds into a folder of its own.
+# warnings errors, VARIANT=asan|tsan|coverage|debug builds into a folder of its own.
 
 VARIANT ?= release
 B := build$(if $(filter-out release,$(VARIANT)),/$(VARIANT))
@@ -28,6 +28,9 @@ OPTIMISE_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fn
 OPTIMISE_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 OPTIMISE_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
     -fsanitize=fuzzer-no-link
+# Threads count at once. A worker's process ends by _exit(), which would drop its counts: tests/harness/
+# coverage_exit.c keeps them.
+OPTIMISE_coverage := -O0 -g --coverage -fprofile-update=atomic -Wl,--wrap=_exit
 
 COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -I. $(WARNINGS) $(if $(DEV),-Werror) $(HARDENING) \
     $(OPTIMISE_$(VARIANT)) $(CPPFLAGS) $(CFLAGS) -MMD -MP -pthread
@@ -36,7 +39,8 @@ LINK := $(CC) $(OPTIMISE_$(VARIANT)) -pie -pthread -Wl,-z,relro,-z,now -Wl,-z,no
 INCLUDES = $(shell pkg-config --cflags $(LIBRARIES))
 
 objects = $(patsubst %.c,$(O)/%.o,$(1))
-COMMON := $(call objects,$(wildcard common/*.c)) $(O)/sql_files.o
+COMMON := $(call objects,$(wildcard common/*.c)) $(O)/sql_files.o \
+    $(if $(filter coverage,$(VARIANT)),$(O)/tests/harness/coverage_exit.o)
 API := $(call objects,$(filter-out api/main.c,$(wildcard api/*.c))) $(O)/openapi_files.o
 WORKER := $(call objects,$(filter-out worker/main.c,$(wildcard worker/*.c)))
 SCHEDULER := $(call objects,$(filter-out scheduler/main.c,$(wildcard scheduler/*.c)))
@@ -200,6 +204,13 @@ tsan: ## the four programs under ThreadSanitizer, driven by the integration, fau
 	$(Q)$(MAKE) --no-print-directory VARIANT=tsan all build/tsan/tests/harness/try_task \
 	    $(PROGRAMS:%=build/tsan/faults/%)
 	$(Q)BUILD=build/tsan $(PYTHON) tests/run.py programs
+
+TESTS ?= integration
+.PHONY: coverage
+coverage: ## what the tests reach, line by line, in var/coverage/; TESTS="integration faults browser" for all
+	$(Q)sh etc/install-packages.sh coverage
+	$(Q)$(MAKE) --no-print-directory VARIANT=coverage tests
+	$(Q)BUILD=build/coverage $(PYTHON) tests/line_coverage.py $(TESTS)
 
 # Clang's own: only it has libFuzzer. What is found stays in tests/fuzz/corpus/ when it is copied there.
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*.c))

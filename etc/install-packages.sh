@@ -1,18 +1,19 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Installs the Debian packages that are missing: install-packages.sh [run|test|lint|bench|fuzz]. Without an
+# Installs the Debian packages that are missing: install-packages.sh [run|test|lint|bench|fuzz|coverage]. Without an
 # argument all that `make test` needs. Uses sudo when it is not run by root.
 set -eu
 
 run='gcc libc6-dev make pkg-config libcivetweb-dev libhiredis-dev libpq-dev libcurl4-openssl-dev libjansson-dev
  libesmtp-dev libjwt-dev libsodium-dev libssl-dev redis-server postgresql-15 tzdata python3 python3-aiosmtpd
- python3-psycopg2 python3-redis python3-requests'
+ python3-psycopg2 python3-redis python3-requests ca-certificates'
 test="libcriterion-dev python3-jsonschema python3-pytest python3-pytest-xdist procps chromium faketime nginx-light openssl
  systemd"
 bench='wrk'
 lint='clang-format clang-tidy cppcheck'
 fuzz='clang libclang-rt-14-dev'
+coverage='gcovr'
 
 case ${1:-test} in
 run) wanted=$run ;;
@@ -20,6 +21,7 @@ test) wanted="$run $test" ;;
 lint) wanted="$run $test $lint" ;;
 bench) wanted="$run $bench" ;;
 fuzz) wanted="$run $test $fuzz" ;;
+coverage) wanted="$run $test $coverage" ;;
 *) echo "install-packages.sh: unknown set \"$1\"" >&2; exit 2 ;;
 esac
 # A Node.js that is there already, from wherever, will do.

@@ -194,6 +194,9 @@ def run_faults(folder, results):
 
 
 def has_tests(kind):
+    """A folder of tests, or one file of it."""
+    if kind.endswith(".py"):
+        return os.path.exists(os.path.join(TESTS, kind))
     return bool(glob.glob(os.path.join(TESTS, kind, "test_*.py")))
 
 
@@ -245,9 +248,13 @@ def interrupted(*_):
     raise KeyboardInterrupt
 
 
-if __name__ == "__main__":
+def exit_when_interrupted():
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
+
+
+if __name__ == "__main__":
+    exit_when_interrupted()
     try:
         sys.exit(main())
     except KeyboardInterrupt:

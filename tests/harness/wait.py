@@ -6,7 +6,7 @@ import time
 # A deadline is there to end a test that has failed, so it leaves room for a machine that is busy with
 # other things; sanitizers make the programs slower still.
 BUILD = os.environ.get("BUILD", "build")
-SLOWNESS = 12 if "tsan" in BUILD else 6 if "asan" in BUILD else 3
+SLOWNESS = 12 if "tsan" in BUILD else 6 if "asan" in BUILD or "coverage" in BUILD else 3
 
 
 class TooLate(AssertionError):
