@@ -31,8 +31,10 @@ struct conf {
     char *database_replica_url; /* "": none */
     char *redis_url;
     char *smtp_url;
+    char *smtp_ca_file; /* "": the machine's own authorities */
     char *mail_from;
     char *gateway_url;
+    char *gateway_ca_file; /* as smtp_ca_file */
     char *gateway_secret_key;
     char *gateway_webhook_secret;
     char *jwt_secret;

@@ -5,6 +5,7 @@
  */
 #include "worker/gateway.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #include "common/program.h"
 #include "common/text.h"
 #include "common/trace.h"
+#include "worker/authorities.h"
 
 enum {
     GATEWAY_BODY_MAX = 1024 * 1024,
@@ -29,9 +31,11 @@ enum {
 struct gateway {
     CURL *curl; /* NULL until the first call */
     char *url;
+    char *ca_file;       /* "": the machine's */
     char *authorization; /* header line */
     bool has_trace;
     struct trace trace;
+    char reason[CURL_ERROR_SIZE]; /* of the last call that failed */
 };
 
 /* What one call sends. */
@@ -44,16 +48,64 @@ struct call {
 
 void gateway_global_init(void) { (void)curl_global_init(CURL_GLOBAL_DEFAULT); }
 
-struct gateway *gateway_open(const char *url, const char *secret_key)
+struct gateway_place gateway_place_of(const struct conf *conf)
+{
+    return (struct gateway_place){.url = conf->gateway_url,
+                                  .ca_file = conf->gateway_ca_file,
+                                  .secret_key = conf->gateway_secret_key};
+}
+
+static bool is_this_machine(const char *host)
+{
+    struct in_addr address;
+
+    if (inet_pton(AF_INET, host, &address) == 1)
+        return ntohl(address.s_addr) >> 24 == 127;
+    return strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0;
+}
+
+/* What is wrong with a GATEWAY_URL, or NULL. */
+static const char *url_problem(const char *url)
+{
+    CURLU *parts = curl_url();
+    char *scheme = NULL;
+    char *host = NULL;
+    const char *problem = NULL;
+
+    if (!parts || curl_url_set(parts, CURLUPART_URL, url, 0) ||
+        curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) ||
+        curl_url_get(parts, CURLUPART_HOST, &host, 0) ||
+        (strcmp(scheme, "https") != 0 && strcmp(scheme, "http") != 0))
+        problem = "GATEWAY_URL is not https://host or https://host:port";
+    else if (strcmp(scheme, "http") == 0 && !is_this_machine(host))
+        problem = "GATEWAY_URL would send GATEWAY_SECRET_KEY and charges in clear: write https:// "
+                  "(http:// is for a gateway on this machine)";
+    curl_free(scheme);
+    curl_free(host);
+    curl_url_cleanup(parts);
+    return problem;
+}
+
+enum err_code gateway_check(const struct gateway_place *place, struct err *e)
+{
+    const char *problem = url_problem(place->url);
+
+    if (problem)
+        return err_set(e, ERR_INVALID, "%s", problem);
+    return authorities_check("GATEWAY_CA_FILE", place->ca_file, e);
+}
+
+struct gateway *gateway_open(const struct gateway_place *place)
 {
     struct gateway *gateway = mem_alloc(sizeof *gateway);
     AUTO_VALUE(buf_release) struct buf line;
-    size_t len = strlen(url);
+    size_t len = strlen(place->url);
 
     buf_init(&line, 4096);
-    buf_addf(&line, "Authorization: Bearer %s", secret_key);
+    buf_addf(&line, "Authorization: Bearer %s", place->secret_key);
     gateway->authorization = buf_take(&line);
-    gateway->url = mem_dup_n(url, len > 0 && url[len - 1] == '/' ? len - 1 : len);
+    gateway->url = mem_dup_n(place->url, len > 0 && place->url[len - 1] == '/' ? len - 1 : len);
+    gateway->ca_file = mem_dup(place->ca_file);
     return gateway;
 }
 
@@ -65,6 +117,7 @@ void gateway_close(struct gateway *gateway)
         curl_easy_cleanup(gateway->curl);
     mem_wipe_free(gateway->authorization);
     mem_free(gateway->url);
+    mem_free(gateway->ca_file);
     mem_free(gateway);
 }
 
@@ -215,6 +268,11 @@ static CURLcode perform(struct gateway *gateway, const struct call *call, struct
         headers = curl_slist_append(headers, traceparent);
     }
     set_safe_options(gateway->curl, gateway->url);
+    if (*gateway->ca_file) {
+        curl_easy_setopt(gateway->curl, CURLOPT_CAINFO, gateway->ca_file);
+        curl_easy_setopt(gateway->curl, CURLOPT_CAPATH, NULL);
+    }
+    curl_easy_setopt(gateway->curl, CURLOPT_ERRORBUFFER, gateway->reason);
     curl_easy_setopt(gateway->curl, CURLOPT_URL, url.data);
     curl_easy_setopt(gateway->curl, CURLOPT_HTTPHEADER, headers);
     /* 0 would mean no limit at all. */
@@ -238,6 +296,35 @@ static bool is_json(CURL *curl)
            strncasecmp(type, "application/json", 16) == 0;
 }
 
+/* Not one byte of the request went out, so nothing was charged: then whoever runs this can do
+ * something about it, which this tells. NULL: it went out, or may have. */
+static const char *unsent_because(CURL *curl, CURLcode code)
+{
+    long sent = 0;
+
+    if (curl_easy_getinfo(curl, CURLINFO_REQUEST_SIZE, &sent) != CURLE_OK || sent != 0)
+        return NULL;
+    if (code == CURLE_COULDNT_RESOLVE_HOST)
+        return "its name is not found: see GATEWAY_URL";
+    if (code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT)
+        return "it is not reachable: see GATEWAY_URL";
+    if (code == CURLE_PEER_FAILED_VERIFICATION)
+        return "its certificate is not valid: see GATEWAY_URL, GATEWAY_CA_FILE and the clock";
+    if (code == CURLE_SSL_CONNECT_ERROR)
+        return "the TLS handshake failed: it must speak TLS 1.2 or later";
+    if (code == CURLE_SSL_CACERT_BADFILE)
+        return "GATEWAY_CA_FILE cannot be read";
+    return NULL;
+}
+
+static void note_failure(const struct gateway *gateway, CURLcode code, struct gateway_reply *reply)
+{
+    const char *reason = *gateway->reason ? gateway->reason : curl_easy_strerror(code);
+
+    (void)snprintf(reply->transport, sizeof reply->transport, "%s", reason);
+    reply->unsent = unsent_because(gateway->curl, code);
+}
+
 /* One exchange. Gives the JSON of the answer (owned), or NULL; `reply` has the rest. */
 static json_t *exchange(struct gateway *gateway, const struct call *call,
                         struct gateway_reply *reply)
@@ -251,6 +338,7 @@ static json_t *exchange(struct gateway *gateway, const struct call *call,
     reply->answer.error_type = reply->error_type;
     reply->answer.error_param = reply->error_param;
     buf_init(&body, GATEWAY_BODY_MAX);
+    gateway->reason[0] = '\0';
     if (!gateway->curl)
         gateway->curl = curl_easy_init();
     if (!gateway->curl) {
@@ -259,7 +347,7 @@ static json_t *exchange(struct gateway *gateway, const struct call *call,
     }
     code = perform(gateway, call, &body, reply);
     if (code != CURLE_OK) {
-        (void)snprintf(reply->transport, sizeof reply->transport, "%s", curl_easy_strerror(code));
+        note_failure(gateway, code, reply);
         return NULL;
     }
     reply->answer.arrived = true;

@@ -10,6 +10,7 @@
 
 #include <stdint.h>
 
+#include "common/conf.h"
 #include "common/err.h"
 #include "common/payment.h"
 #include "common/payments_run.h"
@@ -29,12 +30,26 @@ struct gateway_reply {
     char message[256];
     char request_id[80];    /* for the log and the gateway's support */
     int64_t retry_after_us; /* Retry-After, at most an hour; 0: none */
-    char transport[128];    /* why no answer arrived, or "" */
+    char transport[300];    /* why no answer arrived, or "" */
+    const char *unsent;     /* what to do about it where nothing was sent at all; else NULL */
 };
 
-/* Does not connect. gateway_global_init() once before the first thread. */
+/* Which gateway, and as whom. */
+struct gateway_place {
+    const char *url;        /* GATEWAY_URL */
+    const char *ca_file;    /* GATEWAY_CA_FILE: who may vouch for it; "": the machine's */
+    const char *secret_key; /* GATEWAY_SECRET_KEY */
+};
+
+struct gateway_place gateway_place_of(const struct conf *conf);
+
+/* Whether they can be used: the key goes over https://, or to this machine. */
+enum err_code gateway_check(const struct gateway_place *place, struct err *e) MUST_CHECK;
+
+/* Does not connect; `place` passed gateway_check(), and is copied. gateway_global_init() once
+ * before the first thread. */
 void gateway_global_init(void);
-struct gateway *gateway_open(const char *url, const char *secret_key);
+struct gateway *gateway_open(const struct gateway_place *place);
 void gateway_close(struct gateway *gateway);
 
 /* The trace that the calls from here on belong to, each as a span of its own; NULL: none. Copied.

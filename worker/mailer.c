@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The SMTP client; see mailer.h. What libesmtp 1.1 as packaged needs from its callers:
- *  - an SSL_CTX of ours in each session, TLS 1.2 at most: its own one is used after it was freed,
- *    and TLS 1.3's session tickets hang it;
+ * The SMTP client; see mailer.h. What libesmtp 1.1 as packaged needs from its callers, beside what
+ * mail_tls.h tells:
  *  - all five time-outs, in milliseconds, with the flag that allows values below RFC 2822's
  * minutes;
  *  - a server that answers: connect() inside it has no time-out, so one is tried before.
@@ -19,17 +18,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
-/* auth-client.h must come first: libesmtp.h declares smtp_auth_set_context() only then. */
-#include <auth-client.h>
-#include <libesmtp.h>
-
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/text.h"
+#include "worker/authorities.h"
+#include "worker/mail_tls.h"
 
 enum {
+    PORT_OF_TLS_ALONE = 465,
     CONNECT_LIMIT_MS = 5000,
     REACHED_LIFE_S = 60, /* so long a server that took a mail counts as reachable */
     REPLY_LIMIT_MS = 20000,
@@ -41,26 +37,30 @@ struct mailer {
     char *port;
     char *user; /* NULL: no authentication */
     char *password;
-    bool tls;
-    SSL_CTX *tls_context; /* made when first used */
+    char *ca_file;
+    bool needs_tls;
+    struct mail_tls *tls; /* made when first used */
     struct mail_address from;
     int64_t reached_us; /* monotonic: when the server last took a mail; 0: never */
 };
 
 /* ---- settings ---- */
 
-static bool parse_url(const char *url, struct mailer *mailer)
+/* The parts of the URL. Gives what is wrong with it, or NULL. */
+static const char *parse_url(const char *url, struct mailer *mailer)
 {
+    static const char *const form =
+        "SMTP_URL is not smtp://host:port or smtps://user:password@host:port";
     AUTO(mem_wipe_free) char *rest = NULL;
     char *host;
     char *at;
     char *colon;
     int64_t port;
 
-    mailer->tls = text_starts(url, "smtps://");
-    if (!mailer->tls && !text_starts(url, "smtp://"))
-        return false;
-    rest = mem_dup(url + (mailer->tls ? 8 : 7));
+    mailer->needs_tls = text_starts(url, "smtps://");
+    if (!mailer->needs_tls && !text_starts(url, "smtp://"))
+        return form;
+    rest = mem_dup(url + (mailer->needs_tls ? 8 : 7));
     rest[strcspn(rest, "/?")] = '\0';
     at = strrchr(rest, '@');
     host = at ? at + 1 : rest;
@@ -68,52 +68,66 @@ static bool parse_url(const char *url, struct mailer *mailer)
     if (colon)
         *colon = '\0';
     mailer->host = mem_dup(host);
-    mailer->port = mem_dup(colon ? colon + 1 : mailer->tls ? "587" : "25");
+    mailer->port = mem_dup(colon ? colon + 1 : mailer->needs_tls ? "587" : "25");
     if (at) {
         *at = '\0';
         colon = strchr(rest, ':');
-        if (!colon || !mailer->tls)
-            return false; /* a password in clear would be anybody's */
+        if (!colon)
+            return form;
+        if (!mailer->needs_tls)
+            return "SMTP_URL would send its password in clear: write smtps:// (it requires "
+                   "STARTTLS)";
         mailer->user = mem_dup_n(rest, (size_t)(colon - rest));
         mailer->password = mem_dup(colon + 1);
     }
-    return *mailer->host && text_to_int(mailer->port, 1, 65535, &port);
+    if (!*mailer->host || !text_to_int(mailer->port, 1, 65535, &port))
+        return form;
+    if (mailer->needs_tls && port == PORT_OF_TLS_ALONE)
+        return "SMTP_URL names port 465, where TLS begins without STARTTLS, which is not spoken: "
+               "take port 587";
+    return NULL;
 }
 
 void mailer_close(struct mailer *mailer)
 {
     if (!mailer)
         return;
-    SSL_CTX_free(mailer->tls_context);
+    mail_tls_free(mailer->tls);
     mem_free(mailer->host);
     mem_free(mailer->port);
+    mem_free(mailer->ca_file);
     mem_wipe_free(mailer->user);
     mem_wipe_free(mailer->password);
     mem_free(mailer);
 }
 
-enum err_code mailer_check(const char *smtp_url, const char *mail_from, struct err *e)
+struct mail_place mail_place_of(const struct conf *conf)
 {
-    struct mailer *mailer = mem_alloc(sizeof *mailer);
-    bool valid = parse_url(smtp_url, mailer);
-
-    mailer_close(mailer);
-    if (!valid)
-        return err_set(e, ERR_INVALID,
-                       "SMTP_URL is not smtp://host:port or smtps://[user:password@]host:port");
-    {
-        struct mail_address address;
-
-        return mail_address_parse(mail_from, &address, e);
-    }
+    return (struct mail_place){
+        .url = conf->smtp_url, .ca_file = conf->smtp_ca_file, .from = conf->mail_from};
 }
 
-struct mailer *mailer_open(const char *smtp_url, const char *mail_from)
+enum err_code mailer_check(const struct mail_place *place, struct err *e)
+{
+    struct mailer *mailer = mem_alloc(sizeof *mailer);
+    const char *problem = parse_url(place->url, mailer);
+    struct mail_address address;
+
+    mailer_close(mailer);
+    if (problem)
+        return err_set(e, ERR_INVALID, "%s", problem);
+    if (mail_address_parse(place->from, &address, e))
+        return ERR_INVALID;
+    return authorities_check("SMTP_CA_FILE", place->ca_file, e);
+}
+
+struct mailer *mailer_open(const struct mail_place *place)
 {
     struct mailer *mailer = mem_alloc(sizeof *mailer);
 
-    if (!parse_url(smtp_url, mailer) || mail_address_parse(mail_from, &mailer->from, NULL))
+    if (parse_url(place->url, mailer) || mail_address_parse(place->from, &mailer->from, NULL))
         abort(); /* mailer_check() was not asked: our own mistake */
+    mailer->ca_file = mem_dup(place->ca_file);
     return mailer;
 }
 
@@ -162,28 +176,11 @@ static bool was_reached_lately(const struct mailer *mailer)
     return mailer->reached_us && clock_mono_us() - mailer->reached_us < REACHED_LIFE_S * US_PER_S;
 }
 
-static bool prepare_tls(struct mailer *mailer)
+static bool require_tls(struct mailer *mailer, smtp_session_t session)
 {
-    SSL_CTX *context;
-    X509_VERIFY_PARAM *verify;
-
-    if (mailer->tls_context)
-        return true;
-    context = SSL_CTX_new(TLS_client_method());
-    if (!context)
-        return false;
-    (void)SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-    (void)SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-    verify = SSL_CTX_get0_param(context);
-    if (!SSL_CTX_set_default_verify_paths(context) ||
-        (!X509_VERIFY_PARAM_set1_ip_asc(verify, mailer->host) &&
-         !X509_VERIFY_PARAM_set1_host(verify, mailer->host, 0))) {
-        SSL_CTX_free(context);
-        return false;
-    }
-    mailer->tls_context = context;
-    return true;
+    if (!mailer->tls)
+        mailer->tls = mail_tls_new(mailer->host, mailer->ca_file);
+    return mailer->tls && mail_tls_enable(mailer->tls, session);
 }
 
 static int give_credentials(auth_client_request_t request, char **result, int fields, void *context)
@@ -263,9 +260,7 @@ static bool set_up(struct mailer *mailer, struct transfer *transfer, const char 
     if (!transfer->session || !smtp_set_server(transfer->session, server))
         return false;
     set_timeouts(transfer->session, timeout_us);
-    if (mailer->tls &&
-        (!prepare_tls(mailer) || !smtp_starttls_enable(transfer->session, Starttls_REQUIRED) ||
-         !smtp_starttls_set_ctx(transfer->session, mailer->tls_context)))
+    if (mailer->needs_tls && !require_tls(mailer, transfer->session))
         return false;
     if (mailer->user) {
         transfer->auth = auth_create_context();
@@ -294,13 +289,46 @@ static enum mail_outcome refused_or_delayed(const smtp_status_t *status, const c
     return permanent ? MAIL_REFUSED : MAIL_DELAYED;
 }
 
-static enum mail_outcome judge(const struct transfer *transfer, struct err *e)
+/* RFC 4954, 6: it wants a password, or has not liked the one it got. libesmtp goes on without, so
+ * that this is how the mail itself is answered; it says nothing about the mail. */
+static bool is_about_password(const smtp_status_t *status)
+{
+    return status && (status->code == 530 || status->code == 534 || status->code == 535);
+}
+
+static enum mail_outcome judge_unanswered(const struct mailer *mailer,
+                                          const struct transfer *transfer, struct err *e)
+{
+    const char *problem = mailer->tls ? mail_tls_problem(mailer->tls) : NULL;
+    char text[128] = "";
+
+    (void)smtp_strerror(smtp_errno(), text, sizeof text);
+    if (transfer->handed) {
+        (void)err_set_detail(e, ERR_TIMEOUT, text,
+                             "the connection to the mail server ended during the transfer; the "
+                             "mail may have gone out");
+        return MAIL_UNKNOWN;
+    }
+    if (problem)
+        (void)err_set_detail(e, ERR_UNAVAILABLE, text, "nothing was sent to the mail server: %s",
+                             problem);
+    (void)err_set_detail(e, ERR_UNAVAILABLE, text, "the mail server did not take the mail");
+    return MAIL_UNSENT;
+}
+
+static enum mail_outcome judge(const struct mailer *mailer, const struct transfer *transfer,
+                               struct err *e)
 {
     const smtp_status_t *sent = smtp_message_transfer_status(transfer->message);
     const smtp_status_t *sender = smtp_reverse_path_status(transfer->message);
     const smtp_status_t *recipient = smtp_recipient_status(transfer->recipient);
-    char text[128] = "";
 
+    if (is_about_password(sender) || is_about_password(recipient) || is_about_password(sent)) {
+        (void)err_set(e, ERR_DENIED, "the mail server %s",
+                      mailer->user ? "refused the user and password of SMTP_URL"
+                                   : "wants a user and a password, and SMTP_URL has none");
+        return MAIL_UNSENT;
+    }
     if (recipient && recipient->code >= 400)
         return refused_or_delayed(recipient, "the recipient", e);
     if (sender && sender->code >= 400)
@@ -309,15 +337,7 @@ static enum mail_outcome judge(const struct transfer *transfer, struct err *e)
         return refused_or_delayed(sent, "the mail", e);
     if (sent && sent->code == 250 && recipient && recipient->code / 100 == 2)
         return MAIL_SENT;
-    (void)smtp_strerror(smtp_errno(), text, sizeof text);
-    if (transfer->handed) {
-        (void)err_set_detail(e, ERR_TIMEOUT, text,
-                             "the connection to the mail server ended during the transfer; the "
-                             "mail may have gone out");
-        return MAIL_UNKNOWN;
-    }
-    (void)err_set_detail(e, ERR_UNAVAILABLE, text, "the mail server did not take the mail");
-    return MAIL_UNSENT;
+    return judge_unanswered(mailer, transfer, e);
 }
 
 enum mail_outcome mailer_send(struct mailer *mailer, const char *recipient, const char *message,
@@ -337,7 +357,7 @@ enum mail_outcome mailer_send(struct mailer *mailer, const char *recipient, cons
         return MAIL_UNSENT;
     }
     (void)smtp_start_session(transfer.session);
-    outcome = judge(&transfer, e);
+    outcome = judge(mailer, &transfer, e);
     mailer->reached_us = outcome == MAIL_SENT ? clock_mono_us() : 0;
     return outcome;
 }

@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "common/conf.h"
 #include "common/err.h"
 #include "worker/mail_message.h"
 
@@ -17,18 +18,25 @@ enum mail_outcome {
     MAIL_SENT,
     MAIL_REFUSED, /* 5xx: the same mail to the same address stays refused */
     MAIL_DELAYED, /* 4xx: greylisted, full, busy: later, and not soon */
-    MAIL_UNSENT,  /* no connection, or it ended before the mail was handed over */
+    MAIL_UNSENT,  /* no connection, no TLS, not logged in: the mail was not handed over */
     MAIL_UNKNOWN, /* it ended after that: the mail may have gone out */
 };
 
-/* Whether SMTP_URL and MAIL_FROM can be used. */
-enum err_code mailer_check(const char *smtp_url, const char *mail_from, struct err *e) MUST_CHECK;
+/* Where mail goes, and whose it is. */
+struct mail_place {
+    const char *url;     /* SMTP_URL: smtp://host:port, or smtps://[user:password@]host:port */
+    const char *ca_file; /* SMTP_CA_FILE: who may vouch for its certificate; "": the machine's */
+    const char *from;    /* MAIL_FROM */
+};
 
-/* `smtp_url`: smtp[s]://[user:password@]host:port; smtps requires STARTTLS with a certificate that
- * is valid for the host, and only then are user and password sent. Both texts passed
- * mailer_check().
- */
-struct mailer *mailer_open(const char *smtp_url, const char *mail_from);
+struct mail_place mail_place_of(const struct conf *conf);
+
+/* Whether they can be used. */
+enum err_code mailer_check(const struct mail_place *place, struct err *e) MUST_CHECK;
+
+/* smtps requires STARTTLS with a certificate that is valid for the host, and only then are user and
+ * password sent. `place` passed mailer_check(), and is copied. */
+struct mailer *mailer_open(const struct mail_place *place);
 void mailer_close(struct mailer *mailer);
 
 /* The address that mails come from. */

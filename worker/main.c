@@ -8,6 +8,7 @@
 #include "common/program.h"
 #include "common/redis.h"
 #include "common/zone.h"
+#include "worker/gateway.h"
 #include "worker/mailer.h"
 #include "worker/supervisor.h"
 
@@ -24,6 +25,19 @@ static enum err_code check_zone(const char *name, struct err *e)
     return zone_read(name, zone, e);
 }
 
+static enum err_code check(const struct conf *conf, struct err *e)
+{
+    const struct gateway_place gateway = gateway_place_of(conf);
+    const struct mail_place mail = mail_place_of(conf);
+    enum err_code rc = redis_check_url(conf->redis_url, e);
+
+    if (!rc)
+        rc = gateway_check(&gateway, e);
+    if (!rc)
+        rc = mailer_check(&mail, e);
+    return rc ? rc : check_zone(conf->time_zone, e);
+}
+
 int main(int argc, char **argv)
 {
     struct conf conf;
@@ -31,12 +45,12 @@ int main(int argc, char **argv)
     struct err e = {0};
     int code = program_start("till-worker", PROGRAM_WORKER, usage, argc, argv, &conf, &request);
 
-    if (code < 0) {
-        if (redis_check_url(conf.redis_url, &e) ||
-            mailer_check(conf.smtp_url, conf.mail_from, &e) || check_zone(conf.time_zone, &e)) {
+    /* --check looks at these, too. */
+    if (code < 0 || (code == EXIT_DONE && request.check)) {
+        if (check(&conf, &e)) {
             (void)fprintf(stderr, "till-worker: %s\n", e.text);
             code = EXIT_USAGE;
-        } else {
+        } else if (code < 0) {
             code = supervise(&conf);
         }
     }

@@ -131,7 +131,10 @@ enum task_outcome payment_retry_later(struct task_run *run, const struct gateway
                                       struct err *e)
 {
     run->retry_after_us = reply->retry_after_us;
-    if (!reply->answer.arrived)
+    if (reply->unsent)
+        (void)err_set_detail(e, ERR_UNAVAILABLE, reply->transport,
+                             "nothing was sent to the gateway: %s", reply->unsent);
+    else if (!reply->answer.arrived)
         (void)err_set_detail(e, ERR_TIMEOUT, reply->transport,
                              "the gateway gave no answer; the charge may have been made");
     else

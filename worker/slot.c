@@ -274,6 +274,8 @@ void slot_main(const struct slot_place *place)
 {
     struct slot slot = {.process = place->process, .index = place->index};
     const struct conf *conf = slot.process->conf;
+    const struct gateway_place gateway = gateway_place_of(conf);
+    const struct mail_place mail = mail_place_of(conf);
     struct item *items[SLOT_BATCH_MAX];
     struct err e = {0};
     size_t count;
@@ -283,8 +285,8 @@ void slot_main(const struct slot_place *place)
     meter_attach(slot.process->meters, slot.index);
     slot.db = db_open(conf->database_url, "till-worker");
     slot.redis = redis_open(conf->redis_url, "till-worker-slot", SLOT_REDIS_TIMEOUT_MS);
-    slot.gateway = gateway_open(conf->gateway_url, conf->gateway_secret_key);
-    slot.mailer = mailer_open(conf->smtp_url, conf->mail_from);
+    slot.gateway = gateway_open(&gateway);
+    slot.mailer = mailer_open(&mail);
     /* The first job should not pay for it. Where it fails, the first job finds out. */
     if (db_connect(slot.db, &e))
         log_debug("slot_not_connected", L_ERR(&e));

@@ -32,6 +32,9 @@ static enum task_outcome judge(struct task_run *run, const struct charge *charge
     if (strcmp(reply->code, "charge_already_refunded") == 0)
         return settle_refund(run, charge, e);
     run->retry_after_us = reply->retry_after_us;
+    if (reply->unsent)
+        (void)err_set_detail(e, ERR_UNAVAILABLE, reply->transport,
+                             "nothing was sent to the gateway: %s", reply->unsent);
     (void)err_set_detail(e, ERR_UNAVAILABLE,
                          reply->answer.arrived ? reply->message : reply->transport,
                          "the gateway did not refund payment %s (status %ld)", charge->payment.text,

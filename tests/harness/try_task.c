@@ -43,6 +43,8 @@ static int try_it(const struct conf *conf, const char *name, const char *args, c
     const struct task *task = task_find(name);
     AUTO(db_close) struct db *db = db_open(conf->database_url, "try_task");
     struct task_try_env env = {.conf = conf, .db = db};
+    const struct gateway_place gateway = gateway_place_of(conf);
+    const struct mail_place mail = mail_place_of(conf);
     struct task_proof proof;
     struct err e = {0};
     enum err_code rc;
@@ -52,8 +54,8 @@ static int try_it(const struct conf *conf, const char *name, const char *args, c
         return EXIT_USAGE;
     }
     gateway_global_init();
-    env.gateway = gateway_open(conf->gateway_url, conf->gateway_secret_key);
-    env.mailer = mailer_open(conf->smtp_url, conf->mail_from);
+    env.gateway = gateway_open(&gateway);
+    env.mailer = mailer_open(&mail);
     rc = task_try(&env, task, args, kwargs, &proof, &e);
     if (rc) {
         (void)fprintf(stderr, "try_task: %s %s\n", e.text, e.detail);

@@ -31,6 +31,11 @@
 
 enum { CALL_US = 5 * 1000 * 1000 };
 
+static struct gateway *open_gateway(const char *url)
+{
+    return gateway_open(&(struct gateway_place){.url = url, .ca_file = "", .secret_key = SECRET});
+}
+
 /* ---- the server ---- */
 
 struct script {
@@ -106,7 +111,7 @@ static void call(enum way way, struct script *script, int64_t timeout_us,
     peer_start(&peer);
     (void)snprintf(url, sizeof url, "http://127.0.0.1:%d/", peer.port);
     gateway_global_init();
-    gateway = gateway_open(url, SECRET);
+    gateway = open_gateway(url);
     if (way == CHARGE)
         gateway_charge(gateway, &charge, timeout_us, reply);
     else if (way == FIND)
@@ -382,7 +387,7 @@ Test(gateway_charge, a_server_that_hangs_is_left_in_time)
 
         peer_start(&peer);
         (void)snprintf(url, sizeof url, "http://127.0.0.1:%d", peer.port);
-        gateway = gateway_open(url, SECRET);
+        gateway = open_gateway(url);
         gateway_charge(gateway, &charge, limits_us[i], &reply);
         gateway_close(gateway);
         cr_expect_lt(clock_mono_us() - began_us, 5 * US_PER_S, "%" PRId64 " us", limits_us[i]);
@@ -446,7 +451,7 @@ Test(gateway_charge, a_port_where_nobody_listens_is_no_answer)
     peer_start(&peer);
     peer_stop(&peer);
     (void)snprintf(url, sizeof url, "http://127.0.0.1:%d", peer.port);
-    gateway = gateway_open(url, SECRET);
+    gateway = open_gateway(url);
     gateway_charge(gateway, &charge, CALL_US, &reply);
     gateway_close(gateway);
     expect_no_answer(&reply);
@@ -544,5 +549,53 @@ Test(gateway_refund, another_object_is_not_readable)
         script_init(&script, "200 OK", JSON, bodies[i]);
         call(REFUND, &script, CALL_US, &reply);
         cr_expect_not(reply.answer.is_readable, "%s", bodies[i]);
+    }
+}
+
+/* ---- settings ---- */
+
+Test(gateway_check, lets_the_key_go_over_tls_or_nowhere)
+{
+    static const struct {
+        const char *url;
+        bool valid;
+    } cases[] = {
+        {"https://api.stripe.com", true},
+        {"https://gateway.example:8443/", true},
+        {"http://127.0.0.1:8090", true},
+        {"http://localhost:8090", true},
+        {"http://[::1]:8090", true},
+        {"http://api.stripe.com", false},
+        {"http://localhost.example", false},
+        {"http://127.0.0.1.example:8090", false},
+        {"http://127.0.0.1@gateway.example", false},
+        {"ftp://gateway.example", false},
+        {"gateway.example", false},
+        {"https://", false},
+        {"", false},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const struct gateway_place place = {
+            .url = cases[i].url, .ca_file = "", .secret_key = SECRET};
+        struct err e = {0};
+
+        cr_expect_eq(gateway_check(&place, &e), cases[i].valid ? ERR_OK : ERR_INVALID, "%s",
+                     cases[i].url);
+        cr_expect_eq(strstr(e.text, "GATEWAY_URL") != NULL, !cases[i].valid, "%s", e.text);
+    }
+}
+
+Test(gateway_check, wants_authorities_that_can_be_read)
+{
+    static const char *const files[] = {"/nonexistent/ca.pem", "/dev/null", "Makefile"};
+
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        const struct gateway_place place = {
+            .url = "https://gateway.example", .ca_file = files[i], .secret_key = SECRET};
+        struct err e = {0};
+
+        cr_expect_eq(gateway_check(&place, &e), ERR_INVALID, "%s", files[i]);
+        cr_expect_not_null(strstr(e.text, "GATEWAY_CA_FILE"), "%s", e.text);
     }
 }

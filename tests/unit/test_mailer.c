@@ -96,6 +96,11 @@ static void serve(int fd, void *context)
 
 /* ---- one mail ---- */
 
+static struct mailer *open_mailer(const char *url, const char *from)
+{
+    return mailer_open(&(struct mail_place){.url = url, .ca_file = "", .from = from});
+}
+
 static enum mail_outcome send_mail(struct script *script, const char *recipient, struct err *e)
 {
     struct peer peer = {.serve = serve, .context = script};
@@ -105,7 +110,7 @@ static enum mail_outcome send_mail(struct script *script, const char *recipient,
 
     peer_start(&peer);
     (void)snprintf(url, sizeof url, "smtp://127.0.0.1:%d", peer.port);
-    mailer = mailer_open(url, "Till <shop@example.com>");
+    mailer = open_mailer(url, "Till <shop@example.com>");
     outcome = mailer_send(mailer, recipient, MESSAGE, US_PER_S, e);
     peer_stop(&peer);
     return outcome;
@@ -221,12 +226,17 @@ Test(mailer_send, a_port_where_nobody_listens_is_unsent)
     peer_start(&peer);
     peer_stop(&peer);
     (void)snprintf(url, sizeof url, "smtp://127.0.0.1:%d", peer.port);
-    mailer = mailer_open(url, "shop@example.com");
+    mailer = open_mailer(url, "shop@example.com");
     cr_expect_eq(mailer_send(mailer, "jane@example.com", MESSAGE, US_PER_S, &e), MAIL_UNSENT);
     cr_expect_eq(e.code, ERR_UNAVAILABLE);
 }
 
 /* ---- settings ---- */
+
+static enum err_code check(const char *url, const char *from, struct err *e)
+{
+    return mailer_check(&(struct mail_place){.url = url, .ca_file = "", .from = from}, e);
+}
 
 Test(mailer_check, takes_urls_that_can_be_used)
 {
@@ -245,15 +255,16 @@ Test(mailer_check, takes_urls_that_can_be_used)
         "smtp://localhost:25x",
         "smtp://user:hunter2@localhost:25", /* in clear */
         "smtps://user@localhost:587",
+        "smtps://user:hunter2@localhost:465", /* TLS from the first byte */
     };
 
     for (size_t i = 0; i < COUNT_OF(valid); i++)
-        cr_expect_eq(mailer_check(valid[i], "a@b", NULL), ERR_OK, "%s", valid[i]);
+        cr_expect_eq(check(valid[i], "a@b", NULL), ERR_OK, "%s", valid[i]);
     for (size_t i = 0; i < COUNT_OF(invalid); i++) {
         struct err e = {0};
 
-        cr_expect_eq(mailer_check(invalid[i], "a@b", &e), ERR_INVALID, "%s", invalid[i]);
+        cr_expect_eq(check(invalid[i], "a@b", &e), ERR_INVALID, "%s", invalid[i]);
         cr_expect_null(strstr(e.text, "hunter2"), "the text shows the secret");
     }
-    cr_expect_eq(mailer_check(valid[0], "nobody", NULL), ERR_INVALID);
+    cr_expect_eq(check(valid[0], "nobody", NULL), ERR_INVALID);
 }
