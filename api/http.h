@@ -75,8 +75,8 @@ const char *request_header(const struct request *req, const char *name);
 /* Whether the body's media type is `type`, whatever its parameters and case. */
 bool request_has_type(const struct request *req, const char *type);
 
-/* The first value of a parameter of the query, percent-decoded, or NULL when it is absent or no
- * UTF-8. To be freed with mem_free(). */
+/* The last value of a parameter of the query (as Django and Tornado have it), percent-decoded, or
+ * NULL when it is absent or no UTF-8. To be freed with mem_free(). */
 char *request_query(const struct request *req, const char *name);
 
 /* The same in any text of the form a=b&c=d: a query or the body of an HTML form. */

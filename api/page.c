@@ -20,7 +20,9 @@ bool page_read(const struct request *req, struct page *ret_page, struct reply *r
     AUTO(mem_free) char *size = request_query(req, "page_size");
     struct page page = {.number = 1, .size = PAGE_SIZE};
 
-    if (number && !text_to_int(number, 1, PAGE_NUMBER_MAX, &page.number)) {
+    page.is_last = number && strcmp(number, "last") == 0;
+    if (number && *number && !page.is_last &&
+        !text_to_int(number, 1, PAGE_NUMBER_MAX, &page.number)) {
         reply_detail(reply, 404, "Invalid page.");
         return false;
     }
@@ -32,6 +34,16 @@ bool page_read(const struct request *req, struct page *ret_page, struct reply *r
     page.offset = (page.number - 1) * page.size;
     *ret_page = page;
     return true;
+}
+
+bool page_settle(struct page *page, int64_t total)
+{
+    if (!page->is_last)
+        return false;
+    page->is_last = false;
+    page->number = total > 0 ? (total - 1) / page->size + 1 : 1;
+    page->offset = (page->number - 1) * page->size;
+    return page->number > 1; /* the first one has been read */
 }
 
 /* What a client has sent as bytes beyond ASCII goes back encoded: JSON could not carry all of them,
@@ -109,6 +121,10 @@ enum err_code page_list(struct request *req, struct reply *reply, page_items *it
     if (!page_read(req, &page, reply))
         return ERR_OK;
     rc = items(req, &page, results, &total, e);
+    if (!rc && page_settle(&page, total)) {
+        (void)json_array_clear(results);
+        rc = items(req, &page, results, &total, e);
+    }
     if (rc)
         return rc;
     text = json_dumps(results, JSON_COMPACT);

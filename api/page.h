@@ -19,6 +19,7 @@ struct page {
     int64_t number; /* 1 is the first */
     int64_t size;
     int64_t offset;
+    bool is_last; /* ?page=last: its number is known once the list is counted */
 };
 
 /* Adds the items of one page to `results`, a JSON array, and counts all there are. */
@@ -27,6 +28,10 @@ typedef enum err_code page_items(const struct request *req, const struct page *p
 
 /* Reads the parameters of a page. False: the reply is the 404 of a page that is no number. */
 bool page_read(const struct request *req, struct page *ret_page, struct reply *reply);
+
+/* Once the list is counted: true when `page` was the last one, which has its number now, and its
+ * items have yet to be read. */
+bool page_settle(struct page *page, int64_t total);
 
 /* The answer: `results` is the text of a JSON array. A page beyond the last is 404. */
 enum err_code page_reply(const struct request *req, const struct page *page, int64_t total,

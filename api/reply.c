@@ -251,17 +251,22 @@ bool form_is_name(const char *text, size_t len, const char *name)
 
 char *form_value(const char *form, const char *name)
 {
+    const char *found = NULL;
+    size_t found_len = 0;
+
     for (const char *p = form; *p;) {
         size_t len = strcspn(p, "&");
         size_t name_len = strcspn(p, "=&");
 
-        if (name_len < len && form_is_name(p, name_len, name))
-            return decode(p + name_len + 1, len - name_len - 1);
+        if (name_len < len && form_is_name(p, name_len, name)) {
+            found = p + name_len + 1;
+            found_len = len - name_len - 1;
+        }
         p += len;
         if (*p)
             p++;
     }
-    return NULL;
+    return found ? decode(found, found_len) : NULL;
 }
 
 char *request_query(const struct request *req, const char *name)

@@ -185,12 +185,24 @@ static json_t *query_object(const struct resource *resource, const struct reques
     return object;
 }
 
+static enum err_code read_page(const struct resource *resource, const struct request *req,
+                               const struct page *page, const struct resource_values *filters,
+                               struct db_result **rows, int64_t *ret_total, struct err *e)
+{
+    AUTO(mem_free) char *ordering = request_query(req, "ordering");
+
+    db_result_free(*rows);
+    *rows = NULL;
+    return resource_list(api_reader(req), resource->sql, req->user.id,
+                         &(struct resource_page){ordering, page->size, page->offset}, filters, rows,
+                         ret_total, e);
+}
+
 enum err_code resource_index(const struct resource *resource, struct request *req,
                              struct reply *reply, struct err *e)
 {
     AUTO(json_decref) json_t *query = query_object(resource, req);
     AUTO(db_result_free) struct db_result *rows = NULL;
-    AUTO(mem_free) char *ordering = request_query(req, "ordering");
     AUTO_VALUE(input_release) struct input input = {0};
     struct page page;
     int64_t total = 0;
@@ -201,9 +213,9 @@ enum err_code resource_index(const struct resource *resource, struct request *re
     read_values(&input, resource->filters, resource->filters_count, true);
     if (!fields_end(&input.f, reply))
         return ERR_OK;
-    rc = resource_list(api_reader(req), resource->sql, req->user.id,
-                       &(struct resource_page){ordering, page.size, page.offset}, &input.values,
-                       &rows, &total, e);
+    rc = read_page(resource, req, &page, &input.values, &rows, &total, e);
+    if (!rc && page_settle(&page, total))
+        rc = read_page(resource, req, &page, &input.values, &rows, &total, e);
     return rc ? rc : page_reply(req, &page, total, db_text(rows, 0, 1), reply, e);
 }
 

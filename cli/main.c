@@ -38,6 +38,49 @@ static int match(const struct command *command, int argc, char **argv)
     return words;
 }
 
+/* The second word of a verb when its first is the noun, "list" of "task list"; else NULL. */
+static const char *action_of(const struct command *command, const char *noun)
+{
+    size_t len = strlen(noun);
+
+    return text_starts(command->name, noun) && command->name[len] == ' ' ? command->name + len + 1
+                                                                         : NULL;
+}
+
+/* Prints the verbs of a noun; false when it is none. */
+static bool print_noun(const char *noun, FILE *out)
+{
+    bool found = false;
+
+    for (const struct command *const *c = commands; *c; c++) {
+        if (!action_of(*c, noun))
+            continue;
+        (void)fprintf(out, "%still %s %s\n    %s\n", found ? "\n" : "", (*c)->name, (*c)->usage,
+                      (*c)->help);
+        found = true;
+    }
+    return found;
+}
+
+/* Words that are no verb: what the first one would need, if it is a noun. */
+static int refuse(const struct cli *cli)
+{
+    const char *noun = cli->argv[0];
+    char actions[400] = "";
+    size_t len = 0;
+
+    for (const struct command *const *c = commands; *c && len < sizeof actions; c++)
+        if (action_of(*c, noun))
+            len += (size_t)snprintf(actions + len, sizeof actions - len, "%s%s", len ? ", " : "",
+                                    action_of(*c, noun));
+    if (!len)
+        return cli_usage("unknown verb \"%.60s\"", noun);
+    if (cli->argc > 1 && !text_starts(cli->argv[1], "-"))
+        return cli_usage("there is no \"%.60s %.60s\"; %s takes %s", noun, cli->argv[1], noun,
+                         actions);
+    return cli_usage("\"%s\" needs one of %s", noun, actions);
+}
+
 static int run(struct cli *cli)
 {
     for (const struct command *const *c = commands; *c; c++) {
@@ -54,19 +97,20 @@ static int run(struct cli *cli)
         print_help(stderr);
         return EXIT_USAGE;
     }
-    return cli_usage("unknown verb \"%.60s\"", cli->argv[0]);
+    return refuse(cli);
 }
 
-/* "till VERB --help" tells of the verb alone. */
-static int help(const struct conf_request *request)
+/* "till VERB --help", or "till help VERB", tells of the verb alone, or of all of a noun. */
+static int help(int argc, char **argv)
 {
     for (const struct command *const *c = commands; *c; c++) {
-        if (match(*c, request->argc - 1, request->argv + 1) == 0)
+        if (match(*c, argc, argv) == 0)
             continue;
         (void)printf("till %s %s\n\n%s\n", (*c)->name, (*c)->usage, (*c)->help);
         return EXIT_DONE;
     }
-    print_help(stdout);
+    if (argc == 0 || !print_noun(argv[0], stdout))
+        print_help(stdout);
     return EXIT_DONE;
 }
 
@@ -78,11 +122,11 @@ int main(int argc, char **argv)
     int code;
 
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            request = (struct conf_request){.argc = argc, .argv = argv};
-            return help(&request);
-        }
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return help(argc - 1, argv + 1);
     }
+    if (argc > 1 && strcmp(argv[1], "help") == 0)
+        return help(argc - 2, argv + 2);
     code = program_start("till", PROGRAM_CLI, usage, argc, argv, &conf, &request);
     if (code < 0) {
         cli = (struct cli){.conf = &conf, .argc = request.argc - 1, .argv = request.argv + 1};

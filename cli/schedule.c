@@ -181,6 +181,17 @@ static void print_event(const struct schedule_event *event)
     (void)printf("\n");
 }
 
+static bool is_known(struct cli *cli, const char *name, struct err *e)
+{
+    AUTO_VALUE(schedule_views_release) struct schedule_views views = {0};
+
+    if (schedules_list(cli_db(cli), name, &views, e))
+        return false;
+    if (views.count == 0)
+        (void)err_set(e, ERR_NOT_FOUND, "there is no schedule \"%.60s\"", name);
+    return views.count > 0;
+}
+
 static int run_history(struct cli *cli)
 {
     AUTO_VALUE(schedule_events_release) struct schedule_events events = {0};
@@ -198,6 +209,8 @@ static int run_history(struct cli *cli)
         return cli_usage("limit \"%.40s\" is no whole number from 1 to %d", limit_text,
                          HISTORY_MAX);
     if (schedules_history(cli_db(cli), name, 0, (int)limit, &events, &e))
+        return cli_fail(&e);
+    if (events.count == 0 && !is_known(cli, name, &e))
         return cli_fail(&e);
     for (size_t i = 0; i < events.count && code == EXIT_DONE; i++) {
         if (cli->json)

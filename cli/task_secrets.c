@@ -38,6 +38,8 @@ static int run_secrets(struct cli *cli)
     struct err e = {0};
 
     buf_init(&names, NAMES_BYTES);
+    if (!task && !cli_is_done(cli))
+        return EXIT_USAGE;
     if (!task)
         return none ? cli_usage("task secrets --none needs the name of a task") : list(cli);
     if (strcmp(task, "*") != 0 && !text_is_name(task))

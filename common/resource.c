@@ -48,11 +48,17 @@ static enum err_code query_row(struct db *db, const struct db_stmt *stmt, const 
     return ERR_OK;
 }
 
-static const struct db_stmt *find_list(const struct resource_sql *sql, const char *name)
+/* Of several orderings ("-price,name") the first that is offered decides. */
+static const struct db_stmt *find_list(const struct resource_sql *sql, const char *names)
 {
-    for (const struct resource_order *order = sql->lists; name && order->name; order++)
-        if (strcmp(order->name, name) == 0)
-            return order->stmt;
+    for (const char *name = names; name && *name;) {
+        size_t len = strcspn(name, ",");
+
+        for (const struct resource_order *order = sql->lists; order->name; order++)
+            if (strlen(order->name) == len && strncmp(order->name, name, len) == 0)
+                return order->stmt;
+        name += len + (name[len] == ',');
+    }
     return sql->lists->stmt;
 }
 

@@ -57,13 +57,19 @@ def test_lists_come_in_pages(api, shop):
     assert seen == ids
     assert page["previous"] == api.api.url + "/api/products/?page_size=7&x=%20y&page=6"
     assert len(shop.expect(200, shop.get("/api/products/?page_size=1000"))["results"]) == 45
-    for wrong in ("0", "4", "x", "-1", "99999999999999999999"):
+    last = shop.expect(200, shop.get("/api/products/?page_size=7&page=last"))
+    assert [p["id"] for p in last["results"]] == ids[42:]
+    assert (last["next"], last["previous"]) == (None, api.api.url + "/api/products/?page_size=7&page=6")
+    assert shop.expect(200, shop.get("/api/products/?page=last&page_size=100"))["previous"] is None
+    assert shop.expect(200, shop.get("/api/products/?page=")) == first
+    assert shop.expect(200, shop.get("/api/products/?page=9&page=3"))["results"][-1]["id"] == ids[-1]
+    for wrong in ("0", "4", "x", "-1", "99999999999999999999", "Last"):
         assert error_of(shop.get(f"/api/products/?page={wrong}"), 404) == {
             "detail": "Invalid page."
         }
-    assert shop.expect(200, shop.get("/api/orders/")) == {
-        "count": 0, "next": None, "previous": None, "results": [],
-    }
+    nothing = {"count": 0, "next": None, "previous": None, "results": []}
+    for path in ("/api/orders/", "/api/payments/?page=last", "/api/orders/?page=last"):
+        assert shop.expect(200, shop.get(path)) == nothing
 
 
 def test_an_order_takes_stock_and_keeps_prices(api, shop):

@@ -190,6 +190,7 @@ def test_products_are_filtered_and_ordered(api, shop):
     assert found("ordering=name")[0] == lamp
     assert found("ordering=-created_at") == [lamp, *reversed(ids)]
     assert found("ordering=nonsense;drop") == [*ids, lamp]
+    assert found("ordering=nonsense,-created_at,name") == [lamp, *reversed(ids)]
     wrong = shop.get("/api/products/?category_id=x&price_min=1.234&in_stock=maybe")
     assert error_of(wrong, 400) == {
         "category_id": ["Incorrect type. Expected pk value, received str."],

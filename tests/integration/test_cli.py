@@ -1,9 +1,11 @@
 """The command line program `till`."""
 
 import json
+import re
 import uuid
 
 import pytest
+from harness import programs
 
 
 def test_enqueue_prints_the_id_of_a_job_that_is_in_its_stream(stack):
@@ -147,3 +149,42 @@ def test_json_output_is_json(stack):
     done = stack().till("enqueue", "till.tasks.noop", "--count", "3", "--json")
 
     assert [set(json.loads(line)) for line in done.stdout.splitlines()] == [{"id"}] * 3
+
+
+def verbs():
+    """Every verb, "task list", as the help page has them."""
+    page = programs.run("till", {}, "--help").stdout.partition("Exit codes")[0]
+    lines = re.findall(r"^  till ([a-z-]+(?: [a-z-]+)?)", page, re.M)
+    assert len(lines) > 40
+    return [line.split() for line in lines]
+
+
+def test_each_verb_has_a_page_and_refuses_what_it_does_not_know():
+    nowhere = {"DATABASE_URL": "postgresql:///x?host=/nowhere", "REDIS_URL": "unix:///nowhere/redis.sock"}
+    for verb in verbs():
+        page = programs.run("till", {}, *verb, "--help")
+        assert page.returncode == 0 and page.stdout.startswith(f"till {' '.join(verb)} "), verb
+        assert programs.run("till", {}, "help", *verb).stdout == page.stdout
+        refused = programs.run("till", nowhere, *verb, "--no-such-option")
+        assert refused.returncode == 2 and refused.stderr.startswith("till: "), verb
+        assert refused.stdout == "", verb
+
+
+@pytest.mark.parametrize("words, text", [
+    ((), "till VERB"),
+    (("nonsense",), 'unknown verb "nonsense"'),
+    (("task",), '"task" needs one of list, show, '),
+    (("task", "nonsense"), 'there is no "task nonsense"; task takes list, show, '),
+    (("limit", "--json"), '"limit" needs one of list, set, delete'),
+])
+def test_half_a_verb_is_told_what_it_lacks(words, text):
+    done = programs.run("till", {}, *words)
+    assert done.returncode == 2 and text in done.stderr and done.stdout == ""
+    if words == ("task",):
+        pages = programs.run("till", {}, "help", "task").stdout
+        assert "till task list" in pages and "till task revoke" in pages and "till queue" not in pages
+
+
+def test_history_of_a_schedule_that_never_was(stack):
+    done = stack().till("schedule", "history", "nobody")
+    assert done.returncode == 1 and 'there is no schedule "nobody"' in done.stderr

@@ -241,9 +241,11 @@ Test(form, values_are_decoded)
 {
     AUTO(mem_free) char *plain = form_value("a=1&b=x+y%20%C3%A4&c", "b");
     AUTO(mem_free) char *prefix = form_value("ab=1&a=2", "a");
+    AUTO(mem_free) char *last = form_value("a=1&b=2&%61=3&c=4", "a");
 
     cr_assert_str_eq(plain, "x y \xc3\xa4");
     cr_assert_str_eq(prefix, "2");
+    cr_assert_str_eq(last, "3", "as in Django and Tornado");
     cr_assert_null(form_value("a=%ff", "a"));
     cr_assert_null(form_value("a=%00", "a"));
     cr_assert_null(form_value("a=1", "b"));
