@@ -410,8 +410,11 @@ enum err_code server_start(const struct server_config *config, struct server **r
     (void)mg_init_library(0);
     server->civetweb = mg_start2(&init, &error);
     if (!server->civetweb) {
+        int code = socket_try_listen(config->listen);
+
         server_free(server);
-        return err_set_detail(e, ERR_UNAVAILABLE, text, "cannot listen on \"%s\"", config->listen);
+        return err_set_detail(e, ERR_UNAVAILABLE, code ? strerrordesc_np(code) : text,
+                              "cannot listen on \"%s\"", config->listen);
     }
     (void)mg_get_server_ports(server->civetweb, 1, &port);
     server->listener = socket_find_listener(port.port);

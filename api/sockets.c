@@ -4,6 +4,7 @@
  */
 #include "api/sockets.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include <arpa/inet.h>
@@ -12,8 +13,11 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include "common/buf.h"
 #include "common/clock.h"
+#include "common/text.h"
 
 enum { DESCRIPTORS_MAX = 4096, DRAIN_MAX = 4 * 1024 * 1024 };
 
@@ -31,6 +35,31 @@ int socket_find_listener(int port)
             return fd;
     }
     return -1;
+}
+
+int socket_try_listen(const char *address)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    const char *colon = strrchr(address, ':');
+    char host[INET_ADDRSTRLEN];
+    int64_t port;
+    int fd;
+    int on = 1;
+    int code = 0;
+
+    if (!colon || !text_to_int(colon + 1, 0, UINT16_MAX, &port) ||
+        !text_format(host, sizeof host, "%.*s", (int)(colon - address), address) ||
+        inet_pton(AF_INET, host, &at.sin_addr) != 1)
+        return EINVAL;
+    at.sin_port = htons((uint16_t)port);
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&at, sizeof at) != 0 || listen(fd, 1) != 0)
+        code = errno;
+    (void)close(fd);
+    return code;
 }
 
 int socket_find_peer(const char *address, int port)

@@ -12,6 +12,10 @@
 /* The socket that listens on `port`, or -1. */
 int socket_find_listener(int port);
 
+/* What the system says to listening at "host:port", in IPv4: 0, an errno, or EINVAL when that is no
+ * such address. */
+int socket_try_listen(const char *address);
+
 /* The connection from this client address and port, or -1. */
 int socket_find_peer(const char *address, int port);
 

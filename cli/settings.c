@@ -8,7 +8,10 @@ static int run_settings(struct cli *cli)
 {
     if (!cli_is_done(cli))
         return EXIT_USAGE;
-    conf_print_sample(stdout);
+    if (cli->json)
+        conf_print_json(stdout);
+    else
+        conf_print_sample(stdout);
     return EXIT_DONE;
 }
 

@@ -438,3 +438,21 @@ void conf_print_sample(FILE *out)
         (void)fprintf(out, "%s=%s\n", settings[i].key,
                       settings[i].fallback ? settings[i].fallback : "");
 }
+
+void conf_print_json(FILE *out)
+{
+    for (size_t i = 0; i < COUNT_OF(settings); i++) {
+        const struct setting *s = &settings[i];
+        AUTO_VALUE(buf_release) struct buf line;
+
+        buf_init(&line, 4096);
+        buf_addf(&line, "{\"name\":\"%s\",\"default\":", s->key);
+        if (s->fallback)
+            buf_add_json(&line, s->fallback);
+        else
+            buf_add_str(&line, "null");
+        buf_addf(&line, ",\"secret\":%s,\"help\":", s->secret ? "true" : "false");
+        buf_add_json(&line, s->help);
+        (void)fprintf(out, "%s}\n", line.data);
+    }
+}

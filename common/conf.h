@@ -110,4 +110,7 @@ void conf_add_json(const struct conf *conf, enum program program, struct buf *ou
 /* Every setting in the form of the sample file etc/till.env, so that a check can compare them. */
 void conf_print_sample(FILE *out);
 
+/* The same with what each is for, an object a line: name, default (or null), secret, help. */
+void conf_print_json(FILE *out);
+
 #endif

@@ -321,5 +321,8 @@ def test_the_settings_are_checked(api):
     taken = {**api.settings, "TILL_API_LISTEN": api.api.address()}
     done = programs.run("till-api", taken)
     assert done.returncode == 1 and '"cannot listen on' in done.stderr.replace("\\", "")
+    assert "Address already in use" in done.stderr
+    nowhere = programs.run("till-api", {**taken, "TILL_API_LISTEN": "192.0.2.1:8000"})
+    assert nowhere.returncode == 1 and "Cannot assign requested address" in nowhere.stderr
     for wrong in ({"JWT_SECRET": "short"}, {"TILL_NONSENSE": "1"}):
         assert programs.run("till-api", {**api.settings, **wrong}).returncode == 2

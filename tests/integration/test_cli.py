@@ -143,6 +143,10 @@ def test_settings_prints_a_file_that_every_program_accepts(stack, tmp_path):
     assert done.returncode == 0
     assert "TILL_LEASE_SECONDS=30" in done.stdout
     assert one.till("settings", "--config", str(file)).returncode == 0
+    told = [json.loads(line) for line in one.till("settings", "--json").stdout.splitlines()]
+    assert [f"{each['name']}={each['default'] or ''}" for each in told] == done.stdout.splitlines()
+    assert {each["name"] for each in told if each["secret"]} >= {"JWT_SECRET", "GATEWAY_SECRET_KEY"}
+    assert all(each["help"] for each in told)
 
 
 def test_json_output_is_json(stack):
