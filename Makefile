@@ -118,14 +118,15 @@ $(B)/tests/%: tests/%.c $(B)/libapi.a $(B)/libworker.a $(B)/libscheduler.a $(B)/
 
 # The programs with crash points (common/crashpoint.h): only what has some is compiled again; it stands
 # before the archives, which give the rest.
-CRASHING := common/crashpoint.c $(shell grep -lw CRASH_POINT api/*.c api/dashboard/*.c cli/*.c common/*.c \
+CRASHING := $(shell grep -lwE 'CRASH_POINT|TILL_CRASHPOINTS' api/*.c api/dashboard/*.c cli/*.c common/*.c \
     scheduler/*.c worker/*.c)
 crashing = $(patsubst %.c,$(B)/faults/obj/%.o,$(filter $(1),$(CRASHING)))
 CRASHING_COMMON := $(call crashing,common/%)
 CRASHING_API := $(call crashing,$(filter-out api/dashboard/%,$(filter api/%,$(CRASHING))))
 CRASHING_DASHBOARD := $(call crashing,api/dashboard/%)
 CRASHING_CLI := $(call crashing,cli/%)
-CRASHING_WORKER := $(call crashing,worker/%)
+# Tasks that no author should write stand in this build alone.
+CRASHING_WORKER := $(call crashing,worker/%) $(B)/faults/obj/tests/faults/task_poison.o
 CRASHING_SCHEDULER := $(call crashing,scheduler/%)
 # The objects of a program that is linked from objects, but for those that are compiled again.
 rest = $(filter-out $(patsubst $(B)/faults/obj/%,$(O)/%,$(1)),$(2))

@@ -212,6 +212,7 @@ static enum next call(const struct many *many, size_t from, size_t to)
     set_limits(many, &batch);
     CRASH_POINT("many.before");
     outcome = many->task->run_many(&batch, &e);
+    outcome = slot_check_end(many->slot->db, &batch.tx, outcome, &e);
     CRASH_POINT("many.after");
     lift_limits(&batch);
     for (size_t i = from; i < to; i++)

@@ -159,6 +159,18 @@ void slot_flush_journal(const struct task_run *run)
         journal_flush(run->journal, run->journal_number, JOURNAL_WAIT_MS * US_PER_MS);
 }
 
+enum task_outcome slot_check_end(struct db *db, const struct db_tx *tx, enum task_outcome outcome,
+                                 struct err *e)
+{
+    if (tx->db || !db_in_transaction(db))
+        return outcome;
+    db_disconnect(db);
+    err_clear(e);
+    (void)err_set(e, ERR_INTERNAL,
+                  "the task returned with a transaction of its own open; it was rolled back");
+    return TASK_FAIL;
+}
+
 void slot_end_run(struct task_run *run)
 {
     json_decref(run->headers);
@@ -201,6 +213,7 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
         events_add(slot->process->events, s->item, JOB_STARTED, 0);
     CRASH_POINT("run.before");
     outcome = call(s, &run, &e);
+    outcome = slot_check_end(slot->db, &run.tx, outcome, &e);
     CRASH_POINT("run.after");
     slot_flush_journal(&run);
     gateway_set_trace(slot->gateway, NULL);

@@ -33,11 +33,17 @@
 
 #define X(name) extern const struct task task_##name;
 TASKS(X)
+#ifdef TILL_CRASHPOINTS /* tests/faults/task_poison.c, in build/faults/ alone */
+X(poison)
+#endif
 #undef X
 
 const struct task *const tasks[] = {
 #define X(name) &task_##name,
     TASKS(X)
+#ifdef TILL_CRASHPOINTS
+        X(poison)
+#endif
 #undef X
 };
 

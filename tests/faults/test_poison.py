@@ -109,6 +109,69 @@ def test_tasks_that_crash_and_hang_under_load(stack):
     ordeal.account(one, "tasks that crash or hang", len(bad), recovery_s, 73, dead=len(bad), extra_mails=True)
 
 
+DIED = "during this attempt"  # the worker died, or gave no sign of life
+# Kinds of tests.tasks.poison (task_poison.c), and what its job says in the end.
+BAD_AUTHORS = {
+    "exit": DIED,
+    "abort": DIED,
+    "stack": DIED,
+    "transaction": "a transaction of its own open",
+}
+WORSE_AUTHORS = {"loop": DIED, "memory": DIED, "lock": ""}
+
+
+def limit_memory(worker):
+    """No process of it may have more than now and a little."""
+    sizes = []
+    for pid in worker.family():
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            sizes.append(int(file.read().split()[0]) * resource.getpagesize())
+    for pid in worker.family():
+        resource.prlimit(pid, resource.RLIMIT_AS, (max(sizes) + (256 << 20), resource.RLIM_INFINITY))
+
+
+def run_bad_authors(one, kinds):
+    worker = one.start_worker(TILL_CRASHPOINT="none:1")  # the build that knows the task
+    one.start_scheduler()
+    processes = len(worker.family())
+    product = one.product(stock=7)
+    others = []
+    for kind, reason in kinds.items():
+        if kind == "memory":
+            limit_memory(worker)
+        others += one.enqueue(NOOP, count=50)
+        bad = one.enqueue("tests.tasks.poison", kind, max_attempts=2)
+        others += one.enqueue(NOOP, count=50)
+        one.wait_job(bad, "FAILURE", timeout=60)
+        errors = one.query("SELECT error FROM job_errors WHERE job_id = %s", bad)
+        assert errors and all(reason in error["error"] for error in errors), (kind, errors)
+    one.wait_settled(timeout=60)
+    states = one.query("SELECT state, count(*) FROM jobs WHERE id::text = ANY(%s) GROUP BY state", others)
+    assert states == [{"state": "SUCCESS", "count": len(others)}]
+    assert one.value("SELECT stock_quantity FROM products WHERE id = %s", product) == 7
+    assert worker.is_running()
+    wait_for(lambda: len(worker.family()) == processes, 10, "what has died is replaced")
+    one.books(dead=len(kinds))
+    faults_report.record("tasks that no author should write", len(kinds), len(others) + len(kinds))
+
+
+def test_what_no_author_should_write_ends_in_failure_and_harms_no_other_job(stack):
+    run_bad_authors(stack({"TILL_LEASE_SECONDS": 2}), BAD_AUTHORS)
+
+
+@full
+def test_loops_hoards_and_kept_locks_end_in_failure_and_harm_no_other_job(stack):
+    run_bad_authors(stack({"TILL_LEASE_SECONDS": 2}), WORSE_AUTHORS)
+
+
+@full
+def test_a_task_that_closes_what_its_process_has_open(stack):
+    """Its process may do nothing sensible any more; another one does. One slot: what a descriptor is
+    taken for after it was closed is nobody's to promise."""
+    one = stack({"TILL_LEASE_SECONDS": 2, "TILL_WORKER_CONCURRENCY": 1})
+    run_bad_authors(one, {"close": ""})
+
+
 @full
 def test_all_jobs_fail_for_a_while_and_heal(stack):
     """They come back spread over their waits, not all at once."""

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * tests.tasks.poison(kind): what no author should write, in build/faults/ alone. Each kind harms
+ * its process, its connection or the machine in a way of its own; test_poison.py looks at who
+ * notices.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/db.h"
+#include "worker/task.h"
+
+enum { DESCRIPTORS = 256, PIECE = 16 * 1024 * 1024 };
+
+/* What no compiler sees through. */
+static volatile int sink;
+static volatile bool is_over;
+
+static enum task_outcome poison_exit(struct task_run *run, struct err *e)
+{
+    (void)run;
+    (void)e;
+    exit(0); /* NOLINT: not a thread's to do, which is the point */
+}
+
+static enum task_outcome poison_abort(struct task_run *run, struct err *e)
+{
+    (void)run;
+    (void)e;
+    abort();
+}
+
+static enum task_outcome poison_loop(struct task_run *run, struct err *e)
+{
+    (void)run;
+    (void)e;
+    while (!is_over)
+        sink++;
+    return TASK_DONE;
+}
+
+static int descend(volatile char *above)
+{
+    volatile char frame[4096];
+
+    if (is_over)
+        return 0;
+    frame[0] = *above;
+    frame[sizeof frame - 1] = (char)(descend(frame) + 1);
+    return frame[sizeof frame - 1];
+}
+
+static enum task_outcome poison_stack(struct task_run *run, struct err *e)
+{
+    volatile char first = 1;
+
+    (void)run;
+    (void)e;
+    sink = descend(&first);
+    return TASK_DONE;
+}
+
+/* Until there is none left: the test gives the process a limit of its own. */
+static enum task_outcome poison_memory(struct task_run *run, struct err *e)
+{
+    (void)run;
+    (void)e;
+    while (!is_over) {
+        char *piece = malloc(PIECE);
+
+        if (!piece)
+            abort();
+        memset(piece, 1, PIECE);
+        sink = piece[PIECE - 1];
+    }
+    return TASK_DONE;
+}
+
+/* Everything that the process has open: its connections, those of others, its own pipes. */
+static enum task_outcome poison_close(struct task_run *run, struct err *e)
+{
+    (void)run;
+    for (int fd = STDERR_FILENO + 1; fd < DESCRIPTORS; fd++)
+        (void)close(fd);
+    (void)err_set(e, ERR_INTERNAL, "closed what was open");
+    return TASK_RETRY;
+}
+
+/* Says that it is done, with what it began neither committed nor rolled back. */
+static enum task_outcome poison_transaction(struct task_run *run, struct err *e)
+{
+    if (db_run_script(run->db, "BEGIN; UPDATE products SET stock_quantity = 0", e))
+        return task_outcome_of(e);
+    return TASK_DONE;
+}
+
+static enum task_outcome poison_lock(struct task_run *run, struct err *e)
+{
+    if (db_run_script(run->db, "SELECT pg_advisory_lock(4711)", e))
+        return task_outcome_of(e);
+    (void)err_set(e, ERR_INTERNAL, "took a lock and kept it");
+    return TASK_RETRY;
+}
+
+static enum task_outcome run_poison(struct task_run *run, struct err *e)
+{
+    static const struct {
+        const char *name;
+        enum task_outcome (*run)(struct task_run *run, struct err *e);
+    } kinds[] = {
+        {"exit", poison_exit},     {"abort", poison_abort},
+        {"loop", poison_loop},     {"stack", poison_stack},
+        {"memory", poison_memory}, {"close", poison_close},
+        {"lock", poison_lock},     {"transaction", poison_transaction},
+    };
+    const char *kind = task_arg_text(run, 0);
+
+    for (size_t i = 0; i < COUNT_OF(kinds); i++)
+        if (kind && strcmp(kinds[i].name, kind) == 0)
+            return kinds[i].run(run, e);
+    (void)err_set(e, ERR_INVALID, "poison takes the name of a kind");
+    return TASK_FAIL;
+}
+
+extern const struct task task_poison;
+const struct task task_poison = {.name = "tests.tasks.poison",
+                                 .queue = "default",
+                                 .max_attempts = 2,
+                                 .soft_limit_s = 1,
+                                 .hard_limit_s = 2,
+                                 .run = run_poison};
