@@ -54,7 +54,7 @@ def figures_of(text):
     failed = re.findall(r"(?:connect|read|write|timeout) (\d+)", broken[1] if broken else "")
     return {
         "rate": float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]),
-        "p99": milliseconds(re.search(r"99%\s+(\S+)", text)[1]),
+        "p99": milliseconds(re.search(r"^\s+99%\s+(\S+)", text, re.M)[1]),
         "errors": sum(map(int, [*failed, errors[1] if errors else 0])),
     }
 
