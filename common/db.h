@@ -126,10 +126,19 @@ bool db_is_null(const struct db_result *rows, int row, int col);
 int64_t db_int(const struct db_result *rows, int row, int col); /* 0 for NULL */
 bool db_bool(const struct db_result *rows, int row, int col);
 
-/* Builds array parameters for unnest($1::uuid[]): "{a,b}" with each element quoted; NULL is SQL's
- * NULL. */
+/* Builds array parameters for unnest($1::text[]): "{a,b}" with each element quoted; NULL is SQL's
+ * NULL. For any type, as DB_TEXT(array.data). */
 struct buf;
 void db_array_add(struct buf *array, const char *element);
 void db_array_end(struct buf *array);
+
+/* The same in PostgreSQL's binary form, as DB_ARRAY(array), for statements that many jobs share: of
+ * ids (uuid[]) and of numbers (integer[]). `count` elements must follow. */
+struct uuid;
+void db_ids_begin(struct buf *array, size_t count);
+void db_ids_add(struct buf *array, const struct uuid *id);
+void db_ints_begin(struct buf *array, size_t count);
+void db_ints_add(struct buf *array, int32_t number);
+#define DB_ARRAY(array) DB_BYTES((array).data, (array).len)
 
 #endif

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading the rows of a result, and arrays as parameters; see db.h. A struct db_result is libpq's
- * PGresult by another name. Opens nothing.
+ * Reading the rows of a result; see db.h. A struct db_result is libpq's PGresult by another name.
+ * Opens nothing.
  */
 #include "common/db.h"
 
-#include <string.h>
-
 #include <libpq-fe.h>
 
-#include "common/buf.h"
 #include "common/text.h"
 
 static PGresult *raw(const struct db_result *rows) { return (PGresult *)(uintptr_t)rows; }
@@ -40,26 +37,3 @@ bool db_bool(const struct db_result *rows, int row, int col)
 {
     return *db_text(rows, row, col) == 't';
 }
-
-void db_array_add(struct buf *array, const char *element)
-{
-    buf_add_char(array, array->len ? ',' : '{');
-    if (!element) {
-        buf_add_str(array, "NULL");
-        return;
-    }
-    buf_add_char(array, '"');
-    while (*element) {
-        size_t plain = strcspn(element, "\"\\");
-
-        buf_add(array, element, plain);
-        element += plain;
-        if (*element) {
-            buf_add_char(array, '\\');
-            buf_add_char(array, *element++);
-        }
-    }
-    buf_add_char(array, '"');
-}
-
-void db_array_end(struct buf *array) { buf_add_str(array, array->len ? "}" : "{}"); }

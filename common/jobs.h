@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The table of jobs: putting them in and looking one up. What workers do to them stands in
- * jobs_run.h, what time does in jobs_heal.h, what people look at in jobs_view.h.
+ * jobs_claim.h and jobs_run.h, what time does in jobs_heal.h, what people look at in jobs_view.h.
  *
  * Enqueueing a durable job is two steps. First jobs_insert() in the transaction of the data that
  * the job belongs to; then, after the commit, queue_push() its id. If the second never happens

@@ -19,6 +19,7 @@
     X(job_segment_new)                                                                             \
     X(job_segments)                                                                                \
     X(jobs)                                                                                        \
+    X(jobs_claim)                                                                                  \
     X(jobs_control)                                                                                \
     X(jobs_desk)                                                                                   \
     X(jobs_figures)                                                                                \

@@ -5,7 +5,6 @@
 #include "common/trial.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "common/buf.h"
 #include "common/statements.h"
@@ -53,14 +52,6 @@ enum err_code trial_add(struct db *db, const struct trial_tally *tally, struct e
     return rc;
 }
 
-static void add_number(struct buf *array, int64_t number)
-{
-    char text[24];
-
-    (void)snprintf(text, sizeof text, "%" PRId64, number);
-    db_array_add(array, text);
-}
-
 static bool mark_missing(const struct db_result *missing, const struct trial_tally *tallies,
                          size_t count, bool *ret_missing)
 {
@@ -84,19 +75,18 @@ enum err_code trial_add_many(struct db *db, const struct trial_tally *tallies, s
     buf_init(&jobs, ARRAY_MAX);
     buf_init(&counters, ARRAY_MAX);
     buf_init(&amounts, ARRAY_MAX);
+    db_ids_begin(&jobs, count);
+    db_ints_begin(&counters, count);
+    db_ints_begin(&amounts, count);
     for (size_t i = 0; i < count; i++) {
-        db_array_add(&jobs, tallies[i].job.text);
-        add_number(&counters, tallies[i].counter);
-        add_number(&amounts, tallies[i].amount);
+        db_ids_add(&jobs, &tallies[i].job);
+        db_ints_add(&counters, (int32_t)tallies[i].counter);
+        db_ints_add(&amounts, (int32_t)tallies[i].amount);
     }
-    db_array_end(&jobs);
-    db_array_end(&counters);
-    db_array_end(&amounts);
-    rc = db_query(db, &statements[COUNT_MANY],
-                  DB_ARGS(DB_TEXT(counters.data), DB_TEXT(amounts.data)), &missing, e);
+    rc = db_query(db, &statements[COUNT_MANY], DB_ARGS(DB_ARRAY(counters), DB_ARRAY(amounts)),
+                  &missing, e);
     if (rc || mark_missing(missing, tallies, count, ret_missing))
         return rc;
     return db_exec(db, &statements[ENTER_MANY],
-                   DB_ARGS(DB_TEXT(jobs.data), DB_TEXT(counters.data), DB_TEXT(amounts.data)), NULL,
-                   e);
+                   DB_ARGS(DB_ARRAY(jobs), DB_ARRAY(counters), DB_ARRAY(amounts)), NULL, e);
 }

@@ -107,6 +107,22 @@ bool uuid_parse(const char *text, struct uuid *ret_id)
     return true;
 }
 
+static unsigned nibble(char digit)
+{
+    return (unsigned)(digit <= '9' ? digit - '0' : digit - 'a' + 10);
+}
+
+void uuid_bytes(const struct uuid *id, unsigned char ret_bytes[16])
+{
+    const char *digit = id->text;
+
+    for (int i = 0; i < 16; i++, digit += 2) {
+        if (*digit == '-')
+            digit++;
+        ret_bytes[i] = (unsigned char)(nibble(digit[0]) << 4 | nibble(digit[1]));
+    }
+}
+
 struct uuid uuid_least_of(int64_t ms)
 {
     struct uuid id = {UUID_FIRST};

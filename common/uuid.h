@@ -24,6 +24,9 @@ bool uuid_parse(const char *text, struct uuid *ret_id);
  * same time and bytes give the same id. For what comes without an id of its own. */
 struct uuid uuid_from_bytes(int64_t ms, const void *data, uint64_t len);
 
+/* The 16 bytes that a well-formed id stands for. */
+void uuid_bytes(const struct uuid *id, unsigned char ret_bytes[16]);
+
 #define UUID_FIRST "00000000-0000-0000-0000-000000000000"
 #define UUID_LAST "ffffffff-ffff-ffff-ffff-ffffffffffff"
 

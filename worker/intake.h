@@ -7,7 +7,7 @@
 
 #include "common/buf.h"
 #include "common/db.h"
-#include "common/jobs_run.h"
+#include "common/jobs_claim.h"
 #include "common/limits.h"
 #include "common/queue.h"
 #include "worker/process.h"

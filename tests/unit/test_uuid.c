@@ -121,6 +121,18 @@ Test(uuid, same_time_and_bytes_same_id)
     expect_form(&empty, '7');
 }
 
+Test(uuid, its_bytes_are_its_digits)
+{
+    static const unsigned char expected[16] = {0x01, 0x92, 0xe4, 0xa1, 0xbc, 0xde, 0x7f, 0x00,
+                                               0x8a, 0xbc, 0xde, 0xf0, 0x12, 0x34, 0x56, 0x78};
+    unsigned char bytes[16];
+    struct uuid id;
+
+    cr_assert(uuid_parse("0192E4A1-BCDE-7F00-8ABC-DEF012345678", &id));
+    uuid_bytes(&id, bytes);
+    cr_expect_arr_eq(bytes, expected, sizeof expected);
+}
+
 Test(uuid, parse_lowers_the_case)
 {
     struct uuid id;

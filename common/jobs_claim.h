@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How a worker makes delivered jobs its own: state STARTED, one attempt more, its name. What it
+ * does with them from there on is in jobs_run.h, behind the fence of that attempt.
+ */
+#ifndef COMMON_JOBS_CLAIM_H
+#define COMMON_JOBS_CLAIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/db.h"
+#include "common/err.h"
+#include "common/job.h"
+#include "common/queue.h"
+
+/* What became of one delivery at the claim. */
+enum claim_result {
+    CLAIM_DROP, /* finished, cancelled, held by another, or a duplicate: acknowledge and forget */
+    CLAIM_RUN,  /* ours: state STARTED, attempt counted */
+    CLAIM_EXPIRED, /* its time was over before this attempt: now REVOKED; acknowledge */
+    CLAIM_DEAD,    /* its attempts are used up (it killed its workers): now FAILURE; acknowledge */
+};
+
+struct claim {
+    enum claim_result result;
+    struct job job; /* filled unless CLAIM_DROP; owned, job_release() */
+};
+
+/* The limits of tasks and keys, as far as a claim must know: jobs that have none are claimed as if
+ * there were none at all. */
+struct claim_rules {
+    const char *tasks; /* array parameter: names of tasks with a limit */
+    bool keys;         /* some keys have one */
+};
+
+/* Claims a batch: what waits and has no limit in one statement, the rest as far as it is there in
+ * one or two more. `rules` is NULL while there is no limit of a task or a key. `claims` has one
+ * element for each delivery, in their order, and is to be released only on success. When it fails
+ * with ERR_UNAVAILABLE or ERR_TIMEOUT the claim may have been made: call again with `retried` true,
+ * which lets this worker claim what it claimed before by the same deliveries. */
+enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_delivery *deliveries,
+                         size_t count, const struct claim_rules *rules, bool retried,
+                         struct claim *claims, struct err *e) MUST_CHECK;
+
+#endif
