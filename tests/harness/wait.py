@@ -35,3 +35,11 @@ def pause(seconds):
     """Time that has to pass because it is what a test is about: a lease running out, a moment of
     load between two faults. Never a guess at how long something takes."""
     time.sleep(seconds)
+
+
+def a_second(count, seconds):
+    """How often a second something happens, by the time that really passes: a busy machine wakes late."""
+    before, began = count(), time.monotonic()
+    pause(seconds)
+    after, ended = count(), time.monotonic()
+    return (after - before) / (ended - began)

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from harness import processes, programs
-from harness.wait import SLOWNESS, pause, wait_for
+from harness.wait import SLOWNESS, a_second, pause, wait_for
 
 EVERY_SECOND = "* * * * * *"
 NEVER_SOON = "0 0 1 1 *"
@@ -577,16 +577,10 @@ def test_an_idle_scheduler_makes_about_two_statements_a_second(stack):
     commits = lambda: one.value(
         "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
     )
-    seconds = 10
-
-    def rate():
-        before = commits()
-        pause(seconds)
-        return (commits() - before) / seconds
 
     # PostgreSQL tells of the busy start for some seconds; its own vacuuming and our question count.
-    rates = [rate()]
+    rates = [a_second(commits, 10)]
     while rates[-1] >= 2.3 and len(rates) < 5:
-        rates.append(rate())
+        rates.append(a_second(commits, 10))
     print(f"statements a second: {rates}")
     assert rates[-1] < 2.3
