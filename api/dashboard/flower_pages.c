@@ -27,16 +27,16 @@ static json_t *row_json(const json_t *worker)
 {
     return json_pack(
         "{s:O, s:O?, s:i, s:o, s:i, s:O?, s:O?, s:O?, s:s, s:O?, s:s, s:b, s:O?, s:O?,"
-        " s:O?, s:O?}",
+        " s:O?, s:O?, s:O?}",
         "hostname", json_object_get(worker, "name"), "pid", json_object_get(worker, "pid"), "freq",
         2, "heartbeats", heartbeats_json(worker), "clock", 0, "active",
         json_object_get(worker, "busy"), "processed", json_object_get(worker, "processed"),
         "loadavg", json_object_get(worker, "loadavg"), "sw_ident", "till", "sw_ver",
         json_object_get(worker, "version"), "sw_sys", "Linux", "status",
         json_is_true(json_object_get(worker, "is_alive")), "task-received",
-        json_object_get(worker, "processed"), "task-succeeded",
-        json_object_get(worker, "succeeded"), "task-failed", json_object_get(worker, "failed"),
-        "task-retried", json_object_get(worker, "retried"));
+        json_object_get(worker, "processed"), "task-started", json_object_get(worker, "processed"),
+        "task-succeeded", json_object_get(worker, "succeeded"), "task-failed",
+        json_object_get(worker, "failed"), "task-retried", json_object_get(worker, "retried"));
 }
 
 /* The page, or with ?json=1 what it shows. */

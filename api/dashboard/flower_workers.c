@@ -105,14 +105,15 @@ static json_t *revoked_json(const json_t *worker)
 /* A queue as Celery has it with Redis: a direct exchange of the same name. */
 static json_t *active_queue_json(json_t *name)
 {
-    static const char *const absent[] = {"alias",        "binding_arguments", "consumer_arguments",
-                                         "expires",      "max_length",        "max_length_bytes",
-                                         "max_priority", "message_ttl",       "queue_arguments"};
-    json_t *queue =
-        json_pack("{s:O, s:O, s:[], s:b, s:b, s:b, s:b, s:{s:O, s:s, s:n, s:b, s:b, s:b, s:i}}",
-                  "name", name, "routing_key", name, "bindings", "durable", 1, "exclusive", 0,
-                  "auto_delete", 0, "no_ack", 0, "exchange", "name", name, "type", "direct",
-                  "arguments", "durable", 1, "passive", 0, "auto_delete", 0, "delivery_mode", 2);
+    static const char *const absent[] = {
+        "alias",      "binding_arguments", "consumer_arguments", "expires",
+        "max_length", "max_length_bytes",  "max_priority",       "message_ttl",
+        "no_declare", "queue_arguments"};
+    json_t *queue = json_pack(
+        "{s:O, s:O, s:[], s:b, s:b, s:b, s:b, s:{s:O, s:s, s:n, s:b, s:b, s:b, s:i, s:b}}", "name",
+        name, "routing_key", name, "bindings", "durable", 1, "exclusive", 0, "auto_delete", 0,
+        "no_ack", 0, "exchange", "name", name, "type", "direct", "arguments", "durable", 1,
+        "passive", 0, "auto_delete", 0, "delivery_mode", 2, "no_declare", 0);
 
     for (size_t i = 0; i < COUNT_OF(absent); i++)
         (void)json_object_set_new(queue, absent[i], json_null());

@@ -48,8 +48,9 @@ def test_workers_are_what_inspect_tells(system):
         "name": "mail", "routing_key": "mail", "bindings": [], "durable": True, "exclusive": False, "auto_delete": False,
         "no_ack": False, "alias": None, "binding_arguments": None, "consumer_arguments": None, "expires": None,
         "max_length": None, "max_length_bytes": None, "max_priority": None, "message_ttl": None, "queue_arguments": None,
+        "no_declare": None,
         "exchange": {"name": "mail", "type": "direct", "arguments": None, "durable": True, "passive": False,
-                     "auto_delete": False, "delivery_mode": 2},
+                     "auto_delete": False, "delivery_mode": 2, "no_declare": False},
     }
     request = {"id", "name", "type", "args", "kwargs", "hostname", "time_start", "acknowledged", "delivery_info", "worker_pid"}
     active, fast = worker["active"]
@@ -97,6 +98,7 @@ def test_pages_give_their_json(system):
         assert "<!doctype html>" in ask(system, path).text
         (row,) = read(system, path, json="1")["data"]
         assert row["hostname"] == "h:0" and row["status"] is True and row["task-succeeded"] == 7
+        assert row["task-received"] == row["task-started"] == row["processed"]
         assert row["loadavg"] == [1, 2, 3] and row["active"] == 1 and row["heartbeats"] == [1767225601.0]
 
 
