@@ -243,7 +243,12 @@ bench: ## our figures beside the limits of Redis, PostgreSQL and civetweb, in on
 	$(Q)$(MAKE) --no-print-directory all $(BENCHES)
 	$(Q)BUILD=$(B) $(PYTHON) tests/bench/bench.py
 
-.PHONY: bench-pages bench-watched
+.PHONY: bench-memory bench-pages bench-watched
+bench-memory: ## whether memory stays flat: a worker over ten million jobs, the API over ten minutes
+	$(Q)sh etc/install-packages.sh bench
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)BUILD=$(B) $(PYTHON) tests/bench/memory_worker.py
+	$(Q)BUILD=$(B) $(PYTHON) tests/bench/memory_api.py
 bench-pages: ## a page of tasks among JOBS (10 million) finished ones: half an hour and 15 GB
 	$(Q)sh etc/install-packages.sh bench
 	$(Q)$(MAKE) --no-print-directory all

@@ -2,7 +2,7 @@
 """Whether the API's memory stays flat: customers do all that customers do, and what the kernel says of till-api is
 printed each minute.
 
-    memory.py [--minutes 10] [--clients 8]
+    memory_api.py [--minutes 10] [--clients 8]
 
 Ends with 1 when it held more at the end than after two minutes, by a tenth and 4 MiB.
 """
