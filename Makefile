@@ -181,10 +181,10 @@ demo: ## the whole system on this machine: one real checkout, then keeps running
 	$(Q)$(PYTHON) tests/demo.py
 
 .PHONY: faults
-faults: ## everything broken, one after the other; the table of it stays in var/faults/
+faults: ## everything broken, for an hour; TESTS=faults/test_x.py for a part; the table stays in var/faults/
 	$(Q)sh etc/install-packages.sh
 	$(Q)$(MAKE) --no-print-directory tests
-	$(Q)BUILD=$(B) $(PYTHON) tests/run.py faults
+	$(Q)BUILD=$(B) $(PYTHON) tests/run.py faults $(TESTS)
 
 MINUTES ?= 30
 .PHONY: soak
@@ -206,12 +206,11 @@ tsan: ## the four programs under ThreadSanitizer, driven by the integration, fau
 	    $(PROGRAMS:%=build/tsan/faults/%)
 	$(Q)BUILD=build/tsan $(PYTHON) tests/run.py programs
 
-TESTS ?= integration
 .PHONY: coverage
 coverage: ## what the tests reach, line by line, in var/coverage/; TESTS="integration faults browser" for all
 	$(Q)sh etc/install-packages.sh coverage
 	$(Q)$(MAKE) --no-print-directory VARIANT=coverage tests
-	$(Q)BUILD=build/coverage $(PYTHON) tests/line_coverage.py $(TESTS)
+	$(Q)BUILD=build/coverage $(PYTHON) tests/line_coverage.py $(or $(TESTS),integration)
 
 # Clang's own: only it has libFuzzer. What is found stays in tests/fuzz/corpus/ when it is copied there.
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*.c))

@@ -170,6 +170,11 @@ def staff(api):
     return made
 
 
+def pytest_runtest_setup(item):
+    if faults_report.time_is_over():
+        pytest.skip("the time of `make faults` is over")
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """Shows the programs' last log lines beneath a failure."""

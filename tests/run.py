@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Runs the tests: run.py [all|unit|programs|faults]. `make test`, `check`, `asan`, `tsan` and
+"""Runs the tests: run.py [all|unit|programs|faults [TEST...]]. `make test`, `check`, `asan`, `tsan` and
 `faults` call it.
 
     unit      the Criterion programs that need no server
     programs  what drives the real programs: integration, faults, browser
     all       both, and the Criterion programs that need a database
-    faults    tests/faults with all that is too long for `make test`; its table in var/faults/
+    faults    tests/faults with all that is too long for `make test`, or files of it; its table in
+              var/faults/. After FAULTS_MINUTES (60; 0: never) no further test begins
 
 BUILD names the folder that the programs were built into. The last line says how many passed and
 failed; the exit code is 1 when any failed or none ran. A report of a sanitizer is a failure, even
@@ -181,13 +182,22 @@ def run_pytest(folder, results, kinds=("faults", "integration", "browser", "sand
         results.fail("pytest (failed outside of any test)")
 
 
-def run_faults(folder, results):
-    """The whole fault suite, and what it says of itself."""
+def run_faults(folder, results, kinds):
+    """The whole fault suite, and what it says of itself, however it ends."""
     report = os.path.join(folder, "faults.jsonl")
     os.environ.update(FAULTS="full", FAULTS_REPORT=report)
-    run_pytest(folder, results, ["faults"])
-    rows = faults_report.publish(report, os.path.join(ROOT, "var", "faults"))
-    print(faults_report.table(rows), flush=True)
+    minutes = float(os.environ.get("FAULTS_MINUTES") or 60)
+    if minutes:
+        os.environ["FAULTS_UNTIL"] = str(time.time() + minutes * 60)
+    notes = ["the run was interrupted"]
+    try:
+        run_pytest(folder, results, kinds or ["faults"])
+        notes = [f"failed: {name}" for name in results.failures]
+        if results.skipped:
+            notes.append(f"{results.skipped} tests were left out: {minutes:g} minutes were over")
+    finally:
+        rows = faults_report.publish(report, os.path.join(ROOT, "var", "faults"), notes)
+        print("\n".join([faults_report.table(rows), *notes]), flush=True)
     for row in rows:
         if row["lost"] or row["doubled"]:
             results.fail(f"{row['fault']}: {row['lost']} lost, {row['doubled']} doubled")
@@ -215,9 +225,9 @@ def count_reports(folder, results):
 
 
 def main():
-    kind = sys.argv[1] if len(sys.argv) == 2 else "all"
-    if len(sys.argv) > 2 or kind not in ("all", "unit", "programs", "faults"):
-        print("usage: run.py [all|unit|programs|faults]", file=sys.stderr)
+    kind, *tests = sys.argv[1:] or ["all"]
+    if kind not in ("all", "unit", "programs", "faults") or (tests and kind != "faults"):
+        print("usage: run.py [all|unit|programs|faults [TEST...]]", file=sys.stderr)
         return 2
     start = time.monotonic()
     results = Results()
@@ -231,7 +241,7 @@ def main():
     if kind in ("all", "programs"):
         run_pytest(folder, results)
     if kind == "faults":
-        run_faults(folder, results)
+        run_faults(folder, results, tests)
     count_reports(reports, results)
     if results.times and kind != "unit":
         print("slowest:")

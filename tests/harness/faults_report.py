@@ -10,6 +10,7 @@ then a test may take minutes, else seconds.
 
 import json
 import os
+import time
 
 FULL = os.environ.get("FAULTS") == "full"
 
@@ -17,6 +18,12 @@ FULL = os.environ.get("FAULTS") == "full"
 def pick(short, full):
     """How much of something: `short` in `make test`, `full` in `make faults`."""
     return full if FULL else short
+
+
+def time_is_over():
+    """Whether no further test shall begin; see run.py."""
+    until = os.environ.get("FAULTS_UNTIL")
+    return until is not None and time.time() > float(until)
 
 
 def record(fault, rounds=1, jobs=0, lost=0, doubled=0, recovery_s=None, seed=None):
@@ -76,13 +83,14 @@ def table(rows):
     return "\n".join([text(lines[0]), rule, *map(text, lines[1:])])
 
 
-def publish(path, folder):
-    """The rows of the file at `path`; leaves faults.json and faults.md in `folder`."""
+def publish(path, folder, notes=()):
+    """The rows of the file at `path`; leaves faults.json and faults.md in `folder`, where `notes` stand
+    beneath the table: a test that failed has no row."""
     rows = read(path)
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "faults.json"), "w", encoding="utf-8") as file:
         json.dump(rows, file, indent=1)
         file.write("\n")
     with open(os.path.join(folder, "faults.md"), "w", encoding="utf-8") as file:
-        file.write(table(rows) + "\n")
+        file.write("\n".join([table(rows), *(f"\n- {note}" for note in notes)]) + "\n")
     return rows

@@ -25,6 +25,12 @@ def test_lines_of_one_fault_are_added_up_and_the_slowest_recovery_counts(tmp_pat
     assert [cell.strip() for cell in last.split("|")[1:-1]] == ["all", "4", "19", "1", "1", "1.2", ""]
 
 
+def test_what_has_no_row_stands_beneath_the_table(tmp_path):
+    faults_report.publish(str(tmp_path / "none"), str(tmp_path), ["failed: test_x"])
+
+    assert (tmp_path / "faults.md").read_text().splitlines()[-1] == "- failed: test_x"
+
+
 def test_without_a_file_nothing_is_kept(tmp_path, monkeypatch):
     monkeypatch.delenv("FAULTS_REPORT", raising=False)
     monkeypatch.chdir(tmp_path)
