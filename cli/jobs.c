@@ -149,6 +149,7 @@ int print_jobs(struct cli *cli, const struct jobs_filter *filter, const char *ve
     struct err e = {0};
     int code = EXIT_DONE;
 
+    db_set_options(cli_db(cli), JOBS_VIEW_OPTIONS);
     if (jobs_list(cli_db(cli), filter, &page, &e))
         return cli_fail(&e);
     for (size_t i = 0; i < page.count && code == EXIT_DONE; i++) {

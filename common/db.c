@@ -16,6 +16,7 @@
 #include <libpq-fe.h>
 #include <sodium.h>
 
+#include "common/buf.h"
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/text.h"
@@ -31,6 +32,7 @@ struct db {
     PGconn *conn; /* NULL when not connected */
     char *url;
     char *application;
+    const char *options;                             /* more of them, or "" */
     const struct db_stmt *prepared[DB_PREPARED_MAX]; /* open addressing, by address */
     char constraint[64];
     char sqlstate[6];
@@ -47,11 +49,14 @@ struct db *db_open(const char *url, const char *application)
 
     db->url = mem_dup(url);
     db->application = mem_dup(application);
+    db->options = "";
     db->deadline_s = DB_DEADLINE_S;
     return db;
 }
 
 void db_set_deadline(struct db *db, int seconds) { db->deadline_s = seconds; }
+
+void db_set_options(struct db *db, const char *options) { db->options = options; }
 
 void db_disconnect(struct db *db)
 {
@@ -111,10 +116,11 @@ enum err_code db_connect(struct db *db, struct err *e)
                                 NULL};
     /* The server, too, must notice that we are gone with our machine: an idle session would else
      * hold its place among max_connections for hours. */
-    static const char options[] =
+    static const char common[] =
         "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s "
         "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 "
         "-c tcp_user_timeout=10s -c timezone=UTC -c datestyle=ISO";
+    char options[512];
     const char *const values[] = {db->url, db->application, "5",    "10",    "5",
                                   "3",     "10000",         "UTF8", options, NULL};
 
@@ -125,6 +131,8 @@ enum err_code db_connect(struct db *db, struct err *e)
         return err_set(e, ERR_UNAVAILABLE, "the database is not reachable");
     if (!*db->url)
         return err_set(e, ERR_INVALID, "setting DATABASE_URL is missing");
+    if (!text_format(options, sizeof options, "%s%s", common, db->options))
+        return err_set(e, ERR_INTERNAL, "the options of a session are too long");
     db->conn = PQconnectdbParams(keys, values, 1);
     if (!db->conn)
         return err_set(e, ERR_NOMEM, "out of memory");
@@ -141,33 +149,6 @@ enum err_code db_connect(struct db *db, struct err *e)
     db->backoff_ms = 0;
     db->retry_at_us = 0;
     return ERR_OK;
-}
-
-/* The one place that maps an SQLSTATE to what happens next (PostgreSQL manual, appendix A). */
-static enum err_code code_of_sqlstate(const char *state)
-{
-    static const struct {
-        const char *prefix;
-        enum err_code code;
-    } classes[] = {
-        {"23505", ERR_CONFLICT},    /* unique_violation */
-        {"23P01", ERR_CONFLICT},    /* exclusion_violation */
-        {"23", ERR_INVALID},        /* other integrity constraints */
-        {"22", ERR_INVALID},        /* data exception */
-        {"40", ERR_UNAVAILABLE},    /* serialization failure, deadlock */
-        {"55P03", ERR_UNAVAILABLE}, /* lock_not_available */
-        {"57014", ERR_TIMEOUT},     /* query_canceled: statement_timeout */
-        {"57P", ERR_UNAVAILABLE},   /* shutdown, crash, cannot_connect_now */
-        {"08", ERR_UNAVAILABLE},    /* connection */
-        {"53", ERR_UNAVAILABLE},    /* resources: connections, disk, memory */
-        {"25006", ERR_UNAVAILABLE}, /* read-only: a demoted primary */
-        {"25P", ERR_UNAVAILABLE},   /* idle in transaction timeout and its kin */
-    };
-
-    for (size_t i = 0; i < COUNT_OF(classes); i++)
-        if (text_starts(state, classes[i].prefix))
-            return classes[i].code;
-    return ERR_INTERNAL;
 }
 
 static enum err_code lost(struct db *db, struct err *e)
@@ -187,7 +168,7 @@ static enum err_code fail(struct db *db, const PGresult *result, const char *wha
 
     if (!state || PQstatus(db->conn) != CONNECTION_OK)
         return lost(db, e);
-    code = code_of_sqlstate(state);
+    code = db_code_of(state);
     (void)snprintf(db->sqlstate, sizeof db->sqlstate, "%s", state);
     (void)snprintf(db->constraint, sizeof db->constraint, "%s", constraint ? constraint : "");
     (void)err_set_detail(e, code, PQresultErrorMessage(result), "the database refused \"%s\"",

@@ -73,6 +73,8 @@ AUTO_DEFINE(struct db *, db_close);
 enum err_code db_connect(struct db *db, struct err *e) MUST_CHECK;
 /* Another time limit of each statement than DB_DEADLINE_S. */
 void db_set_deadline(struct db *db, int seconds);
+/* More parameters for every session from the next one on, each as " -c name=value"; a constant. */
+void db_set_options(struct db *db, const char *options);
 bool db_is_connected(const struct db *db);
 void db_disconnect(struct db *db);
 int db_socket(const struct db *db); /* -1 when not connected */
@@ -89,6 +91,9 @@ enum err_code db_exec(struct db *db, const struct db_stmt *stmt, struct db_args 
 
 /* Several statements at once, without parameters: migrations and LISTEN only. */
 enum err_code db_run_script(struct db *db, const char *sql, struct err *e) MUST_CHECK;
+
+/* What an SQLSTATE means for what happens next. Pure. */
+enum err_code db_code_of(const char *state);
 
 /* Name of the constraint that the last failed statement broke, or "". */
 const char *db_constraint(const struct db *db);

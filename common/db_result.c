@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading the rows of a result; see db.h. A struct db_result is libpq's PGresult by another name.
- * Opens nothing.
+ * Reading the rows of a result, and what an SQLSTATE means; see db.h. A struct db_result is libpq's
+ * PGresult by another name. Opens nothing.
  */
 #include "common/db.h"
 
@@ -36,4 +36,31 @@ int64_t db_int(const struct db_result *rows, int row, int col)
 bool db_bool(const struct db_result *rows, int row, int col)
 {
     return *db_text(rows, row, col) == 't';
+}
+
+/* The one place that maps an SQLSTATE to what happens next (PostgreSQL manual, appendix A). */
+enum err_code db_code_of(const char *state)
+{
+    static const struct {
+        const char *prefix;
+        enum err_code code;
+    } classes[] = {
+        {"23505", ERR_CONFLICT},    /* unique_violation */
+        {"23P01", ERR_CONFLICT},    /* exclusion_violation */
+        {"23", ERR_INVALID},        /* other integrity constraints */
+        {"22", ERR_INVALID},        /* data exception */
+        {"40", ERR_UNAVAILABLE},    /* serialization failure, deadlock */
+        {"55P03", ERR_UNAVAILABLE}, /* lock_not_available */
+        {"57014", ERR_TIMEOUT},     /* query_canceled: statement_timeout */
+        {"57P", ERR_UNAVAILABLE},   /* shutdown, crash, cannot_connect_now */
+        {"08", ERR_UNAVAILABLE},    /* connection */
+        {"53", ERR_UNAVAILABLE},    /* resources: connections, disk, memory */
+        {"25006", ERR_UNAVAILABLE}, /* read-only: a demoted primary */
+        {"25P", ERR_UNAVAILABLE},   /* idle in transaction timeout and its kin */
+    };
+
+    for (size_t i = 0; i < COUNT_OF(classes); i++)
+        if (text_starts(state, classes[i].prefix))
+            return classes[i].code;
+    return ERR_INTERNAL;
 }

@@ -34,12 +34,13 @@ enum { JOB_COLUMN_SECRETS = 21 }; /* of a list */
 #define JOB_SECRETS " CROSS JOIN LATERAL (SELECT job_secrets(j.task) AS secrets OFFSET 0) s"
 
 /* $4 to $10 as struct job_bounds in job_find.h has them. */
-#define JOB_FILTERS                                                                                \
+#define JOB_FILTERS_NO_STATE                                                                       \
     "($4::text IS NULL OR task = $4) AND ($5::text IS NULL OR queue = $5)"                         \
-    " AND ($6::text IS NULL OR worker = $6) AND ($7::job_state IS NULL OR state = $7)"             \
+    " AND ($6::text IS NULL OR worker = $6)"                                                       \
     " AND ($8::text IS NULL OR strpos(id::text, $8) > 0)"                                          \
     " AND ($9::timestamptz IS NULL OR created_at >= $9)"                                           \
     " AND ($10::timestamptz IS NULL OR created_at <= $10)"
+#define JOB_FILTERS JOB_FILTERS_NO_STATE " AND ($7::job_state IS NULL OR state = $7)"
 
 /* Reads the first 21 columns; texts are borrowed from the rows. */
 void job_view_read(const struct db_result *rows, int row, struct job_view *ret_job);

@@ -374,7 +374,7 @@ enum err_code jobs_find_words(struct db *db, const struct jobs_filter *filter,
 
     if (!rc && db_rows(rows) == 1)
         (void)uuid_parse(db_text(rows, 0, 0), &mark);
-    if (!rc && !has_words(filter) && (up || id_is_before(&f.bounds.cursor, &mark, false)))
+    if (!rc && !has_words(filter) && id_is_before(&f.bounds.cursor, &mark, false))
         page->is_cut = true; /* the index has not come to where the window of a list ended */
     else if (!rc && !up && id_is_before(&f.bounds.cursor, &mark, false))
         rc = look_at_tail(&f, &mark, e);

@@ -121,10 +121,10 @@ void segments_plan(struct segments *segments, const struct jobs_filter *filter)
     for (size_t i = 0; i < segments->alternative_count; i++) {
         need_name(segments, i, GRAM_TASK, filter->task);
         need_name(segments, i, GRAM_QUEUE, filter->queue);
-        if (filter->state != JOBS_ANY_STATE && job_is_final((enum job_state)filter->state)) {
+        /* Who is not finished has neither state nor worker here, and is among the open ones. */
+        if (filter->state != JOBS_ANY_STATE && job_is_final((enum job_state)filter->state))
             need_name(segments, i, GRAM_STATE, job_state_name((enum job_state)filter->state));
-            need_name(segments, i, GRAM_WORKER, filter->worker);
-        }
+        need_name(segments, i, GRAM_WORKER, filter->worker);
         for (size_t k = 0; is_search && k < search->term_count; k++)
             if (search->alternatives[i] & UINT32_C(1) << k)
                 need_term(segments, i, &search->terms[k]);

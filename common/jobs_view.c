@@ -4,7 +4,10 @@
  *
  * A list takes a window of one index in its order and lets the filters choose among these rows.
  * Which index is decided here and not by the planner, whose statistics are wrong just when a queue
- * has filled or drained within minutes: hence one statement for each source and order.
+ * has filled or drained within minutes: hence one statement for each source and order, and
+ * comparisons of rows where "=" would let it take another index and sort. Only what is chosen is
+ * made into columns: rows that are skipped cost an entry of the index, where the filters need no
+ * more.
  */
 #include "common/jobs_view.h"
 
@@ -13,50 +16,65 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/found_ids.h"
 #include "common/job_columns.h"
 #include "common/job_find.h"
 #include "common/mem.h"
 #include "common/statements.h"
 
-#define WINDOW "20000"
-_Static_assert(JOBS_WINDOW == 20000, "WINDOW is JOBS_WINDOW as text");
-
 _Static_assert(JOBS_PREVIEW_MAX == 4096, "LIST_COLUMNS has it as text");
 #define LIST_COLUMNS JOB_LIST_COLUMNS("4096")
 
-/* $1 cursor, $2 to $10 as struct job_bounds has them, $11 limit, $12 offset, $13 order. */
-#define IDS_DOWN "id < $1 AND id >= $2 AND id <= $3 ORDER BY id DESC LIMIT " WINDOW
-#define IDS_UP "id > $1 AND id >= $2 AND id <= $3 ORDER BY id LIMIT " WINDOW
+/* $1 cursor, $2 to $10 as struct job_bounds has them, $11 limit, $12 offset, $13 window, $14 order.
+ */
+#define WINDOW(from, order)                                                                        \
+    "SELECT id, task, queue, worker, state, listed_state, created_at, started_at FROM jobs "       \
+    "WHERE " from " ORDER BY " order " LIMIT $13"
 
-#define ALL "SELECT * FROM jobs WHERE "
-#define OF_TASK "SELECT * FROM jobs WHERE task = $4 AND "
-/* The subquery hides the state from the planner, which would otherwise take jobs_dead and sort. */
-#define OF_STATE                                                                                   \
-    "SELECT * FROM jobs WHERE listed_state = (SELECT $7::job_state)"                               \
-    " AND listed_state IS NOT NULL AND "
+#define ALL_DOWN WINDOW("id < $1 AND id >= $2 AND id <= $3", "id DESC")
+#define ALL_UP WINDOW("id > $1 AND id >= $2 AND id <= $3", "id")
+#define TASK_DOWN                                                                                  \
+    WINDOW("(task, id) < ($4, $1::uuid) AND (task, id) >= ($4, $2::uuid) AND id <= $3",            \
+           "task DESC, id DESC")
+#define TASK_UP                                                                                    \
+    WINDOW("(task, id) > ($4, $1::uuid) AND (task, id) <= ($4, $3::uuid) AND id >= $2", "task, "   \
+                                                                                        "id")
+#define STATE_DOWN                                                                                 \
+    WINDOW("listed_state IS NOT NULL AND (listed_state, id) < ($7::job_state, $1::uuid)"           \
+           " AND (listed_state, id) >= ($7::job_state, $2::uuid) AND id <= $3",                    \
+           "listed_state DESC, id DESC")
+#define STATE_UP                                                                                   \
+    WINDOW("listed_state IS NOT NULL AND (listed_state, id) > ($7::job_state, $1::uuid)"           \
+           " AND (listed_state, id) <= ($7::job_state, $3::uuid) AND id >= $2",                    \
+           "listed_state, id")
 /* Nearly all that is unfinished is PENDING; the rest is chosen away with the filters. */
-#define PENDING "SELECT * FROM jobs WHERE finished_at IS NULL AND "
+#define PENDING_DOWN WINDOW("finished_at IS NULL AND id < $1 AND id >= $2 AND id <= $3", "id DESC")
+#define PENDING_UP WINDOW("finished_at IS NULL AND id > $1 AND id >= $2 AND id <= $3", "id")
 /* As many as the workers hold: few. */
-#define STARTED "SELECT * FROM jobs WHERE id IN (SELECT id FROM started_jobs) AND "
+#define OF_STARTED "id IN (SELECT id FROM started_jobs) AND "
+#define STARTED_DOWN WINDOW(OF_STARTED "id < $1 AND id >= $2 AND id <= $3", "id DESC")
+#define STARTED_UP WINDOW(OF_STARTED "id > $1 AND id >= $2 AND id <= $3", "id")
 
-/* What is skipped by the offset is not made into columns: hence the subquery. */
-#define CHOSEN(source, ids, order)                                                                 \
-    "SELECT " LIST_COLUMNS " FROM (SELECT * FROM (" source ids ") w WHERE " JOB_FILTERS            \
-    " ORDER BY " order " LIMIT $11 OFFSET $12) j" JOB_SECRETS " ORDER BY " order
+/* `order` is that of the window, word for word: what is in order need not be sorted. */
+#define CHOSEN(window, filters, order, shown)                                                      \
+    "SELECT " LIST_COLUMNS " FROM (SELECT id AS chosen FROM (" window ") w WHERE " filters         \
+    " ORDER BY " order " LIMIT $11 OFFSET $12) p"                                                  \
+    " CROSS JOIN LATERAL (SELECT * FROM jobs WHERE id = chosen OFFSET 0) j" JOB_SECRETS            \
+    " ORDER BY " shown
 
 #define BY_COLUMN                                                                                  \
-    "CASE $13::int WHEN 2 THEN task WHEN 4 THEN state::text END,"                                  \
-    " CASE $13 WHEN 3 THEN task WHEN 5 THEN state::text END DESC,"                                 \
-    " CASE $13 WHEN 6 THEN started_at END,"                                                        \
-    " CASE $13 WHEN 7 THEN started_at END DESC NULLS LAST, id DESC"
+    "CASE $14::int WHEN 2 THEN task WHEN 4 THEN state::text END,"                                  \
+    " CASE $14 WHEN 3 THEN task WHEN 5 THEN state::text END DESC,"                                 \
+    " CASE $14 WHEN 6 THEN started_at END,"                                                        \
+    " CASE $14 WHEN 7 THEN started_at END DESC NULLS LAST, id DESC"
 
-#define LIST(name, source, ids, order)                                                             \
+#define LISTED(name, window, filters, order, shown)                                                \
     {                                                                                              \
-        "jobs_list_" name, CHOSEN(source, ids, order), 12                                          \
+        "jobs_list_" name, CHOSEN(window, filters, order, shown), 13                               \
     }
-#define SORTED(name, source)                                                                       \
+#define SORTED(name, window, filters)                                                              \
     {                                                                                              \
-        "jobs_sort_" name, CHOSEN(source, IDS_DOWN, BY_COLUMN), 13                                 \
+        "jobs_sort_" name, CHOSEN(window, filters, BY_COLUMN, BY_COLUMN), 14                       \
     }
 _Static_assert(JOBS_BY_NAME == 2 && JOBS_BY_STARTED_DOWN == 7, "SORTED has the orders as numbers");
 
@@ -64,21 +82,23 @@ enum source { FROM_ALL, FROM_TASK, FROM_STATE, FROM_PENDING, FROM_STARTED, SOURC
 enum { DOWN = 0, UP = SOURCE_COUNT, SORT = 2 * SOURCE_COUNT, FIND = 3 * SOURCE_COUNT, FAILURES };
 
 static const struct db_stmt statements[] = {
-    [DOWN + FROM_ALL] = LIST("all", ALL, IDS_DOWN, "id DESC"),
-    [DOWN + FROM_TASK] = LIST("task", OF_TASK, IDS_DOWN, "id DESC"),
-    [DOWN + FROM_STATE] = LIST("state", OF_STATE, IDS_DOWN, "id DESC"),
-    [DOWN + FROM_PENDING] = LIST("pending", PENDING, IDS_DOWN, "id DESC"),
-    [DOWN + FROM_STARTED] = LIST("started", STARTED, IDS_DOWN, "id DESC"),
-    [UP + FROM_ALL] = LIST("all_up", ALL, IDS_UP, "id"),
-    [UP + FROM_TASK] = LIST("task_up", OF_TASK, IDS_UP, "id"),
-    [UP + FROM_STATE] = LIST("state_up", OF_STATE, IDS_UP, "id"),
-    [UP + FROM_PENDING] = LIST("pending_up", PENDING, IDS_UP, "id"),
-    [UP + FROM_STARTED] = LIST("started_up", STARTED, IDS_UP, "id"),
-    [SORT + FROM_ALL] = SORTED("all", ALL),
-    [SORT + FROM_TASK] = SORTED("task", OF_TASK),
-    [SORT + FROM_STATE] = SORTED("state", OF_STATE),
-    [SORT + FROM_PENDING] = SORTED("pending", PENDING),
-    [SORT + FROM_STARTED] = SORTED("started", STARTED),
+    [DOWN + FROM_ALL] = LISTED("all", ALL_DOWN, JOB_FILTERS, "id DESC", "id DESC"),
+    [DOWN + FROM_TASK] = LISTED("task", TASK_DOWN, JOB_FILTERS, "task DESC, id DESC", "id DESC"),
+    [DOWN + FROM_STATE] =
+        LISTED("state", STATE_DOWN, JOB_FILTERS_NO_STATE, "listed_state DESC, id DESC", "id DESC"),
+    [DOWN + FROM_PENDING] = LISTED("pending", PENDING_DOWN, JOB_FILTERS, "id DESC", "id DESC"),
+    [DOWN + FROM_STARTED] = LISTED("started", STARTED_DOWN, JOB_FILTERS, "id DESC", "id DESC"),
+    [UP + FROM_ALL] = LISTED("all_up", ALL_UP, JOB_FILTERS, "id", "id"),
+    [UP + FROM_TASK] = LISTED("task_up", TASK_UP, JOB_FILTERS, "task, id", "id"),
+    [UP + FROM_STATE] =
+        LISTED("state_up", STATE_UP, JOB_FILTERS_NO_STATE, "listed_state, id", "id"),
+    [UP + FROM_PENDING] = LISTED("pending_up", PENDING_UP, JOB_FILTERS, "id", "id"),
+    [UP + FROM_STARTED] = LISTED("started_up", STARTED_UP, JOB_FILTERS, "id", "id"),
+    [SORT + FROM_ALL] = SORTED("all", ALL_DOWN, JOB_FILTERS),
+    [SORT + FROM_TASK] = SORTED("task", TASK_DOWN, JOB_FILTERS),
+    [SORT + FROM_STATE] = SORTED("state", STATE_DOWN, JOB_FILTERS_NO_STATE),
+    [SORT + FROM_PENDING] = SORTED("pending", PENDING_DOWN, JOB_FILTERS),
+    [SORT + FROM_STARTED] = SORTED("started", STARTED_DOWN, JOB_FILTERS),
     [FIND] =
         {"jobs_find",
          "SELECT " JOB_COMMON_COLUMNS
@@ -117,6 +137,7 @@ struct query {
     char created_from[CLOCK_TEXT_SIZE];
     char created_to[CLOCK_TEXT_SIZE];
     enum source source;
+    int window;
 };
 
 static const char *none_if_empty(const char *text) { return text && *text ? text : NULL; }
@@ -151,6 +172,58 @@ static void bound_by_time(const struct jobs_filter *filter, struct query *query)
         clock_format(filter->created_to_us, query->created_to);
 }
 
+static bool has_words(const struct jobs_filter *filter)
+{
+    return filter->search && filter->search->count > 0;
+}
+
+/* Whether there is something to choose by among the rows of a source. */
+static bool is_filtered(const struct jobs_filter *filter, const struct query *query)
+{
+    return none_if_empty(filter->queue) || none_if_empty(filter->worker) || *query->text ||
+           filter->created_from_us || filter->created_to_us ||
+           (filter->state != JOBS_ANY_STATE && query->source != FROM_STATE) ||
+           (none_if_empty(filter->task) && query->source != FROM_TASK);
+}
+
+/* Whether the index can tell which jobs the filters let through: those of a state they end in, and
+ * those of any state when the state does not matter and another name does. */
+static bool is_indexed(const struct jobs_filter *filter)
+{
+    bool is_final = filter->state != JOBS_ANY_STATE && job_is_final((enum job_state)filter->state);
+
+    return filter->offset == 0 &&
+           (is_final || (filter->state == JOBS_ANY_STATE &&
+                         (none_if_empty(filter->queue) || none_if_empty(filter->task) ||
+                          none_if_empty(filter->worker))));
+}
+
+/* The jobs of a task or a state lie anywhere in the table, each on a page of its own: so few are
+ * looked at, unless it is only to skip them, for which the index is enough. Where the index of
+ * words goes on, there is no need to begin with many. */
+static int window_of(const struct jobs_filter *filter, const struct query *query)
+{
+    bool is_scattered = query->source == FROM_TASK || query->source == FROM_STATE;
+    bool is_sorted = filter->order > JOBS_OLDEST_FIRST;
+
+    if (is_scattered && is_sorted)
+        return JOBS_WINDOW_SCATTERED;
+    if (is_sorted || filter->offset > 0 || !is_filtered(filter, query))
+        return JOBS_WINDOW;
+    if (is_indexed(filter))
+        return JOBS_WINDOW_FIRST;
+    return is_scattered ? JOBS_WINDOW_SCATTERED : JOBS_WINDOW;
+}
+
+/* What lies before the bounds is not walked through: the cursor begins at them. */
+static void move_cursor(struct job_bounds *bounds, bool up)
+{
+    struct uuid edge = id_just_before(up ? &bounds->from : &bounds->to, up);
+
+    if (id_is_before(&bounds->cursor, &edge, up))
+        bounds->cursor = edge;
+}
+
 static enum err_code plan(const struct jobs_filter *filter, struct query *ret_query, struct err *e)
 {
     struct query query = {.bounds = {.from = {UUID_FIRST}, .to = {UUID_LAST}},
@@ -167,6 +240,8 @@ static enum err_code plan(const struct jobs_filter *filter, struct query *ret_qu
         (void)snprintf(query.bounds.cursor.text, sizeof query.bounds.cursor.text, "%s",
                        filter->order == JOBS_OLDEST_FIRST ? UUID_FIRST : UUID_LAST);
     bound_by_time(filter, &query);
+    move_cursor(&query.bounds, filter->order == JOBS_OLDEST_FIRST);
+    query.window = window_of(filter, &query);
     *ret_query = query;
     return ERR_OK;
 }
@@ -194,35 +269,13 @@ static enum err_code run(struct db *db, const struct jobs_filter *filter, const 
         DB_TEXT(filters ? none_if_empty(query->created_from) : NULL),
         DB_TEXT(filters ? none_if_empty(query->created_to) : NULL),
         DB_INT(window_end ? 1 : filter->limit + 1),
-        DB_INT(window_end ? JOBS_WINDOW - 1 : filter->offset),
+        DB_INT(window_end ? query->window - 1 : filter->offset),
+        DB_INT(query->window),
         DB_INT(filter->order),
     };
 
     return db_query(db, &statements[base + (int)query->source],
-                    (struct db_args){params, sorted ? 13 : 12}, ret_rows, e);
-}
-
-static bool has_words(const struct jobs_filter *filter)
-{
-    return filter->search && filter->search->count > 0;
-}
-
-static bool is_filtered(const struct jobs_filter *filter, const struct query *query)
-{
-    return none_if_empty(filter->queue) || none_if_empty(filter->worker) || *query->text ||
-           filter->created_from_us || filter->created_to_us || filter->state != JOBS_ANY_STATE ||
-           none_if_empty(filter->task);
-}
-
-/* Whether the index can tell which jobs the filters let through: those of a state they end in, and
- * those of any state when the state does not matter and another name does. */
-static bool is_indexed(const struct jobs_filter *filter)
-{
-    bool is_final = filter->state != JOBS_ANY_STATE && job_is_final((enum job_state)filter->state);
-
-    return filter->offset == 0 &&
-           (is_final || (filter->state == JOBS_ANY_STATE &&
-                         (none_if_empty(filter->queue) || none_if_empty(filter->task))));
+                    (struct db_args){params, sorted ? 14 : 13}, ret_rows, e);
 }
 
 /* Goes on behind the window, by the index. */
@@ -253,19 +306,27 @@ static void end_page(struct jobs_page *page, size_t limit)
     }
 }
 
+/* A page of the query's window and of what the index knows behind it. When nothing was gained there
+ * (the index has not come so far yet), `ret_is_short`: a wider window may do better. */
 static enum err_code fill_page(struct db *db, const struct jobs_filter *filter,
-                               const struct query *query, struct db_result **rows,
-                               struct jobs_page *ret_page, struct err *e)
+                               const struct query *query, struct jobs_page *ret_page,
+                               bool *ret_is_short, struct err *e)
 {
     AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
     AUTO(db_result_free) struct db_result *end = NULL;
-    enum err_code rc = jobs_page_take(&page, db, TAKE(*rows), e);
+    struct db_result *rows = NULL;
+    enum err_code rc = run(db, filter, query, false, &rows, e);
 
+    *ret_is_short = false;
+    if (!rc)
+        rc = jobs_page_take(&page, db, rows, e);
     if (!rc && page.count <= (size_t)filter->limit && filter->order <= JOBS_OLDEST_FIRST &&
         is_filtered(filter, query)) {
         rc = run(db, filter, query, true, &end, e);
-        if (!rc && db_rows(end) == 1)
+        if (!rc && db_rows(end) == 1) {
             rc = look_further(db, filter, query, end, &page, e);
+            *ret_is_short = page.is_cut && strcmp(page.next.text, db_text(end, 0, 0)) == 0;
+        }
     }
     if (rc)
         return rc;
@@ -273,6 +334,37 @@ static enum err_code fill_page(struct db *db, const struct jobs_filter *filter,
     *ret_page = page;
     page = (struct jobs_page){0};
     return ERR_OK;
+}
+
+static enum err_code list_rows(struct db *db, const struct jobs_filter *filter, struct query *query,
+                               struct jobs_page *ret_page, struct err *e)
+{
+    bool is_short = false;
+    enum err_code rc = fill_page(db, filter, query, ret_page, &is_short, e);
+
+    if (rc || !is_short || query->window != JOBS_WINDOW_FIRST || query->source != FROM_ALL)
+        return rc;
+    jobs_page_release(ret_page);
+    query->window = JOBS_WINDOW;
+    return fill_page(db, filter, query, ret_page, &is_short, e);
+}
+
+/* The beginning of an id is a range of the index; only if nothing is there, look inside, unless it
+ * was all of an id. */
+static enum err_code list_ids(struct db *db, const struct jobs_filter *filter, struct query *query,
+                              struct jobs_page *ret_page, struct err *e)
+{
+    struct query ranged = *query;
+    enum err_code rc;
+
+    if (!uuid_range(query->text, &ranged.bounds.from, &ranged.bounds.to))
+        return list_rows(db, filter, query, ret_page, e);
+    move_cursor(&ranged.bounds, filter->order == JOBS_OLDEST_FIRST);
+    rc = list_rows(db, filter, &ranged, ret_page, e);
+    if (rc || ret_page->count > 0 || strlen(query->text) == sizeof query->text - 1)
+        return rc;
+    jobs_page_release(ret_page);
+    return list_rows(db, filter, query, ret_page, e);
 }
 
 /* ---- words ---- */
@@ -303,39 +395,39 @@ static enum err_code list_words(struct db *db, const struct jobs_filter *filter,
     return ERR_OK;
 }
 
-enum err_code jobs_list(struct db *db, const struct jobs_filter *filter, struct jobs_page *ret_page,
+/* Where all have the same name or state, the order by it is that of the ids. */
+static enum jobs_order order_of(const struct jobs_filter *filter)
+{
+    bool by_name = filter->order == JOBS_BY_NAME || filter->order == JOBS_BY_NAME_DOWN;
+    bool by_state = filter->order == JOBS_BY_STATE || filter->order == JOBS_BY_STATE_DOWN;
+
+    return (by_name && none_if_empty(filter->task)) || (by_state && filter->state != JOBS_ANY_STATE)
+               ? JOBS_NEWEST_FIRST
+               : filter->order;
+}
+
+enum err_code jobs_list(struct db *db, const struct jobs_filter *given, struct jobs_page *ret_page,
                         struct err *e)
 {
-    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct jobs_filter filter = *given;
     struct query query = {0};
-    enum err_code rc = plan(filter, &query, e);
+    enum err_code rc;
 
+    if (filter.limit < 1 || filter.limit > JOBS_LIMIT_MAX || filter.offset < 0 ||
+        filter.offset >= JOBS_WINDOW)
+        return err_set(e, ERR_INVALID, "limit is 1 to %d, offset 0 to %d", JOBS_LIMIT_MAX,
+                       JOBS_WINDOW - 1);
+    filter.order = order_of(given);
+    rc = plan(&filter, &query, e);
     if (rc)
         return rc;
     query.bounds.text = none_if_empty(query.text);
     query.bounds.created_from = none_if_empty(query.created_from);
     query.bounds.created_to = none_if_empty(query.created_to);
-    if (filter->limit < 1 || filter->limit > JOBS_LIMIT_MAX || filter->offset < 0 ||
-        filter->offset >= JOBS_WINDOW)
-        return err_set(e, ERR_INVALID, "limit is 1 to %d, offset 0 to %d", JOBS_LIMIT_MAX,
-                       JOBS_WINDOW - 1);
-    if (has_words(filter))
-        return list_words(db, filter, &query, ret_page, e);
-    /* The beginning of an id is a range of the index; only if nothing is there, look inside. */
-    if (*query.text) {
-        struct query ranged = query;
-
-        if (uuid_range(query.text, &ranged.bounds.from, &ranged.bounds.to)) {
-            rc = run(db, filter, &ranged, false, &rows, e);
-            if (rc)
-                return rc;
-            if (db_rows(rows) > 0)
-                return fill_page(db, filter, &ranged, &rows, ret_page, e);
-            db_result_free(TAKE(rows));
-        }
-    }
-    rc = run(db, filter, &query, false, &rows, e);
-    return rc ? rc : fill_page(db, filter, &query, &rows, ret_page, e);
+    if (has_words(&filter))
+        return list_words(db, &filter, &query, ret_page, e);
+    return *query.text ? list_ids(db, &filter, &query, ret_page, e)
+                       : list_rows(db, &filter, &query, ret_page, e);
 }
 
 static void read_failures(struct job_detail *detail)

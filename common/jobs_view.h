@@ -28,14 +28,16 @@
 #include "common/secrets.h"
 
 enum {
-    JOBS_WINDOW = 20000,     /* rows that one list examines */
-    JOBS_LIMIT_MAX = 1000,   /* jobs on one page */
-    JOBS_PREVIEW_MAX = 4096, /* bytes of args, kwargs, result and error in a list */
+    JOBS_WINDOW = 20000,          /* rows that one list examines */
+    JOBS_WINDOW_FIRST = 1000,     /* where the index of words goes on behind them */
+    JOBS_WINDOW_SCATTERED = 3000, /* of a task or state, to sort or to filter further */
+    JOBS_LIMIT_MAX = 1000,        /* jobs on one page */
+    JOBS_PREVIEW_MAX = 4096,      /* bytes of args, kwargs, result and error in a list */
     JOBS_ANY_STATE = -1,
 };
 
-/* By anything but the id only the newest jobs are put in order: JOBS_WINDOW of them, or, of those
- * that words have found, as many as one search reads. */
+/* By anything but the id only the newest jobs are put in order: JOBS_WINDOW of them, of one task or
+ * state JOBS_WINDOW_SCATTERED, of those that words have found as many as one search reads. */
 enum jobs_order {
     JOBS_NEWEST_FIRST,
     JOBS_OLDEST_FIRST,
@@ -46,6 +48,14 @@ enum jobs_order {
     JOBS_BY_STARTED,
     JOBS_BY_STARTED_DOWN,
 };
+
+/* For the sessions that list jobs (db_set_options), whose statements are made for one plan: an
+ * index in the order of the list. A bitmap or a sort would read all that matches first, one generic
+ * plan would have to do for the rarest task and for the commonest, and compiling costs more than it
+ * saves. */
+#define JOBS_VIEW_OPTIONS                                                                          \
+    " -c enable_bitmapscan=off -c enable_seqscan=off -c enable_sort=off"                           \
+    " -c plan_cache_mode=force_custom_plan -c jit=off"
 
 /* Texts are borrowed; NULL or empty lets every job through. */
 struct jobs_filter {

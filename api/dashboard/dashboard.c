@@ -26,6 +26,7 @@ static void *new_thread(void *data)
 
     thread->dashboard = dashboard;
     thread->db = db_open(dashboard->conf->database_url, "till-dashboard");
+    db_set_options(thread->db, JOBS_VIEW_OPTIONS);
     thread->redis = redis_open(dashboard->conf->redis_url, "till-dashboard", REDIS_TIMEOUT_MS);
     return thread;
 }

@@ -25,3 +25,15 @@ def family_us(pid):
         more = {one for one, stat in found.items() if stat[0] in family} - family
         family, grew = family | more, bool(more)
     return sum(found[one][1] + found[one][2] for one in family) * 1_000_000 / TICKS
+
+
+def ran_ns(pid):
+    """Nanoseconds that a process has run on a CPU, with all its threads."""
+    folder, total = f"/proc/{pid}/task", 0
+    try:
+        for thread in os.listdir(folder):
+            with open(f"{folder}/{thread}/schedstat") as file:
+                total += int(file.read().split()[0])
+    except OSError:
+        return 0
+    return total
