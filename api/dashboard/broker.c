@@ -4,6 +4,7 @@
  * secret is told.
  */
 #include "api/dashboard/dashboard.h"
+#include "api/dashboard/shared.h"
 #include "api/dashboard/flower.h"
 #include "common/job_json.h"
 #include "common/queue.h"
@@ -42,7 +43,7 @@ static json_t *server_json(const struct queue_server *server)
         job_time_json(server->saved_us));
 }
 
-enum err_code broker_show(struct request *req, struct reply *reply, struct err *e)
+static enum err_code make_broker(struct request *req, struct reply *reply, struct err *e)
 {
     struct dashboard_thread *thread = thread_of(req);
     AUTO(json_decref) json_t *queues = NULL;
@@ -58,4 +59,9 @@ enum err_code broker_show(struct request *req, struct reply *reply, struct err *
                                 "server", has_redis ? server_json(&server) : json_null(), "queues",
                                 json_object_get(queues, "queues")),
                       e);
+}
+
+enum err_code broker_show(struct request *req, struct reply *reply, struct err *e)
+{
+    return shared_get(req, make_broker, reply, e);
 }

@@ -6,7 +6,9 @@
 #include "api/dashboard/dashboard.h"
 
 #include <signal.h>
+#include <string.h>
 
+#include "api/dashboard/shared.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -40,6 +42,14 @@ static void free_thread(void *context)
     mem_free(thread);
 }
 
+/* Whoever gave an order sees what has come of it, and so do all others. */
+static void forget_after_order(struct request *req, struct reply *reply)
+{
+    (void)reply;
+    if (strcmp(req->method, "POST") == 0)
+        shared_forget(thread_of(req)->dashboard->shared);
+}
+
 static void reload(struct dashboard *dashboard)
 {
     struct err e = {0};
@@ -64,6 +74,7 @@ int dashboard_serve(struct dashboard *dashboard)
         .thread_free = free_thread,
         .authorise = guard_authorise,
         .admit = guard_admit,
+        .finish = forget_after_order,
         .prefix = conf->path_prefix,
     };
     struct server *server = NULL;

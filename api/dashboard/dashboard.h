@@ -19,10 +19,13 @@
 #include "common/logins.h"
 #include "common/redis.h"
 
+struct shared;
+
 /* For the whole program; read-only once the server runs. */
 struct dashboard {
     const struct conf *conf;
     struct auth *auth;
+    struct shared *shared;
     atomic_int waiters; /* threads that wait for a job to end */
 };
 

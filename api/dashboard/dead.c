@@ -10,6 +10,7 @@
 #include "api/dashboard/actions.h"
 #include "api/dashboard/change.h"
 #include "api/dashboard/dashboard.h"
+#include "api/dashboard/shared.h"
 #include "common/clock.h"
 #include "common/jobs_desk.h"
 #include "common/jobs_heal.h"
@@ -166,7 +167,7 @@ static enum err_code group_json(struct request *req, const struct db_result *row
     return ERR_OK;
 }
 
-enum err_code dead_show(struct request *req, struct reply *reply, struct err *e)
+static enum err_code make_dead(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO(mem_free) char *queue = request_query(req, "queue");
     AUTO(db_result_free) struct db_result *rows = NULL;
@@ -181,4 +182,9 @@ enum err_code dead_show(struct request *req, struct reply *reply, struct err *e)
             (void)json_array_append_new(groups, group);
     }
     return rc ? rc : reply_json(reply, 200, json_pack("{s:O}", "groups", groups), e);
+}
+
+enum err_code dead_show(struct request *req, struct reply *reply, struct err *e)
+{
+    return shared_get(req, make_dead, reply, e);
 }

@@ -6,6 +6,7 @@
 
 #include "api/dashboard/act.h"
 #include "api/dashboard/dashboard.h"
+#include "api/dashboard/shared.h"
 #include "common/clock.h"
 #include "common/flows.h"
 #include "common/job_json.h"
@@ -29,7 +30,7 @@ static json_t *flow_json(const struct flow_view *flow)
                      job_time_json(flow->cancelled_us));
 }
 
-enum err_code flows_show(struct request *req, struct reply *reply, struct err *e)
+static enum err_code make_flows(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO_VALUE(flows_page_release) struct flows_page page = {0};
     AUTO(mem_free) char *cursor = request_query(req, "cursor");
@@ -47,6 +48,11 @@ enum err_code flows_show(struct request *req, struct reply *reply, struct err *e
     return reply_json(
         reply, 200,
         json_pack("{s:o, s:s?}", "flows", flows, "next", page.has_more ? page.next.text : NULL), e);
+}
+
+enum err_code flows_show(struct request *req, struct reply *reply, struct err *e)
+{
+    return shared_get(req, make_flows, reply, e);
 }
 
 static json_t *member_json(const struct flow_member *member)

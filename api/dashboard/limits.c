@@ -8,6 +8,7 @@
 #include "api/dashboard/act.h"
 #include "api/dashboard/actions.h"
 #include "api/dashboard/dashboard.h"
+#include "api/dashboard/shared.h"
 #include "common/buf.h"
 #include "common/json.h"
 #include "common/limits_json.h"
@@ -46,7 +47,7 @@ static enum err_code add_time_limits(struct db *db, json_t *into, struct err *e)
     return rc;
 }
 
-enum err_code limits_show(struct request *req, struct reply *reply, struct err *e)
+static enum err_code make_limits(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO(json_decref) json_t *limits = json_array();
     AUTO(json_decref) json_t *times = json_array();
@@ -58,6 +59,11 @@ enum err_code limits_show(struct request *req, struct reply *reply, struct err *
     return rc ? rc
               : reply_json(reply, 200,
                            json_pack("{s:O, s:O}", "limits", limits, "time_limits", times), e);
+}
+
+enum err_code limits_show(struct request *req, struct reply *reply, struct err *e)
+{
+    return shared_get(req, make_limits, reply, e);
 }
 
 /* ---- setting ---- */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/dashboard/dashboard.h"
+#include "api/dashboard/shared.h"
 #include "common/program.h"
 
 /* It goes into pages and headers as it is. */
@@ -41,8 +42,10 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "till-dashboard: %s\n", e.text);
         code = EXIT_USAGE;
     }
+    dashboard.shared = shared_new();
     if (code < 0)
         code = dashboard_serve(&dashboard);
+    shared_free(dashboard.shared);
     auth_free(dashboard.auth);
     conf_release(&conf);
     return code;

@@ -4,6 +4,7 @@
  */
 #include "api/dashboard/act.h"
 #include "api/dashboard/dashboard.h"
+#include "api/dashboard/shared.h"
 #include "common/clock.h"
 #include "common/crashpoint.h"
 #include "common/cron.h"
@@ -57,7 +58,7 @@ static enum err_code err_or_nomem(struct err *e)
     return e->code ? e->code : err_set(e, ERR_NOMEM, "out of memory");
 }
 
-enum err_code schedules_show(struct request *req, struct reply *reply, struct err *e)
+static enum err_code make_schedules(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO_VALUE(schedule_views_release) struct schedule_views views = {0};
     AUTO(json_decref) json_t *list = json_array();
@@ -72,6 +73,11 @@ enum err_code schedules_show(struct request *req, struct reply *reply, struct er
             return err_or_nomem(e);
     }
     return reply_json(reply, 200, json_pack("{s:O}", "schedules", list), e);
+}
+
+enum err_code schedules_show(struct request *req, struct reply *reply, struct err *e)
+{
+    return shared_get(req, make_schedules, reply, e);
 }
 
 enum err_code schedule_show(struct request *req, struct reply *reply, struct err *e)

@@ -5,14 +5,17 @@
  *
  * The feed is the list itself, asked again with `since`: the fingerprints of the rows that the
  * client holds. It gets the order of the ids as they are now, and the rows that it does not hold or
- * that have changed. Nothing is remembered between two requests, so a client cannot miss a change,
- * whatever was restarted, and one that is up to date costs a few bytes a row.
+ * that have changed. Nothing is remembered of a client, so it cannot miss a change, whatever was
+ * restarted, and one that is up to date costs a few bytes a row. What the list is like is read once
+ * for all who look at it (shared.h); which rows each gets is decided after that.
  */
 #include <string.h>
 
 #include <sodium.h>
 
 #include "api/dashboard/dashboard.h"
+#include "api/dashboard/shared.h"
+#include "common/buf.h"
 #include "common/job_json.h"
 #include "common/job_logs.h"
 #include "common/jobs_view.h"
@@ -126,13 +129,11 @@ static enum err_code filter_of(const struct params *params, struct job_search *s
 
 /* ---- lists ---- */
 
-static void print_of(const json_t *job, char out[PRINT_TEXT + 1])
+static void print_of(const char *job, char out[PRINT_TEXT + 1])
 {
-    AUTO(mem_free) char *text = json_write(job);
     unsigned char hash[crypto_generichash_BYTES_MIN];
 
-    crypto_generichash(hash, sizeof hash, (const unsigned char *)text, text ? strlen(text) : 0,
-                       NULL, 0);
+    crypto_generichash(hash, sizeof hash, (const unsigned char *)job, strlen(job), NULL, 0);
     (void)sodium_bin2hex(out, PRINT_TEXT + 1, hash, PRINT_BYTES);
 }
 
@@ -146,46 +147,105 @@ static bool holds(const char *since, const char *print)
     return false;
 }
 
-static enum err_code page_json(const struct jobs_page *page, const char *since, json_t **ret_value,
-                               struct err *e)
+/* For every row a line, its fingerprint and its JSON; before them a line that ends every answer. */
+static enum err_code write_page(const struct jobs_page *page, struct buf *out, struct err *e)
 {
-    AUTO(json_decref) json_t *tasks = json_array();
     AUTO(json_decref) json_t *ids = json_array();
+    AUTO(json_decref) json_t *rest = NULL;
+    AUTO(mem_free) char *end = NULL;
+    AUTO_VALUE(buf_release) struct buf lines;
     AUTO_VALUE(buf_release) struct buf prints;
 
+    buf_init(&lines, HTTP_REPLY_MAX);
     buf_init(&prints, JOBS_LIMIT_MAX * PRINT_TEXT);
     for (size_t i = 0; i < page->count; i++) {
         AUTO(json_decref) json_t *job = job_json(&page->items[i]);
+        AUTO(mem_free) char *text = job ? json_dumps(job, JSON_COMPACT) : NULL;
         char print[PRINT_TEXT + 1];
 
-        if (!job)
+        if (!text)
             return err_set(e, ERR_NOMEM, "a job does not fit into memory");
-        print_of(job, print);
+        print_of(text, print);
         buf_add_str(&prints, print);
+        buf_addf(&lines, "%s%s\n", print, text);
         (void)json_array_append_new(ids, json_string(page->items[i].id.text));
-        if (!since || !holds(since, print))
-            (void)json_array_append(tasks, job);
     }
-    *ret_value =
-        json_pack("{s:O, s:O, s:s, s:s?, s:b}", "tasks", tasks, "ids", ids, "since", prints.data,
-                  "next", page->has_more ? page->next.text : NULL, "is_cut", page->is_cut);
-    return ERR_OK;
+    rest = json_pack("{s:O, s:s, s:s?, s:b}", "ids", ids, "since", prints.data, "next",
+                     page->has_more ? page->next.text : NULL, "is_cut", page->is_cut);
+    end = rest ? json_dumps(rest, JSON_COMPACT) : NULL;
+    if (!end)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    buf_addf(out, "%s\n", end + 1); /* without its brace */
+    buf_add(out, lines.data, lines.len);
+    return lines.overflow || out->overflow ? err_set(e, ERR_INTERNAL, "the answer is too large")
+                                           : ERR_OK;
 }
 
-enum err_code tasks_list(struct request *req, struct reply *reply, struct err *e)
+/* The list as write_page() puts it, which client does not matter. */
+static enum err_code make_page(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO_VALUE(params_release) struct params params = take_params(req);
     AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
     AUTO_VALUE(job_search_release) struct job_search search = {0};
     struct jobs_filter filter;
-    json_t *value = NULL;
     enum err_code rc = filter_of(&params, &search, &filter, e);
 
     if (!rc)
         rc = jobs_list(thread_of(req)->db, &filter, &page, e);
-    if (!rc)
-        rc = page_json(&page, params.since, &value, e);
-    return rc ? rc : reply_json(reply, 200, value, e);
+    reply->status = 200;
+    return rc ? rc : write_page(&page, &reply->body, e);
+}
+
+/* The lines as an answer to who holds what `since` says. */
+static void answer_lines(const char *lines, const char *since, struct buf *out)
+{
+    const char *end = strchr(lines, '\n');
+    const char *separator = "";
+
+    buf_add_str(out, "{\"tasks\":[");
+    for (const char *line = end + 1; *line; line = strchr(line, '\n') + 1) {
+        if (since && holds(since, line))
+            continue;
+        buf_add_str(out, separator);
+        buf_add(out, line + PRINT_TEXT, strcspn(line + PRINT_TEXT, "\n"));
+        separator = ",";
+    }
+    buf_add_str(out, "],");
+    buf_add(out, lines, (size_t)(end - lines));
+}
+
+/* What tells one list from another: all that is asked but `since`. */
+static bool key_of(const struct params *params, char out[SHARED_KEY_MAX + 1])
+{
+    const char *const texts[] = {params->state,  params->task,  params->queue,
+                                 params->worker, params->text,  params->search,
+                                 params->cursor, params->limit, params->order};
+    AUTO_VALUE(buf_release) struct buf key;
+
+    buf_init(&key, SHARED_KEY_MAX);
+    buf_add_str(&key, "tasks");
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        buf_addf(&key, " %zu:%s", texts[i] ? strlen(texts[i]) : 0, texts[i] ? texts[i] : "");
+    return !key.overflow && text_format(out, SHARED_KEY_MAX + 1, "%s", key.data);
+}
+
+enum err_code tasks_list(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO_VALUE(params_release) struct params params = take_params(req);
+    AUTO_VALUE(reply_release) struct reply page;
+    char key[SHARED_KEY_MAX + 1];
+    enum err_code rc;
+
+    reply_init(&page);
+    rc = key_of(&params, key) ? shared_answer(req, key, make_page, &page, e)
+                              : make_page(req, &page, e);
+    if (rc)
+        return rc;
+    reply->status = 200;
+    reply->type = "application/json";
+    buf_clear(&reply->body);
+    answer_lines(page.body.data, params.since, &reply->body);
+    return reply->body.overflow ? err_set(e, ERR_INTERNAL, "the answer is too large") : ERR_OK;
 }
 
 /* ---- one task, names, counts ---- */
@@ -254,7 +314,7 @@ enum err_code task_names_list(struct request *req, struct reply *reply, struct e
     return reply_json(reply, 200, json_pack("{s:o}", "names", names), e);
 }
 
-enum err_code summary_show(struct request *req, struct reply *reply, struct err *e)
+static enum err_code make_summary(struct request *req, struct reply *reply, struct err *e)
 {
     struct jobs_counts counts;
     json_t *states;
@@ -268,4 +328,9 @@ enum err_code summary_show(struct request *req, struct reply *reply, struct err 
                                   sum_json(counts.states[i]));
     return reply_json(
         reply, 200, json_pack("{s:o, s:o}", "states", states, "total", sum_json(counts.total)), e);
+}
+
+enum err_code summary_show(struct request *req, struct reply *reply, struct err *e)
+{
+    return shared_get(req, make_summary, reply, e);
 }

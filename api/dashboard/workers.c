@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/dashboard/dashboard.h"
+#include "api/dashboard/shared.h"
 #include "common/json.h"
 #include "common/queue.h"
 #include "common/task_secrets.h"
@@ -81,7 +82,7 @@ enum err_code workers_gather(struct dashboard_thread *thread, json_t **ret_value
     return *ret_value ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory");
 }
 
-enum err_code workers_list(struct request *req, struct reply *reply, struct err *e)
+static enum err_code make_workers(struct request *req, struct reply *reply, struct err *e)
 {
     json_t *value = NULL;
     enum err_code rc = workers_gather(thread_of(req), &value, e);
@@ -89,7 +90,12 @@ enum err_code workers_list(struct request *req, struct reply *reply, struct err 
     return rc ? rc : reply_json(reply, 200, value, e);
 }
 
-enum err_code worker_show(struct request *req, struct reply *reply, struct err *e)
+enum err_code workers_list(struct request *req, struct reply *reply, struct err *e)
+{
+    return shared_get(req, make_workers, reply, e);
+}
+
+static enum err_code make_worker(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO(json_decref) json_t *all = NULL;
     json_t *worker;
@@ -103,4 +109,9 @@ enum err_code worker_show(struct request *req, struct reply *reply, struct err *
     return reply_json(
         reply, 200,
         json_pack("{s:O, s:O?}", "redis", json_object_get(all, "redis"), "worker", worker), e);
+}
+
+enum err_code worker_show(struct request *req, struct reply *reply, struct err *e)
+{
+    return shared_get(req, make_worker, reply, e);
 }

@@ -30,12 +30,18 @@ export class ApiError extends Error {
   }
 }
 
+let asksItself = false; /* the page looks again without anybody having told it to */
+
+/* What a page asks again and again is read once for all that are open: it may be some seconds old. */
+const MAX_AGE = {'Cache-Control': 'max-age=10'};
+
 export async function get(path, parameters) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters ?? {})) if (value) query.set(name, value);
   const url = query.size ? `${prefix}${path}?${query}` : prefix + path;
   const answer = await fetch(url, {
-    headers: {Accept: 'application/json'}, cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS),
+    headers: {Accept: 'application/json', ...(asksItself ? MAX_AGE : {})}, cache: 'no-store',
+    signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   setServerTime(answer.headers.get('Date'));
   return read(answer);
@@ -69,16 +75,18 @@ export function refresh() {
 /* Ends every loop of the page that was shown before. */
 export function leavePage() {
   loops++;
+  asksItself = false;
   wake.splice(0).forEach((go) => go());
 }
 
-/* Resolves after the interval, or when something has happened that makes waiting pointless. */
+/* Resolves to true after the interval, or to false when something has happened that makes waiting
+ * pointless. */
 function rest(milliseconds) {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, milliseconds);
+    const timer = setTimeout(() => resolve(true), milliseconds);
     wake.push(() => {
       clearTimeout(timer);
-      resolve();
+      resolve(false);
     });
   });
 }
@@ -89,9 +97,11 @@ function rest(milliseconds) {
 export async function follow(read, fail) {
   const mine = loops;
   let shown = false;
+  let byItself = false;
   while (mine === loops) {
     if ((!paused && !document.hidden) || !shown) {
       try {
+        asksItself = shown && byItself;
         await read();
         shown = true;
         if (mine === loops && !paused) mark('live', 'Live');
@@ -106,8 +116,9 @@ export async function follow(read, fail) {
         if (!shown) fail(error);
       }
     }
+    if (mine === loops) asksItself = false;
     wake = [];
-    await rest(INTERVAL_MS);
+    byItself = await rest(INTERVAL_MS);
   }
 }
 
