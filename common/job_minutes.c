@@ -4,9 +4,12 @@
  */
 #include "common/job_minutes.h"
 
+#include "common/buf.h"
 #include "common/statements.h"
 
-enum { COUNT, CLOSE, FORGET, LIST };
+enum { COUNT, COUNT_QUEUES, CLOSE, CLOSE_QUEUES, FORGET, LIST };
+
+enum { ARRAY_MAX = 1024 * 1024 };
 
 static const struct db_stmt statements[] = {
     /* A worker that is met for the first time and is older than two minutes has counted before
@@ -26,11 +29,29 @@ static const struct db_stmt statements[] = {
                " INSERT INTO job_minutes (minute, queue, succeeded, failed, retried)"
                " SELECT date_trunc('minute', now()), '', s, f, r FROM added"
                " WHERE s >= 0 AND f >= 0 AND r >= 0 AND s + f + r BETWEEN 1 AND 2000000000"
-               " ON CONFLICT (minute, queue) DO UPDATE SET"
+               " ON CONFLICT (queue, minute) DO UPDATE SET"
                " succeeded = job_minutes.succeeded + excluded.succeeded,"
                " failed = job_minutes.failed + excluded.failed,"
                " retried = job_minutes.retried + excluded.retried",
                5},
+    /* The same of each queue: $3 names, $4 what of them was processed. */
+    [COUNT_QUEUES] =
+        {"job_minutes_count_queues",
+         "WITH now AS (SELECT * FROM unnest($3::text[], $4::bigint[]) AS n (queue, processed)"
+         " WHERE queue <> ''), old AS (SELECT queue, processed FROM worker_queue_counts"
+         " WHERE name = $1 AND started_at = $2::timestamptz), put AS ("
+         " INSERT INTO worker_queue_counts (name, queue, started_at, processed)"
+         " SELECT $1, queue, $2::timestamptz, processed FROM now ON CONFLICT (name, queue)"
+         " DO UPDATE SET started_at = excluded.started_at, processed = excluded.processed,"
+         " seen_at = now()"
+         "), added AS (SELECT queue, n.processed - coalesce(o.processed, 0) AS ended"
+         " FROM now n LEFT JOIN old o USING (queue)"
+         " WHERE o.queue IS NOT NULL OR $2::timestamptz > now() - interval '2 minutes')"
+         " INSERT INTO job_minutes (minute, queue, ended)"
+         " SELECT date_trunc('minute', now()), queue, ended FROM added"
+         " WHERE ended BETWEEN 1 AND 2000000000 ON CONFLICT (queue, minute) DO UPDATE SET"
+         " ended = coalesce(job_minutes.ended, 0) + excluded.ended",
+         4},
     [CLOSE] = {"job_minutes_close",
                "WITH m AS (SELECT date_trunc('minute', now()) - interval '1 minute' AS minute),"
                " newest AS (SELECT enqueued_at, started_at, finished_at FROM jobs ORDER BY id DESC"
@@ -43,14 +64,37 @@ static const struct db_stmt statements[] = {
                " percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY ran) AS r FROM ended)"
                " INSERT INTO job_minutes (minute, queue, waiting, wait_p50, wait_p95, run_p50,"
                " run_p95) SELECT m.minute, '', $1, f.w[1], f.w[2], f.r[1], f.r[2] FROM m, f"
-               " ON CONFLICT (minute, queue) DO UPDATE SET waiting = excluded.waiting,"
+               " ON CONFLICT (queue, minute) DO UPDATE SET waiting = excluded.waiting,"
                " wait_p50 = excluded.wait_p50, wait_p95 = excluded.wait_p95,"
                " run_p50 = excluded.run_p50, run_p95 = excluded.run_p95",
                1},
-    [FORGET] = {"job_minutes_forget",
-                "WITH gone AS (DELETE FROM worker_counts WHERE seen_at < now() - interval '2 days')"
-                " DELETE FROM job_minutes WHERE minute < now() - interval '8 days'",
-                0},
+    /* $1 queues, $2 how many of each wait. Those where nothing waits or has ended have no row. */
+    [CLOSE_QUEUES] =
+        {"job_minutes_close_queues",
+         "WITH m AS (SELECT date_trunc('minute', now()) - interval '1 minute' AS minute),"
+         " newest AS (SELECT queue, enqueued_at, started_at, finished_at FROM jobs"
+         " ORDER BY id DESC LIMIT 5000), f AS (SELECT queue,"
+         " percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY"
+         "  extract(epoch FROM greatest(started_at - enqueued_at, '0'))) AS w,"
+         " percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY"
+         "  extract(epoch FROM finished_at - started_at)) AS r FROM newest, m"
+         " WHERE finished_at >= m.minute AND finished_at < m.minute + interval '1 minute'"
+         " AND started_at IS NOT NULL GROUP BY queue)"
+         " INSERT INTO job_minutes (minute, queue, waiting, wait_p50, wait_p95, run_p50, run_p95)"
+         " SELECT m.minute, queue, coalesce(q.waiting, 0), f.w[1], f.w[2], f.r[1], f.r[2] FROM m,"
+         " (SELECT * FROM unnest($1::text[], $2::bigint[]) AS u (queue, waiting)"
+         "  WHERE waiting > 0) q FULL JOIN f USING (queue) WHERE queue <> ''"
+         " ON CONFLICT (queue, minute) DO UPDATE SET waiting = excluded.waiting,"
+         " wait_p50 = excluded.wait_p50, wait_p95 = excluded.wait_p95,"
+         " run_p50 = excluded.run_p50, run_p95 = excluded.run_p95",
+         2},
+    [FORGET] =
+        {"job_minutes_forget",
+         "WITH gone AS (DELETE FROM worker_counts WHERE seen_at < now() - interval '2 days'),"
+         " gone_too AS (DELETE FROM worker_queue_counts"
+         "  WHERE seen_at < now() - interval '2 days')"
+         " DELETE FROM job_minutes WHERE minute < now() - interval '8 days'",
+         0},
     [LIST] =
         {"job_minutes_list",
          "SELECT " SQL_TIME(
@@ -58,12 +102,13 @@ static const struct db_stmt statements[] = {
              " timestamptz '2000-01-01 00:00:00+00')") " AS at,"
                                                        " sum(succeeded), sum(failed), "
                                                        "sum(retried), max(waiting), avg(wait_p50),"
-                                                       " avg(wait_p95), avg(run_p50), avg(run_p95) "
-                                                       "FROM job_minutes"
+                                                       " avg(wait_p95), avg(run_p50), avg(run_p95),"
+                                                       " sum(coalesce(ended, succeeded + failed + "
+                                                       "retried)) FROM job_minutes"
                                                        " WHERE minute > date_trunc('minute', "
                                                        "now()) - make_interval(mins => $1::int)"
-                                                       " AND queue = '' GROUP BY at ORDER BY at",
-         2},
+                                                       " AND queue = $3 GROUP BY at ORDER BY at",
+         3},
 };
 
 DB_STATEMENTS(job_minutes, statements);
@@ -77,15 +122,73 @@ enum err_code job_minutes_count(struct db *db, const struct worker_counts *count
                    NULL, e);
 }
 
-enum err_code job_minutes_close(struct db *db, int64_t waiting, struct err *e)
+enum err_code job_minutes_count_queues(struct db *db, const struct worker_counts *counts,
+                                       const json_t *processed, struct err *e)
 {
-    enum err_code rc = db_exec(db, &statements[CLOSE], DB_ARGS(DB_INT(waiting)), NULL, e);
+    AUTO_VALUE(buf_release) struct buf queues;
+    AUTO_VALUE(buf_release) struct buf numbers;
+    const char *queue;
+    json_t *value;
 
+    buf_init(&queues, ARRAY_MAX);
+    buf_init(&numbers, ARRAY_MAX);
+    json_object_foreach((json_t *)(uintptr_t)processed, queue, value)
+    {
+        char number[24] = "";
+
+        if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+            !text_format(number, sizeof number, "%lld", (long long)json_integer_value(value)))
+            continue;
+        db_array_add(&queues, queue);
+        db_array_add(&numbers, number);
+    }
+    if (queues.len == 0)
+        return ERR_OK;
+    db_array_end(&queues);
+    db_array_end(&numbers);
+    return db_exec(db, &statements[COUNT_QUEUES],
+                   DB_ARGS(DB_TEXT(counts->name), DB_TEXT(counts->started_at), DB_TEXT(queues.data),
+                           DB_TEXT(numbers.data)),
+                   NULL, e);
+}
+
+static enum err_code close_queues(struct db *db, const struct jobs_queues *list, struct err *e)
+{
+    AUTO_VALUE(buf_release) struct buf queues;
+    AUTO_VALUE(buf_release) struct buf numbers;
+
+    buf_init(&queues, ARRAY_MAX);
+    buf_init(&numbers, ARRAY_MAX);
+    for (size_t i = 0; i < list->count; i++) {
+        char number[24] = "";
+
+        if (!text_format(number, sizeof number, "%lld", (long long)list->items[i].waiting.count))
+            continue;
+        db_array_add(&queues, list->items[i].name);
+        db_array_add(&numbers, number);
+    }
+    db_array_end(&queues);
+    db_array_end(&numbers);
+    return db_exec(db, &statements[CLOSE_QUEUES],
+                   DB_ARGS(DB_TEXT(queues.data), DB_TEXT(numbers.data)), NULL, e);
+}
+
+enum err_code job_minutes_close(struct db *db, const struct jobs_queues *queues, struct err *e)
+{
+    int64_t waiting = 0;
+    enum err_code rc;
+
+    for (size_t i = 0; i < queues->count; i++)
+        waiting += queues->items[i].waiting.count;
+    rc = db_exec(db, &statements[CLOSE], DB_ARGS(DB_INT(waiting)), NULL, e);
+    if (!rc)
+        rc = close_queues(db, queues, e);
     return rc ? rc : db_exec(db, &statements[FORGET], DB_NO_ARGS, NULL, e);
 }
 
-enum err_code job_minutes_list(struct db *db, int minutes, int step, struct db_result **ret_rows,
-                               struct err *e)
+enum err_code job_minutes_list(struct db *db, const char *queue, int minutes, int step,
+                               struct db_result **ret_rows, struct err *e)
 {
-    return db_query(db, &statements[LIST], DB_ARGS(DB_INT(minutes), DB_INT(step)), ret_rows, e);
+    return db_query(db, &statements[LIST], DB_ARGS(DB_INT(minutes), DB_INT(step), DB_TEXT(queue)),
+                    ret_rows, e);
 }

@@ -9,8 +9,11 @@
 
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "common/db.h"
 #include "common/err.h"
+#include "common/jobs_figures.h"
 
 /* What a worker process has counted since it began. */
 struct worker_counts {
@@ -25,13 +28,19 @@ struct worker_counts {
 enum err_code job_minutes_count(struct db *db, const struct worker_counts *counts,
                                 struct err *e) MUST_CHECK;
 
-/* Completes the row of the minute that is over, with latencies and waiting jobs, and forgets old
- * rows. A second call for the same minute changes nothing. */
-enum err_code job_minutes_close(struct db *db, int64_t waiting, struct err *e) MUST_CHECK;
+/* The same for each queue; `processed` is an object of its names and numbers. */
+enum err_code job_minutes_count_queues(struct db *db, const struct worker_counts *counts,
+                                       const json_t *processed, struct err *e) MUST_CHECK;
 
-/* The last `minutes`, oldest first, `step` minutes to a row: time, succeeded, failed, retried,
- * waiting (at most), wait p50 and p95, run p50 and p95 (means; seconds, NULL: none). */
-enum err_code job_minutes_list(struct db *db, int minutes, int step, struct db_result **ret_rows,
-                               struct err *e) MUST_CHECK;
+/* Completes the rows of the minute that is over, with latencies and waiting jobs, and forgets old
+ * rows. A second call for the same minute changes nothing. */
+enum err_code job_minutes_close(struct db *db, const struct jobs_queues *queues,
+                                struct err *e) MUST_CHECK;
+
+/* The last `minutes` of a queue ("": of all together), oldest first, `step` minutes to a row: time,
+ * succeeded, failed, retried (of all together only), waiting (at most), wait p50 and p95, run p50
+ * and p95 (means; seconds, NULL: none), ended. */
+enum err_code job_minutes_list(struct db *db, const char *queue, int minutes, int step,
+                               struct db_result **ret_rows, struct err *e) MUST_CHECK;
 
 #endif

@@ -27,6 +27,7 @@ static enum err_code count_worker(struct scheduler *s, const struct queue_worker
     AUTO(json_decref) json_t *report = NULL;
     struct worker_counts counts = {.name = worker->name};
     int64_t started_us;
+    enum err_code rc;
 
     if (!worker->report ||
         json_read(worker->report, strlen(worker->report), REPORT_MAX, &report, NULL))
@@ -39,18 +40,18 @@ static enum err_code count_worker(struct scheduler *s, const struct queue_worker
     if (!counts.started_at || !clock_parse(counts.started_at, &started_us) ||
         counts.succeeded < 0 || counts.failed < 0 || counts.retried < 0)
         return ERR_OK;
-    return job_minutes_count(s->db, &counts, e);
+    rc = job_minutes_count(s->db, &counts, e);
+    return rc ? rc
+              : job_minutes_count_queues(s->db, &counts,
+                                         json_object_get(report, "processed_by_queue"), e);
 }
 
 static enum err_code close_minute(struct scheduler *s, struct err *e)
 {
     AUTO_VALUE(jobs_queues_release) struct jobs_queues queues = {0};
-    int64_t waiting = 0;
     enum err_code rc = jobs_list_queues(s->db, &queues, e);
 
-    for (size_t i = 0; i < queues.count; i++)
-        waiting += queues.items[i].waiting.count;
-    return rc ? rc : job_minutes_close(s->db, waiting, e);
+    return rc ? rc : job_minutes_close(s->db, &queues, e);
 }
 
 enum err_code figures_take(struct scheduler *s, struct err *e)

@@ -67,14 +67,17 @@ BEGIN
             -- Brings jobs to their streams. Nothing of the shop.
             ('till_scheduler', 'SELECT', 'schema_migrations jobs tasks queues limits limit_buckets
                 limit_freed limit_counts started_jobs flows flow_gates schedules schedule_runs job_minutes
-                worker_counts task_secrets job_segments job_grams job_search_mark
-                job_search_open', ''),
+                worker_counts worker_queue_counts task_secrets job_segments job_grams
+                job_search_mark job_search_open', ''),
             ('till_scheduler', 'INSERT', 'jobs job_errors limit_buckets limit_freed schedules
-                schedule_runs job_minutes worker_counts job_segments job_grams job_search_open', ''),
+                schedule_runs job_minutes worker_counts worker_queue_counts job_segments job_grams
+                job_search_open', ''),
             ('till_scheduler', 'UPDATE', 'jobs limit_buckets flows flow_gates schedules
-                schedule_runs job_minutes worker_counts job_segments job_search_mark job_search_open', ''),
+                schedule_runs job_minutes worker_counts worker_queue_counts job_segments
+                job_search_mark job_search_open', ''),
             ('till_scheduler', 'DELETE', 'limit_buckets limit_freed schedules schedule_runs
-                job_minutes worker_counts job_segments job_grams job_search_open', ''),
+                job_minutes worker_counts worker_queue_counts job_segments job_grams
+                job_search_open', ''),
 
             -- Shows jobs, and changes them where its users may. Nothing of the shop; what stands in the
             -- audit log stays there.

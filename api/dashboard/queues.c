@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "api/dashboard/dashboard.h"
+#include "api/dashboard/shared.h"
 #include "common/job_json.h"
 #include "common/jobs_desk.h"
 #include "common/json.h"
+#include "common/limits_json.h"
 #include "common/queue.h"
 
 /* The streams of a queue, one a priority, and their sums; false when Redis cannot tell. */
@@ -41,12 +43,12 @@ static bool add_streams(struct redis *redis, const char *queue, json_t *out)
 
 static json_t *queue_json(const struct jobs_queue *queue)
 {
-    return json_pack("{s:s, s:n, s:n, s:n, s:n, s:o, s:o, s:o, s:o, s:o, s:o, s:i}", "name",
+    return json_pack("{s:s, s:n, s:n, s:n, s:n, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:n}", "name",
                      queue->name, "depth", "pending", "stream_oldest_at", "streams", "waiting",
                      sum_json(queue->waiting), "scheduled", sum_json(queue->scheduled), "started",
                      sum_json(queue->started), "dead", sum_json(queue->dead), "oldest_at",
                      job_time_json(queue->oldest_us), "paused_at", job_time_json(queue->paused_us),
-                     "retries", 0);
+                     "retries", 0, "limit");
 }
 
 static void add_retries(json_t *queues, const struct db_result *rows)
@@ -59,6 +61,23 @@ static void add_retries(json_t *queues, const struct db_result *rows)
             if (name && strcmp(name, db_text(rows, row, 0)) == 0)
                 (void)json_object_set_new(queue, "retries", json_integer(db_int(rows, row, 1)));
         }
+}
+
+/* What an admin has set for each; of the queues without a limit it stays null. */
+static enum err_code add_limits(struct db *db, json_t *queues, struct err *e)
+{
+    AUTO_VALUE(limit_list_release) struct limit_list list = {0};
+    enum err_code rc = limits_list(db, &list, e);
+
+    for (size_t n = 0; !rc && n < list.count; n++)
+        for (size_t i = 0; list.items[n].scope == LIMIT_QUEUE && i < json_array_size(queues); i++) {
+            json_t *queue = json_array_get(queues, i);
+            const char *name = json_string_value(json_object_get(queue, "name"));
+
+            if (name && strcmp(name, list.items[n].name) == 0)
+                (void)json_object_set_new(queue, "limit", limit_json(&list.items[n]));
+        }
+    return rc;
 }
 
 enum err_code queues_gather(struct dashboard_thread *thread, json_t **ret_value, struct err *e)
@@ -81,14 +100,24 @@ enum err_code queues_gather(struct dashboard_thread *thread, json_t **ret_value,
         (void)json_array_append_new(queues, queue);
     }
     add_retries(queues, retrying);
+    rc = add_limits(thread->db, queues, e);
+    if (rc) {
+        json_decref(queues);
+        return rc;
+    }
     *ret_value = json_pack("{s:b, s:o}", "redis", has_redis, "queues", queues);
     return *ret_value ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory");
 }
 
-enum err_code queues_list(struct request *req, struct reply *reply, struct err *e)
+static enum err_code make_queues(struct request *req, struct reply *reply, struct err *e)
 {
     json_t *value = NULL;
     enum err_code rc = queues_gather(thread_of(req), &value, e);
 
     return rc ? rc : reply_json(reply, 200, value, e);
+}
+
+enum err_code queues_list(struct request *req, struct reply *reply, struct err *e)
+{
+    return shared_get(req, make_queues, reply, e);
 }

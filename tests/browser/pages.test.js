@@ -489,6 +489,33 @@ test('charts', async () => {
   await page.getByRole('link', {name: 'Last day'}).click();
   await page.waitForURL('**/charts?range=day', WAIT);
   await page.locator('figure svg path.line').first().waitFor(WAIT);
+
+  // One queue: from the list of queues, and chosen among others; the range stays.
+  await visit(page, '/queues');
+  const mail = page.locator('tbody tr', {has: page.getByRole('link', {name: 'mail', exact: true})});
+  await mail.getByText('at most 5 at once, 10/s').waitFor(WAIT);
+  await mail.getByRole('link', {name: 'Charts of mail'}).click();
+  await page.waitForURL('**/charts?queue=mail', WAIT);
+  await page.getByRole('heading', {name: 'Charts of mail'}).waitFor(WAIT);
+  await page.locator('figure svg path.line').first().waitFor(WAIT);
+  assert.match(await page.locator('figure svg').nth(0).getAttribute('aria-label'), /Tasks ended a minute\. ended: at most 40/);
+  assert.match(await page.locator('figure svg').nth(1).getAttribute('aria-label'), /Waiting for a worker\. tasks: at most 7/);
+  if (process.env.TILL_SHOTS) {
+    for (const [width, colorScheme] of [[1440, 'light'], [1440, 'dark'], [360, 'light'], [360, 'dark']]) {
+      await page.emulateMedia({colorScheme});
+      await page.setViewportSize({width, height: 900});
+      await page.screenshot({path: `${process.env.TILL_SHOTS}/charts-queue-${width}-${colorScheme}.png`, fullPage: true});
+    }
+    await page.setViewportSize({width: 1440, height: 900});
+  }
+  assert.deepEqual(await findings(page), []);
+  await page.getByRole('link', {name: 'Last day'}).click();
+  await page.waitForURL('**/charts?queue=mail&range=day', WAIT);
+  await page.getByLabel('Queue').selectOption('quiet');
+  await page.waitForURL('**/charts?queue=quiet&range=day', WAIT);
+  await page.getByText('Nothing has waited or ended in this queue').waitFor(WAIT);
+  await page.getByLabel('Queue').selectOption('All together');
+  await page.waitForURL('**/charts?range=day', WAIT);
   await check();
 });
 

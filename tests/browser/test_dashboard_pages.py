@@ -168,6 +168,13 @@ def test_charts_show_the_minutes(stack, walk):
         " 0.01, 0.2 + n / 50.0, 0.4, 1.5 FROM generate_series(1, 50) n"
     )
     system.query("UPDATE job_minutes SET succeeded = 120 WHERE minute = (SELECT max(minute) FROM job_minutes)")
+    system.query(
+        "INSERT INTO job_minutes (minute, queue, ended, waiting, wait_p50, wait_p95, run_p50, run_p95)"
+        " SELECT date_trunc('minute', now()) - n * interval '1 minute', 'mail', 41 - n, 7 - n % 7, 0.01, 0.3,"
+        " 0.4, 1.5 FROM generate_series(1, 30) n"
+    )
+    system.query("INSERT INTO limits (scope, name, concurrency, rate, per_seconds, burst) VALUES ('queue', 'mail', 5, 10, 1, 1)")
+    rows.insert(system, "PENDING", queue="quiet")
     system.start_dashboard()
     walk("charts", {}, system=system)
 

@@ -417,6 +417,12 @@ def test_minutes_count_what_workers_count(stack):
         assert sum(point["succeeded"] for point in get(system, f"/api/v1/charts?range={name}")["points"]) == 13
     get(system, "/api/v1/charts?range=year", 400)
 
+    def ended(queue):
+        return sum(point["ended"] for point in get(system, f"/api/v1/charts?queue={queue}")["points"])
+
+    wait_for(lambda: ended("default") == 13, 45)
+    assert ended("mail") == 0 and ended("") == 13
+
 
 def test_schedules_run_now_pause_resume(stack):
     system = stack()

@@ -91,27 +91,54 @@ function draw(content, answer, open) {
   const per = answer.step;
   const rate = (name) => (point) => (point[name] ?? 0) / per;
   const of = (name) => (point) => point[name] ?? null;
+  /* What becomes of them is counted for all queues together. */
+  const ended = answer.queue
+    ? [{label: 'ended', kind: 'good', value: rate('ended')}]
+    : [{label: 'succeeded', kind: 'good', value: rate('succeeded')}, {label: 'retried', kind: 'warn', value: rate('retried')},
+      {label: 'failed', kind: 'bad', value: rate('failed')}];
   content.replaceChildren(
-    chart('Tasks ended a minute', points, [
-      {label: 'succeeded', kind: 'good', value: rate('succeeded')}, {label: 'retried', kind: 'warn', value: rate('retried')},
-      {label: 'failed', kind: 'bad', value: rate('failed')}], (v) => count(Math.round(v * 10) / 10), answer.range),
+    chart('Tasks ended a minute', points, ended, (v) => count(Math.round(v * 10) / 10), answer.range),
     chart('Waiting for a worker', points, [{label: 'tasks', kind: 'info', value: (point) => point.waiting ?? 0}], (v) => count(Math.round(v)), answer.range),
     chart('Time from ready to begun', points, [{label: 'half', kind: 'info', value: of('wait_p50')}, {label: '95 %', kind: 'warn', value: of('wait_p95')}], seconds, answer.range),
     chart('Run time', points, [{label: 'half', kind: 'info', value: of('run_p50')}, {label: '95 %', kind: 'warn', value: of('run_p95')}], seconds, answer.range));
   content.querySelectorAll('details').forEach((node, i) => { node.open = open[i] ?? false; });
 }
 
-export function showCharts(root) {
-  const range = new URLSearchParams(location.search).get('range') ?? 'hour';
+/* The address of these charts with another range or queue. */
+function address(changes) {
+  const query = new URLSearchParams(location.search);
+  for (const [name, text] of Object.entries(changes)) {
+    if (text) query.set(name, text);
+    else query.delete(name);
+  }
+  return query.size ? `/charts?${query}` : '/charts';
+}
+
+function queueChoice(queue, go) {
+  const select = h('select', {id: 'c-queue', on: {change: () => go(address({queue: select.value}))}},
+    h('option', {value: ''}, 'All together'), queue ? h('option', {value: queue}, queue) : null);
+  select.value = queue;
+  get('/api/v1/queues').then(({queues}) => {
+    select.append(...queues.filter(({name}) => name !== queue).map(({name}) => h('option', {value: name}, name)));
+  }, () => null);
+  return h('label', {for: 'c-queue'}, 'Queue', select);
+}
+
+export function showCharts(root, _, go) {
+  const query = new URLSearchParams(location.search);
+  const range = query.get('range') ?? 'hour';
+  const queue = query.get('queue') ?? '';
   const content = h('div', {class: 'charts'});
-  const empty = h('div', {class: 'empty', hidden: true}, h('p', {}, 'There are no figures yet.'),
+  const empty = h('div', {class: 'empty', hidden: true},
+    h('p', {}, queue ? 'Nothing has waited or ended in this queue in this time.' : 'There are no figures yet.'),
     h('p', {}, 'The leading scheduler writes them once a minute: ', h('code', {}, 'till-scheduler')));
   let last = '';
-  root.append(h('h1', {}, 'Charts'),
+  root.append(h('h1', {}, queue ? `Charts of ${queue}` : 'Charts'),
     h('nav', {class: 'states', 'aria-label': 'Range'}, RANGES.map(([name, label]) =>
-      h('a', {href: `/charts?range=${name}`, 'aria-current': name === range ? 'true' : null}, label))), empty, content);
+      h('a', {href: address({range: name}), 'aria-current': name === range ? 'true' : null}, label))),
+    h('div', {class: 'filters'}, queueChoice(queue, go)), empty, content);
   follow(async () => {
-    const answer = await get('/api/v1/charts', {range});
+    const answer = await get('/api/v1/charts', {range, queue});
     const text = JSON.stringify(answer) + Math.floor(Date.now() / 60000);
     if (text === last) return;
     last = text;

@@ -46,9 +46,17 @@ function actions(queue) {
     button('Purge', {key: `purge ${queue.name}`, role: 'admin', danger: true, run: () => purge(queue)}));
 }
 
+/* What an admin has set for it. */
+function limit({concurrency, rate}) {
+  const words = [concurrency ? `${count(concurrency)} at once` : null, rate].filter(Boolean).join(', ');
+  return h('span', {class: 'sub'}, h('a', {href: '/limits'}, `at most ${words}`));
+}
+
 function row(queue) {
   return h('tr', {},
     cell('Queue', 'name', h('a', {href: `/tasks?${new URLSearchParams({queue: queue.name})}`}, queue.name),
+      queue.limit ? limit(queue.limit) : null,
+      h('span', {class: 'sub'}, h('a', {href: `/charts?${new URLSearchParams({queue: queue.name})}`, 'aria-label': `Charts of ${queue.name}`}, 'charts')),
       queue.paused_at ? h('span', {class: 'sub'}, h('span', {class: 'badge retry'}, 'PAUSED'), ' ', time(queue.paused_at)) : null),
     cell('In stream', 'number', count(queue.depth)),
     cell('Delivered', 'number', count(queue.pending)),
