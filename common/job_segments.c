@@ -31,9 +31,11 @@ static const struct db_stmt statements[] = {
               "SELECT id, jobs, first_id, last_id FROM job_segments WHERE replaced_at IS NULL"
               " AND last_id >= $1 AND first_id <= $2 ORDER BY last_id DESC LIMIT $3",
               3},
+    /* Not by the column itself: the index in that order would be read for all grams of a segment.
+     */
     [GRAMS] = {"job_segments_grams",
                "SELECT segment, gram, places FROM job_grams WHERE segment = ANY ($1::bigint[])"
-               " AND gram = ANY ($2::int[]) ORDER BY segment",
+               " AND gram = ANY ($2::int[]) ORDER BY segment + 0",
                2},
     /* How many places come before the cursor; $2 of each segment. */
     [BOUNDS] = {"job_segments_bounds",
