@@ -458,3 +458,23 @@ Test(conf, sample_has_each_setting_once_and_sorted)
     }
     cr_assert_gt(count, 20);
 }
+
+/* ---- what a type and a range cannot say ---- */
+
+Test(conf_check, refuses_placeholders_and_pools_that_contradict_themselves)
+{
+    static char level[] = "info", format[] = "json", other[] = "xml", queues[] = "default";
+    static char key[] = "sk_live_of_the_shop", placeholder[] = "changeme";
+    const struct conf good = {
+        .log_level = level, .log_format = format, .gateway_secret_key = key, .queues = queues};
+    struct conf bad[] = {good, good, good, good};
+
+    bad[0].log_format = other;
+    bad[1].gateway_secret_key = placeholder;
+    bad[2].worker_autoscale_min = 4;
+    bad[2].worker_autoscale_max = 2;
+    bad[3].worker_max_bytes = 4096;
+    cr_assert_eq(conf_check(&good, PROGRAM_WORKER, NULL), ERR_OK);
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        cr_expect_eq(conf_check(&bad[i], PROGRAM_WORKER, NULL), ERR_INVALID, "%zu", i);
+}
