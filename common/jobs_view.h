@@ -128,7 +128,7 @@ struct jobs_page {
     size_t in_long_count;
 };
 
-enum err_code jobs_list(struct db *db, const struct jobs_filter *filter, struct jobs_page *ret_page,
+enum err_code jobs_list(struct db *db, const struct jobs_filter *given, struct jobs_page *ret_page,
                         struct err *e) MUST_CHECK;
 void jobs_page_release(struct jobs_page *page);
 /* For jobs_view.c and job_find.c: the page owns the rows from here on. The first makes items of
