@@ -63,6 +63,16 @@ def highest_attempt(one):
 # ---- quiet and resume ----
 
 
+def wait_reads_no_more(one):
+    """A quiet worker says so when it has heard; what it was reading just then it still takes."""
+
+    def asked():
+        os.kill(one.worker.family()[1], signal.SIGUSR1)
+        return one.worker.find_log("thread", thread="fetch", doing="is quiet or paused")
+
+    wait_for(asked, 30, "it still reads")
+
+
 def test_a_quiet_worker_takes_nothing_finishes_what_it_has_and_goes_on_when_resumed(stack):
     one = stack(ONE)
     one.start(apis=0)
@@ -72,6 +82,7 @@ def test_a_quiet_worker_takes_nothing_finishes_what_it_has_and_goes_on_when_resu
 
     assert done(one, "worker", "quiet", name)[0]["workers"] == [name]
     one.worker.wait_for_log("quiet")
+    wait_reads_no_more(one)
     held = one.enqueue("till.tasks.noop", count=10)
 
     assert one.wait_job(begun)["attempt"] == 1
