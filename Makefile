@@ -157,8 +157,11 @@ $(B)/tests/harness/try_task: $(call objects,tests/harness/try_task.c tests/harne
 	$(Q)mkdir -p $(@D)
 	$(call link,$(LIBS_WORKER) $(LIBS_COMMON))
 
+# What `make bench` measures with; built with the tests, so that it goes on compiling.
+BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
+
 .PHONY: tests
-tests: all $(UNIT_TESTS) $(STORE_TESTS) $(B)/tests/harness/try_task $(PROGRAMS:%=$(B)/faults/%)
+tests: all $(UNIT_TESTS) $(STORE_TESTS) $(B)/tests/harness/try_task $(PROGRAMS:%=$(B)/faults/%) $(BENCHES)
 
 .PHONY: deps
 deps: ## install the Debian packages that building, running and testing need
@@ -235,7 +238,6 @@ run-fuzzers: $(FUZZERS)
 	        { tail -n 40 $(B)/found/$$name.log; failed="$$failed $$name"; }; done; \
 	    test -z "$$failed" || { echo "found something:$$failed"; exit 1; }
 
-BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 .PHONY: bench
 bench: ## our figures beside the limits of Redis, PostgreSQL and civetweb, in one run
 	$(Q)sh etc/install-packages.sh bench

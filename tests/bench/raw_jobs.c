@@ -15,6 +15,7 @@
 
 #include "common/clock.h"
 #include "common/db.h"
+#include "common/jobs_claim.h"
 #include "common/jobs_run.h"
 #include "common/mem.h"
 #include "common/text.h"
