@@ -4,11 +4,13 @@
  */
 #include "common/job_minutes.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "common/buf.h"
 #include "common/statements.h"
 
-enum { COUNT, COUNT_QUEUES, CLOSE, CLOSE_QUEUES, FORGET, LIST };
-
+enum { COUNT, COUNT_QUEUES, CLOSE, FORGET, LIST };
 enum { ARRAY_MAX = 1024 * 1024 };
 
 static const struct db_stmt statements[] = {
@@ -52,38 +54,23 @@ static const struct db_stmt statements[] = {
          " WHERE ended BETWEEN 1 AND 2000000000 ON CONFLICT (queue, minute) DO UPDATE SET"
          " ended = coalesce(job_minutes.ended, 0) + excluded.ended",
          4},
-    [CLOSE] = {"job_minutes_close",
-               "WITH m AS (SELECT date_trunc('minute', now()) - interval '1 minute' AS minute),"
-               " newest AS (SELECT enqueued_at, started_at, finished_at FROM jobs ORDER BY id DESC"
-               " LIMIT 5000), ended AS ("
-               " SELECT extract(epoch FROM greatest(started_at - enqueued_at, '0')) AS waited,"
-               " extract(epoch FROM finished_at - started_at) AS ran FROM newest, m"
-               " WHERE finished_at >= m.minute AND finished_at < m.minute + interval '1 minute'"
-               " AND started_at IS NOT NULL), f AS ("
-               " SELECT percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY waited) AS w,"
-               " percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY ran) AS r FROM ended)"
-               " INSERT INTO job_minutes (minute, queue, waiting, wait_p50, wait_p95, run_p50,"
-               " run_p95) SELECT m.minute, '', $1, f.w[1], f.w[2], f.r[1], f.r[2] FROM m, f"
-               " ON CONFLICT (queue, minute) DO UPDATE SET waiting = excluded.waiting,"
-               " wait_p50 = excluded.wait_p50, wait_p95 = excluded.wait_p95,"
-               " run_p50 = excluded.run_p50, run_p95 = excluded.run_p95",
-               1},
-    /* $1 queues, $2 how many of each wait. Those where nothing waits or has ended have no row. */
-    [CLOSE_QUEUES] =
-        {"job_minutes_close_queues",
+    /* $1 queues, "" for all together, $2 how many of each wait. Those where nothing waits or has
+     * ended have no row. */
+    [CLOSE] =
+        {"job_minutes_close",
          "WITH m AS (SELECT date_trunc('minute', now()) - interval '1 minute' AS minute),"
          " newest AS (SELECT queue, enqueued_at, started_at, finished_at FROM jobs"
-         " ORDER BY id DESC LIMIT 5000), f AS (SELECT queue,"
+         " ORDER BY id DESC LIMIT 5000), f AS (SELECT coalesce(queue, '') AS queue,"
          " percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY"
          "  extract(epoch FROM greatest(started_at - enqueued_at, '0'))) AS w,"
          " percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY"
          "  extract(epoch FROM finished_at - started_at)) AS r FROM newest, m"
          " WHERE finished_at >= m.minute AND finished_at < m.minute + interval '1 minute'"
-         " AND started_at IS NOT NULL GROUP BY queue)"
+         " AND started_at IS NOT NULL GROUP BY GROUPING SETS ((), (queue)))"
          " INSERT INTO job_minutes (minute, queue, waiting, wait_p50, wait_p95, run_p50, run_p95)"
          " SELECT m.minute, queue, coalesce(q.waiting, 0), f.w[1], f.w[2], f.r[1], f.r[2] FROM m,"
          " (SELECT * FROM unnest($1::text[], $2::bigint[]) AS u (queue, waiting)"
-         "  WHERE waiting > 0) q FULL JOIN f USING (queue) WHERE queue <> ''"
+         "  WHERE waiting > 0) q FULL JOIN f USING (queue)"
          " ON CONFLICT (queue, minute) DO UPDATE SET waiting = excluded.waiting,"
          " wait_p50 = excluded.wait_p50, wait_p95 = excluded.wait_p95,"
          " run_p50 = excluded.run_p50, run_p95 = excluded.run_p95",
@@ -98,16 +85,13 @@ static const struct db_stmt statements[] = {
     [LIST] =
         {"job_minutes_list",
          "SELECT " SQL_TIME(
-             "date_bin(make_interval(mins => $2::int), minute,"
-             " timestamptz '2000-01-01 00:00:00+00')") " AS at,"
-                                                       " sum(succeeded), sum(failed), "
-                                                       "sum(retried), max(waiting), avg(wait_p50),"
-                                                       " avg(wait_p95), avg(run_p50), avg(run_p95),"
-                                                       " sum(coalesce(ended, succeeded + failed + "
-                                                       "retried)) FROM job_minutes"
-                                                       " WHERE minute > date_trunc('minute', "
-                                                       "now()) - make_interval(mins => $1::int)"
-                                                       " AND queue = $3 GROUP BY at ORDER BY at",
+             "bin") " AS at, sum(succeeded), sum(failed), sum(retried),"
+                    " max(waiting), avg(wait_p50), avg(wait_p95), avg(run_p50), avg(run_p95),"
+                    " sum(coalesce(ended, succeeded + failed + retried)) FROM (SELECT *,"
+                    " date_bin(make_interval(mins => $2::int), minute,"
+                    "  timestamptz '2000-01-01 00:00:00+00') AS bin FROM job_minutes) AS binned"
+                    " WHERE minute > date_trunc('minute', now()) - make_interval(mins => $1::int)"
+                    " AND queue = $3 GROUP BY at ORDER BY at",
          3},
 };
 
@@ -122,6 +106,15 @@ enum err_code job_minutes_count(struct db *db, const struct worker_counts *count
                    NULL, e);
 }
 
+static void add_pair(struct buf *queues, struct buf *numbers, const char *queue, int64_t number)
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof text, "%" PRId64, number);
+    db_array_add(queues, queue);
+    db_array_add(numbers, text);
+}
+
 enum err_code job_minutes_count_queues(struct db *db, const struct worker_counts *counts,
                                        const json_t *processed, struct err *e)
 {
@@ -134,13 +127,8 @@ enum err_code job_minutes_count_queues(struct db *db, const struct worker_counts
     buf_init(&numbers, ARRAY_MAX);
     json_object_foreach((json_t *)(uintptr_t)processed, queue, value)
     {
-        char number[24] = "";
-
-        if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-            !text_format(number, sizeof number, "%lld", (long long)json_integer_value(value)))
-            continue;
-        db_array_add(&queues, queue);
-        db_array_add(&numbers, number);
+        if (json_is_integer(value) && json_integer_value(value) >= 0)
+            add_pair(&queues, &numbers, queue, json_integer_value(value));
     }
     if (queues.len == 0)
         return ERR_OK;
@@ -152,37 +140,24 @@ enum err_code job_minutes_count_queues(struct db *db, const struct worker_counts
                    NULL, e);
 }
 
-static enum err_code close_queues(struct db *db, const struct jobs_queues *list, struct err *e)
+enum err_code job_minutes_close(struct db *db, const struct jobs_queues *list, struct err *e)
 {
     AUTO_VALUE(buf_release) struct buf queues;
     AUTO_VALUE(buf_release) struct buf numbers;
+    int64_t waiting = 0;
+    enum err_code rc;
 
     buf_init(&queues, ARRAY_MAX);
     buf_init(&numbers, ARRAY_MAX);
     for (size_t i = 0; i < list->count; i++) {
-        char number[24] = "";
-
-        if (!text_format(number, sizeof number, "%lld", (long long)list->items[i].waiting.count))
-            continue;
-        db_array_add(&queues, list->items[i].name);
-        db_array_add(&numbers, number);
+        add_pair(&queues, &numbers, list->items[i].name, list->items[i].waiting.count);
+        waiting += list->items[i].waiting.count;
     }
+    add_pair(&queues, &numbers, "", waiting);
     db_array_end(&queues);
     db_array_end(&numbers);
-    return db_exec(db, &statements[CLOSE_QUEUES],
-                   DB_ARGS(DB_TEXT(queues.data), DB_TEXT(numbers.data)), NULL, e);
-}
-
-enum err_code job_minutes_close(struct db *db, const struct jobs_queues *queues, struct err *e)
-{
-    int64_t waiting = 0;
-    enum err_code rc;
-
-    for (size_t i = 0; i < queues->count; i++)
-        waiting += queues->items[i].waiting.count;
-    rc = db_exec(db, &statements[CLOSE], DB_ARGS(DB_INT(waiting)), NULL, e);
-    if (!rc)
-        rc = close_queues(db, queues, e);
+    rc = db_exec(db, &statements[CLOSE], DB_ARGS(DB_TEXT(queues.data), DB_TEXT(numbers.data)), NULL,
+                 e);
     return rc ? rc : db_exec(db, &statements[FORGET], DB_NO_ARGS, NULL, e);
 }
 

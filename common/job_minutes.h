@@ -34,7 +34,7 @@ enum err_code job_minutes_count_queues(struct db *db, const struct worker_counts
 
 /* Completes the rows of the minute that is over, with latencies and waiting jobs, and forgets old
  * rows. A second call for the same minute changes nothing. */
-enum err_code job_minutes_close(struct db *db, const struct jobs_queues *queues,
+enum err_code job_minutes_close(struct db *db, const struct jobs_queues *list,
                                 struct err *e) MUST_CHECK;
 
 /* The last `minutes` of a queue ("": of all together), oldest first, `step` minutes to a row: time,
