@@ -71,11 +71,8 @@ def go_through(one, front, errors, task, begin, is_done):
         wait_for(lambda begun=begun: is_done(begun), 60, f"nothing goes on after {mode}")
 
 
-def gateway_rounds(stack, papers, fronts, errors):
-    one = stack({"TILL_RETRY_BASE_MS": 20, "TILL_WORKER_PROCESSES": 1}).start(workers=0)
-    front = GatewayFront(papers, ("127.0.0.1", one.gateway.port))
-    fronts.append(front)
-    one.start_worker(GATEWAY_URL=f"https://localhost:{front.port}", GATEWAY_CA_FILE=papers.authority)
+def customer(one):
+    """Gives what one does again and again: orders, pays, and tells the order."""
     shop = one.shop().sign_up()
     product = one.product()
 
@@ -84,10 +81,19 @@ def gateway_rounds(stack, papers, fronts, errors):
         shop.pay(order)
         return order
 
+    return pay
+
+
+def gateway_rounds(stack, papers, fronts, errors):
+    one = stack({"TILL_RETRY_BASE_MS": 20, "TILL_WORKER_PROCESSES": 1}).start(workers=0)
+    front = GatewayFront(papers, ("127.0.0.1", one.gateway.port))
+    fronts.append(front)
+    one.start_worker(GATEWAY_URL=f"https://localhost:{front.port}", GATEWAY_CA_FILE=papers.authority)
+
     def is_paid(order):
         return one.value("SELECT order_status FROM orders WHERE id = %s", order) == "paid"
 
-    go_through(one, front, errors, "payments.tasks.process_payment", pay, is_paid)
+    go_through(one, front, errors, "payments.tasks.process_payment", customer(one), is_paid)
     one.settle(timeout=60)
     assert len(one.gateway.effective_charges()) == len(errors)
     faults_report.record("gateway: TLS fails", len(errors), len(errors))
@@ -99,18 +105,11 @@ def mail_rounds(stack, papers, fronts, errors):
     fronts.append(front)
     url = f"smtps://{USER}:{PASSWORD}@localhost:{front.port}"
     one.start_worker(SMTP_URL=url, SMTP_CA_FILE=papers.authority)
-    shop = one.shop().sign_up()
-    product = one.product()
-
-    def pay():
-        order = shop.order((product, 1))["id"]
-        shop.pay(order)
-        return order
 
     def is_told(order):
         return bool(one.mail.about(order))
 
-    go_through(one, front, errors, "payments.tasks.send_order_confirmation_email", pay, is_told)
+    go_through(one, front, errors, "payments.tasks.send_order_confirmation_email", customer(one), is_told)
     one.settle(timeout=60)
     said = b"".join(front.clear)
     assert set(line.split()[0].upper() for line in front.clear) <= {b"EHLO", b"STARTTLS", b"QUIT"}, said
