@@ -12,7 +12,6 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
-#include "common/uuid.h"
 #include "tests/integration/stores.h"
 
 static struct db *db;
@@ -423,44 +422,6 @@ Test(db, empty_array)
 }
 
 /* ---- notifications ---- */
-
-static const struct db_stmt IDS = {
-    "test_ids", "SELECT $1::uuid[]::text, $2::integer[]::text, cardinality($1::uuid[])", 2};
-
-static void check_arrays(size_t count, const char *ids_text, const char *numbers_text)
-{
-    static const char *const ids[] = {UUID_FIRST, UUID_LAST,
-                                      "0192e4a1-bcde-7f00-8abc-def012345678"};
-    static const int32_t numbers[] = {0, INT32_MIN, INT32_MAX};
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    AUTO_VALUE(buf_release) struct buf first;
-    AUTO_VALUE(buf_release) struct buf second;
-
-    buf_init(&first, 1024);
-    buf_init(&second, 1024);
-    db_ids_begin(&first, count);
-    db_ints_begin(&second, count);
-    for (size_t i = 0; i < count; i++) {
-        struct uuid id;
-
-        cr_assert(uuid_parse(ids[i], &id));
-        db_ids_add(&first, &id);
-        db_ints_add(&second, numbers[i]);
-    }
-    cr_assert_eq(db_query(db, &IDS, DB_ARGS(DB_ARRAY(first), DB_ARRAY(second)), &rows, &e), ERR_OK,
-                 "%s: %s", e.text, e.detail);
-    cr_expect_str_eq(db_text(rows, 0, 0), ids_text);
-    cr_expect_str_eq(db_text(rows, 0, 1), numbers_text);
-    cr_expect_eq(db_int(rows, 0, 2), count);
-}
-
-Test(db, arrays_in_binary_form_arrive_as_they_were_given)
-{
-    check_arrays(0, "{}", "{}");
-    check_arrays(1, "{" UUID_FIRST "}", "{0}");
-    check_arrays(3, "{" UUID_FIRST "," UUID_LAST ",0192e4a1-bcde-7f00-8abc-def012345678}",
-                 "{0,-2147483648,2147483647}");
-}
 
 Test(db, waits_for_a_notification)
 {
