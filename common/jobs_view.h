@@ -50,12 +50,11 @@ enum jobs_order {
 };
 
 /* For the sessions that list jobs (db_set_options), whose statements are made for one plan: an
- * index in the order of the list. A bitmap or a sort would read all that matches first, one generic
- * plan would have to do for the rarest task and for the commonest, and compiling costs more than it
- * saves. */
+ * index in the order of the list. A bitmap or a sort would read all that matches first, and one
+ * generic plan would have to do for the rarest task and for the commonest. */
 #define JOBS_VIEW_OPTIONS                                                                          \
     " -c enable_bitmapscan=off -c enable_seqscan=off -c enable_sort=off"                           \
-    " -c plan_cache_mode=force_custom_plan -c jit=off"
+    " -c plan_cache_mode=force_custom_plan"
 
 /* Texts are borrowed; NULL or empty lets every job through. */
 struct jobs_filter {

@@ -38,6 +38,7 @@ TestSuite(db, .init = start, .fini = finish, .timeout = 60);
 static const struct db_stmt PID = {"test_pid", "SELECT pg_backend_pid()", 0};
 static const struct db_stmt COUNT = {"test_count", "SELECT count(*) FROM test_db", 0};
 static const struct db_stmt INSERT = {"test_insert", "INSERT INTO test_db VALUES ($1)", 1};
+static const struct db_stmt JIT = {"test_jit", "SELECT (current_setting('jit') = 'off')::int", 0};
 static const struct db_stmt SLEEP = {"test_sleep", "SELECT pg_sleep(30)", 0};
 
 static void script(struct db *on, const char *sql)
@@ -230,6 +231,8 @@ Test(db, a_statement_that_cannot_be_prepared_is_our_mistake)
 }
 
 /* ---- time ---- */
+
+Test(db, nothing_is_compiled) { cr_assert_eq(number(db, &JIT), 1); }
 
 Test(db, statement_timeout)
 {
