@@ -13,8 +13,11 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { CLAIM_WAITING, CLAIM_FREE, CLAIM_LIMITED, CLAIM_REST };
-enum { ARRAY_MAX = 4 * 1024 * 1024 };
+enum { CLAIM_WAITING, CLAIM_FREE, CLAIM_FIRST, CLAIM_LIMITED, CLAIM_REST };
+enum {
+    ARRAY_MAX = 4 * 1024 * 1024,
+    REFUSALS_MAX = 5, /* after so many in a row a whole batch is tried once in 2^5 */
+};
 
 /* What a claim returns, of row `j` that was delivered by the entry in place `g.n`. The time goes
  * through a double, which holds microseconds until the year 2255: extract() makes a numeric. */
@@ -42,6 +45,12 @@ static const struct db_stmt statements[] = {
                     CLAIM_ROWS(" AND j.task <> ALL ($4::text[])"
                                " AND (j.limit_key IS NULL OR NOT $5::bool)"),
                     5},
+    /* All that wait, limited or not, if there is room for them; else none. Mostly there is. */
+    [CLAIM_FIRST] = {"jobs_claim_first",
+                     "SELECT n, state, task, queue, priority, attempt, max_attempts, args, kwargs,"
+                     " created_us, headers, traceparent, snoozes, has_places"
+                     " FROM till_claim_first($1::uuid[], $2::text[], $3)",
+                     3},
     /* The others that wait: what has no room is parked, and does not come back. */
     [CLAIM_LIMITED] =
         {"jobs_claim_limited",
@@ -125,7 +134,7 @@ struct claiming {
     const struct queue_delivery *deliveries;
     size_t count;
     size_t left;
-    const struct claim_rules *rules;
+    struct claim_rules *rules;
     bool retried;
     struct claim *claims;
 };
@@ -216,8 +225,56 @@ static enum err_code claim_step(struct claiming *c, int statement, struct err *e
     return ERR_OK;
 }
 
+/* Of what was claimed: how many have no limit that counts them. */
+static size_t count_free(const struct claiming *c)
+{
+    size_t free = 0;
+
+    for (size_t i = 0; i < c->count; i++)
+        free += c->claims[i].result == CLAIM_RUN && !c->claims[i].job.has_places;
+    return free;
+}
+
+/* A whole batch for which there is no room costs twice. So after one the next batches go job by job
+ * at once, more of them each time; until one of them finds room for all. */
+static enum err_code claim_whole(struct claiming *c, struct err *e)
+{
+    struct claim_rules *rules = c->rules;
+    size_t asked = c->left;
+    enum err_code rc = claim_step(c, CLAIM_FIRST, e);
+
+    if (rc || asked == 0)
+        return rc;
+    if (c->left < asked) {
+        rules->refusals = 0;
+        return ERR_OK;
+    }
+    rules->refusals += rules->refusals < REFUSALS_MAX;
+    rules->careful = (1 << rules->refusals) - 1;
+    return ERR_OK;
+}
+
+static enum err_code claim_under_limits(struct claiming *c, struct err *e)
+{
+    struct claim_rules *rules = c->rules;
+    enum err_code rc = rules->mostly_limited ? ERR_OK : claim_step(c, CLAIM_FREE, e);
+
+    if (!rc && rules->careful == 0) {
+        rc = claim_whole(c, e);
+    } else if (!rc && c->left > 0) {
+        rules->careful--;
+    }
+    if (!rc && c->left > 0) {
+        rc = claim_step(c, CLAIM_LIMITED, e);
+        if (c->left == 0)
+            rules->careful = 0;
+    }
+    rules->mostly_limited = !rc && count_free(c) < c->count / 2;
+    return rc;
+}
+
 enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_delivery *deliveries,
-                         size_t count, const struct claim_rules *rules, bool retried,
+                         size_t count, struct claim_rules *rules, bool retried,
                          struct claim *claims, struct err *e)
 {
     struct claiming c = {.db = db,
@@ -232,9 +289,7 @@ enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_d
 
     for (size_t i = 0; i < count; i++)
         claims[i] = (struct claim){.result = CLAIM_DROP};
-    rc = claim_step(&c, rules ? CLAIM_FREE : CLAIM_WAITING, e);
-    if (!rc && rules)
-        rc = claim_step(&c, CLAIM_LIMITED, e);
+    rc = rules ? claim_under_limits(&c, e) : claim_step(&c, CLAIM_WAITING, e);
     if (!rc)
         rc = claim_step(&c, CLAIM_REST, e);
     for (size_t i = 0; rc && i < count; i++)

@@ -28,10 +28,15 @@ struct claim {
 };
 
 /* The limits of tasks and keys, as far as a claim must know: jobs that have none are claimed as if
- * there were none at all. */
+ * there were none at all. How the last claims went decides which way the next one tries first; all
+ * are right at any time, but none is the quickest for every batch. */
 struct claim_rules {
     const char *tasks; /* array parameter: names of tasks with a limit */
     bool keys;         /* some keys have one */
+    /* jobs_claim()'s own; zero at first. */
+    bool mostly_limited; /* in the last batch few had none */
+    int refusals;        /* there was no room for a whole batch, so often in a row */
+    int careful;         /* so many batches are asked for one by one before the next whole one */
 };
 
 /* Claims a batch: what waits and has no limit in one statement, the rest as far as it is there in
@@ -40,7 +45,7 @@ struct claim_rules {
  * with ERR_UNAVAILABLE or ERR_TIMEOUT the claim may have been made: call again with `retried` true,
  * which lets this worker claim what it claimed before by the same deliveries. */
 enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_delivery *deliveries,
-                         size_t count, const struct claim_rules *rules, bool retried,
+                         size_t count, struct claim_rules *rules, bool retried,
                          struct claim *claims, struct err *e) MUST_CHECK;
 
 #endif

@@ -223,7 +223,7 @@ static void abandon(struct intake *intake, const struct claiming *claiming)
 static enum err_code claim_once(struct intake *intake, struct claiming *batch, bool retried,
                                 struct err *e)
 {
-    const struct claim_rules *rules = intake->limits.count > 0 ? &intake->rules : NULL;
+    struct claim_rules *rules = intake->limits.count > 0 ? &intake->rules : NULL;
     enum err_code rc = ERR_OK;
 
     if (batch->fast_count > 0) {

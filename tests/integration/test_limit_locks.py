@@ -11,6 +11,10 @@ KEYS = 6
 KEY_MOST, TASK_MOST = 2, 7
 JOBS = 200
 CLAIM = "SELECT id FROM till_claim_limited(%s::uuid[], %s::text[], %s)"
+CLAIM_FIRST = (
+    "SELECT j.id FROM till_claim_first(%s::uuid[], %s::text[], %s) c"
+    " JOIN unnest(%s::uuid[]) WITH ORDINALITY AS j (id, n) USING (n)"
+)
 WAITING = (
     "SELECT id FROM jobs WHERE state IN ('PENDING', 'RETRY') AND enqueued_at IS NOT NULL"
     " ORDER BY random() LIMIT %s"
@@ -73,7 +77,11 @@ class Actor(threading.Thread):
 class Worker(Actor):
     def step(self):
         ids = [row[0] for row in self.execute(WAITING, self.chooser.randint(1, 30))]
-        got = [row[0] for row in self.execute(CLAIM, ids, ["1-1"] * len(ids), self.name)]
+        if self.chooser.random() < 0.5:
+            got = self.execute(CLAIM, ids, ["1-1"] * len(ids), self.name)
+        else:
+            got = self.execute(CLAIM_FIRST, ids, ["1-1"] * len(ids), self.name, ids)
+        got = [row[0] for row in got]
         self.chooser.shuffle(got)
         for job in got[::3]:
             self.execute(RETRY if self.chooser.random() < 0.3 else SUCCEED, job)
