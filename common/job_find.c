@@ -7,209 +7,34 @@
  */
 #include "common/job_find.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "common/buf.h"
-#include "common/job_columns.h"
+#include "common/job_finder.h"
 #include "common/job_segments.h"
-#include "common/job_shown.h"
+#include "common/job_sort.h"
 #include "common/mem.h"
-#include "common/statements.h"
 
-enum { LOOK_BATCH = 64, ARRAY_MAX = 1024 * 1024, BYTES_MAX = 64 * 1024 * 1024 };
-enum {
-    MARK,
-    TAIL_DOWN,
-    TAIL_UP,
-    TAIL_END_DOWN,
-    TAIL_END_UP,
-    OPEN_DOWN,
-    OPEN_UP,
-    OPEN_END_DOWN,
-    OPEN_END_UP,
-    LOOK,
-};
+enum { LIST_STEP = 512 };
 
-#define FIND_COLUMNS JOB_LIST_COLUMNS("65536")
-_Static_assert(JOB_FIND_BYTES == 65536, "FIND_COLUMNS has it as text");
-#define WINDOW "20000"
-_Static_assert(JOBS_WINDOW == 20000, "WINDOW has it as text");
+/* ---- what may fit ---- */
 
-/* A row that one of the alternatives wholly describes, with its secrets. The kinds are those of
- * job_search.h; $12 to $15 are the arrays of a struct job_search. */
-#define TERM(kind, texts) " WHEN " kind " THEN strpos(lower(" texts "), lower(x.t)) > 0"
-#define ALL_TEXTS "concat_ws(' ', task, id, state, worker, queue, args, kwargs, result, error)"
-#define FOUND                                                                                      \
-    "($12::int[] IS NULL OR EXISTS (SELECT FROM"                                                   \
-    " unnest($12::int[], $13::int[], $14::text[], $15::text[]) AS x(g, k, f, t)"                   \
-    " GROUP BY x.g HAVING bool_and(CASE x.k"                                                       \
-    " WHEN 2 THEN state::text = x.t" TERM("0", ALL_TEXTS) TERM("1", "task") TERM("3", "worker")    \
-        TERM("4", "args::text")                                                                    \
-            TERM("5", "CASE WHEN x.f = '' THEN kwargs::text ELSE kwargs ->> x.f END")              \
-                TERM("7", "queue") TERM("8", "error")                                              \
-                    TERM("6", "concat_ws(' ', result, error)") " END)))"
-_Static_assert(SEARCH_ANY == 0 && SEARCH_RESULT == 6 && SEARCH_ERROR == 8, "FOUND has the kinds");
-
-#define DOWN_IDS "id < $1 AND id >= $2 AND id <= $3 ORDER BY id DESC LIMIT " WINDOW
-#define UP_IDS "id > $1 AND id >= $2 AND id <= $3 ORDER BY id LIMIT " WINDOW
-#define TAIL(ids, order)                                                                           \
-    "SELECT " FIND_COLUMNS " FROM (SELECT * FROM (SELECT * FROM jobs WHERE " ids ") w"             \
-    " WHERE " JOB_FILTERS " AND " FOUND " ORDER BY " order " LIMIT $11) j" JOB_SECRETS             \
-    " ORDER BY " order
-
-#define END(column, from, ids)                                                                     \
-    "SELECT " column " FROM " from " WHERE " ids " LIMIT 1 OFFSET " WINDOW " - 1"
-#define DOWN(column)                                                                               \
-    column " < $1 AND " column " >= $2 AND " column " <= $3 ORDER BY " column " DESC"
-#define UP(column) column " > $1 AND " column " >= $2 AND " column " <= $3 ORDER BY " column
-
-/* What runs has begun behind the index's back, whether it is among the open ones or not. */
-#define OPEN(window, ids)                                                                          \
-    "SELECT id FROM (SELECT * FROM jobs WHERE id = ANY (ARRAY(SELECT job_id FROM"                  \
-    " (SELECT job_id FROM job_search_open WHERE " window " LIMIT " WINDOW ") o"                    \
-    " UNION SELECT id FROM started_jobs))) j WHERE " JOB_FILTERS " AND " FOUND " AND " ids         \
-    " LIMIT $11"
-
-static const struct db_stmt statements[] = {
-    [MARK] = {"job_find_mark", "SELECT passed FROM job_search_mark", 0},
-    [TAIL_DOWN] = {"job_find_tail_down", TAIL(DOWN_IDS, "id DESC"), 15},
-    [TAIL_UP] = {"job_find_tail_up", TAIL(UP_IDS, "id"), 15},
-    [TAIL_END_DOWN] = {"job_find_tail_end_down", END("id", "jobs", DOWN("id")), 3},
-    [TAIL_END_UP] = {"job_find_tail_end_up", END("id", "jobs", UP("id")), 3},
-    [OPEN_DOWN] = {"job_find_open_down", OPEN(DOWN("job_id"), DOWN("id")), 15},
-    [OPEN_UP] = {"job_find_open_up", OPEN(UP("job_id"), UP("id")), 15},
-    [OPEN_END_DOWN] = {"job_find_open_end_down", END("job_id", "job_search_open", DOWN("job_id")),
-                       3},
-    [OPEN_END_UP] = {"job_find_open_end_up", END("job_id", "job_search_open", UP("job_id")), 3},
-    [LOOK] = {"job_find_look",
-              "SELECT " FIND_COLUMNS " FROM (SELECT * FROM jobs WHERE id = ANY ($1::uuid[])"
-              " AND id >= $2 AND id <= $3 AND " JOB_FILTERS
-              " ORDER BY id DESC LIMIT $11) j" JOB_SECRETS " ORDER BY id DESC",
-              11},
-};
-DB_STATEMENTS(job_find, statements);
-
-struct finder {
-    struct db *db;
-    const struct jobs_filter *filter;
-    struct job_bounds bounds; /* its cursor moves */
-    bool up;
-    size_t wanted;
-    size_t looked; /* at so many jobs so far */
-    int64_t bytes; /* of their texts */
-    struct jobs_page *page;
-};
-
-static const char *none_if_empty(const char *text) { return text && *text ? text : NULL; }
-
-static bool has_words(const struct jobs_filter *filter)
+static void put_by(struct finder *f, const struct uuid *id)
 {
-    return filter->search && filter->search->count > 0;
+    struct found_ids *list = f->sorted;
+
+    if (list->count % LIST_STEP == 0)
+        list->items = mem_resize(list->items, (list->count + LIST_STEP) * sizeof list->items[0]);
+    list->items[list->count++] = *id;
 }
 
-static bool is_full(const struct finder *f)
+/* Candidates for the page; or to be put in order first. */
+static enum err_code take_ids(struct finder *f, const struct found_ids *ids, struct err *e)
 {
-    return f->page->count >= f->wanted || f->looked >= JOB_FIND_LOOKS || f->bytes >= BYTES_MAX;
-}
-
-static enum err_code query(const struct finder *f, int statement, const char *first, int limit,
-                           struct db_result **ret_rows, struct err *e)
-{
-    const struct jobs_filter *filter = f->filter;
-    const struct job_search *search = has_words(filter) ? filter->search : NULL;
-    const struct db_param params[] = {
-        DB_TEXT(first),
-        DB_TEXT(f->bounds.from.text),
-        DB_TEXT(f->bounds.to.text),
-        DB_TEXT(none_if_empty(filter->task)),
-        DB_TEXT(none_if_empty(filter->queue)),
-        DB_TEXT(none_if_empty(filter->worker)),
-        DB_TEXT(filter->state == JOBS_ANY_STATE ? NULL
-                                                : job_state_name((enum job_state)filter->state)),
-        DB_TEXT(f->bounds.text),
-        DB_TEXT(f->bounds.created_from),
-        DB_TEXT(f->bounds.created_to),
-        DB_INT(limit),
-        DB_TEXT(search ? search->groups.data : NULL),
-        DB_TEXT(search ? search->kinds.data : NULL),
-        DB_TEXT(search ? search->keys.data : NULL),
-        DB_TEXT(search ? search->texts.data : NULL),
-    };
-
-    return db_query(f->db, &statements[statement],
-                    (struct db_args){params, (size_t)statements[statement].params}, ret_rows, e);
-}
-
-/* ---- looking at jobs ---- */
-
-static bool fits(const struct finder *f, const struct job_view *job)
-{
-    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
-    AUTO_VALUE(job_words_release) struct job_words words = {0};
-
-    if (!has_words(f->filter))
-        return true;
-    job_shown_make(job, &shown);
-    job_words_make(job, &shown, &words);
-    return job_search_matches(f->filter->search, job, &shown, &words);
-}
-
-static int64_t bytes_of(const struct job_view *job)
-{
-    return (int64_t)((job->args ? strlen(job->args) : 0) + (job->kwargs ? strlen(job->kwargs) : 0) +
-                     (job->result ? strlen(job->result) : 0) +
-                     (job->error ? strlen(job->error) : 0));
-}
-
-/* Puts those that fit on the page, which keeps the rows. */
-static enum err_code take_rows(struct finder *f, struct db_result *rows, bool reversed,
-                               struct err *e)
-{
-    int count = db_rows(rows);
-    struct jobs_page *page = f->page;
-    enum err_code rc = ERR_OK;
-
-    jobs_page_keep(page, rows);
-    page->items =
-        mem_resize(page->items, (page->count + (size_t)count + 1) * sizeof page->items[0]);
-    for (int i = 0; i < count && page->count < f->wanted; i++) {
-        struct job_view *job = &page->items[page->count];
-
-        rc = jobs_page_read(page, f->db, rows, reversed ? count - 1 - i : i, job, e);
-        if (rc)
-            return rc;
-        f->looked++;
-        f->bytes += bytes_of(job);
-        job->shows_max = JOB_FIND_BYTES;
-        if (fits(f, job))
-            page->count++;
-        job->shows_max = JOBS_PREVIEW_MAX;
-    }
-    return rc;
-}
-
-/* Of candidates, in order: a batch at a time, until the page is full. */
-static enum err_code look_at(struct finder *f, const struct found_ids *ids, struct err *e)
-{
-    for (size_t i = 0; i < ids->count && !is_full(f); i += LOOK_BATCH) {
-        AUTO_VALUE(buf_release) struct buf array;
-        struct db_result *rows = NULL;
-        enum err_code rc;
-
-        buf_init(&array, ARRAY_MAX);
-        for (size_t k = i; k < ids->count && k < i + LOOK_BATCH; k++) {
-            db_array_add(&array, ids->items[k].text);
-            f->bounds.cursor = ids->items[k];
-        }
-        db_array_end(&array);
-        rc = query(f, LOOK, array.data, LOOK_BATCH, &rows, e);
-        if (rc)
-            return rc;
-        f->looked += (size_t)(LOOK_BATCH - db_rows(rows)) / 4; /* what is gone costs, too */
-        rc = take_rows(f, rows, f->up, e);                     /* they come newest first */
-        if (rc)
-            return rc;
+    if (!f->sorted)
+        return finder_look_at(f, ids, e);
+    for (size_t i = 0; i < ids->count && !finder_is_full(f); i++) {
+        f->bounds.cursor = ids->items[i];
+        put_by(f, &ids->items[i]);
     }
     return ERR_OK;
 }
@@ -221,7 +46,7 @@ static enum err_code narrow(struct finder *f, int statement, bool *ret_is_narrow
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
     struct uuid end;
-    enum err_code rc = query(f, statement, f->bounds.cursor.text, 0, &rows, e);
+    enum err_code rc = finder_query(f, statement, f->bounds.cursor.text, 0, &rows, e);
 
     if (rc)
         return rc;
@@ -242,29 +67,41 @@ static void end_window(struct finder *f, bool is_narrow)
 
 /* ---- the tail ---- */
 
+static enum err_code put_rows_by(struct finder *f, struct db_result *rows)
+{
+    struct uuid id;
+
+    for (int row = 0; row < db_rows(rows); row++)
+        if (uuid_parse(db_text(rows, row, 0), &id))
+            put_by(f, &id);
+    db_result_free(rows);
+    return ERR_OK;
+}
+
 /* What the index has not come to: behind the mark. */
 static enum err_code look_at_tail(struct finder *f, const struct uuid *mark, struct err *e)
 {
     const struct job_bounds whole = f->bounds;
-    int found = LOOK_BATCH;
+    int found = FINDER_BATCH;
     bool is_narrow = false;
     enum err_code rc;
 
     if (strcmp(mark->text, whole.from.text) > 0)
         f->bounds.from = *mark;
-    rc = narrow(f, f->up ? TAIL_END_UP : TAIL_END_DOWN, &is_narrow, e);
-    while (!rc && found == LOOK_BATCH && !is_full(f)) {
+    rc = narrow(f, f->up ? FIND_TAIL_END_UP : FIND_TAIL_END_DOWN, &is_narrow, e);
+    while (!rc && found == FINDER_BATCH && !finder_is_full(f)) {
         struct db_result *rows = NULL;
 
-        rc = query(f, f->up ? TAIL_UP : TAIL_DOWN, f->bounds.cursor.text, LOOK_BATCH, &rows, e);
+        rc = finder_query(f, f->up ? FIND_TAIL_UP : FIND_TAIL_DOWN, f->bounds.cursor.text,
+                          FINDER_BATCH, &rows, e);
         if (rc)
             break;
         found = db_rows(rows);
         if (found > 0)
             (void)uuid_parse(db_text(rows, found - 1, 0), &f->bounds.cursor);
-        rc = take_rows(f, rows, false, e);
+        rc = f->sorted ? put_rows_by(f, rows) : finder_take_rows(f, rows, false, e);
     }
-    if (!rc && !is_full(f))
+    if (!rc && !finder_is_full(f))
         end_window(f, is_narrow);
     f->bounds.from = whole.from;
     f->bounds.to = whole.to;
@@ -278,11 +115,11 @@ static enum err_code list_open(struct finder *f, struct found_ids *ret_ids, bool
                                struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = narrow(f, f->up ? OPEN_END_UP : OPEN_END_DOWN, ret_is_narrow, e);
+    enum err_code rc = narrow(f, f->up ? FIND_OPEN_END_UP : FIND_OPEN_END_DOWN, ret_is_narrow, e);
 
     if (!rc)
-        rc = query(f, f->up ? OPEN_UP : OPEN_DOWN, f->bounds.cursor.text, JOB_FIND_OPEN_MAX, &rows,
-                   e);
+        rc = finder_query(f, f->up ? FIND_OPEN_UP : FIND_OPEN_DOWN, f->bounds.cursor.text,
+                          JOB_FIND_OPEN_MAX, &rows, e);
     if (rc)
         return rc;
     ret_ids->items = mem_array((size_t)db_rows(rows) + 1, sizeof ret_ids->items[0]);
@@ -317,20 +154,31 @@ static void trim(const struct finder *f, struct found_ids *ids)
         ids->count--;
 }
 
+/* Candidates that one round is to bring: where few fit, as many as are looked at at once. */
+static size_t wanted_now(const struct finder *f)
+{
+    if (f->sorted)
+        return JOB_FIND_LOOKS - f->sorted->count;
+    return f->batch > FINDER_BATCH ? 2 * f->batch : f->wanted - f->page->count;
+}
+
 static enum err_code look_at_round(struct finder *f, struct segments *segments,
                                    const struct found_ids *open, bool *ret_is_over, struct err *e)
 {
     AUTO_VALUE(found_ids_release) struct found_ids ids = {0};
     const struct uuid begin = f->bounds.cursor;
     struct uuid cursor = begin;
-    enum err_code rc = segments_next(segments, f->db, &cursor, &ids, ret_is_over, e);
+    enum err_code rc;
+
+    segments->wanted = wanted_now(f);
+    rc = segments_next(segments, f->db, &cursor, &ids, ret_is_over, e);
 
     if (rc)
         return rc;
     add_open(f, open, &begin, &cursor, &ids);
     trim(f, &ids);
-    rc = look_at(f, &ids, e);
-    if (!rc && !is_full(f))
+    rc = take_ids(f, &ids, e);
+    if (!rc && !finder_is_full(f))
         f->bounds.cursor = cursor;
     if (!id_is_before(&f->bounds.cursor, f->up ? &f->bounds.to : &f->bounds.from, f->up))
         *ret_is_over = true;
@@ -353,12 +201,39 @@ static enum err_code look_at_segments(struct finder *f, const struct uuid *mark,
     if (!rc)
         rc = segments_open(&segments, f->db, f->up ? &f->bounds.cursor : &f->bounds.from,
                            f->up ? &f->bounds.to : &f->bounds.cursor, e);
-    while (!rc && !is_over && !is_full(f))
+    while (!rc && !is_over && !finder_is_full(f))
         rc = look_at_round(f, &segments, &open, &is_over, e);
-    if (!rc && !is_full(f) && is_narrow)
+    if (!rc && !finder_is_full(f) && is_narrow)
         end_window(f, true);
     f->bounds.from = whole.from;
     f->bounds.to = whole.to;
+    return rc;
+}
+
+static enum err_code find(struct finder *f, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    const struct uuid begin = f->bounds.cursor;
+    struct jobs_page *page = f->page;
+    struct uuid mark = {.text = UUID_FIRST};
+    enum err_code rc = finder_query(f, FIND_MARK, NULL, 0, &rows, e);
+
+    if (!rc && db_rows(rows) == 1)
+        (void)uuid_parse(db_text(rows, 0, 0), &mark);
+    if (!rc && !finder_has_words(f) && id_is_before(&begin, &mark, false))
+        page->is_cut = true; /* the index has not come to where the window of a list ended */
+    else if (!rc && !f->up && id_is_before(&begin, &mark, false))
+        rc = look_at_tail(f, &mark, e);
+    if (!rc && !finder_is_full(f) && !page->is_cut)
+        rc = look_at_segments(f, &mark, e);
+    if (!rc && !finder_is_full(f) && !page->is_cut && f->up) {
+        f->bounds.cursor = id_is_before(&begin, &mark, true) ? mark : begin;
+        rc = look_at_tail(f, &mark, e);
+    }
+    if (!rc && page->count < f->wanted && finder_is_full(f))
+        page->is_cut = true;
+    if (!rc && page->is_cut)
+        page->next = f->bounds.cursor;
     return rc;
 }
 
@@ -366,65 +241,40 @@ enum err_code jobs_find_words(struct db *db, const struct jobs_filter *filter,
                               const struct job_bounds *bounds, bool up, size_t wanted,
                               struct jobs_page *page, struct err *e)
 {
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    struct finder f = {
-        .db = db, .filter = filter, .bounds = *bounds, .up = up, .wanted = wanted, .page = page};
-    struct uuid mark = {.text = UUID_FIRST};
-    enum err_code rc = db_query(db, &statements[MARK], DB_NO_ARGS, &rows, e);
+    struct finder f = {.db = db,
+                       .filter = filter,
+                       .bounds = *bounds,
+                       .up = up,
+                       .wanted = wanted,
+                       .batch = FINDER_BATCH,
+                       .page = page};
 
-    if (!rc && db_rows(rows) == 1)
-        (void)uuid_parse(db_text(rows, 0, 0), &mark);
-    if (!rc && !has_words(filter) && id_is_before(&f.bounds.cursor, &mark, false))
-        page->is_cut = true; /* the index has not come to where the window of a list ended */
-    else if (!rc && !up && id_is_before(&f.bounds.cursor, &mark, false))
-        rc = look_at_tail(&f, &mark, e);
-    if (!rc && !is_full(&f) && !page->is_cut)
-        rc = look_at_segments(&f, &mark, e);
-    if (!rc && !is_full(&f) && !page->is_cut && up) {
-        f.bounds.cursor = id_is_before(&bounds->cursor, &mark, true) ? mark : bounds->cursor;
-        rc = look_at_tail(&f, &mark, e);
-    }
-    if (!rc && page->count < wanted && is_full(&f))
-        page->is_cut = true;
-    if (!rc && page->is_cut)
-        page->next = f.bounds.cursor;
-    return rc;
+    return find(&f, e);
 }
 
 /* ---- other orders ---- */
 
-static int64_t order_value(const struct job_view *job)
+enum err_code jobs_find_sorted(struct db *db, const struct jobs_filter *filter,
+                               const struct job_bounds *bounds, size_t wanted,
+                               struct jobs_page *page, struct err *e)
 {
-    return job->started_us ? job->started_us : INT64_MAX;
-}
+    AUTO_VALUE(found_ids_release) struct found_ids ids = {0};
+    struct finder f = {.db = db,
+                       .filter = filter,
+                       .bounds = *bounds,
+                       .wanted = wanted,
+                       .batch = FINDER_BATCH,
+                       .is_sorted = true,
+                       .sorted = &ids,
+                       .page = page};
+    enum err_code rc = find(&f, e);
 
-/* The orders of Flower's sort_by; without a start: last, either way. */
-static int compare(const struct job_view *a, const struct job_view *b, enum jobs_order order)
-{
-    int result = 0;
-
-    if (order == JOBS_BY_NAME)
-        result = strcmp(a->task, b->task);
-    else if (order == JOBS_BY_NAME_DOWN)
-        result = strcmp(b->task, a->task);
-    else if (order == JOBS_BY_STATE)
-        result = strcmp(job_state_name(a->state), job_state_name(b->state));
-    else if (order == JOBS_BY_STATE_DOWN)
-        result = strcmp(job_state_name(b->state), job_state_name(a->state));
-    else if (!a->started_us || !b->started_us || order == JOBS_BY_STARTED)
-        result = (order_value(a) > order_value(b)) - (order_value(a) < order_value(b));
-    else
-        result = (a->started_us < b->started_us) - (a->started_us > b->started_us);
-    return result ? result : strcmp(b->id.text, a->id.text);
-}
-
-static int compare_by(const void *a, const void *b, void *order)
-{
-    return compare(a, b, *(const enum jobs_order *)order);
-}
-
-void jobs_sort(struct job_view *items, size_t count, enum jobs_order order)
-{
-    if (count > 0)
-        qsort_r(items, count, sizeof items[0], compare_by, &order);
+    f.sorted = NULL;
+    if (!rc && ids.count > 0)
+        rc = finder_sort(&f, &ids, e);
+    if (!rc)
+        rc = finder_look_at(&f, &ids, e);
+    if (!rc)
+        jobs_sort(page->items, page->count, filter->order);
+    return rc;
 }

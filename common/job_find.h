@@ -31,7 +31,10 @@ enum err_code jobs_find_words(struct db *db, const struct jobs_filter *filter,
                               const struct job_bounds *bounds, bool up, size_t wanted,
                               struct jobs_page *page, struct err *e) MUST_CHECK;
 
-/* By one of the orders that are not those of ids. */
-void jobs_sort(struct job_view *items, size_t count, enum jobs_order order);
+/* The same in an order that is not that of the ids: of the newest JOB_FIND_LOOKS that may fit, at
+ * least the first `wanted` that do, in order. The others are put in order, but not looked at. */
+enum err_code jobs_find_sorted(struct db *db, const struct jobs_filter *filter,
+                               const struct job_bounds *bounds, size_t wanted,
+                               struct jobs_page *page, struct err *e) MUST_CHECK;
 
 #endif

@@ -2,8 +2,11 @@
  *
  * Candidates of a search, segment by segment; see job_segments.h. Most segments follow each other
  * in time; those of jobs that ended late lie across them. So a round takes some segments in order,
- * the best candidates of each, and gives only what comes before the next segment and before what
- * it has left out.
+ * the best candidates of each (job_picks.h), and gives only what comes before the next segment and
+ * before what it has left out.
+ *
+ * A segment's rarest gram is asked for first. Others are asked for only where that one is, and only
+ * as long as they save looking at more jobs than they cost.
  */
 #include "common/job_segments.h"
 
@@ -12,126 +15,46 @@
 #include <string.h>
 
 #include "common/buf.h"
+#include "common/job_picks.h"
 #include "common/mem.h"
 #include "common/statements.h"
 
 enum {
-    ROUND_FIRST =
-        8, /* segments of the first round; each has four times as many as the one before */
+    ROUND_FIRST = 2,  /* segments of the first round; a common word is found in them ... */
+    ROUND_GROWTH = 8, /* ... and for a rare one each has so many times those of the one before */
     ROUND_MAX = 512,
-    PICK_MAX = 128,    /* candidates of a segment and round */
     ROUND_PICKS = 512, /* of a round, before it takes no further segment */
+    SAMPLES = 3,       /* segments that tell how common a gram is */
+    LOOK_COST = 8,     /* of looking at a job, if 1 is that of asking a segment for a gram ... */
+    BATCH = 2,        /* grams that are asked for at once: what they do tells whether others will */
+    GRAM_BYTES = 256, /* ... and 1 for each so many bytes of it */
     ARRAY_MAX = 1024 * 1024,
 };
 
-enum { LIST, GRAMS, BOUNDS, PICK };
+enum { LIST, WEIGHTS, GRAMS };
+
+/* One by one, whatever the statistics say of a table that grows: an index that is walked through
+ * for a segment's grams reads all of them. */
+#define LOOKED_UP                                                                                  \
+    "unnest($1::bigint[]) AS segments (segment) CROSS JOIN unnest($2::int[]) AS grams (gram)"      \
+    " CROSS JOIN LATERAL (SELECT places FROM job_grams g WHERE g.segment = segments.segment"       \
+    " AND g.gram = grams.gram OFFSET 0) p"
 
 static const struct db_stmt statements[] = {
     [LIST] = {"job_segments_list",
               "SELECT id, jobs, first_id, last_id FROM job_segments WHERE replaced_at IS NULL"
               " AND last_id >= $1 AND first_id <= $2 ORDER BY last_id DESC LIMIT $3",
               3},
-    /* Not by the column itself: the index in that order would be read for all grams of a segment.
-     */
-    [GRAMS] = {"job_segments_grams",
-               "SELECT segment, gram, places FROM job_grams WHERE segment = ANY ($1::bigint[])"
-               " AND gram = ANY ($2::int[]) ORDER BY segment + 0",
+    /* By the length of their places, which need not be read for it. One byte is "all jobs". */
+    [WEIGHTS] = {"job_segments_weights",
+                 "SELECT gram, sum(CASE octet_length(places) WHEN 1 THEN 65536"
+                 " ELSE octet_length(places) END) FROM " LOOKED_UP " GROUP BY gram",
+                 2},
+    [GRAMS] = {"job_segments_grams", "SELECT segment, places FROM " LOOKED_UP " ORDER BY segment",
                2},
-    /* How many places come before the cursor; $2 of each segment. */
-    [BOUNDS] = {"job_segments_bounds",
-                "SELECT id, job_place(ids, jobs, $2) FROM job_segments"
-                " WHERE id = ANY ($1::bigint[])",
-                2},
-    [PICK] = {"job_segments_pick",
-              "SELECT encode(substring(s.ids FROM c.place * 16 + 1 FOR 16), 'hex')::uuid, s.id"
-              " FROM unnest($1::bigint[], $2::int[]) AS c(segment, place)"
-              " JOIN job_segments s ON s.id = c.segment",
-              2},
 };
 
 DB_STATEMENTS(job_segments, statements);
-
-/* ---- what is looked for ---- */
-
-static void need(struct segments *segments, size_t alternative, uint32_t gram)
-{
-    size_t i = 0;
-
-    while (i < segments->gram_count && segments->grams[i] != gram)
-        i++;
-    if (i == SEGMENTS_GRAMS_MAX) /* one less to choose by */
-        return;
-    if (i == segments->gram_count)
-        segments->grams[segments->gram_count++] = gram;
-    segments->needs[alternative][i] = true;
-}
-
-static void need_text(struct segments *segments, size_t alternative, const char *text)
-{
-    size_t len = strlen(text);
-    size_t step = len / SEGMENTS_TERM_GRAMS > 3 ? len / SEGMENTS_TERM_GRAMS : 3;
-
-    if (len < 3)
-        return;
-    for (size_t i = 0; i + 3 < len; i += step)
-        need(segments, alternative, job_gram_of(text + i));
-    need(segments, alternative, job_gram_of(text + len - 3));
-}
-
-static void need_term(struct segments *segments, size_t alternative,
-                      const struct job_search_term *term)
-{
-    enum job_state state;
-
-    switch (term->kind) {
-    case SEARCH_STATE:
-        if (job_state_parse(term->text, &state) && job_is_final(state))
-            need(segments, alternative, job_gram_name(GRAM_STATE, term->text));
-        break;
-    case SEARCH_KWARGS:
-        need_text(segments, alternative, term->key);
-        if (*term->key && strlen(term->text) < JOB_PAIR_BYTES)
-            need(segments, alternative, job_gram_pair(term->key, term->text));
-        else
-            need_text(segments, alternative, term->text);
-        break;
-    case SEARCH_ANY:
-    case SEARCH_NAME:
-    case SEARCH_WORKER:
-    case SEARCH_ARGS:
-    case SEARCH_RESULT:
-    case SEARCH_QUEUE:
-    case SEARCH_ERROR:
-        need_text(segments, alternative, term->text);
-        break;
-    }
-}
-
-static void need_name(struct segments *segments, size_t alternative, enum job_gram_kind kind,
-                      const char *name)
-{
-    if (name && *name)
-        need(segments, alternative, job_gram_name(kind, name));
-}
-
-void segments_plan(struct segments *segments, const struct jobs_filter *filter)
-{
-    const struct job_search *search = filter->search;
-    bool is_search = search && search->count > 0;
-
-    segments->alternative_count = is_search ? search->alternative_count : 1;
-    for (size_t i = 0; i < segments->alternative_count; i++) {
-        need_name(segments, i, GRAM_TASK, filter->task);
-        need_name(segments, i, GRAM_QUEUE, filter->queue);
-        /* Who is not finished has neither state nor worker here, and is among the open ones. */
-        if (filter->state != JOBS_ANY_STATE && job_is_final((enum job_state)filter->state))
-            need_name(segments, i, GRAM_STATE, job_state_name((enum job_state)filter->state));
-        need_name(segments, i, GRAM_WORKER, filter->worker);
-        for (size_t k = 0; is_search && k < search->term_count; k++)
-            if (search->alternatives[i] & UINT32_C(1) << k)
-                need_term(segments, i, &search->terms[k]);
-    }
-}
 
 /* ---- segments ---- */
 
@@ -143,9 +66,50 @@ void segments_release(struct segments *segments)
     *segments = (struct segments){0};
 }
 
+void segments_plan(struct segments *segments, const struct jobs_filter *filter)
+{
+    job_needs_plan(&segments->needs, filter);
+}
+
 static int order_up(const void *a, const void *b)
 {
     return strcmp(((const struct segment *)a)->first.text, ((const struct segment *)b)->first.text);
+}
+
+static void add_number(struct buf *array, int64_t number)
+{
+    char text[24] = "";
+
+    (void)snprintf(text, sizeof text, "%lld", (long long)number);
+    db_array_add(array, text);
+}
+
+/* How common the grams are, by the newest segment, the oldest and one between. */
+static enum err_code weigh(struct segments *segments, struct db *db, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(buf_release) struct buf ids;
+    AUTO_VALUE(buf_release) struct buf grams;
+    struct job_needs *needs = &segments->needs;
+    enum err_code rc;
+
+    if (needs->count < 2 || segments->count == 0)
+        return ERR_OK;
+    buf_init(&ids, ARRAY_MAX);
+    buf_init(&grams, ARRAY_MAX);
+    for (size_t i = 0; i < SAMPLES; i++)
+        add_number(&ids, segments->items[(segments->count - 1) * i / (SAMPLES - 1)].id);
+    for (size_t i = 0; i < needs->count; i++)
+        add_number(&grams, (int64_t)needs->grams[i]);
+    db_array_end(&ids);
+    db_array_end(&grams);
+    rc = db_query(db, &statements[WEIGHTS], DB_ARGS(DB_TEXT(ids.data), DB_TEXT(grams.data)), &rows,
+                  e);
+    for (int row = 0; !rc && row < db_rows(rows); row++)
+        for (size_t i = 0; i < needs->count; i++)
+            if ((int64_t)needs->grams[i] == db_int(rows, row, 0))
+                needs->weights[i] = db_int(rows, row, 1);
+    return rc;
 }
 
 enum err_code segments_open(struct segments *segments, struct db *db, const struct uuid *from,
@@ -171,15 +135,7 @@ enum err_code segments_open(struct segments *segments, struct db *db, const stru
     if (segments->up && segments->count > 0)
         qsort(segments->items, segments->count, sizeof segments->items[0], order_up);
     segments->round = ROUND_FIRST;
-    return ERR_OK;
-}
-
-static void add_number(struct buf *array, int64_t number)
-{
-    char text[24] = "";
-
-    (void)snprintf(text, sizeof text, "%lld", (long long)number);
-    db_array_add(array, text);
+    return weigh(segments, db, e);
 }
 
 static int hex_digit(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
@@ -194,228 +150,198 @@ static size_t read_bytes(const char *text, unsigned char *out, size_t size)
     return len;
 }
 
-/* The places of each gram that a segment has; NULL where it has none. */
-struct gram_sets {
-    struct job_places *items[SEGMENTS_GRAMS_MAX];
+/* A segment whose jobs may still fit: those in `places`. */
+struct live {
+    struct segment *segment;
+    struct job_places *places; /* owned */
+    size_t found;
 };
 
-static void gram_sets_release(struct gram_sets *sets)
+struct lives {
+    struct live *items; /* owned; ascending by the id of the segment */
+    size_t count;
+};
+
+static void lives_release(struct lives *lives)
 {
-    for (size_t i = 0; i < SEGMENTS_GRAMS_MAX; i++)
-        mem_free(sets->items[i]);
+    for (size_t i = 0; i < lives->count; i++)
+        mem_free(lives->items[i].places);
+    mem_free(lives->items);
 }
 
-/* All of an alternative's grams, any of the alternatives. One without grams lets all through. */
-static void combine(const struct segments *segments, const struct gram_sets *sets,
-                    struct segment *segment)
+static size_t count_places(const struct job_places *places)
 {
-    for (size_t a = 0; a < segments->alternative_count; a++) {
-        struct job_places all;
-        bool is_empty = false;
+    size_t count = 0;
 
-        memset(&all, 0xff, sizeof all);
-        for (size_t g = 0; g < segments->gram_count && !is_empty; g++) {
-            if (!segments->needs[a][g])
-                continue;
-            is_empty = !sets->items[g];
-            for (size_t i = 0; !is_empty && i < COUNT_OF(all.bits); i++)
-                all.bits[i] &= sets->items[g]->bits[i];
-        }
-        for (size_t i = 0; !is_empty && i < COUNT_OF(all.bits); i++)
-            segment->places->bits[i] |= all.bits[i];
-    }
+    for (size_t i = 0; i < COUNT_OF(places->bits); i++)
+        count += (size_t)__builtin_popcountll(places->bits[i]);
+    return count;
 }
 
-static struct segment *segment_of(const struct segments *segments, int64_t id)
+/* The rows of one segment, from `row` on, one a gram; gives the row behind them. */
+static int narrow(struct live *live, const struct db_result *rows, int row, size_t grams)
 {
-    for (size_t i = 0; i < segments->count; i++)
-        if (segments->items[i].id == id)
-            return &segments->items[i];
-    return NULL;
-}
-
-/* The rows of one segment, from `row` on; gives the row behind them. */
-static int read_segment(const struct segments *segments, const struct db_result *rows, int row)
-{
-    AUTO_VALUE(gram_sets_release) struct gram_sets sets = {0};
     unsigned char bytes[JOB_PLACES_BYTES];
-    int64_t id = db_int(rows, row, 0);
-    struct segment *segment = segment_of(segments, id);
+    struct job_places places;
+    size_t seen = 0;
 
-    for (; row < db_rows(rows) && db_int(rows, row, 0) == id; row++) {
-        struct job_places *places;
-        size_t g = 0;
-
-        while (g < segments->gram_count && segments->grams[g] != (uint32_t)db_int(rows, row, 1))
-            g++;
-        if (!segment || g == segments->gram_count || sets.items[g])
+    for (; row < db_rows(rows) && db_int(rows, row, 0) == live->segment->id; row++) {
+        if (!job_places_read(bytes, read_bytes(db_text(rows, row, 1), bytes, sizeof bytes),
+                             live->segment->jobs, &places))
             continue;
-        places = mem_alloc(sizeof *places);
-        if (job_places_read(bytes, read_bytes(db_text(rows, row, 2), bytes, sizeof bytes),
-                            segment->jobs, places))
-            sets.items[g] = places;
-        else
-            mem_free(places);
+        seen++;
+        for (size_t i = 0; i < COUNT_OF(places.bits); i++)
+            live->places->bits[i] &= places.bits[i];
     }
-    if (segment)
-        combine(segments, &sets, segment);
+    live->found = seen < grams ? 0 : count_places(live->places);
     return row;
 }
 
-/* Whether there is an alternative that no gram can refuse. */
-static bool lets_all_through(const struct segments *segments)
-{
-    for (size_t a = 0; a < segments->alternative_count; a++)
-        if (!memchr(segments->needs[a], 1, segments->gram_count))
-            return true;
-    return false;
-}
-
-/* Reads the grams of the first `end` segments, as far as they have not been read. */
-static enum err_code read_grams(struct segments *segments, struct db *db, size_t end, struct err *e)
+/* Asks for some grams of the segments that are left, and leaves those that have all of them. */
+static enum err_code ask(const struct job_needs *needs, struct db *db, const size_t *order,
+                         size_t count, struct lives *lives, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
     AUTO_VALUE(buf_release) struct buf ids;
     AUTO_VALUE(buf_release) struct buf grams;
+    size_t kept = 0;
+    int row = 0;
     enum err_code rc;
 
     buf_init(&ids, ARRAY_MAX);
     buf_init(&grams, ARRAY_MAX);
-    for (size_t i = 0; i < end; i++)
-        if (!segments->items[i].places)
-            add_number(&ids, segments->items[i].id);
-    for (size_t i = 0; i < segments->gram_count; i++)
-        add_number(&grams, (int64_t)segments->grams[i]);
-    if (ids.len == 0)
-        return ERR_OK;
+    for (size_t i = 0; i < lives->count; i++)
+        add_number(&ids, lives->items[i].segment->id);
+    for (size_t i = 0; i < count; i++)
+        add_number(&grams, (int64_t)needs->grams[order[i]]);
     db_array_end(&ids);
     db_array_end(&grams);
     rc =
         db_query(db, &statements[GRAMS], DB_ARGS(DB_TEXT(ids.data), DB_TEXT(grams.data)), &rows, e);
     if (rc)
         return rc;
-    for (size_t i = 0; i < end; i++) {
-        struct segment *item = &segments->items[i];
+    for (size_t i = 0; i < lives->count; i++) {
+        struct live *live = &lives->items[i];
 
-        if (item->places)
-            continue;
-        item->places = mem_alloc(sizeof *item->places);
-        if (lets_all_through(segments))
-            memset(item->places, 0xff, sizeof *item->places);
+        row = narrow(live, rows, row, count);
+        if (live->found > 0)
+            lives->items[kept++] = *live;
+        else
+            mem_free(live->places);
     }
-    for (int row = 0; row < db_rows(rows);)
-        row = read_segment(segments, rows, row);
+    lives->count = kept;
+    return ERR_OK;
+}
+
+static size_t count_found(const struct lives *lives)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < lives->count; i++)
+        count += lives->items[i].found;
+    return count;
+}
+
+/* What it costs to ask a segment for a gram: long ones are more to fetch. */
+static size_t cost_of(const struct job_needs *needs, size_t gram)
+{
+    return 1 + (size_t)needs->weights[gram] / (SAMPLES * GRAM_BYTES);
+}
+
+/* How many of some grams are worth it, each for all segments that are left, when `saved` jobs are
+ * then likely not to be looked at. */
+static size_t count_worth(const struct job_needs *needs, const size_t *order, size_t count,
+                          size_t segments, size_t saved)
+{
+    size_t worth = 0;
+
+    while (worth < count && cost_of(needs, order[worth]) * segments <= saved * LOOK_COST)
+        worth++;
+    return worth;
+}
+
+/* The jobs of some segments that may fit one alternative. Further grams are taken to do what the
+ * last ones did; of those of other words nothing is known. */
+static enum err_code read_alternative(const struct segments *segments, struct db *db,
+                                      size_t alternative, struct lives *lives, struct err *e)
+{
+    size_t order[JOB_NEEDS_MAX];
+    size_t terms = 0;
+    size_t count = job_needs_order(&segments->needs, alternative, order, &terms);
+    size_t before = count_found(lives);
+    size_t asked = 0;
+    size_t batch = count > 0;
+
+    while (batch > 0 && lives->count > 0) {
+        size_t now;
+        size_t saved;
+        enum err_code rc = ask(&segments->needs, db, order + asked, batch, lives, e);
+
+        if (rc)
+            return rc;
+        asked += batch;
+        now = count_found(lives);
+        saved = asked < terms ? now / 2 : (before - now) * now / before;
+        before = now;
+        batch = count_worth(&segments->needs, order + asked,
+                            asked + BATCH < count ? BATCH : count - asked, lives->count, saved);
+    }
+    return ERR_OK;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct live *x = a;
+    const struct live *y = b;
+
+    return (x->segment->id > y->segment->id) - (x->segment->id < y->segment->id);
+}
+
+/* All jobs of those segments that have not been read. */
+static void begin_alternative(const struct segments *segments, size_t end, struct lives *ret_lives)
+{
+    struct lives lives = {.items = mem_array(end + 1, sizeof lives.items[0])};
+
+    for (size_t i = 0; i < end; i++) {
+        struct segment *segment = &segments->items[i];
+        struct live *live = &lives.items[lives.count];
+
+        if (segment->is_read)
+            continue;
+        *live = (struct live){segment, mem_alloc(sizeof *live->places), segment->jobs};
+        memset(live->places, 0xff, sizeof *live->places);
+        lives.count++;
+    }
+    if (lives.count > 0)
+        qsort(lives.items, lives.count, sizeof lives.items[0], by_id);
+    *ret_lives = lives;
+}
+
+/* Reads what the first `end` segments say, as far as they have not been read. */
+static enum err_code read_segments(struct segments *segments, struct db *db, size_t end,
+                                   struct err *e)
+{
+    for (size_t i = 0; i < end; i++)
+        if (!segments->items[i].places)
+            segments->items[i].places = mem_alloc(sizeof(struct job_places));
+    for (size_t a = 0; a < segments->needs.alternative_count; a++) {
+        AUTO_VALUE(lives_release) struct lives lives = {0};
+        enum err_code rc;
+
+        begin_alternative(segments, end, &lives);
+        rc = read_alternative(segments, db, a, &lives, e);
+        if (rc)
+            return rc;
+        for (size_t i = 0; i < lives.count; i++)
+            for (size_t k = 0; k < COUNT_OF(lives.items[i].places->bits); k++)
+                lives.items[i].segment->places->bits[k] |= lives.items[i].places->bits[k];
+    }
+    for (size_t i = 0; i < end; i++)
+        segments->items[i].is_read = true;
     return ERR_OK;
 }
 
 /* ---- a round ---- */
-
-/* How many jobs of each segment come before the cursor, by id: where to begin. */
-static enum err_code find_bounds(const struct segments *segments, struct db *db, size_t end,
-                                 const struct uuid *cursor, size_t *bounds, struct err *e)
-{
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    AUTO_VALUE(buf_release) struct buf ids;
-    enum err_code rc;
-
-    buf_init(&ids, ARRAY_MAX);
-    for (size_t i = 0; i < end; i++) {
-        const struct segment *item = &segments->items[i];
-
-        bounds[i] = strcmp(item->first.text, cursor->text) < 0 ? item->jobs : 0;
-        if (strcmp(item->first.text, cursor->text) <= 0 &&
-            strcmp(item->last.text, cursor->text) >= 0)
-            add_number(&ids, item->id);
-    }
-    if (ids.len == 0)
-        return ERR_OK;
-    db_array_end(&ids);
-    rc = db_query(db, &statements[BOUNDS], DB_ARGS(DB_TEXT(ids.data), DB_TEXT(cursor->text)), &rows,
-                  e);
-    for (int row = 0; !rc && row < db_rows(rows); row++)
-        for (size_t i = 0; i < end; i++)
-            if (segments->items[i].id == db_int(rows, row, 0))
-                bounds[i] = (size_t)db_int(rows, row, 1);
-    return rc;
-}
-
-static bool has_place(const struct segment *segment, size_t place)
-{
-    return segment->places->bits[place / 64] >> place % 64 & 1;
-}
-
-/* What a round has chosen, before the ids are known. */
-struct picks {
-    struct buf segments; /* arrays of the same length */
-    struct buf places;
-    size_t count;
-    bool *is_cut; /* of each segment: it has more */
-};
-
-static void picks_release(struct picks *picks)
-{
-    buf_release(&picks->segments);
-    buf_release(&picks->places);
-    mem_free(picks->is_cut);
-}
-
-/* The next places of a segment after the cursor. */
-static void pick_places(const struct segments *segments, size_t number, size_t bound,
-                        struct picks *picks)
-{
-    const struct segment *segment = &segments->items[number];
-    size_t picked = 0;
-
-    for (size_t i = 0; i < (segments->up ? segment->jobs - bound : bound); i++) {
-        size_t place = segments->up ? bound + i : bound - 1 - i;
-
-        if (!has_place(segment, place))
-            continue;
-        picks->is_cut[number] = picked == PICK_MAX;
-        if (picked == PICK_MAX)
-            break;
-        add_number(&picks->segments, segment->id);
-        add_number(&picks->places, (int64_t)place);
-        picked++;
-    }
-    picks->count += picked;
-}
-
-/* The ids of what was picked; where a segment has more, only up to its last one. */
-static enum err_code fetch_picks(const struct segments *segments, struct db *db,
-                                 struct picks *picks, struct found_ids *list, struct uuid *stop,
-                                 struct err *e)
-{
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    AUTO(mem_free) struct uuid *last = mem_array(segments->count + 1, sizeof *last);
-    enum err_code rc;
-
-    if (picks->count == 0)
-        return ERR_OK;
-    db_array_end(&picks->segments);
-    db_array_end(&picks->places);
-    rc = db_query(db, &statements[PICK],
-                  DB_ARGS(DB_TEXT(picks->segments.data), DB_TEXT(picks->places.data)), &rows, e);
-    if (rc)
-        return rc;
-    list->items = mem_array((size_t)db_rows(rows) + 1, sizeof list->items[0]);
-    for (int row = 0; row < db_rows(rows); row++) {
-        const struct segment *segment = segment_of(segments, db_int(rows, row, 1));
-        struct uuid *id = &list->items[list->count];
-        size_t i = (size_t)(segment - segments->items);
-
-        if (!uuid_parse(db_text(rows, row, 0), id))
-            continue;
-        list->count++;
-        if (!*last[i].text || id_is_before(&last[i], id, segments->up))
-            last[i] = *id;
-    }
-    for (size_t i = 0; i < segments->count; i++)
-        if (picks->is_cut[i] && *last[i].text && id_is_before(&last[i], stop, segments->up))
-            *stop = last[i];
-    found_ids_sort(list, segments->up);
-    return ERR_OK;
-}
 
 /* Where a segment begins, seen from the cursor: the last id that does not belong to it. */
 static struct uuid edge_of(const struct segments *segments, size_t i)
@@ -440,44 +366,73 @@ static size_t round_end(const struct segments *segments, const struct uuid *curs
     return end;
 }
 
-static enum err_code pick_round(const struct segments *segments, struct db *db,
-                                const struct uuid *cursor, size_t *end, struct picks *picks,
-                                struct err *e)
+/* Whether all of an item comes after all of a segment of which not all was picked. */
+static bool is_behind(const struct segments *segments, const struct segment *cut,
+                      const struct segment *item)
 {
-    AUTO(mem_free) size_t *bounds = mem_array(*end + 1, sizeof *bounds);
-    struct uuid from = segments->up ? id_just_before(cursor, false) : *cursor;
-    enum err_code rc = find_bounds(segments, db, *end, &from, bounds, e);
+    return segments->up ? strcmp(item->first.text, cut->last.text) > 0
+                        : strcmp(item->last.text, cut->first.text) < 0;
+}
 
-    for (size_t i = 0; !rc && i < *end; i++) {
+static bool ends_before(const struct segments *segments, const struct segment *a,
+                        const struct segment *b)
+{
+    return segments->up ? strcmp(a->last.text, b->last.text) < 0
+                        : strcmp(a->first.text, b->first.text) > 0;
+}
+
+/* Picks in order, until the round has enough; gives the number of the first segment left out. */
+static size_t pick_round(const struct segments *segments, const struct uuid *cursor, size_t end,
+                         struct picks *picks)
+{
+    const struct segment *cut = NULL;
+
+    for (size_t i = 0; i < end; i++) {
+        const struct segment *item = &segments->items[i];
         struct uuid edge = edge_of(segments, i);
 
         if (picks->count >= ROUND_PICKS && id_is_before(cursor, &edge, segments->up))
-            *end = i;
-        else
-            pick_places(segments, i, bounds[i], picks);
+            return i;
+        if (cut && is_behind(segments, cut, item))
+            return i;
+        picks_take(picks, segments, i);
+        if (picks->is_cut[i] && (!cut || ends_before(segments, item, cut)))
+            cut = item;
     }
-    return rc;
+    return end;
+}
+
+/* How many segments are read by the end of the next round: as many as are likely to have what is
+ * wanted if they have as much as those so far, and not very many more than those. */
+static size_t next_round(const struct segments *segments, size_t end)
+{
+    size_t grown = segments->round * ROUND_GROWTH < ROUND_MAX ? segments->round * ROUND_GROWTH
+                                                              : segments->round + ROUND_MAX;
+    size_t likely = segments->given > 0 ? end + end * segments->wanted / segments->given : grown;
+
+    if (likely < segments->round + segments->round / 4 + 2)
+        likely = segments->round + segments->round / 4 + 2;
+    return likely < grown ? likely : grown;
 }
 
 enum err_code segments_next(struct segments *segments, struct db *db, struct uuid *cursor,
                             struct found_ids *ret_ids, bool *ret_is_over, struct err *e)
 {
-    const struct uuid last = {.text = UUID_LAST};
-    const struct uuid first = {.text = UUID_FIRST};
     size_t end = round_end(segments, cursor);
-    AUTO_VALUE(picks_release)
-    struct picks picks = {.is_cut = mem_array(segments->count + 1, sizeof(bool))};
+    AUTO_VALUE(picks_release) struct picks picks = {0};
     AUTO_VALUE(found_ids_release) struct found_ids list = {0};
-    struct uuid stop = segments->up ? last : first;
+    struct uuid stop = {.text = UUID_FIRST};
     size_t kept = 0;
-    enum err_code rc = read_grams(segments, db, end, e);
+    enum err_code rc = read_segments(segments, db, end, e);
 
-    buf_init(&picks.segments, ARRAY_MAX);
-    buf_init(&picks.places, ARRAY_MAX);
+    if (segments->up)
+        stop = (struct uuid){.text = UUID_LAST};
     if (!rc)
-        rc = pick_round(segments, db, cursor, &end, &picks, e);
-    if (!rc)
-        rc = fetch_picks(segments, db, &picks, &list, &stop, e);
+        rc = picks_begin(&picks, segments, db, end, cursor, e);
+    if (rc)
+        return rc;
+    end = pick_round(segments, cursor, end, &picks);
+    rc = picks_fetch(&picks, segments, db, &list, &stop, e);
     if (rc)
         return rc;
     if (end < segments->count) {
@@ -489,8 +444,8 @@ enum err_code segments_next(struct segments *segments, struct db *db, struct uui
     while (kept < list.count && !id_is_before(&stop, &list.items[kept], segments->up))
         kept++;
     list.count = kept;
-    segments->round =
-        segments->round * 4 < ROUND_MAX ? segments->round * 4 : segments->round + ROUND_MAX;
+    segments->given += list.count;
+    segments->round = next_round(segments, end);
     *ret_is_over = strcmp(stop.text, segments->up ? UUID_LAST : UUID_FIRST) == 0;
     *cursor = stop;
     *ret_ids = list;

@@ -13,31 +13,28 @@
 
 #include "common/found_ids.h"
 #include "common/job_grams.h"
+#include "common/job_needs.h"
 #include "common/jobs_view.h"
 
-enum {
-    SEGMENTS_MAX = 4096, /* that one search looks at */
-    SEGMENTS_GRAMS_MAX = 256,
-    SEGMENTS_TERM_GRAMS = 12, /* of one term: enough to be rare */
-};
+enum { SEGMENTS_MAX = 4096 }; /* that one search looks at */
 
 struct segment {
     int64_t id;
     size_t jobs;
     struct uuid first;
     struct uuid last;
-    struct job_places *places; /* owned; NULL: not read yet */
+    struct job_places *places; /* owned; NULL: not asked yet */
+    bool is_read;
 };
 
 struct segments {
-    bool up; /* oldest first */
-    uint32_t grams[SEGMENTS_GRAMS_MAX];
-    size_t gram_count;
-    bool needs[JOB_SEARCH_GROUPS][SEGMENTS_GRAMS_MAX]; /* of each alternative */
-    size_t alternative_count;
+    bool up;       /* oldest first */
+    size_t wanted; /* jobs that are still looked for: more are picked at once */
+    struct job_needs needs;
     struct segment *items; /* owned, in order */
     size_t count;
-    size_t round;
+    size_t round; /* segments that are read by the end of the next one */
+    size_t given; /* candidates so far */
 };
 
 void segments_release(struct segments *segments);

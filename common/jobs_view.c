@@ -377,14 +377,13 @@ static enum err_code list_words(struct db *db, const struct jobs_filter *filter,
     enum jobs_order order = filter->order;
     bool sorted = order > JOBS_OLDEST_FIRST;
     size_t skip = (size_t)filter->offset;
-    size_t wanted = sorted ? JOB_FIND_LOOKS : skip + (size_t)filter->limit + 1;
-    enum err_code rc =
-        jobs_find_words(db, filter, &query->bounds, order == JOBS_OLDEST_FIRST, wanted, &page, e);
+    size_t wanted = skip + (size_t)filter->limit + 1;
+    enum err_code rc = sorted ? jobs_find_sorted(db, filter, &query->bounds, wanted, &page, e)
+                              : jobs_find_words(db, filter, &query->bounds,
+                                                order == JOBS_OLDEST_FIRST, wanted, &page, e);
 
     if (rc)
         return rc;
-    if (sorted)
-        jobs_sort(page.items, page.count, order);
     if (skip > page.count)
         skip = page.count;
     memmove(page.items, page.items + skip, (page.count - skip) * sizeof page.items[0]);

@@ -12,11 +12,12 @@
     X(flows)                                                                                       \
     X(gateway_events)                                                                              \
     X(idempotency)                                                                                 \
-    X(job_find)                                                                                    \
+    X(job_finder)                                                                                  \
     X(job_index)                                                                                   \
     X(job_logs)                                                                                    \
     X(job_minutes)                                                                                 \
     X(job_segment_new)                                                                             \
+    X(job_picks)                                                                                   \
     X(job_segments)                                                                                \
     X(jobs)                                                                                        \
     X(jobs_claim)                                                                                  \

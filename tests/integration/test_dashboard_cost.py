@@ -28,10 +28,11 @@ def system(stack):
 
 
 def read_rows(system):
-    """Rows read of each index of jobs so far: entries of the index, and rows of the table for them."""
+    """Rows read of each index so far, of jobs and of their words: entries of the index, and rows of the table
+    for them."""
     found = system.query(
         "SELECT indexrelname AS name, idx_tup_read AS entries, idx_tup_fetch AS fetched"
-        " FROM pg_stat_user_indexes WHERE relname = 'jobs'"
+        " FROM pg_stat_user_indexes WHERE relname IN ('jobs', 'job_grams')"
     )
     return {one["name"]: (one["entries"], one["fetched"]) for one in found}
 
@@ -94,3 +95,45 @@ def test_the_dead_are_counted_by_the_index(system):
     (queue,) = answer["queues"]
     assert queue["dead"] == {"count": MANY // 2, "is_exact": True}
     assert read["jobs_dead"] == (MANY // 2, 0), read
+
+
+# ---- searches ----
+
+SEGMENT = 1100
+
+
+def make_segment(system, number):
+    """Some more jobs that have ended, and the index of their words."""
+    system.query(
+        "INSERT INTO jobs (id, task, queue, state, attempt, worker, args, kwargs, created_at, scheduled_at,"
+        " enqueued_at, started_at, finished_at)"
+        " SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3)"
+        "  || '8' || substr(md5(n::text), 4, 15))::uuid, 'shop.find', 'find', 'SUCCESS', 1, 'host:1',"
+        " jsonb_build_array('order-' || n), jsonb_build_object('email', 'customer' || n % 500 || '@example.com'),"
+        " at, at, at, at, at FROM (SELECT n, now() - interval '2 hours' + n * interval '1 ms' AS at"
+        f"  FROM generate_series({number * SEGMENT + 1}, {(number + 1) * SEGMENT}) n) x"
+    )
+    scheduler = system.start_scheduler()
+    count = "SELECT coalesce(sum(jobs), 0)::int AS jobs FROM job_segments WHERE replaced_at IS NULL"
+    wait_for(lambda: system.query(count)[0]["jobs"] == (number + 1) * SEGMENT, 60, "the index")
+    scheduler.term_and_wait(60)
+
+
+def test_a_search_reads_the_rarest_of_its_grams(stack):
+    """What a segment more costs: nothing of a text that is nowhere, however common most of its grams are;
+    and of one that is there, what tells apart those who have it."""
+    one, made = stack(), 0
+    grams = {"customer17@example.org": [], "customer417@example.com": []}
+    for segments in (3, 6):
+        for number in range(made, segments):
+            make_segment(one, number)
+        made = segments
+        for words, reads in grams.items():
+            answer, read = ask(one, "/api/v1/tasks", search=words)
+            found = len(answer["tasks"])
+            assert found == (0 if words.endswith("org") else segments * SEGMENT // 500), answer
+            assert read.get("jobs_pkey", (0, 0))[1] <= found + 10, (words, read)
+            reads.append(read["job_grams_pkey"][0])
+    (few, many), (few_found, many_found) = grams.values()
+    assert many - few == 0, grams
+    assert many_found - few_found <= 3 * 7, grams
