@@ -9,6 +9,7 @@
 
 #include "api/backends.h"
 #include "api/http.h"
+#include "api/leases.h"
 #include "common/conf.h"
 #include "common/db.h"
 #include "common/jobs.h"
@@ -16,9 +17,10 @@
 
 enum scope {
     SCOPE_PUBLIC = 0,
-    SCOPE_USER,   /* an access token */
-    SCOPE_STAFF,  /* of a user who is staff */
-    SCOPE_SIGNED, /* nobody's token: the handler checks the signature of the raw body */
+    SCOPE_USER,      /* an access token */
+    SCOPE_CATALOGUE, /* the same for what cache_serve() answers: a lease may tell who asks */
+    SCOPE_STAFF,     /* of a user who is staff */
+    SCOPE_SIGNED,    /* nobody's token: the handler checks the signature of the raw body */
 };
 
 /* Of one request thread, and nobody else's. */
@@ -28,6 +30,8 @@ struct api {
     struct backends *backends; /* lent to the request that runs; NULL: it has needed none yet */
     struct db *reader;         /* the replica while a handler is to read there */
     const struct conf *conf;
+    struct lease_user lease;
+    bool is_leased;    /* a lease told who makes this request, and nobody has looked it up yet */
     int64_t lookup_us; /* how long the database took to tell who makes this request */
     /* When this request asked who makes it: */
     int64_t asked_us; /* monotonic */
@@ -84,6 +88,8 @@ void api_release(void);
 /* guard.c: the hooks of struct server_config. */
 bool guard_authorise(struct request *req, struct reply *reply);
 bool guard_admit(struct request *req, struct reply *reply);
+/* Looks up who makes the request, whom a lease had told. False: the reply is filled. */
+bool guard_look_up(struct request *req, struct reply *reply);
 /* The 429 of somebody who has to wait. */
 void guard_throttle(struct reply *reply, int64_t wait_s);
 

@@ -101,24 +101,17 @@ static enum err_code fill(struct request *req, const struct buf *name, const cha
     return rc;
 }
 
-enum err_code cache_serve(struct request *req, struct reply *reply, http_handler *handler,
-                          struct err *e)
+/* Out of Redis, or made and kept there. */
+static enum err_code serve(struct request *req, const struct buf *name, struct reply *reply,
+                           http_handler *handler, struct err *e)
 {
-    AUTO_VALUE(buf_release) struct buf name;
     struct api *api = api_of(req);
     struct err ignored = {0};
     char key[CACHE_KEY_SIZE];
     bool found = false;
     bool is_mine = false;
 
-    buf_init(&name, NAME_MAX_BYTES);
-    make_name(req, &name);
-    if (find_in_memory(req, &name, reply)) {
-        metrics_add(METRIC_CACHE_HIT);
-        metrics_add(METRIC_CACHE_MEMORY);
-        return ERR_OK;
-    }
-    cache_key(key, (long long)api->catalogue_version, name.data);
+    cache_key(key, (long long)api->catalogue_version, name->data);
     if (look(req, key, reply, &found, &ignored)) {
         metrics_add(METRIC_CACHE_FAILED);
         return replica_serve(req, reply, handler, e);
@@ -128,11 +121,36 @@ enum err_code cache_serve(struct request *req, struct reply *reply, http_handler
         if (cache_begin_fill(api_redis(req), key, &is_mine, &ignored))
             return replica_serve(req, reply, handler, e);
         if (is_mine)
-            return fill(req, &name, key, reply, handler, e);
+            return fill(req, name, key, reply, handler, e);
         if (!wait_for_other(req, key, reply))
             return replica_serve(req, reply, handler, e);
     }
-    answers_keep(&name, api->catalogue_version, &reply->body);
+    answers_keep(name, api->catalogue_version, &reply->body);
+    return ERR_OK;
+}
+
+enum err_code cache_serve(struct request *req, struct reply *reply, http_handler *handler,
+                          struct err *e)
+{
+    AUTO_VALUE(buf_release) struct buf name;
+    bool was_leased = api_of(req)->is_leased;
+    bool found;
+
+    buf_init(&name, NAME_MAX_BYTES);
+    make_name(req, &name);
+    found = find_in_memory(req, &name, reply);
+    if (!found && was_leased) { /* a lease is good for what is in memory alone */
+        if (!guard_look_up(req, reply))
+            return ERR_OK;
+        was_leased = false;
+        found = find_in_memory(req, &name, reply);
+    }
+    if (!found)
+        return serve(req, &name, reply, handler, e);
+    metrics_add(METRIC_CACHE_HIT);
+    metrics_add(METRIC_CACHE_MEMORY);
+    if (was_leased)
+        metrics_add(METRIC_LEASED);
     return ERR_OK;
 }
 

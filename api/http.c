@@ -132,11 +132,10 @@ static void take_trace(struct request *req, const char *given)
 
 static void run_handler(struct request *req, struct reply *reply)
 {
-    bool may_repeat = strcmp(req->method, "GET") == 0 || strcmp(req->method, "HEAD") == 0;
     struct err e = {0};
     enum err_code rc = req->match.route->handler(req, reply, &e);
 
-    if (rc == ERR_UNAVAILABLE && may_repeat) {
+    if (rc == ERR_UNAVAILABLE && request_is_safe(req)) {
         err_clear(&e);
         reply_clear(reply);
         rc = req->match.route->handler(req, reply, &e);

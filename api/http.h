@@ -69,6 +69,9 @@ struct request {
 /* Path parameter by its place in the pattern, "" when there are fewer. */
 const char *request_param(const struct request *req, size_t index);
 
+/* Whether the method is one that changes nothing. */
+bool request_is_safe(const struct request *req);
+
 /* Value of a header (any case), or NULL. Borrowed. */
 const char *request_header(const struct request *req, const char *name);
 

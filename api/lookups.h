@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "common/auto.h"
 #include "common/db.h"
 #include "common/err.h"
 #include "common/users.h"
@@ -23,6 +24,7 @@ void lookups_end(void);
 struct lookup;
 struct lookup *lookup_new(void);
 void lookup_free(struct lookup *mine); /* accepts NULL */
+AUTO_DEFINE(struct lookup *, lookup_free);
 
 /* users_find_asking(). ERR_UNAVAILABLE, and nothing else that failed: the caller may still ask
  * alone, on a connection of its own. */

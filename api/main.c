@@ -31,6 +31,7 @@ int main(int argc, char **argv)
     api_configure(&conf, &config);
     if (cors_check(conf.cors_origins, &e) || server_start(&config, &server, &e)) {
         replica_stop();
+        api_release();
         log_error("start_failed", L_ERR(&e));
         return EXIT_FAILED;
     }

@@ -20,6 +20,8 @@ struct reply;
     X(REPLICA_BEHIND, "replica_behind_total", "Reads that the replica was too far behind for.")    \
     X(REPLICA_FAILED, "replica_failures_total", "Reads that the replica could not make.")          \
     X(LOOKUPS, "lookups_total", "Look-ups of who asks, each for all that waited for one.")         \
+    X(LEASED, "leased_total", "Answers for which an earlier look-up stood.")                       \
+    X(LEASE_WAITS, "lease_waits_total", "Writes whose answers waited for the leases of others.")   \
     X(BACKENDS_WAITED, "backends_waited_total",                                                    \
       "Requests that waited for a free connection to the database.")                               \
     X(THROTTLED, "throttled_total", "Requests refused with 429.")                                  \

@@ -171,6 +171,12 @@ const char *http_reason(int status)
 
 /* ---- parameters ---- */
 
+bool request_is_safe(const struct request *req)
+{
+    return strcmp(req->method, "GET") == 0 || strcmp(req->method, "HEAD") == 0 ||
+           strcmp(req->method, "OPTIONS") == 0;
+}
+
 const char *request_param(const struct request *req, size_t index)
 {
     return index < req->match.params_count ? req->match.params[index] : "";

@@ -4,12 +4,15 @@
  */
 #include "api/api.h"
 
+#include <poll.h>
+
 #include "api/answers.h"
 #include "api/cache.h"
 #include "api/cors.h"
 #include "api/lookups.h"
 #include "api/metrics.h"
 #include "api/replica.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/queue.h"
@@ -46,10 +49,29 @@ static void thread_free(void *context)
     mem_free(api);
 }
 
+/* Who reads this answer finds what the request wrote, here and at every other till-api. */
+static void finish_write(const struct request *req, const struct reply *reply)
+{
+    bool is_known =
+        req->user.id > 0 || (req->match.route && req->match.route->scope == SCOPE_SIGNED);
+    int64_t wait_us;
+
+    leases_note_write();
+    wait_us = is_known && reply->status < 400 ? leases_wait_us() : 0;
+    if (wait_us > 0) {
+        metrics_add(METRIC_LEASE_WAITS);
+        (void)poll(NULL, 0, (int)((wait_us + US_PER_MS - 1) / US_PER_MS));
+    }
+}
+
 static void finish(struct request *req, struct reply *reply)
 {
+    enum scope scope = req->match.route ? (enum scope)req->match.route->scope : SCOPE_PUBLIC;
+
     api_give_back(req);
-    if (req->match.route && req->match.route->scope == SCOPE_USER)
+    if (!request_is_safe(req))
+        finish_write(req, reply);
+    if (scope == SCOPE_USER || scope == SCOPE_CATALOGUE)
         cache_tag(req, reply);
     cors_finish(req, reply);
     metrics_note(req, reply);
@@ -58,6 +80,7 @@ static void finish(struct request *req, struct reply *reply)
 void api_configure(const struct conf *conf, struct server_config *ret_config)
 {
     answers_init((size_t)conf->api_cache_mib * 1024 * 1024);
+    leases_init(conf->api_lookup_ms * US_PER_MS);
     lookups_init(conf->database_url);
     backends_init(conf);
     *ret_config = (struct server_config){

@@ -81,6 +81,8 @@ static const struct setting settings[] = {
      PROGRAM_API, "connections to the database, and as many to Redis, that requests share"},
     {"TILL_API_LISTEN", "api-listen", TEXT(api_listen), "127.0.0.1:8000", 0, 0, false, PROGRAM_API,
      "address and port of the REST API; port 0 takes a free one"},
+    {"TILL_API_LOOKUP_MS", "api-lookup-ms", INT(api_lookup_ms), "10", 0, 20, false, PROGRAM_API,
+     "how long reads of the catalogue share a look-up of who asks, under load; 0: they do not"},
     {"TILL_API_THREADS", "api-threads", INT(api_threads), "80", 1, 512, false, PROGRAM_API,
      "request threads: so many clients are served without waiting for each other"},
     {"TILL_AUDIT_RETENTION_SECONDS", "audit-retention-seconds", INT(audit_retention_seconds),

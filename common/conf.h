@@ -53,6 +53,7 @@ struct conf {
     int64_t admission_seconds;
     int64_t api_cache_mib;
     int64_t api_connections;
+    int64_t api_lookup_ms;
     int64_t api_threads;
     int64_t rate_address;
     int64_t replica_lag_ms;

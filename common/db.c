@@ -83,6 +83,8 @@ bool db_is_connected(const struct db *db)
 
 int db_socket(const struct db *db) { return db->conn ? PQsocket(db->conn) : -1; }
 
+int db_backend(const struct db *db) { return db->conn ? PQbackendPID(db->conn) : 0; }
+
 static void note_failed_connect(struct db *db)
 {
     db->backoff_ms = db->backoff_ms ? db->backoff_ms * 2 : DB_BACKOFF_FIRST_MS;

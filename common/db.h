@@ -78,6 +78,9 @@ void db_set_options(struct db *db, const char *options);
 bool db_is_connected(const struct db *db);
 void db_disconnect(struct db *db);
 int db_socket(const struct db *db); /* -1 when not connected */
+/* What whoever answered says is the process that serves this session: a pooler makes one up. 0 when
+ * not connected. */
+int db_backend(const struct db *db);
 
 /* Asks the server for a sign of life, connecting when needed. */
 enum err_code db_ping(struct db *db, struct err *e) MUST_CHECK;

@@ -5,6 +5,7 @@
 #include "common/statements.h"
 
 #define STORES(X)                                                                                  \
+    X(api_session)                                                                                 \
     X(audit)                                                                                       \
     X(catalogue)                                                                                   \
     X(categories)                                                                                  \

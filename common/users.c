@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "common/api_session.h"
 #include "common/buf.h"
 #include "common/mem.h"
 #include "common/shop.h"
@@ -30,6 +31,10 @@
     " CASE WHEN pg_is_in_recovery() THEN 0"                                                        \
     " ELSE (pg_current_wal_insert_lsn() - '0/0')::bigint END,"                                     \
     " coalesce((SELECT writes FROM user_writes WHERE user_id = u.id), 0)"
+/* One row at least, though nobody be there. */
+#define MANY_ASKING                                                                                \
+    ASKING ", (SELECT version FROM users_changed), " SQL_API_SESSIONS                              \
+           " FROM (SELECT) always LEFT JOIN users u ON id = ANY ($1::bigint[])"
 
 /* So many ids the planner supposes in an array that it does not know. With fewer, a plan of its own
  * for each array would seem cheaper to it than one for all, and be made each time. */
@@ -49,8 +54,7 @@ static const struct db_stmt statements[] = {
                       " RETURNING id",
                       5},
     [FIND_ASKING] = {"users_find_asking", "SELECT " ASKING " FROM users u WHERE id = $1", 1},
-    [FIND_MANY_ASKING] = {"users_find_many_asking",
-                          "SELECT " ASKING " FROM users u WHERE id = ANY ($1::bigint[])", 1},
+    [FIND_MANY_ASKING] = {"users_find_many_asking", "SELECT " MANY_ASKING, 1},
     [FIND_BY_EMAIL] = {"users_find_by_email",
                        "SELECT " COLUMNS " FROM users WHERE lower(email) = lower($1)", 1},
     [LIST] = {"users_list", SQL_PAGE(SHOWN, VISIBLE, "u.id"), 3},
@@ -163,9 +167,19 @@ enum err_code users_find_asking(struct db *db, int64_t id, struct user_asking *r
     return ERR_OK;
 }
 
+static void read_many_asking(const struct db_result *rows, struct users_asking *ret)
+{
+    ret->count = 0;
+    ret->catalogue_version = db_int(rows, 0, 4);
+    ret->users_version = db_int(rows, 0, 7);
+    ret->api_sessions = db_int(rows, 0, 8);
+    for (int row = 0; row < db_rows(rows) && ret->count < USERS_ASKING_MAX; row++)
+        if (!db_is_null(rows, row, 0))
+            read_asking(rows, row, &ret->users[ret->count++]);
+}
+
 enum err_code users_find_many_asking(struct db *db, const int64_t *ids, size_t count,
-                                     struct user_asking ret_users[USERS_ASKING_MAX],
-                                     size_t *ret_count, struct err *e)
+                                     struct users_asking *ret, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
     AUTO_VALUE(buf_release) struct buf array;
@@ -176,12 +190,9 @@ enum err_code users_find_many_asking(struct db *db, const int64_t *ids, size_t c
         buf_addf(&array, "%c%" PRId64, i == 0 ? '{' : ',', i < count ? ids[i] : INT64_C(0));
     buf_add_char(&array, '}');
     rc = db_query(db, &statements[FIND_MANY_ASKING], DB_ARGS(DB_TEXT(array.data)), &rows, e);
-    if (rc)
-        return rc;
-    *ret_count = 0;
-    for (int row = 0; row < db_rows(rows) && *ret_count < USERS_ASKING_MAX; row++)
-        read_asking(rows, row, &ret_users[(*ret_count)++]);
-    return ERR_OK;
+    if (!rc)
+        read_many_asking(rows, ret);
+    return rc;
 }
 
 enum err_code users_find_by_email(struct db *db, const char *email, struct user *ret_user,

@@ -63,11 +63,18 @@ struct user_asking {
 
 enum err_code users_find_asking(struct db *db, int64_t id, struct user_asking *ret_user,
                                 struct err *e) MUST_CHECK;
-/* The same for several at once, who may be named twice; those that exist, in any order. */
+/* The same for several at once, who may be named twice: those that exist, in any order, and what
+ * tells for how long that is good. */
 enum { USERS_ASKING_MAX = 64 };
+struct users_asking {
+    struct user_asking users[USERS_ASKING_MAX];
+    size_t count;
+    int64_t catalogue_version;
+    int64_t users_version; /* another one after any change of users */
+    int64_t api_sessions;  /* SQL_API_SESSIONS, 0 for its NULL */
+};
 enum err_code users_find_many_asking(struct db *db, const int64_t *ids, size_t count,
-                                     struct user_asking ret_users[USERS_ASKING_MAX],
-                                     size_t *ret_count, struct err *e) MUST_CHECK;
+                                     struct users_asking *ret, struct err *e) MUST_CHECK;
 enum err_code users_find_by_email(struct db *db, const char *email, struct user *ret_user,
                                   struct err *e) MUST_CHECK;
 

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * For how long the outcome of a look-up (lookups.h) stands for later requests, too: who asks and
+ * which version the catalogue has. For a read of the catalogue a few milliseconds, as long as this
+ * process serves its database alone and writes nothing meanwhile, and while many clients ask at
+ * once; for all else not at all. What is promised, and why it holds, stands in leases.c.
+ */
+#ifndef API_LEASES_H
+#define API_LEASES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/users.h"
+
+enum { LEASE_MS_MAX = 20 }; /* of TILL_API_LOOKUP_MS, of any till-api there may be */
+
+/* Before all threads; 0: there are none. */
+void leases_init(int64_t life_us);
+
+/* ---- by whoever leads the look-ups, one thread at a time ---- */
+
+/* The session of the look-ups begins to be registered (common/api_session.h), or is gone. */
+void leases_session_begins(void);
+void leases_session_ends(void);
+
+struct lease_start {
+    int64_t at_us;
+    uint64_t writes;
+};
+/* Before the statement of a look-up is sent, and when its answer is there. */
+struct lease_start leases_look(void);
+void leases_looked(const struct lease_start *start, const struct users_asking *found);
+
+/* ---- by request threads ---- */
+
+/* Of a request thread: when it was last among those who ask. */
+struct lease_user {
+    int64_t window;
+};
+
+/* Whether the lease tells who a user is. False: look him up. Fills id, username, is_active,
+ * is_staff and catalogue_version. */
+bool leases_find(struct lease_user *mine, int64_t user_id, int connections,
+                 struct user_asking *ret_user);
+
+/* After a request that may have written, before its answer: no lease from before it is used any
+ * more. */
+void leases_note_write(void);
+/* How long its answer must wait then, so that no other process uses one either. */
+int64_t leases_wait_us(void);
+
+#endif
