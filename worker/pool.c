@@ -21,6 +21,7 @@
 enum {
     WAIT_GOAL_US = 50 * 1000, /* so long an item may have to wait for a slot of this process */
     BATCH_GOAL_US = 5 * 1000, /* so long the first item of a batch may wait for the last */
+    DONE_MAX = 512,           /* while more wait to be acknowledged nothing is read */
 };
 
 struct pool {
@@ -155,6 +156,8 @@ static int room_left(const struct pool *pool)
     int used = count_of(pool, ITEM_CLAIMING) + held_ready(pool);
     int capacity;
 
+    if (count_of(pool, ITEM_DONE) >= DONE_MAX)
+        return 0;
     if (prefetch > pool->prefetch_max)
         prefetch = pool->prefetch_max;
     capacity = pool->slots + (int)prefetch;
@@ -395,6 +398,7 @@ void pool_forget_done(struct pool *pool, size_t count)
     /* Items become DONE at the end of the list, and only here they leave it. */
     while (count-- > 0 && pool->lists[ITEM_DONE].first)
         drop(pool, pool->lists[ITEM_DONE].first);
+    pthread_cond_broadcast(&pool->room);
     pthread_mutex_unlock(&pool->lock);
 }
 

@@ -153,6 +153,32 @@ Test(pool_room, every_state_but_done_takes_room)
     cr_expect_eq(pool_wait_room(pool, 0), 0, "more than there is room for is not less than none");
 }
 
+static void *forget_all(void *context)
+{
+    struct queue_entry entries[2000];
+
+    pool_forget_done(context, pool_list_done(context, entries, COUNT_OF(entries)));
+    return NULL;
+}
+
+Test(pool_room, what_waits_to_be_acknowledged_is_bounded)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(4, 100);
+    int64_t began_us = clock_mono_us();
+    pthread_t keeper;
+    int held = 0;
+
+    note(pool, &quick, 10, 200);
+    while (pool_wait_room(pool, 0) > 0 && held < 2000)
+        finish(pool, add(pool, held++, &quick), true);
+    cr_expect_geq(held, 256, "enough for one command");
+    cr_expect_lt(held, 2000);
+    cr_assert_eq(pthread_create(&keeper, NULL, forget_all, pool), 0);
+    cr_expect_gt(pool_wait_room(pool, LONG_US), 0);
+    cr_expect_lt(clock_mono_us() - began_us, LONG_US / 2, "who waits for room is woken");
+    cr_assert_eq(pthread_join(keeper, NULL), 0);
+}
+
 Test(pool_room, counting_no_job_changes_nothing)
 {
     AUTO(pool_free) struct pool *pool = pool_new(1, 100);
