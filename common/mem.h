@@ -23,6 +23,11 @@ void mem_wipe_free(char *secret);
 
 AUTO_DEFINE(char *, mem_wipe_free);
 
+/* Has all threads share two heaps. Else glibc makes one for each, which keeps what its thread once
+ * needed: some 400 KiB for each slot of a worker. Before any thread; an operator's own
+ * MALLOC_ARENA_MAX stands. */
+void mem_share_heaps(void);
+
 static inline void mem_free_auto(void *p) { mem_free(*(void **)p); }
 
 #endif

@@ -51,6 +51,7 @@ int main(int argc, char **argv)
             (void)fprintf(stderr, "till-worker: %s\n", e.text);
             code = EXIT_USAGE;
         } else if (code < 0) {
+            mem_share_heaps();
             code = supervise(&conf);
         }
     }
