@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Streams as the transport of jobs: producing, holding, acknowledging; see queue.h for the shapes
- * and PROTOCOL.md for producers. Reading is in queue_read.c, figures in queue_figures.c, what a
- * worker process says of itself in queue_workers.c; no other file knows a key or a command.
+ * and PROTOCOL.md for producers. Reading is in queue_read.c and queue_entry.c, figures in
+ * queue_figures.c, what a worker process says of itself in queue_workers.c; no other file knows a
+ * key or a command.
  *
  * The braces in a key are Redis Cluster's hash tag: all streams of a queue share a slot.
  */

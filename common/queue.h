@@ -100,6 +100,13 @@ enum err_code queue_read(struct redis *redis, const struct queue_stream *streams
                          const char *consumer, int max, int block_ms,
                          struct queue_deliveries *ret_deliveries, struct err *e) MUST_CHECK;
 
+/* Two reads in one round trip, neither of which waits: at most max[0] of each of the first count[0]
+ * streams, and at most max[1] of each of the count[1] that follow. What one of them brought comes
+ * even where the other has failed. */
+enum err_code queue_read_both(struct redis *redis, const struct queue_stream *streams,
+                              const size_t count[2], const int max[2], const char *consumer,
+                              struct queue_deliveries *ret_deliveries, struct err *e) MUST_CHECK;
+
 /* What a former process of the same consumer name left unacknowledged, up to `max` of one stream,
  * after entry `cursor` ("0" first, then the last one got). */
 enum err_code queue_read_own(struct redis *redis, const struct queue_stream *streams, size_t stream,

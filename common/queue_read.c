@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading streams: new entries, one's own left ones, and those of workers that are gone; and what
- * an entry says. Every node of an answer is checked for its type. See queue.h.
+ * Reading streams: new entries, one's own left ones, and those of workers that are gone. Every node
+ * of an answer is checked for its type; what an entry says is read in queue_entry.c. See queue.h.
  */
 #include "common/queue.h"
 
@@ -9,27 +9,7 @@
 #include <string.h>
 
 #include "common/buf.h"
-#include "common/clock.h"
-#include "common/job_options.h"
-#include "common/json.h"
 #include "common/mem.h"
-#include "common/text.h"
-#include "common/trace.h"
-
-/* The year 9999 (clock_format() has four digits). */
-#define TIME_MAX_MS INT64_C(253402300799999)
-
-void queue_delivery_release(struct queue_delivery *delivery)
-{
-    mem_free(delivery->task);
-    mem_free(delivery->args);
-    mem_free(delivery->kwargs);
-    mem_free(delivery->headers);
-    mem_free(delivery->traceparent);
-    mem_free(delivery->payload);
-    mem_free(delivery->reason);
-    *delivery = (struct queue_delivery){0};
-}
 
 void queue_deliveries_release(struct queue_deliveries *deliveries)
 {
@@ -37,186 +17,6 @@ void queue_deliveries_release(struct queue_deliveries *deliveries)
         queue_delivery_release(&deliveries->items[i]);
     mem_free(deliveries->items);
     *deliveries = (struct queue_deliveries){0};
-}
-
-static const redisReply *find_field(const redisReply *fields, const char *name)
-{
-    for (size_t i = 0; i + 1 < fields->elements; i += 2)
-        if (redis_is_text(fields->element[i]) && strcmp(fields->element[i]->str, name) == 0)
-            return redis_is_text(fields->element[i + 1]) ? fields->element[i + 1] : NULL;
-    return NULL;
-}
-
-/* The value as owned text, or NULL when it is absent, too long or not UTF-8. */
-static char *field_text(const redisReply *fields, const char *name, size_t max)
-{
-    const redisReply *value = find_field(fields, name);
-
-    if (!value || (size_t)value->len > max || !text_is_utf8(value->str, (size_t)value->len))
-        return NULL;
-    return mem_dup_n(value->str, (size_t)value->len);
-}
-
-/* Keeps the fields byte for byte, as netstrings ("5:hello,"; D. J. Bernstein, 1997). */
-static void keep_payload(const redisReply *fields, struct queue_delivery *delivery)
-{
-    AUTO_VALUE(buf_release) struct buf payload;
-
-    buf_init(&payload, QUEUE_PAYLOAD_MAX);
-    for (size_t i = 0; i < fields->elements; i++) {
-        const redisReply *word = fields->element[i];
-
-        if (!redis_is_text(word))
-            continue;
-        buf_addf(&payload, "%zu:", (size_t)word->len);
-        buf_add(&payload, word->str, (size_t)word->len);
-        buf_add_char(&payload, ',');
-    }
-    delivery->payload_len = payload.len;
-    delivery->payload = buf_take(&payload);
-}
-
-/* The same entry, met again, gets the same id: its row is written once. */
-static struct uuid id_of_entry(const char *key, const char *entry)
-{
-    char origin[sizeof((struct queue_stream *)0)->key + QUEUE_ENTRY_SIZE + 1];
-    size_t key_len = strlen(key);
-    size_t entry_len = strlen(entry);
-
-    memcpy(origin, key, key_len); /* NOLINT(bugprone-not-null-terminated-result): bytes */
-    origin[key_len] = ' ';
-    /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): its length goes along */
-    memcpy(origin + key_len + 1, entry, entry_len);
-    return uuid_from_bytes(queue_entry_time_us(entry) / US_PER_MS, origin, key_len + 1 + entry_len);
-}
-
-struct uuid queue_fast_id(const struct queue_stream *stream, const char *entry)
-{
-    return id_of_entry(stream->key, entry);
-}
-
-static void mark_undecodable(const redisReply *fields, const char *key, const char *reason,
-                             struct queue_delivery *delivery)
-{
-    delivery->kind = DELIVERY_UNDECODABLE;
-    delivery->reason = mem_dup(reason);
-    keep_payload(fields, delivery);
-    delivery->id = id_of_entry(key, delivery->entry);
-}
-
-/* What PostgreSQL takes as jsonb, since a fast job that fails becomes a row. */
-static bool is_json(const char *text, json_type type)
-{
-    AUTO(json_decref) json_t *value = NULL;
-
-    return !json_read(text, strlen(text), JOB_ARGS_MAX, &value, NULL) && json_typeof(value) == type;
-}
-
-/* Headers, trace and expiry; gives what is wrong with them, or NULL. A trace that cannot be read is
- * left out: it says something about the job's caller, and nothing about the job. */
-static const char *decode_options(const redisReply *fields, struct queue_delivery *delivery)
-{
-    AUTO(mem_free) char *traceparent = field_text(fields, "traceparent", JOB_TRACEPARENT_MAX);
-    AUTO(mem_free) char *expires = field_text(fields, "expires", 24);
-    struct trace trace;
-    int64_t ms = 0;
-
-    delivery->headers = field_text(fields, "headers", JOB_HEADERS_JSON);
-    if (find_field(fields, "headers") &&
-        (!delivery->headers || job_headers_check(delivery->headers, NULL)))
-        return "the entry's headers are no JSON object of at most 32 short texts";
-    if (find_field(fields, "expires") && (!expires || !text_to_int(expires, 0, TIME_MAX_MS, &ms)))
-        return "the entry's \"expires\" is no time in milliseconds";
-    delivery->expires_us = ms * US_PER_MS;
-    if (traceparent && trace_parse(traceparent, &trace)) {
-        delivery->traceparent = mem_alloc(TRACE_TEXT_SIZE);
-        trace_format(&trace, delivery->traceparent);
-    }
-    delivery->trace_dropped = find_field(fields, "traceparent") && !delivery->traceparent;
-    return NULL;
-}
-
-/* What is wrong with them, or NULL. Most jobs have none, and nothing is allocated for those. */
-static const char *decode_arguments(const redisReply *fields, struct queue_delivery *delivery)
-{
-    if (find_field(fields, "args"))
-        delivery->args = field_text(fields, "args", JOB_ARGS_MAX);
-    if (find_field(fields, "kwargs"))
-        delivery->kwargs = field_text(fields, "kwargs", JOB_ARGS_MAX);
-    if ((find_field(fields, "args") && !delivery->args) ||
-        (find_field(fields, "kwargs") && !delivery->kwargs))
-        return "the entry's args or kwargs are too long or not UTF-8";
-    if ((delivery->args && !is_json(delivery->args, JSON_ARRAY)) ||
-        (delivery->kwargs && !is_json(delivery->kwargs, JSON_OBJECT)))
-        return "the entry's args are no JSON array or its kwargs no object";
-    return NULL;
-}
-
-/* Fields that were looked at so far: nearly no entry has more. */
-static size_t count_known(const struct queue_delivery *delivery, bool has_id)
-{
-    return 1u + (delivery->args ? 1u : 0u) + (delivery->kwargs ? 1u : 0u) + (has_id ? 1u : 0u);
-}
-
-/* What is wrong with the entry, or NULL. */
-static const char *decode_fields(const redisReply *fields, const redisReply *id,
-                                 struct queue_delivery *delivery)
-{
-    const char *problem;
-
-    delivery->task = field_text(fields, "task", JOB_NAME_MAX);
-    if (!delivery->task || !text_is_name(delivery->task))
-        return "the entry's \"task\" is no name of a task";
-    problem = decode_arguments(fields, delivery);
-    if (problem)
-        return problem;
-    if (id && !uuid_parse(id->str, &delivery->id))
-        return "the entry's \"id\" is no UUID";
-    if (fields->elements > 2 * count_known(delivery, id != NULL))
-        return decode_options(fields, delivery);
-    return NULL;
-}
-
-static void decode_fast(const redisReply *fields, const char *key, struct queue_delivery *delivery)
-{
-    const redisReply *id = find_field(fields, "id");
-    const char *problem;
-
-    delivery->kind = DELIVERY_FAST;
-    problem = decode_fields(fields, id, delivery);
-    if (problem)
-        mark_undecodable(fields, key, problem, delivery);
-    else if (!id)
-        delivery->id = id_of_entry(key, delivery->entry);
-}
-
-/* [id, [field, value, ...]]; the fields of an entry that was deleted meanwhile are nil. */
-bool queue_delivery_decode(const redisReply *reply, const char *key,
-                           struct queue_delivery *delivery)
-{
-    const redisReply *fields;
-    const redisReply *job;
-
-    if (!redis_is_array(reply) || reply->elements != 2 || !redis_is_text(reply->element[0]) ||
-        reply->element[0]->len >= (int)sizeof delivery->entry)
-        return false;
-    memcpy(delivery->entry, reply->element[0]->str, (size_t)reply->element[0]->len + 1);
-    fields = reply->element[1];
-    if (!redis_is_array(fields)) {
-        delivery->kind = DELIVERY_GONE;
-        return true;
-    }
-    job = find_field(fields, "job");
-    delivery->kind = DELIVERY_DURABLE;
-    if (job) {
-        if (!uuid_parse(job->str, &delivery->id))
-            mark_undecodable(fields, key, "the entry's \"job\" is no UUID", delivery);
-    } else if (find_field(fields, "task")) {
-        decode_fast(fields, key, delivery);
-    } else {
-        mark_undecodable(fields, key, "the entry has neither \"job\" nor \"task\"", delivery);
-    }
-    return true;
 }
 
 static enum err_code decode_entries(const redisReply *entries, size_t stream, const char *key,
@@ -278,17 +78,14 @@ static size_t find_stream(const struct queue_stream *streams, size_t count, cons
     return count;
 }
 
-/* [[key, [entry, ...]], ...] */
+/* [[key, [entry, ...]], ...] or nil, at the end of `deliveries`; their streams count from `from`.
+ */
 static enum err_code decode_read(const redisReply *reply, const struct queue_stream *streams,
-                                 size_t count, bool taken_over,
-                                 struct queue_deliveries *ret_deliveries, struct err *e)
+                                 size_t from, size_t count, bool taken_over,
+                                 struct queue_deliveries *deliveries, struct err *e)
 {
-    AUTO_VALUE(queue_deliveries_release) struct queue_deliveries deliveries = {0};
-
-    if (reply->type == REDIS_REPLY_NIL) {
-        *ret_deliveries = deliveries;
+    if (reply->type == REDIS_REPLY_NIL)
         return ERR_OK;
-    }
     if (!redis_is_array(reply))
         return redis_bad_reply("XREADGROUP", e);
     for (size_t i = 0; i < reply->elements; i++) {
@@ -298,13 +95,26 @@ static enum err_code decode_read(const redisReply *reply, const struct queue_str
 
         if (!redis_is_array(pair) || pair->elements != 2 || !redis_is_text(pair->element[0]))
             return redis_bad_reply("XREADGROUP", e);
-        at = find_stream(streams, count, pair->element[0]->str);
+        at = find_stream(streams + from, count, pair->element[0]->str);
         if (at == count)
             return redis_bad_reply("XREADGROUP", e);
-        rc = decode_entries(pair->element[1], at, streams[at].key, taken_over, &deliveries, e);
+        rc = decode_entries(pair->element[1], from + at, pair->element[0]->str, taken_over,
+                            deliveries, e);
         if (rc)
             return rc;
     }
+    return ERR_OK;
+}
+
+static enum err_code decode_one(const redisReply *reply, const struct queue_stream *streams,
+                                size_t count, bool taken_over,
+                                struct queue_deliveries *ret_deliveries, struct err *e)
+{
+    AUTO_VALUE(queue_deliveries_release) struct queue_deliveries deliveries = {0};
+    enum err_code rc = decode_read(reply, streams, 0, count, taken_over, &deliveries, e);
+
+    if (rc)
+        return rc;
     *ret_deliveries = deliveries;
     deliveries = (struct queue_deliveries){0};
     return ERR_OK;
@@ -314,7 +124,7 @@ enum err_code queue_decode_read(const redisReply *reply, const struct queue_stre
                                 size_t count, struct queue_deliveries *ret_deliveries,
                                 struct err *e)
 {
-    return decode_read(reply, streams, count, false, ret_deliveries, e);
+    return decode_one(reply, streams, count, false, ret_deliveries, e);
 }
 
 /* Runs a reading command; a missing group is made anew and counts as nothing read. */
@@ -340,6 +150,32 @@ struct reading {
     int block_ms; /* 0: do not wait */
 };
 
+/* The texts must live as long as the arguments. */
+struct reading_texts {
+    char max[24];
+    char block[24];
+};
+
+static void add_reading(struct redis_args *args, const struct queue_stream *streams, size_t count,
+                        const struct reading *reading, struct reading_texts *texts)
+{
+    redis_add(args, "XREADGROUP");
+    redis_add(args, "GROUP");
+    redis_add(args, QUEUE_GROUP);
+    redis_add(args, reading->consumer);
+    redis_add(args, "COUNT");
+    redis_add_number(args, reading->max, texts->max);
+    if (reading->block_ms > 0) {
+        redis_add(args, "BLOCK");
+        redis_add_number(args, reading->block_ms, texts->block);
+    }
+    redis_add(args, "STREAMS");
+    for (size_t i = 0; i < count; i++)
+        redis_add(args, streams[i].key);
+    for (size_t i = 0; i < count; i++)
+        redis_add(args, reading->from);
+}
+
 static enum err_code read_group(struct redis *redis, const struct queue_stream *streams,
                                 size_t count, const struct reading *reading,
                                 struct queue_deliveries *ret_deliveries, struct err *e)
@@ -347,25 +183,10 @@ static enum err_code read_group(struct redis *redis, const struct queue_stream *
     AUTO_VALUE(redis_args_release) struct redis_args args = {0};
     AUTO(freeReplyObject) redisReply *reply = NULL;
     bool is_new = strcmp(reading->from, ">") == 0;
-    char max_text[24];
-    char block_text[24];
+    struct reading_texts texts;
     enum err_code rc;
 
-    redis_add(&args, "XREADGROUP");
-    redis_add(&args, "GROUP");
-    redis_add(&args, QUEUE_GROUP);
-    redis_add(&args, reading->consumer);
-    redis_add(&args, "COUNT");
-    redis_add_number(&args, reading->max, max_text);
-    if (reading->block_ms > 0) {
-        redis_add(&args, "BLOCK");
-        redis_add_number(&args, reading->block_ms, block_text);
-    }
-    redis_add(&args, "STREAMS");
-    for (size_t i = 0; i < count; i++)
-        redis_add(&args, streams[i].key);
-    for (size_t i = 0; i < count; i++)
-        redis_add(&args, reading->from);
+    add_reading(&args, streams, count, reading, &texts);
     rc = call_reading(redis, &args, streams, count, &reply, e);
     if (rc)
         return rc;
@@ -373,7 +194,7 @@ static enum err_code read_group(struct redis *redis, const struct queue_stream *
         *ret_deliveries = (struct queue_deliveries){0};
         return ERR_OK;
     }
-    return decode_read(reply, streams, count, !is_new, ret_deliveries, e);
+    return decode_one(reply, streams, count, !is_new, ret_deliveries, e);
 }
 
 enum err_code queue_read(struct redis *redis, const struct queue_stream *streams, size_t count,
@@ -384,6 +205,57 @@ enum err_code queue_read(struct redis *redis, const struct queue_stream *streams
         .consumer = consumer, .from = ">", .max = max, .block_ms = block_ms};
 
     return read_group(redis, streams, count, &reading, ret_deliveries, e);
+}
+
+static enum err_code append_reading(struct redis *redis, const struct queue_stream *streams,
+                                    size_t count, const struct reading *reading, struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+    struct reading_texts texts;
+
+    add_reading(&args, streams, count, reading, &texts);
+    return redis_append(redis, &args, e);
+}
+
+/* Both answers are taken whatever the first is: what it brought is pending under our name. */
+static enum err_code call_both(struct redis *redis, const struct queue_stream *streams,
+                               const size_t count[2], const int max[2], const char *consumer,
+                               redisReply *ret_replies[2], struct err *e)
+{
+    struct err own = {0};
+    enum err_code rc = ERR_OK;
+
+    for (int i = 0; !rc && i < 2; i++) {
+        const struct reading reading = {.consumer = consumer, .from = ">", .max = max[i]};
+
+        rc = append_reading(redis, streams + (i == 0 ? 0 : count[0]), count[i], &reading, e);
+    }
+    if (rc)
+        return rc;
+    rc = redis_take_each(redis, ret_replies, 2, &own);
+    if (rc && strcmp(redis_error_word(redis), "NOGROUP") == 0)
+        return queue_create_groups(redis, streams, count[0] + count[1], e);
+    return rc ? err_set_detail(e, rc, own.detail, "%s", own.text) : ERR_OK;
+}
+
+enum err_code queue_read_both(struct redis *redis, const struct queue_stream *streams,
+                              const size_t count[2], const int max[2], const char *consumer,
+                              struct queue_deliveries *ret_deliveries, struct err *e)
+{
+    AUTO(freeReplyObject) redisReply *first = NULL;
+    AUTO(freeReplyObject) redisReply *second = NULL;
+    redisReply *replies[2] = {NULL, NULL};
+    enum err_code rc = call_both(redis, streams, count, max, consumer, replies, e);
+    enum err_code bad = ERR_OK;
+
+    first = replies[0];
+    second = replies[1];
+    *ret_deliveries = (struct queue_deliveries){0};
+    if (first)
+        bad = decode_read(first, streams, 0, count[0], false, ret_deliveries, e);
+    if (second && !bad)
+        bad = decode_read(second, streams, count[0], count[1], false, ret_deliveries, e);
+    return rc ? rc : bad;
 }
 
 enum err_code queue_read_own(struct redis *redis, const struct queue_stream *streams, size_t stream,

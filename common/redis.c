@@ -464,6 +464,28 @@ enum err_code redis_take_all(struct redis *redis, size_t count, struct err *e)
     return first;
 }
 
+enum err_code redis_take_each(struct redis *redis, redisReply **ret_replies, size_t count,
+                              struct err *e)
+{
+    enum err_code first = ERR_OK;
+    char word[sizeof redis->error_word] = "";
+
+    for (size_t i = 0; i < count; i++)
+        ret_replies[i] = NULL;
+    for (size_t i = 0; i < count; i++) {
+        enum err_code rc = take_one(redis, &ret_replies[i], e);
+
+        if (rc && !first) {
+            first = rc;
+            memcpy(word, redis->error_word, sizeof word);
+        }
+        if (!redis_is_connected(redis))
+            break;
+    }
+    memcpy(redis->error_word, word, sizeof word);
+    return first;
+}
+
 enum err_code redis_bad_reply(const char *command, struct err *e)
 {
     return err_set(e, ERR_PROTOCOL, "Redis answered %s with an unexpected shape", command);

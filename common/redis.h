@@ -71,6 +71,12 @@ enum err_code redis_take(struct redis *redis, redisReply **ret_reply, struct err
  * the connection stays in step, and returns the first of them. */
 enum err_code redis_take_all(struct redis *redis, size_t count, struct err *e) MUST_CHECK;
 
+/* Takes `count` answers, each owned by the caller; NULL for one that is an error. Goes on after it
+ * like redis_take_all(), and redis_error_word() is that of the first. After a loss of the
+ * connection all that was not taken is NULL. */
+enum err_code redis_take_each(struct redis *redis, redisReply **ret_replies, size_t count,
+                              struct err *e) MUST_CHECK;
+
 /* Checks of an answer's nodes; NULL is neither. */
 static inline bool redis_is_array(const redisReply *reply)
 {

@@ -97,33 +97,75 @@ static size_t count_of(const struct queue_deliveries *deliveries, size_t stream)
     return count;
 }
 
-/* Reads up to `max` of each of the streams and adds them to `into`. */
-static enum err_code ask(struct reader *reader, struct redis *redis, const size_t *streams,
-                         size_t count, int max, int block_ms, struct queue_deliveries *into,
-                         struct err *e)
+/* Names the streams of an ask, from place `at` on. */
+static void name_streams(struct reader *reader, const struct turns_ask *ask, size_t at)
+{
+    const struct process *process = reader->process;
+
+    for (size_t i = 0; i < ask->count; i++) {
+        reader->indexes[at + i] = ask->sources[i];
+        reader->streams[at + i] = process->streams[ask->sources[i]];
+        process_note_asked(process, ask->sources[i]);
+    }
+}
+
+/* What the ask brought, whose streams are named from place `at` on. */
+static void note_got(struct reader *reader, const struct turns_ask *ask, size_t at,
+                     const struct queue_deliveries *got)
+{
+    for (size_t i = 0; i < ask->count; i++) {
+        size_t found = count_of(got, at + i);
+
+        turns_note(reader->turns, ask->sources[i], ask->max, (int)found);
+        process_note_got(reader->process, ask->sources[i], found);
+    }
+}
+
+static void keep(const struct reader *reader, struct queue_deliveries *got,
+                 struct queue_deliveries *into)
+{
+    for (size_t i = 0; i < got->count; i++) /* from here on an index into process->streams */
+        got->items[i].stream = reader->indexes[got->items[i].stream];
+    collect(got, into);
+}
+
+/* Reads what the ask says and adds it to `into`. */
+static enum err_code ask_streams(struct reader *reader, struct redis *redis,
+                                 const struct turns_ask *ask, int block_ms,
+                                 struct queue_deliveries *into, struct err *e)
 {
     AUTO_VALUE(queue_deliveries_release) struct queue_deliveries got = {0};
-    const struct process *process = reader->process;
     enum err_code rc;
 
-    for (size_t i = 0; i < count; i++) {
-        reader->indexes[i] = streams[i];
-        reader->streams[i] = process->streams[streams[i]];
-        process_note_asked(process, streams[i]);
-    }
-    rc = queue_read(redis, reader->streams, count, process->name, max, block_ms, &got, e);
+    name_streams(reader, ask, 0);
+    rc = queue_read(redis, reader->streams, ask->count, reader->process->name, ask->max, block_ms,
+                    &got, e);
     if (rc)
         return rc;
-    for (size_t i = 0; i < count; i++) {
-        size_t found = count_of(&got, i);
-
-        turns_note(reader->turns, streams[i], max, (int)found);
-        process_note_got(process, streams[i], found);
-    }
-    for (size_t i = 0; i < got.count; i++) /* from here on an index into process->streams */
-        got.items[i].stream = reader->indexes[got.items[i].stream];
-    collect(&got, into);
+    note_got(reader, ask, 0, &got);
+    keep(reader, &got, into);
     return ERR_OK;
+}
+
+/* Likewise, in one round trip with what is to be asked next, should this bring nothing. */
+static enum err_code ask_ahead(struct reader *reader, struct redis *redis,
+                               const struct turns_ask *ask, const struct turns_ask *ahead,
+                               struct queue_deliveries *into, struct err *e)
+{
+    AUTO_VALUE(queue_deliveries_release) struct queue_deliveries got = {0};
+    const size_t counts[2] = {ask->count, ahead->count};
+    const int max[2] = {ask->max, ahead->max};
+    enum err_code rc;
+
+    name_streams(reader, ask, 0);
+    name_streams(reader, ahead, ask->count);
+    rc = queue_read_both(redis, reader->streams, counts, max, reader->process->name, &got, e);
+    if (!rc) {
+        note_got(reader, ask, 0, &got);
+        note_got(reader, ahead, ask->count, &got);
+    }
+    keep(reader, &got, into);
+    return rc;
 }
 
 /* Likewise a queue with a limit. */
@@ -148,20 +190,39 @@ static void skip_closed(struct reader *reader)
             turns_skip(reader->turns, q * TURNS_PRIORITIES);
 }
 
+/* One command or two that are sent together; *ret_over: what is left of the room is not worth more.
+ */
+static enum err_code ask_next(struct reader *reader, struct redis *redis,
+                              const struct turns_ask *next, int room, struct queue_deliveries *into,
+                              bool *ret_over, struct err *e)
+{
+    struct turns_ask ahead;
+    enum err_code rc;
+
+    *ret_over = false;
+    if (limited_has(reader->limited, next->sources[0] / TURNS_PRIORITIES))
+        return ask_limited(reader, redis, next->sources[0], next->max, into, e);
+    if (!turns_ahead(reader->turns, room, next, &ahead))
+        return ask_streams(reader, redis, next, 0, into, e);
+    rc = ask_ahead(reader, redis, next, &ahead, into, e);
+    *ret_over = (int)count_of(into, ahead.sources[0]) >= ahead.max;
+    return rc;
+}
+
 enum err_code reader_read(struct reader *reader, struct redis *redis, int room,
                           struct queue_deliveries *ret_deliveries, struct err *e)
 {
     struct turns_ask next;
     enum err_code rc = ERR_OK;
+    int left = room;
+    bool is_over = false;
 
     *ret_deliveries = (struct queue_deliveries){0};
     turns_begin(reader->turns);
     skip_closed(reader);
-    while (!rc && turns_next(reader->turns, room - (int)ret_deliveries->count, &next)) {
-        if (limited_has(reader->limited, next.sources[0] / TURNS_PRIORITIES))
-            rc = ask_limited(reader, redis, next.sources[0], next.max, ret_deliveries, e);
-        else
-            rc = ask(reader, redis, next.sources, next.count, next.max, 0, ret_deliveries, e);
+    while (!rc && !is_over && turns_next(reader->turns, left, &next)) {
+        rc = ask_next(reader, redis, &next, left, ret_deliveries, &is_over, e);
+        left = room - (int)ret_deliveries->count;
     }
     return rc;
 }
@@ -169,8 +230,11 @@ enum err_code reader_read(struct reader *reader, struct redis *redis, int room,
 enum err_code reader_wait(struct reader *reader, struct redis *redis, int block_ms,
                           struct queue_deliveries *ret_deliveries, struct err *e)
 {
+    struct turns_ask all = {.count = reader->open_count, .max = 1};
+
     *ret_deliveries = (struct queue_deliveries){0};
     if (limited_any(reader->limited))
         return limited_wait(reader->limited, redis, reader->open, reader->open_count, block_ms, e);
-    return ask(reader, redis, reader->open, reader->open_count, 1, block_ms, ret_deliveries, e);
+    memcpy(all.sources, reader->open, reader->open_count * sizeof all.sources[0]);
+    return ask_streams(reader, redis, &all, block_ms, ret_deliveries, e);
 }

@@ -7,9 +7,11 @@
  */
 #include "worker/turns.h"
 
+#include <string.h>
+
 #include "common/mem.h"
 
-enum { STRIDE = 1000000 };
+enum { STRIDE = 1000000, AHEAD_ROOM = 64 };
 
 struct source {
     bool exists; /* open, and read by this number */
@@ -36,17 +38,28 @@ struct turns {
     struct group *groups;
     int64_t *passes; /* scratch */
     size_t group_count;
+    struct turns *supposed; /* scratch: how it would stand, by turns_ahead() */
+    size_t source_count;
 };
 
-struct turns *turns_new(const struct turns_queue *queues, size_t count, bool is_weighted)
+static struct turns *turns_alloc(size_t queue_count, bool is_weighted)
 {
     struct turns *turns = mem_alloc(sizeof *turns);
 
-    turns->group_count = is_weighted ? count : 1;
-    turns->sources = mem_array(count * TURNS_PRIORITIES, sizeof turns->sources[0]);
+    turns->group_count = is_weighted ? queue_count : 1;
+    turns->source_count = queue_count * TURNS_PRIORITIES;
+    turns->sources = mem_array(turns->source_count, sizeof turns->sources[0]);
     turns->groups = mem_array(turns->group_count, sizeof turns->groups[0]);
     turns->passes = mem_array(turns->group_count, sizeof turns->passes[0]);
-    for (size_t i = 0; i < count * TURNS_PRIORITIES; i++) {
+    return turns;
+}
+
+struct turns *turns_new(const struct turns_queue *queues, size_t count, bool is_weighted)
+{
+    struct turns *turns = turns_alloc(count, is_weighted);
+
+    turns->supposed = turns_alloc(count, is_weighted);
+    for (size_t i = 0; i < turns->source_count; i++) {
         const struct turns_queue *queue = &queues[i / TURNS_PRIORITIES];
         bool is_first = i % TURNS_PRIORITIES == 0;
 
@@ -69,6 +82,7 @@ void turns_free(struct turns *turns)
 {
     if (!turns)
         return;
+    turns_free(turns->supposed);
     mem_free(turns->sources);
     mem_free(turns->groups);
     mem_free(turns->passes);
@@ -270,6 +284,22 @@ void turns_note(struct turns *turns, size_t source, int max, int got)
         group->guard = longest_passed(turns, group); /* nobody waits there: the next one begins */
     if (head_of(turns, group) == SIZE_MAX)
         group->is_idle = true;
+}
+
+bool turns_ahead(struct turns *turns, int room, const struct turns_ask *ask,
+                 struct turns_ask *ret_ahead)
+{
+    struct turns *supposed = turns->supposed;
+    int left = room - (int)ask->count * ask->max;
+
+    if (left < AHEAD_ROOM || ask->max > 1)
+        return false;
+    memcpy(supposed->sources, turns->sources, turns->source_count * sizeof turns->sources[0]);
+    memcpy(supposed->groups, turns->groups, turns->group_count * sizeof turns->groups[0]);
+    for (size_t i = 0; i < ask->count; i++)
+        turns_note(supposed, ask->sources[i], ask->max, 0);
+    return turns_next(supposed, left, ret_ahead) && ret_ahead->count == 1 && ret_ahead->max > 1 &&
+           !turns->sources[ret_ahead->sources[0]].is_joint;
 }
 
 void turns_skip(struct turns *turns, size_t source)

@@ -12,7 +12,9 @@
  * priorities within each are in strict order. Strict has one exception, so that nothing waits for
  * ever: one round in TURNS_GUARD begins at the stream that has been passed over longest.
  *
- * To save round trips, streams that had nothing lately are asked together, for one job each.
+ * To save round trips, streams that had nothing lately are asked together, for one job each, and
+ * what comes after them at the same time (turns_ahead()): should one of them have something again,
+ * what stands behind it may get one more round of tiny jobs before it.
  */
 #ifndef WORKER_TURNS_H
 #define WORKER_TURNS_H
@@ -53,6 +55,14 @@ void turns_skip(struct turns *turns, size_t source);
 /* False: the round is over, since there is no room or nothing more to ask. */
 bool turns_next(struct turns *turns, int room, struct turns_ask *ret_ask);
 void turns_note(struct turns *turns, size_t source, int max, int got);
+
+/* What turns_next() would ask after `ask` has brought nothing, for sending both at once: after
+ * streams that had nothing lately, the one of which nearly all is to be expected. False: that is
+ * not the case, or the room is small, where each job is to be the right one. What both could bring
+ * fits into the room. When it has brought all it was asked for the round is to end: asking for the
+ * few that the first left room for would cost what asking for many does. */
+bool turns_ahead(struct turns *turns, int room, const struct turns_ask *ask,
+                 struct turns_ask *ret_ahead);
 
 /* The order of the priorities in the `reads`th command that reads a joint queue: strict, and once
  * in TURNS_GUARD another one first. */

@@ -185,6 +185,24 @@ Test(redis, take_all_goes_on_after_an_error_and_returns_it)
     expect_text(redis, WORDS("GET", "test_text"), "y");
 }
 
+Test(redis, take_each_leaves_out_what_is_an_error)
+{
+    redisReply *replies[3];
+
+    do_it(redis, WORDS("SET", "test_text", "x"));
+    append(WORDS("LPUSH", "test_text", "x"));
+    append(WORDS("ECHO", "two"));
+    append(WORDS("NOSUCHCOMMAND"));
+    cr_assert_eq(redis_take_each(redis, replies, 3, &e), ERR_PROTOCOL);
+    cr_assert_not_null(strstr(e.text, "WRONGTYPE"), "the first: %s", e.text);
+    cr_assert_str_eq(redis_error_word(redis), "WRONGTYPE");
+    cr_assert_null(replies[0]);
+    cr_assert_str_eq(replies[1]->str, "two");
+    cr_assert_null(replies[2]);
+    freeReplyObject(replies[1]);
+    expect_text(redis, WORDS("ECHO", "own"), "own");
+}
+
 Test(redis, taking_what_is_not_due_is_an_error_and_no_wait)
 {
     int64_t begun = clock_mono_us();

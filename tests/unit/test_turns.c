@@ -20,31 +20,50 @@ static struct turns *make(bool is_weighted, int a, int b, int c)
     return turns_new(queues, QUEUES, is_weighted);
 }
 
-/* One round over streams that hold `has[i]` jobs: adds what each gives to got[i]; how many commands
- * it took. No round may bring more than its room. */
+/* Adds what the asked streams give of what they have to got[i]; how many that is. */
+static int give(struct turns *turns, const struct turns_ask *ask, long has[SOURCES],
+                long got[SOURCES])
+{
+    int given = 0;
+
+    for (size_t i = 0; i < ask->count; i++) {
+        size_t s = ask->sources[i];
+        int gives = has[s] < ask->max ? (int)has[s] : ask->max;
+
+        has[s] -= gives;
+        got[s] += gives;
+        given += gives;
+        turns_note(turns, s, ask->max, gives);
+    }
+    return given;
+}
+
+/* One round over streams that hold `has[i]` jobs: adds what each gives to got[i]; how many round
+ * trips it took. No round may bring more than its room. */
 static int play(struct turns *turns, int room, long has[SOURCES], long got[SOURCES])
 {
     struct turns_ask ask;
-    int commands = 0;
+    struct turns_ask ahead;
+    int trips = 0;
 
     turns_begin(turns);
     while (turns_next(turns, room, &ask)) {
-        cr_assert_gt(ask.count, 0);
-        cr_assert_gt(ask.max, 0);
-        cr_assert_leq((long)ask.count * ask.max, room);
-        commands++;
-        for (size_t i = 0; i < ask.count; i++) {
-            size_t s = ask.sources[i];
-            int gives = has[s] < ask.max ? (int)has[s] : ask.max;
+        int most = (int)ask.count * ask.max;
+        bool is_both = turns_ahead(turns, room, &ask, &ahead);
+        int given = 0;
 
-            has[s] -= gives;
-            got[s] += gives;
-            room -= gives;
-            turns_note(turns, s, ask.max, gives);
-        }
-        cr_assert_lt(commands, 100, "the round does not end");
+        cr_assert_gt(most, 0);
+        cr_assert_leq(most + (is_both ? ahead.max : 0), room);
+        trips++;
+        room -= give(turns, &ask, has, got);
+        if (is_both)
+            given = give(turns, &ahead, has, got);
+        room -= given;
+        if (is_both && given == ahead.max)
+            break;
+        cr_assert_lt(trips, 100, "the round does not end");
     }
-    return commands;
+    return trips;
 }
 
 static long sum(const long *numbers, size_t from, size_t count)
@@ -84,6 +103,59 @@ Test(turns, a_backlog_behind_empty_streams_costs_two_commands_a_round)
     for (int i = 0; i < TURNS_GUARD - 1; i++)
         cr_expect_eq(play(turns, 64, has, got), 2);
     cr_expect_eq(got[7], 64 * TURNS_GUARD);
+    turns_free(turns);
+}
+
+Test(turns, with_room_for_many_a_backlog_behind_empty_streams_costs_one_round_trip)
+{
+    struct turns *turns = make(false, 1, 1, 1);
+    struct turns *weighted = make(true, 6, 3, 1);
+    long has[SOURCES] = {[7] = 100000};
+    long got[SOURCES] = {0};
+
+    (void)play(turns, 256, has, got);
+    (void)play(weighted, 256, has, got);
+    got[7] = 0;
+    for (int i = 0; i < TURNS_GUARD - 1; i++) {
+        cr_expect_eq(play(turns, 256, has, got), 1);
+        cr_expect_eq(play(weighted, 256, has, got), 1);
+    }
+    cr_expect_geq(got[7], 2 * (TURNS_GUARD - 1) * (256 - SOURCES));
+    turns_free(turns);
+    turns_free(weighted);
+}
+
+Test(turns, what_wakes_up_before_a_backlog_waits_one_round_at_most)
+{
+    struct turns *turns = make(false, 1, 1, 1);
+    long has[SOURCES] = {[7] = 100000};
+    long got[SOURCES] = {0};
+
+    (void)play(turns, 256, has, got);
+    (void)play(turns, 256, has, got);
+    has[0] = 1000;
+    got[7] = 0;
+    (void)play(turns, 256, has, got);
+    cr_expect_gt(got[0], 0);
+    (void)play(turns, 256, has, got);
+    cr_expect_gt(got[0], 256);
+    cr_expect_lt(got[7], 256);
+    turns_free(turns);
+}
+
+Test(turns, a_small_room_is_never_asked_ahead)
+{
+    struct turns *turns = make(false, 1, 1, 1);
+    struct turns_ask ask;
+    struct turns_ask ahead;
+    long has[SOURCES] = {[7] = 100000};
+    long got[SOURCES] = {0};
+
+    (void)play(turns, 64, has, got);
+    turns_begin(turns);
+    cr_assert(turns_next(turns, 64, &ask));
+    cr_assert_eq(ask.max, 1);
+    cr_expect_not(turns_ahead(turns, 64, &ask, &ahead));
     turns_free(turns);
 }
 
