@@ -14,13 +14,13 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "worker/batch.h"
 #include "worker/item_list.h"
 #include "worker/pace.h"
 #include "worker/task.h"
 
 enum {
     WAIT_GOAL_US = 50 * 1000, /* so long an item may have to wait for a slot of this process */
-    BATCH_GOAL_US = 5 * 1000, /* so long the first item of a batch may wait for the last */
     DONE_MAX = 512,           /* while more wait to be acknowledged nothing is read */
 };
 
@@ -219,6 +219,20 @@ void pool_wait_slot(struct pool *pool, int64_t timeout_us)
     pthread_mutex_unlock(&pool->lock);
 }
 
+/* How many of the sleeping slots have something to do: waking more would cost each of them two
+ * changes of context for nothing. A guess; pool_take() makes up for it. The lock is held. */
+static int slots_wanted(const struct pool *pool)
+{
+    const struct item *item = pool->lists[ITEM_WAITING].first;
+    int wanted = 0;
+
+    for (; item && wanted < pool->sleeping; wanted++)
+        for (size_t taken = batch_size(&pool->pace, item, SLOT_BATCH_MAX); item && taken > 0;
+             taken--)
+            item = item->next;
+    return wanted;
+}
+
 /* ---- fetch ---- */
 
 struct item *pool_add(struct pool *pool, struct queue_delivery *take_delivery)
@@ -247,17 +261,18 @@ bool pool_holds(struct pool *pool, size_t stream, const char *entry)
 
 void pool_make_ready(struct pool *pool, struct item **items, size_t count)
 {
+    int wanted;
+
     pthread_mutex_lock(&pool->lock);
     for (size_t i = 0; i < count; i++)
         set_state(pool, items[i], ITEM_WAITING);
-    for (size_t i = 0; i < count && (int)i < pool->sleeping; i++)
-        pthread_cond_signal(&pool->work);
+    wanted = slots_wanted(pool);
     pthread_mutex_unlock(&pool->lock);
+    while (wanted-- > 0) /* without the lock, which each of them takes first */
+        pthread_cond_signal(&pool->work);
 }
 
 /* ---- slots ---- */
-
-static bool takes_many(const struct item *item) { return item->task && item->task->run_many; }
 
 static struct item *begin(struct pool *pool, struct item *item, int64_t now_us)
 {
@@ -288,25 +303,6 @@ static size_t take_alike(struct pool *pool, struct item **items, size_t max, int
     return count;
 }
 
-/* How many this slot takes: one, or as many as are likely over within BATCH_GOAL_US. Sharing tiny
- * ones out to all slots would win nothing: what costs is the statement that settles them. */
-static size_t batch_size(struct pool *pool, size_t max)
-{
-    int64_t left_us = BATCH_GOAL_US;
-    size_t count = 0;
-
-    for (const struct item *item = pool->lists[ITEM_WAITING].first; item && count < max;
-         item = item->next) {
-        if (takes_many(item))
-            break;
-        left_us -= pace_of(&pool->pace, item->task);
-        if (left_us < 0)
-            break;
-        count++;
-    }
-    return count > 0 ? count : 1;
-}
-
 /* Whether a slot that asks for work is to end. */
 static bool goes_home(const struct pool *pool)
 {
@@ -327,13 +323,16 @@ size_t pool_take(struct pool *pool, struct item **items, size_t max)
     if (goes_home(pool)) {
         pool->attached--;
         pthread_cond_signal(&pool->work); /* it may have been woken for what waits */
-    } else if (takes_many(pool->lists[ITEM_WAITING].first)) {
+    } else if (batch_is_many(pool->lists[ITEM_WAITING].first)) {
         count = take_alike(pool, items, max, now_us);
     } else {
-        max = batch_size(pool, max);
+        max = batch_size(&pool->pace, pool->lists[ITEM_WAITING].first, max);
         while (count < max && pool->lists[ITEM_WAITING].first)
             items[count++] = begin(pool, pool->lists[ITEM_WAITING].first, now_us);
     }
+    /* More of them were wanted than were woken. */
+    if (count > 0 && pool->lists[ITEM_WAITING].first && pool->sleeping > 0)
+        pthread_cond_signal(&pool->work);
     pthread_mutex_unlock(&pool->lock);
     return count;
 }

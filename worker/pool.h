@@ -29,7 +29,10 @@ enum item_state {
     ITEM_DONE, /* settled; to be acknowledged */
 };
 
-enum { ITEM_STATE_COUNT = ITEM_DONE + 1 };
+enum {
+    ITEM_STATE_COUNT = ITEM_DONE + 1,
+    SLOT_BATCH_MAX = 128, /* items that a slot takes at once */
+};
 
 struct item {
     struct item *next; /* in the list of its state */

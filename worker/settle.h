@@ -27,8 +27,6 @@ struct settling {
 bool settle(const struct settling *settling, struct task_run *run, enum task_outcome outcome,
             struct err *e);
 
-enum { SLOT_BATCH_MAX = 128 };
-
 /* A durable job that is done without a transaction of its own. */
 struct success {
     struct item *item;

@@ -243,6 +243,70 @@ Test(pool_take, more_tasks_than_it_remembers_are_taken_for_long)
     cr_expect_eq(pool_take(pool, items, 8), 1);
 }
 
+static void *take_one(void *context)
+{
+    struct item *item = NULL;
+
+    return pool_take(context, &item, SLOT_BATCH_MAX) == 1 ? item : NULL;
+}
+
+Test(pool_take, long_jobs_that_come_together_wake_a_slot_each)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(3, 10);
+    struct item *items[3];
+    pthread_t slots[3];
+
+    note(pool, &slow, US_PER_S, 1);
+    for (size_t i = 0; i < COUNT_OF(slots); i++)
+        cr_assert_eq(pthread_create(&slots[i], NULL, take_one, pool), 0);
+    for (int i = 0; i < 3; i++)
+        items[i] = add(pool, i, &slow);
+    pool_make_ready(pool, items, 3);
+    for (size_t i = 0; i < COUNT_OF(slots); i++) {
+        void *got = NULL;
+
+        cr_assert_eq(pthread_join(slots[i], &got), 0);
+        cr_expect_not_null(got);
+    }
+    expect_counts(pool, 0, 0, 3, 0);
+}
+
+/* A slot as it lives: takes what it gets until the pool is closed. */
+static void *take_all(void *context)
+{
+    struct item *items[SLOT_BATCH_MAX];
+    bool marks[SLOT_BATCH_MAX] = {false};
+    size_t count;
+
+    while ((count = pool_take(context, items, SLOT_BATCH_MAX)) > 0)
+        pool_finish(context, items, marks, count);
+    return NULL;
+}
+
+Test(pool_take, nothing_is_left_lying_while_slots_sleep)
+{
+    enum { COUNT = 2 * SLOT_BATCH_MAX + 1, ROUNDS = 500 };
+    AUTO(pool_free) struct pool *pool = pool_new(3, 1000);
+    struct item *items[COUNT];
+    pthread_t slots[3];
+
+    note(pool, &quick, 1, 200);
+    for (size_t i = 0; i < COUNT_OF(slots); i++)
+        cr_assert_eq(pthread_create(&slots[i], NULL, take_all, pool), 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        size_t count = 1 + (size_t)round * 7 % COUNT;
+
+        for (size_t i = 0; i < count; i++)
+            items[i] = add(pool, (int)i, &quick);
+        pool_make_ready(pool, items, count);
+        for (int64_t end_us = clock_mono_us() + LONG_US; pool_counts(pool).waiting > 0;)
+            cr_assert_lt(clock_mono_us(), end_us, "round %d: some are left", round);
+    }
+    pool_close(pool);
+    for (size_t i = 0; i < COUNT_OF(slots); i++)
+        cr_assert_eq(pthread_join(slots[i], NULL), 0);
+}
+
 Test(pool_take, keeps_the_order)
 {
     AUTO(pool_free) struct pool *pool = pool_new(1, 100);
