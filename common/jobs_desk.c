@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/buf.h"
+#include "common/dead_groups.h"
 #include "common/mem.h"
 #include "common/statements.h"
 
@@ -17,7 +18,6 @@ enum {
     STATE,
     RETRYING,
     REVOKE_WAITING,
-    DEAD_GROUPS,
     DEAD_OF,
     DEAD_REASON,
     REPLAY_ADD,
@@ -26,14 +26,6 @@ enum {
 };
 
 enum { ARRAY_MAX = 4 * 1024 * 1024 };
-
-/* At least the first letters, so that an error that begins with a number has a reason, too. */
-#define REASON                                                                                     \
-    "coalesce(nullif(left(substring(split_part(error, E'\\n', 1) FROM"                             \
-    " '^(.*?)(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}|[0-9]{5,}|$)'), 160), ''), left(error, 40))"
-
-/* The condition of the index jobs_dead. */
-#define DEAD "listed_state = 'FAILURE'"
 
 static const struct db_stmt statements[] = {
     [TASK] = {"tasks_find", "SELECT max_attempts FROM tasks WHERE name = $1", 1},
@@ -49,27 +41,17 @@ static const struct db_stmt statements[] = {
                         " WHERE id = ANY ($1::uuid[]) AND state IN ('PENDING', 'RETRY')"
                         " ORDER BY id FOR NO KEY UPDATE) h WHERE j.id = h.id RETURNING j.id",
                         1},
-    [DEAD_GROUPS] = {"jobs_dead_groups",
-                     "SELECT task, reason, count(*), " SQL_TIME("min(finished_at)") ", " SQL_TIME(
-                         "max(finished_at)") ", (array_agg(id ORDER BY finished_at DESC))[1],"
-                                             " (array_agg(queue ORDER BY finished_at DESC))[1], "
-                                             "job_secrets(task)"
-                                             " FROM (SELECT id, task, queue, finished_at, " REASON
-                                             " AS reason FROM jobs"
-                                             " WHERE " DEAD " AND ($1::text IS NULL OR queue = $1)"
-                                             " ORDER BY finished_at DESC LIMIT 20000) d"
-                                             " GROUP BY task, reason ORDER BY count(*) DESC, task, "
-                                             "reason LIMIT 200",
-                     1},
     [DEAD_OF] = {"jobs_dead_of",
                  "SELECT id, (extract(epoch FROM finished_at) * 1000000)::bigint FROM jobs"
-                 " WHERE " DEAD " AND finished_at <= to_timestamp($3::bigint / 1000000.0)"
+                 " WHERE " SQL_DEAD " AND finished_at <= to_timestamp($3::bigint / 1000000.0)"
                  " AND (finished_at, id) > (to_timestamp($5::bigint / 1000000.0), $6::uuid)"
-                 " AND task = $1 AND " REASON " = $2 AND ($7::uuid IS NULL OR id <> $7)"
+                 " AND task = $1 AND " SQL_DEAD_REASON " = $2 AND ($7::uuid IS NULL OR id <> $7)"
                  " ORDER BY finished_at, id LIMIT $4",
                  7},
     [DEAD_REASON] = {"jobs_dead_reason",
-                     "SELECT " REASON " FROM jobs WHERE id = $1 AND task = $2 AND " DEAD, 2},
+                     "SELECT " SQL_DEAD_REASON
+                     " FROM jobs WHERE id = $1 AND task = $2 AND " SQL_DEAD,
+                     2},
     [REPLAY_ADD] = {"job_replays_add",
                     "INSERT INTO job_replays (job_id, parent_id, root_id, made_by)"
                     " SELECT $1, $2::uuid,"
@@ -82,8 +64,6 @@ static const struct db_stmt statements[] = {
                      " ORDER BY made_at, job_id LIMIT 100",
                      1},
 };
-_Static_assert(JOBS_DEAD_WINDOW == 20000 && JOBS_DEAD_GROUPS_MAX == 200,
-               "jobs_dead_groups has both as text");
 
 DB_STATEMENTS(jobs_desk, statements);
 
@@ -142,13 +122,6 @@ enum err_code jobs_revoke_waiting(struct db *db, const struct uuid *ids, size_t 
             ret_revoked[i] = strcmp(db_text(rows, row, 0), ids[i].text) == 0;
     }
     return rc;
-}
-
-enum err_code jobs_dead_groups(struct db *db, const char *queue, struct db_result **ret_rows,
-                               struct err *e)
-{
-    return db_query(db, &statements[DEAD_GROUPS], DB_ARGS(DB_TEXT(queue && *queue ? queue : NULL)),
-                    ret_rows, e);
 }
 
 enum err_code jobs_dead_of(struct db *db, const struct dead_walk *walk, int max,

@@ -39,16 +39,7 @@ enum err_code jobs_list_retrying(struct db *db, struct db_result **ret_rows,
 enum err_code jobs_revoke_waiting(struct db *db, const struct uuid *ids, size_t count,
                                   bool *ret_revoked, struct err *e) MUST_CHECK;
 
-/* ---- dead jobs by reason ---- */
-
-/* An error's reason is how its first line begins, up to what differs from job to job: an id, a
- * number of five digits or more. The newest JOBS_DEAD_WINDOW dead jobs are looked through.
- * Columns: task, reason, count, first and last time of death, id of the last one, its queue, the
- * secret names of its task as a JSON array or NULL. */
-enum { JOBS_DEAD_WINDOW = 20000, JOBS_DEAD_GROUPS_MAX = 200 };
-
-enum err_code jobs_dead_groups(struct db *db, const char *queue, struct db_result **ret_rows,
-                               struct err *e) MUST_CHECK;
+/* ---- dead jobs by reason: dead_groups.h counts them ---- */
 
 /* Dead jobs of one task and reason, those that died first before others. */
 struct dead_walk {

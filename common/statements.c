@@ -10,6 +10,7 @@
     X(catalogue)                                                                                   \
     X(categories)                                                                                  \
     X(confirmation)                                                                                \
+    X(dead_groups)                                                                                 \
     X(flows)                                                                                       \
     X(gateway_events)                                                                              \
     X(idempotency)                                                                                 \

@@ -19,6 +19,7 @@
 #include "common/logins.h"
 #include "common/redis.h"
 
+struct dead_memory;
 struct shared;
 
 /* For the whole program; read-only once the server runs. */
@@ -26,6 +27,7 @@ struct dashboard {
     const struct conf *conf;
     struct auth *auth;
     struct shared *shared;
+    struct dead_memory *dead;
     atomic_int waiters; /* threads that wait for a job to end */
 };
 

@@ -10,6 +10,7 @@
 #include "api/dashboard/actions.h"
 #include "api/dashboard/change.h"
 #include "api/dashboard/dashboard.h"
+#include "api/dashboard/dead_memory.h"
 #include "api/dashboard/shared.h"
 #include "common/clock.h"
 #include "common/jobs_desk.h"
@@ -140,48 +141,80 @@ enum err_code dead_change(struct request *req, struct reply *reply, struct err *
 
 /* Jobs of a group may name a secret of theirs in the reason: it is shown redacted, and a group
  * whose reason hides something is called by its last job instead. */
-static enum err_code group_json(struct request *req, const struct db_result *rows, int row,
-                                json_t **ret_value, struct err *e)
+static enum err_code group_json(struct request *req, const struct dead_group *group,
+                                const char *names, json_t **ret_value, struct err *e)
 {
     AUTO_VALUE(secrets_release) struct secrets secrets = {0};
     AUTO(mem_free) char *visible = NULL;
-    const char *reason = db_text(rows, row, 1);
-    struct job_view last = {.secrets = db_is_null(rows, row, 7) ? NULL : db_text(rows, row, 7)};
+    const struct job_view last = {.id = group->last_id, .secrets = names};
     char by_job[48] = "";
     bool is_hidden;
-    enum err_code rc;
+    enum err_code rc = job_secrets_read(thread_of(req)->db, &last, &secrets, e);
 
-    if (!uuid_parse(db_text(rows, row, 5), &last.id))
-        return err_set(e, ERR_INTERNAL, "an id is none");
-    rc = job_secrets_read(thread_of(req)->db, &last, &secrets, e);
     if (rc)
         return rc;
-    visible = redact_text_of(&secrets, reason);
-    is_hidden = strcmp(visible, reason) != 0 || text_starts(reason, "of:");
+    visible = redact_text_of(&secrets, group->reason);
+    is_hidden = strcmp(visible, group->reason) != 0 || text_starts(group->reason, "of:");
     (void)snprintf(by_job, sizeof by_job, "of:%s", last.id.text);
-    *ret_value = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s}", "task",
-                           db_text(rows, row, 0), "reason", is_hidden ? by_job : reason, "shown",
-                           visible, "count", (json_int_t)db_int(rows, row, 2), "first_at",
-                           db_text(rows, row, 3), "last_at", db_text(rows, row, 4), "last_id",
-                           db_text(rows, row, 5), "queue", db_text(rows, row, 6));
+    *ret_value = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s}", "task", group->task,
+                           "reason", is_hidden ? by_job : group->reason, "shown", visible, "count",
+                           (json_int_t)group->count, "first_at", group->first, "last_at",
+                           group->last, "last_id", last.id.text, "queue", group->queue);
     return ERR_OK;
+}
+
+/* The secret names of a group's task, asked once for all groups of it. */
+static enum err_code names_of(struct request *req, const struct dead_group *groups, size_t number,
+                              char **names, struct err *e)
+{
+    for (size_t i = 0; i < number; i++) {
+        if (strcmp(groups[i].task, groups[number].task) == 0) {
+            names[number] = mem_dup(names[i]);
+            return ERR_OK;
+        }
+    }
+    return task_secrets_find(thread_of(req)->db, groups[number].task, &names[number], e);
+}
+
+static enum err_code groups_json(struct request *req, const struct dead_pieces *pieces,
+                                 json_t *list, struct err *e)
+{
+    AUTO(mem_free) struct dead_group *groups = mem_array(DEAD_GROUPS_MAX, sizeof *groups);
+    AUTO(mem_free) char **names = mem_array(DEAD_GROUPS_MAX, sizeof *names);
+    size_t count = dead_groups_sum(pieces, groups);
+    enum err_code rc = ERR_OK;
+
+    for (size_t i = 0; !rc && i < count; i++) {
+        json_t *group = NULL;
+
+        rc = names_of(req, groups, i, names, e);
+        if (!rc)
+            rc = group_json(req, &groups[i], names[i], &group, e);
+        if (!rc)
+            (void)json_array_append_new(list, group);
+    }
+    for (size_t i = 0; i < count; i++)
+        mem_free(names[i]);
+    return rc;
 }
 
 static enum err_code make_dead(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO(mem_free) char *queue = request_query(req, "queue");
-    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(dead_pieces_release) struct dead_pieces pieces = {0};
     AUTO(json_decref) json_t *groups = json_array();
-    enum err_code rc = jobs_dead_groups(thread_of(req)->db, queue, &rows, e);
+    struct dead_memory *memory = thread_of(req)->dashboard->dead;
+    const char *of = queue && *queue ? queue : NULL;
+    enum err_code rc;
 
-    for (int row = 0; !rc && row < db_rows(rows); row++) {
-        json_t *group = NULL;
-
-        rc = group_json(req, rows, row, &group, e);
-        if (!rc)
-            (void)json_array_append_new(groups, group);
-    }
-    return rc ? rc : reply_json(reply, 200, json_pack("{s:O}", "groups", groups), e);
+    dead_memory_take(memory, of, &pieces);
+    rc = dead_pieces_update(&pieces, thread_of(req)->db, of, e);
+    if (!rc)
+        rc = groups_json(req, &pieces, groups, e);
+    if (rc)
+        return rc;
+    dead_memory_put(memory, of, &pieces);
+    return reply_json(reply, 200, json_pack("{s:O}", "groups", groups), e);
 }
 
 enum err_code dead_show(struct request *req, struct reply *reply, struct err *e)

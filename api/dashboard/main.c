@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/dashboard/dashboard.h"
+#include "api/dashboard/dead_memory.h"
 #include "api/dashboard/shared.h"
 #include "common/program.h"
 
@@ -43,8 +44,10 @@ int main(int argc, char **argv)
         code = EXIT_USAGE;
     }
     dashboard.shared = shared_new();
+    dashboard.dead = dead_memory_new();
     if (code < 0)
         code = dashboard_serve(&dashboard);
+    dead_memory_free(dashboard.dead);
     shared_free(dashboard.shared);
     auth_free(dashboard.auth);
     conf_release(&conf);

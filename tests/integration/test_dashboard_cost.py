@@ -107,10 +107,11 @@ def make_segment(system, number):
     system.query(
         "INSERT INTO jobs (id, task, queue, state, attempt, worker, args, kwargs, created_at, scheduled_at,"
         " enqueued_at, started_at, finished_at)"
-        " SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3)"
-        "  || '8' || substr(md5(n::text), 4, 15))::uuid, 'shop.find', 'find', 'SUCCESS', 1, 'host:1',"
-        " jsonb_build_array('order-' || n), jsonb_build_object('email', 'customer' || n % 500 || '@example.com'),"
-        " at, at, at, at, at FROM (SELECT n, now() - interval '2 hours' + n * interval '1 ms' AS at"
+        " SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(h, 1, 3)"
+        "  || '8' || substr(h, 4, 15))::uuid, 'shop.find', 'find', 'SUCCESS', 1, 'host:1',"
+        " jsonb_build_array('order-' || n),"
+        " jsonb_build_object('email', 'customer' || n % 500 || '@example.com'), at, at, at, at, at"
+        " FROM (SELECT n, md5(n::text) AS h, now() - interval '2 hours' + n * interval '1 ms' AS at"
         f"  FROM generate_series({number * SEGMENT + 1}, {(number + 1) * SEGMENT}) n) x"
     )
     scheduler = system.start_scheduler()

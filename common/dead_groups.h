@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Dead jobs by task and reason. The newest DEAD_WINDOW of them are counted piece by piece of time,
+ * and a piece that is as it was need not be read again: how many died in it, and when, is asked of
+ * the index alone. So whoever keeps the pieces pays for what has changed.
+ *
+ *   AUTO_VALUE(dead_pieces_release) struct dead_pieces pieces = {0};    kept from last time, or
+ * empty rc = dead_pieces_update(&pieces, db, queue, e); count = dead_groups_sum(&pieces, groups);
+ * borrowed from the pieces
+ *
+ * An error's reason is how its first line begins, up to what differs from job to job: an id, a
+ * number of five digits or more.
+ */
+#ifndef COMMON_DEAD_GROUPS_H
+#define COMMON_DEAD_GROUPS_H
+
+#include "common/db.h"
+#include "common/err.h"
+#include "common/uuid.h"
+
+enum { DEAD_WINDOW = 20000, DEAD_GROUPS_MAX = 200, DEAD_TIME_SIZE = 28 };
+
+/* An expression on a row of jobs. At least the first letters, so that an error that begins with a
+ * number has a reason, too. */
+#define SQL_DEAD_REASON                                                                            \
+    "coalesce(nullif(left(substring(split_part(error, E'\\n', 1) FROM"                             \
+    " '^(.*?)(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}|[0-9]{5,}|$)'), 160), ''), left(error, 40))"
+/* The condition of the index jobs_dead. */
+#define SQL_DEAD "listed_state = 'FAILURE'"
+
+struct dead_group {
+    char *task; /* owned by the piece */
+    char *reason;
+    char *queue; /* of the last one */
+    int64_t count;
+    char first[DEAD_TIME_SIZE]; /* when they died */
+    char last[DEAD_TIME_SIZE];
+    struct uuid last_id;
+};
+
+/* Those that died within some time; both ends belong to it. */
+struct dead_piece {
+    int64_t from_us;
+    int64_t to_us;
+    int64_t count;
+    int64_t sum_us; /* of the times since from_us */
+    struct dead_group *groups;
+    size_t group_count;
+    bool is_read;
+};
+
+struct dead_pieces {
+    struct dead_piece *items; /* owned, like all in them */
+    size_t count;
+};
+
+void dead_pieces_release(struct dead_pieces *pieces);
+size_t dead_pieces_count(const struct dead_pieces *pieces); /* of groups */
+
+/* Queue NULL: of all. */
+enum err_code dead_pieces_update(struct dead_pieces *pieces, struct db *db, const char *queue,
+                                 struct err *e) MUST_CHECK;
+
+/* The largest groups first; gives how many there are. */
+size_t dead_groups_sum(const struct dead_pieces *pieces,
+                       struct dead_group ret_groups[DEAD_GROUPS_MAX]);
+
+#endif
