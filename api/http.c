@@ -18,6 +18,7 @@
 #include "api/sockets.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/log_gather.h"
 #include "common/mem.h"
 #include "common/program.h"
 #include "common/text.h"
@@ -59,7 +60,7 @@ int server_connections(const struct server *server)
 
 const char *request_header(const struct request *req, const char *name)
 {
-    return mg_get_header(req->wire->conn, name);
+    return wire_header(req->wire, name);
 }
 
 /* ---- answers that no handler made ---- */
@@ -215,10 +216,11 @@ static void log_request(const struct request *req, const struct reply *reply)
 {
     const char *pattern = req->match.route ? req->match.route->pattern : "-";
 
-    log_info("request", L_STR("method", req->method), L_STR("route", pattern),
-             L_INT("status", reply->status),
-             L_INT("ms", (clock_mono_us() - req->begun_us) / US_PER_MS),
-             L_INT("bytes", reply->body.len), L_INT("user_id", req->user.id));
+    /* While others are under way it waits for their lines. */
+    log_info_soon(server_requests(req->server) <= 1, "request", L_STR("method", req->method),
+                  L_STR("route", pattern), L_INT("status", reply->status),
+                  L_INT("ms", (clock_mono_us() - req->begun_us) / US_PER_MS),
+                  L_INT("bytes", reply->body.len), L_INT("user_id", req->user.id));
 }
 
 /* The path without the prefix that a proxy in front has left on it. */
@@ -260,9 +262,9 @@ static int serve(struct server *server, struct mg_connection *conn)
     buf_init(&body, HTTP_BODY_MAX);
     reply_init(&reply);
     text_copy(req.remote, sizeof req.remote, wire.info->remote_addr);
-    take_id(&req, mg_get_header(conn, "X-Request-Id"));
+    take_id(&req, wire_header(&wire, "X-Request-Id"));
     log_context_set("request_id", req.id);
-    take_trace(&req, mg_get_header(conn, "traceparent"));
+    take_trace(&req, wire_header(&wire, "traceparent"));
     if (take_request(&req, &wire, &body, &reply))
         dispatch(&req, &reply);
     if (server->config->finish)
@@ -407,10 +409,12 @@ enum err_code server_start(const struct server_config *config, struct server **r
         return err_set(e, ERR_UNAVAILABLE, "cannot start a thread");
     }
     (void)mg_init_library(0);
+    log_gather_start();
     server->civetweb = mg_start2(&init, &error);
     if (!server->civetweb) {
         int code = socket_try_listen(config->listen);
 
+        log_gather_stop();
         server_free(server);
         return err_set_detail(e, ERR_UNAVAILABLE, code ? strerrordesc_np(code) : text,
                               "cannot listen on \"%s\"", config->listen);
@@ -466,6 +470,7 @@ void server_stop(struct server *server, int64_t timeout_us)
     drain(server, deadline_us);
     socket_wake_listener(server->listener);
     mg_stop(server->civetweb);
+    log_gather_stop();
     (void)mg_exit_library();
     server_free(server);
 }

@@ -48,6 +48,20 @@ static bool is_strict_head(const struct mg_request_info *info)
     return next[0] == '\r' && next[1] == '\0';
 }
 
+static bool is_same_name(const char *a, const char *b)
+{
+    /* Most differ in their first letter, whatever its case. */
+    return ((*a ^ *b) & ~0x20) == 0 && strcasecmp(a, b) == 0;
+}
+
+const char *wire_header(const struct http_wire *wire, const char *name)
+{
+    for (int i = 0; i < wire->info->num_headers; i++)
+        if (is_same_name(wire->info->http_headers[i].name, name))
+            return wire->info->http_headers[i].value;
+    return NULL;
+}
+
 int wire_check(const struct http_wire *wire, int64_t *ret_length, const char **ret_text)
 {
     const struct mg_request_info *info = wire->info;
@@ -102,7 +116,7 @@ static int read_whole(const struct http_wire *wire, int64_t length, int64_t dead
 int wire_read_body(const struct http_wire *wire, int64_t length, int64_t deadline_us,
                    struct buf *body, const char **ret_text)
 {
-    const char *expect = mg_get_header(wire->conn, "Expect");
+    const char *expect = wire_header(wire, "Expect");
 
     if (expect && strcasecmp(expect, "100-continue") != 0) {
         *ret_text = "Expectation failed.";
@@ -116,7 +130,7 @@ int wire_read_body(const struct http_wire *wire, int64_t length, int64_t deadlin
 }
 bool wire_wants_keep_alive(const struct http_wire *wire)
 {
-    const char *connection = mg_get_header(wire->conn, "Connection");
+    const char *connection = wire_header(wire, "Connection");
 
     return wire->is_ours && !wire->unread && strcmp(wire->info->http_version, "1.1") == 0 &&
            (!connection || strcasecmp(connection, "keep-alive") == 0);
@@ -143,12 +157,6 @@ static void add_date(struct buf *out)
         last = now;
     }
     buf_add(out, text, len);
-}
-
-static bool is_same_name(const char *a, const char *b)
-{
-    /* Most differ in their first letter, whatever its case. */
-    return ((*a ^ *b) & ~0x20) == 0 && strcasecmp(a, b) == 0;
 }
 
 /* Whether the handler has set a header that every answer carries otherwise. */

@@ -16,6 +16,9 @@ struct http_wire {
     bool unread;  /* a body is left on the connection, which therefore ends */
 };
 
+/* Value of a header (any case), the first of that name, or NULL. */
+const char *wire_header(const struct http_wire *wire, const char *name);
+
 /* Looks at what civetweb has parsed. 0, or the status to refuse it with. */
 int wire_check(const struct http_wire *wire, int64_t *ret_length, const char **ret_text);
 

@@ -64,7 +64,7 @@ void buf_reserve(struct buf *b, size_t extra)
         (void)reserve(b, extra);
 }
 
-void buf_add(struct buf *b, const void *data, size_t len)
+void buf_add_slowly(struct buf *b, const void *data, size_t len)
 {
     if (!reserve(b, len))
         return;
@@ -192,20 +192,39 @@ static unsigned hidden_control(const unsigned char *s, size_t len)
     return 0;
 }
 
-/* How many bytes from there stand for themselves in JSON, but for those that are no ASCII. */
-static size_t plain_span(const unsigned char *s)
-{
-    size_t len = 0;
+enum { WORD = 8 };
+#define EACH_BYTE(n) (UINT64_C(0x0101010101010101) * (n))
 
-    while (s[len] >= 0x20 && s[len] < 0x7f && s[len] != '"' && s[len] != '\\')
-        len++;
-    return len;
+/* Whether eight bytes all stand for themselves in JSON and are ASCII; see plain_span(). */
+static bool is_plain_word(const unsigned char *s)
+{
+    uint64_t word;
+    uint64_t other;
+
+    memcpy(&word, s, sizeof word);
+    other = word | (word - EACH_BYTE(0x20)); /* the top bit of a byte is set by what is not plain */
+    other |= (word ^ EACH_BYTE(0x7f)) - EACH_BYTE(1);
+    other |= (word ^ EACH_BYTE('"')) - EACH_BYTE(1);
+    other |= (word ^ EACH_BYTE('\\')) - EACH_BYTE(1);
+    return !(other & EACH_BYTE(0x80));
+}
+
+/* How many bytes from there stand for themselves in JSON, but for those that are no ASCII. */
+static size_t plain_span(const unsigned char *s, const unsigned char *end)
+{
+    const unsigned char *p = s;
+
+    while (end - p >= WORD && is_plain_word(p))
+        p += WORD;
+    while (*p >= 0x20 && *p < 0x7f && *p != '"' && *p != '\\')
+        p++;
+    return (size_t)(p - s);
 }
 
 /* One piece of a JSON string, of which the length is returned. */
-static size_t add_json_piece(struct buf *b, const unsigned char *p)
+static size_t add_json_piece(struct buf *b, const unsigned char *p, const unsigned char *end)
 {
-    size_t len = plain_span(p);
+    size_t len = plain_span(p, end);
     unsigned control;
 
     if (len > 0) {
@@ -228,10 +247,11 @@ static size_t add_json_piece(struct buf *b, const unsigned char *p)
 void buf_add_json(struct buf *b, const char *s)
 {
     const unsigned char *p = (const unsigned char *)s;
+    const unsigned char *end = p + strlen(s);
 
     buf_add_char(b, '"');
     while (*p)
-        p += add_json_piece(b, p);
+        p += add_json_piece(b, p, end);
     buf_add_char(b, '"');
 }
 

@@ -30,7 +30,19 @@ void buf_clear(struct buf *b);
 /* Makes room for so many more bytes at once, where many adds would grow it again and again. */
 void buf_reserve(struct buf *b, size_t extra);
 
-void buf_add(struct buf *b, const void *data, size_t len);
+/* buf_add() where there is no room, or much to add. */
+void buf_add_slowly(struct buf *b, const void *data, size_t len);
+enum { BUF_ADD_QUICKLY = 16 * 1024 };
+static inline void buf_add(struct buf *b, const void *data, size_t len)
+{
+    if (len > BUF_ADD_QUICKLY || b->overflow || len > b->max - b->len || len >= b->size - b->len) {
+        buf_add_slowly(b, data, len);
+        return;
+    }
+    memcpy(b->data + b->len, data, len);
+    b->len += len;
+    b->data[b->len] = '\0';
+}
 static inline void buf_add_str(struct buf *b, const char *s) { buf_add(b, s, strlen(s)); }
 void buf_add_char(struct buf *b, char c);
 void buf_add_int(struct buf *b, int64_t number);

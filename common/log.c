@@ -16,6 +16,7 @@
 #include "common/auto.h"
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/log_gather.h"
 
 enum { LOG_LINE_MAX = 16 * 1024 };
 
@@ -158,31 +159,58 @@ static void add_head(struct buf *line, enum log_level level, const char *event)
     buf_add(line, fixed.text, fixed.len);
 }
 
+static void make_line(struct buf *line, enum log_level level, const char *event, va_list args)
+{
+    const struct log_field *field;
+
+    (void)pthread_once(&prepared, prepare); /* who has not called log_init() */
+    buf_init(line, LOG_LINE_MAX);
+    add_head(line, level, event);
+    for (int i = 0; i < LOG_CONTEXT_MAX; i++)
+        if (context[i].key)
+            add_string(line, context[i].key, context[i].value);
+    while ((field = va_arg(args, const struct log_field *)) != NULL)
+        add_field(line, field);
+    if (line->overflow) { /* keep the line parsable and say what happened */
+        buf_clear(line);
+        add_head(line, level, event);
+        add_string(line, "log", "fields too long");
+    }
+    line->max = LOG_LINE_MAX + 4;
+    buf_add_str(line, settings.json ? "}\n" : "\n");
+}
+
+void log_put(const char *text, size_t len)
+{
+    if (write(STDERR_FILENO, text, len) == (ssize_t)len)
+        return;
+    for (size_t i = 0; i < len; i++)
+        if (text[i] == '\n')
+            atomic_fetch_add(&dropped, 1);
+}
+
 void log_write(enum log_level level, const char *event, ...)
 {
     AUTO_VALUE(buf_release) struct buf line = {0};
-    const struct log_field *field;
     va_list args;
 
     if (level < settings.level)
         return;
-    (void)pthread_once(&prepared, prepare); /* who has not called log_init() */
-    buf_init(&line, LOG_LINE_MAX);
-    add_head(&line, level, event);
-    for (int i = 0; i < LOG_CONTEXT_MAX; i++)
-        if (context[i].key)
-            add_string(&line, context[i].key, context[i].value);
     va_start(args, event);
-    while ((field = va_arg(args, const struct log_field *)) != NULL)
-        add_field(&line, field);
+    make_line(&line, level, event, args);
     va_end(args);
-    if (line.overflow) { /* keep the line parsable and say what happened */
-        buf_clear(&line);
-        add_head(&line, level, event);
-        add_string(&line, "log", "fields too long");
-    }
-    line.max = LOG_LINE_MAX + 4;
-    buf_add_str(&line, settings.json ? "}\n" : "\n");
-    if (write(STDERR_FILENO, line.data, line.len) != (ssize_t)line.len)
-        atomic_fetch_add(&dropped, 1);
+    log_put(line.data, line.len);
+}
+
+void log_write_soon(bool at_once, enum log_level level, const char *event, ...)
+{
+    AUTO_VALUE(buf_release) struct buf line = {0};
+    va_list args;
+
+    if (level < settings.level)
+        return;
+    va_start(args, event);
+    make_line(&line, level, event, args);
+    va_end(args);
+    log_gather(line.data, line.len, at_once);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Structured logs: one line an event to stderr, JSON or text, written by one write(2).
+ * Structured logs: one line an event to stderr, JSON or text, written by one write(2) (or a few of
+ * them by one: log_gather.h).
  *
  *   log_info("job_done", L_STR("job_id", id), L_INT("attempt", n));
  *
@@ -44,6 +45,9 @@ struct log_field {
 
 /* Fields with a NULL string are left out unless they came by L_STR in the call itself. */
 void log_write(enum log_level level, const char *event, ...);
+/* The same for lines that may be a moment late, unless it is said to be `at_once`: log_gather.h. */
+void log_write_soon(bool at_once, enum log_level level, const char *event, ...);
+#define log_info_soon(at_once, ...) log_write_soon(at_once, LOG_INFO, __VA_ARGS__, L_END)
 
 /* `program` stands on every line. `json` false gives readable text. */
 void log_init(const char *program, enum log_level level, bool json);

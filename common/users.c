@@ -5,7 +5,6 @@
  */
 #include "common/users.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "common/api_session.h"
@@ -186,8 +185,10 @@ enum err_code users_find_many_asking(struct db *db, const int64_t *ids, size_t c
     enum err_code rc;
 
     buf_init(&array, 24 * USERS_ASKING_MAX);
-    for (size_t i = 0; i < count || i < PLANNED_IDS; i++)
-        buf_addf(&array, "%c%" PRId64, i == 0 ? '{' : ',', i < count ? ids[i] : INT64_C(0));
+    for (size_t i = 0; i < count || i < PLANNED_IDS; i++) {
+        buf_add_char(&array, i == 0 ? '{' : ',');
+        buf_add_int(&array, i < count ? ids[i] : 0);
+    }
     buf_add_char(&array, '}');
     rc = db_query(db, &statements[FIND_MANY_ASKING], DB_ARGS(DB_TEXT(array.data)), &rows, e);
     if (!rc)

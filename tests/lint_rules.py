@@ -20,7 +20,8 @@ PROGRAM_FOLDERS = ("api", "worker", "scheduler", "cli")
 # The layers inside common/, lowest first; what is named in none of them is domain, the highest.
 # An include points down or stays in its layer.
 LAYERS = (
-    ("base", "auto buf clock conf conf_check conf_source crashpoint embed entropy err json log mem money program queue_list text trace uuid"),
+    ("base", "auto buf clock conf conf_check conf_source crashpoint embed entropy err json log log_gather mem money"
+     " program queue_list text trace uuid"),
     ("drivers", "db db_result redis statements"),
 )
 FILE_LINES_MAX = 500
