@@ -93,10 +93,10 @@ static enum err_code weigh(struct segments *segments, struct db *db, struct err 
     struct job_needs *needs = &segments->needs;
     enum err_code rc;
 
-    if (needs->count < 2 || segments->count == 0)
-        return ERR_OK;
     buf_init(&ids, ARRAY_MAX);
     buf_init(&grams, ARRAY_MAX);
+    if (needs->count < 2 || segments->count == 0)
+        return ERR_OK;
     for (size_t i = 0; i < SAMPLES; i++)
         add_number(&ids, segments->items[(segments->count - 1) * i / (SAMPLES - 1)].id);
     for (size_t i = 0; i < needs->count; i++)
