@@ -38,7 +38,10 @@ RETURNS TABLE (
     n bigint, state job_state, task text, queue text, priority smallint, attempt integer,
     max_attempts integer, args jsonb, kwargs jsonb, created_us bigint, headers jsonb, traceparent text,
     snoozes integer, has_places boolean
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql
+-- The rows of jobs are locked as they are found, so they have to be found one by one in the order of `ids`.
+SET enable_hashjoin = off SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY WITH claimed AS (
