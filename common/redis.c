@@ -87,45 +87,16 @@ static void address_release(struct redis_address *address)
     *address = (struct redis_address){0};
 }
 
-/* Undoes %XX in place. */
-static void percent_decode(char *text)
-{
-    char *out = text;
-
-    for (; *text; text++) {
-        unsigned value;
-        char pair[3] = {0};
-
-        if (*text == '%' && text[1] && text[2]) {
-            pair[0] = text[1];
-            pair[1] = text[2];
-            if (strspn(pair, "0123456789abcdefABCDEF") == 2) {
-                value = 0;
-                for (int i = 0; i < 2; i++) {
-                    char c = (char)(pair[i] | 0x20);
-
-                    value = value * 16 + (unsigned)(c <= '9' ? (c & 0x0f) : c - 'a' + 10);
-                }
-                *out++ = (char)value;
-                text += 2;
-                continue;
-            }
-        }
-        *out++ = *text;
-    }
-    *out = '\0';
-}
-
 /* What stands before the "@", "user:password" or the password alone; it is written over. */
 static void parse_user(char *text, struct redis_address *address)
 {
     char *colon = strchr(text, ':');
 
     address->password = mem_dup(colon ? colon + 1 : text);
-    percent_decode(address->password);
+    text_percent_decode(address->password);
     if (colon) {
         address->user = mem_dup_n(text, (size_t)(colon - text));
-        percent_decode(address->user);
+        text_percent_decode(address->user);
     }
 }
 

@@ -128,6 +128,30 @@ bool text_is_name(const char *text)
     return strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == len;
 }
 
+/* The value of two hexadecimal digits; 0 when they are none. */
+static char read_escape(const char *text)
+{
+    static const char digits[] = "00112233445566778899aAbBcCdDeEfF";
+    const char *high = *text ? strchr(digits, text[0]) : NULL;
+    const char *low = high && text[1] ? strchr(digits, text[1]) : NULL;
+
+    return low ? (char)((high - digits) / 2 * 16 + (low - digits) / 2) : '\0';
+}
+
+void text_percent_decode(char *text)
+{
+    char *out = text;
+
+    for (; *text; text++) {
+        char value = *text == '%' ? read_escape(text + 1) : '\0';
+
+        *out++ = value ? value : *text;
+        if (value)
+            text += 2;
+    }
+    *out = '\0';
+}
+
 void text_copy(char *out, size_t size, const char *text)
 {
     size_t len = strnlen(text, size - 1);

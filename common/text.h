@@ -26,6 +26,10 @@ bool text_has_card_number(const char *text, size_t len);
  */
 bool text_is_name(const char *text);
 
+/* Undoes the %XX of a part of a URL (RFC 3986, 2.1), in place. What is no such escape stays as it
+ * is, and so does %00, which no C text can hold. */
+void text_percent_decode(char *text);
+
 /* The text, as far as it fits with its NUL. */
 void text_copy(char *out, size_t size, const char *text);
 

@@ -79,6 +79,8 @@ static const char *parse_url(const char *url, struct mailer *mailer)
                    "STARTTLS)";
         mailer->user = mem_dup_n(rest, (size_t)(colon - rest));
         mailer->password = mem_dup(colon + 1);
+        text_percent_decode(mailer->user);
+        text_percent_decode(mailer->password);
     }
     if (!*mailer->host || !text_to_int(mailer->port, 1, 65535, &port))
         return form;

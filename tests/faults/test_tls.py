@@ -1,6 +1,8 @@
 """TLS that fails, in each way in which it can: nothing is charged twice or lost, nothing is said in clear,
 the error of the job says what to do, and once it is mended everything goes on by itself."""
 
+from urllib.parse import quote
+
 import pytest
 
 from harness import faults_report, folders
@@ -10,7 +12,8 @@ from harness.wait import wait_for
 full = pytest.mark.full
 CERTIFICATE = "its certificate is not valid"
 HANDSHAKE = "the TLS handshake failed"
-USER, PASSWORD = "till", "hunter2-over-tls-alone"
+USER, PASSWORD = "till@shop.example", "hunter2/over:tls@alone%"
+LOGIN = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}"  # as a URL has them
 # What a job's error says in each mode.
 GATEWAY_ERRORS = {
     "expired": CERTIFICATE,
@@ -103,7 +106,7 @@ def mail_rounds(stack, papers, fronts, errors):
     one = stack({"TILL_RETRY_BASE_MS": 20, "TILL_WORKER_PROCESSES": 1}).start(workers=0)
     front = MailFront(papers, ("127.0.0.1", one.mail.port))
     fronts.append(front)
-    url = f"smtps://{USER}:{PASSWORD}@localhost:{front.port}"
+    url = f"smtps://{LOGIN}@localhost:{front.port}"
     one.start_worker(SMTP_URL=url, SMTP_CA_FILE=papers.authority)
 
     def is_told(order):
@@ -140,8 +143,8 @@ def test_a_worker_does_not_start_where_secrets_would_go_out_in_clear(stack):
     one = stack()
     for setting, value in (
         ("GATEWAY_URL", "http://gateway.example"),
-        ("SMTP_URL", f"smtp://{USER}:{PASSWORD}@mail.example:25"),
-        ("SMTP_URL", f"smtps://{USER}:{PASSWORD}@mail.example:465"),
+        ("SMTP_URL", f"smtp://{LOGIN}@mail.example:25"),
+        ("SMTP_URL", f"smtps://{LOGIN}@mail.example:465"),
         ("GATEWAY_CA_FILE", "/nonexistent.pem"),
         ("SMTP_CA_FILE", "/nonexistent.pem"),
     ):

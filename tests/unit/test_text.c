@@ -326,6 +326,34 @@ Test(text_has_card_number, lets_other_numbers_pass)
         cr_expect_not(found(others[i]), "%s", others[i]);
 }
 
+Test(text_percent_decode, undoes_escapes_and_leaves_the_rest)
+{
+    static const struct {
+        const char *given;
+        const char *wanted;
+    } cases[] = {
+        {"", ""},
+        {"plain", "plain"},
+        {"a%40b.example", "a@b.example"},
+        {"%2F%2f", "//"},
+        {"100%", "100%"},
+        {"%4", "%4"},
+        {"%zz%4g", "%zz%4g"},
+        {"%2525", "%25"},
+        {"x%00y", "x%00y"},
+        {"%C3%BC", "\xc3\xbc"},
+        {"%%41", "%A"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char text[32];
+
+        text_copy(text, sizeof text, cases[i].given);
+        text_percent_decode(text);
+        cr_expect_str_eq(text, cases[i].wanted, "%s gave %s", cases[i].given, text);
+    }
+}
+
 Test(text_copy, cuts_what_does_not_fit)
 {
     char out[4] = "xyz";
