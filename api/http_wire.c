@@ -128,6 +128,7 @@ int wire_read_body(const struct http_wire *wire, int64_t length, int64_t deadlin
     }
     return length > 0 ? read_whole(wire, length, deadline_us, body, ret_text) : 0;
 }
+
 bool wire_wants_keep_alive(const struct http_wire *wire)
 {
     const char *connection = wire_header(wire, "Connection");

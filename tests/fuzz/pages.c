@@ -115,7 +115,8 @@ static bool pages_is_sent(const char *text, size_t size)
 
 FUZZ_TARGET(pages, text, size)
 {
-    struct http_wire wire = {0};
+    const struct mg_request_info head = {.num_headers = 0};
+    struct http_wire wire = {.info = &head};
     struct api api = {0};
     struct backends none = {.db = db_open(NULL, "")};
     struct request req = {
