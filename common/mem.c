@@ -62,6 +62,7 @@ void mem_wipe_free(char *secret)
 
 void mem_share_heaps(void)
 {
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): before any thread */
     if (!getenv("MALLOC_ARENA_MAX"))
         (void)mallopt(M_ARENA_MAX, 2);
 }
