@@ -9,6 +9,7 @@ from harness.wait import pause, wait_for
 
 LEASE_S = 0.01  # TILL_API_LOOKUP_MS as it comes
 ALONE_S = 1  # before which nobody makes leases
+WRITE_WAIT_S = 0.03  # after its session began to be registered no write is answered for so long
 # Of those that know each other by it (common/api_session.h), in any database of the server.
 HOLDERS = (
     "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted"
@@ -183,9 +184,10 @@ def test_a_process_that_the_others_lost_sight_of_is_believed_all_the_same(stack)
             api.query("SELECT pg_terminate_backend(%s)", pid)
             wait_leases(api.api)
             assert price(shop, product) != f"{n}.50"
+            began = time.monotonic()
             set_price(there, product, f"{n}.50")
             assert price(shop, product) == f"{n}.50"
-        assert counter(second.url, "lease_waits_total") >= 5
+            assert time.monotonic() - began >= WRITE_WAIT_S, "it registers again, and waits or is slow"
 
 
 def test_it_goes_on_after_the_database_was_away(stack):

@@ -360,7 +360,7 @@ def test_a_search_finds_what_a_look_at_every_row_does(system):
     system.query("UPDATE jobs SET finished_at = NULL, state = 'PENDING', error = NULL WHERE state = 'FAILURE'"
                  " AND id IN (SELECT id FROM jobs ORDER BY md5(id::text) LIMIT 40)")
     found_any = 0
-    for _ in range(40):
+    for _ in range(20):
         words, where, values = some_search(chance)
         filters = chance.choice(FILTERS)
         order, turn = chance.choice([("newest", "DESC"), ("newest", "DESC"), ("oldest", "ASC")])
@@ -370,7 +370,7 @@ def test_a_search_finds_what_a_look_at_every_row_does(system):
         limit = min(max(len(wanted) // chance.choice([1, 2, 5]), 30), 200)
         assert all_pages(system, words, order=order, limit=limit, **filters) == wanted, (words, filters)
         found_any += bool(wanted)
-    assert found_any > 15
+    assert found_any > 7
     assert_sorted_as_by_sql(system, chance)
 
 
