@@ -138,6 +138,7 @@ bool db_bool(const struct db_result *rows, int row, int col);
  * NULL. For any type, as DB_TEXT(array.data). */
 struct buf;
 void db_array_add(struct buf *array, const char *element);
+void db_array_add_int(struct buf *array, int64_t number);
 void db_array_end(struct buf *array);
 
 /* The same in PostgreSQL's binary form, as DB_ARRAY(array), for statements that many jobs share: of

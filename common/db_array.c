@@ -37,6 +37,12 @@ void db_array_add(struct buf *array, const char *element)
     buf_add_char(array, '"');
 }
 
+void db_array_add_int(struct buf *array, int64_t number)
+{
+    buf_add_char(array, array->len ? ',' : '{');
+    buf_add_int(array, number);
+}
+
 void db_array_end(struct buf *array) { buf_add_str(array, array->len ? "}" : "{}"); }
 
 static void add_word(struct buf *array, uint32_t word)

@@ -6,7 +6,6 @@
  */
 #include "common/dead_groups.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,14 +138,6 @@ static void add_row(struct dead_piece *piece, const struct db_result *rows, int 
     piece->groups[piece->group_count++] = group;
 }
 
-static void add_number(struct buf *array, int64_t number)
-{
-    char text[24] = "";
-
-    (void)snprintf(text, sizeof text, "%" PRId64, number);
-    db_array_add(array, text);
-}
-
 static void take_rows(struct dead_piece **pieces, size_t count, const struct db_result *rows)
 {
     AUTO(mem_free) int64_t *left = mem_array(count, sizeof *left);
@@ -184,8 +175,8 @@ static enum err_code read_others(struct dead_pieces *pieces, struct db *db, cons
 
         if (piece->is_read)
             continue;
-        add_number(&from, piece->from_us);
-        add_number(&to, piece->to_us);
+        db_array_add_int(&from, piece->from_us);
+        db_array_add_int(&to, piece->to_us);
         others[count++] = piece;
     }
     if (count == 0)

@@ -4,9 +4,9 @@
  * and a piece that is as it was need not be read again: how many died in it, and when, is asked of
  * the index alone. So whoever keeps the pieces pays for what has changed.
  *
- *   AUTO_VALUE(dead_pieces_release) struct dead_pieces pieces = {0};    kept from last time, or
- * empty rc = dead_pieces_update(&pieces, db, queue, e); count = dead_groups_sum(&pieces, groups);
- * borrowed from the pieces
+ *   AUTO_VALUE(dead_pieces_release) struct dead_pieces pieces = {0};
+ *   rc = dead_pieces_update(&pieces, db, queue, e);   empty, or kept from last time
+ *   count = dead_groups_sum(&pieces, groups);         borrowed from the pieces
  *
  * An error's reason is how its first line begins, up to what differs from job to job: an id, a
  * number of five digits or more.

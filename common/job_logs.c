@@ -4,9 +4,6 @@
  */
 #include "common/job_logs.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/statements.h"
@@ -46,14 +43,6 @@ const char *job_log_level_name(enum job_log_level level)
     static const char *const names[] = {"debug", "info", "warning", "error"};
 
     return names[level];
-}
-
-static void add_number(struct buf *array, int64_t number)
-{
-    char text[24];
-
-    (void)snprintf(text, sizeof text, "%" PRId64, number);
-    db_array_add(array, text);
 }
 
 static void add_time(struct buf *array, int64_t wall_us)
@@ -98,9 +87,9 @@ enum err_code job_logs_write(struct db *db, const struct job_log_line *lines, si
     columns_init(&columns);
     for (size_t i = 0; i < count; i++) {
         db_array_add(&arrays[0], lines[i].job.text);
-        add_number(&arrays[1], lines[i].attempt);
+        db_array_add_int(&arrays[1], lines[i].attempt);
         add_time(&arrays[2], lines[i].at_us);
-        add_number(&arrays[3], lines[i].level);
+        db_array_add_int(&arrays[3], lines[i].level);
         db_array_add(&arrays[4], lines[i].text);
     }
     columns_end(&columns);
@@ -120,9 +109,9 @@ enum err_code job_progress_write(struct db *db, const struct job_progress *progr
     columns_init(&columns);
     for (size_t i = 0; i < count; i++) {
         db_array_add(&arrays[0], progress[i].job.text);
-        add_number(&arrays[1], progress[i].attempt);
-        add_number(&arrays[2], progress[i].done);
-        add_number(&arrays[3], progress[i].total);
+        db_array_add_int(&arrays[1], progress[i].attempt);
+        db_array_add_int(&arrays[2], progress[i].done);
+        db_array_add_int(&arrays[3], progress[i].total);
         db_array_add(&arrays[4], progress[i].text);
         add_time(&arrays[5], progress[i].at_us);
     }

@@ -4,9 +4,6 @@
  */
 #include "common/job_minutes.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "common/buf.h"
 #include "common/statements.h"
 
@@ -106,15 +103,6 @@ enum err_code job_minutes_count(struct db *db, const struct worker_counts *count
                    NULL, e);
 }
 
-static void add_pair(struct buf *queues, struct buf *numbers, const char *queue, int64_t number)
-{
-    char text[24];
-
-    (void)snprintf(text, sizeof text, "%" PRId64, number);
-    db_array_add(queues, queue);
-    db_array_add(numbers, text);
-}
-
 enum err_code job_minutes_count_queues(struct db *db, const struct worker_counts *counts,
                                        const json_t *processed, struct err *e)
 {
@@ -127,8 +115,10 @@ enum err_code job_minutes_count_queues(struct db *db, const struct worker_counts
     buf_init(&numbers, ARRAY_MAX);
     json_object_foreach((json_t *)(uintptr_t)processed, queue, value)
     {
-        if (json_is_integer(value) && json_integer_value(value) >= 0)
-            add_pair(&queues, &numbers, queue, json_integer_value(value));
+        if (!json_is_integer(value) || json_integer_value(value) < 0)
+            continue;
+        db_array_add(&queues, queue);
+        db_array_add_int(&numbers, json_integer_value(value));
     }
     if (queues.len == 0)
         return ERR_OK;
@@ -150,10 +140,12 @@ enum err_code job_minutes_close(struct db *db, const struct jobs_queues *list, s
     buf_init(&queues, ARRAY_MAX);
     buf_init(&numbers, ARRAY_MAX);
     for (size_t i = 0; i < list->count; i++) {
-        add_pair(&queues, &numbers, list->items[i].name, list->items[i].waiting.count);
+        db_array_add(&queues, list->items[i].name);
+        db_array_add_int(&numbers, list->items[i].waiting.count);
         waiting += list->items[i].waiting.count;
     }
-    add_pair(&queues, &numbers, "", waiting);
+    db_array_add(&queues, "");
+    db_array_add_int(&numbers, waiting);
     db_array_end(&queues);
     db_array_end(&numbers);
     rc = db_exec(db, &statements[CLOSE], DB_ARGS(DB_TEXT(queues.data), DB_TEXT(numbers.data)), NULL,

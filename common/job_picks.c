@@ -46,14 +46,6 @@ void picks_release(struct picks *picks)
     *picks = (struct picks){0};
 }
 
-static void add_number(struct buf *array, int64_t number)
-{
-    char text[24] = "";
-
-    (void)snprintf(text, sizeof text, "%lld", (long long)number);
-    db_array_add(array, text);
-}
-
 enum err_code picks_begin(struct picks *picks, const struct segments *segments, struct db *db,
                           size_t end, const struct uuid *cursor, struct err *e)
 {
@@ -70,7 +62,7 @@ enum err_code picks_begin(struct picks *picks, const struct segments *segments, 
 
         picks->bounds[i] = strcmp(item->first.text, from.text) < 0 ? item->jobs : 0;
         if (strcmp(item->first.text, from.text) <= 0 && strcmp(item->last.text, from.text) >= 0)
-            add_number(&ids, item->id);
+            db_array_add_int(&ids, item->id);
     }
     if (ids.len == 0)
         return ERR_OK;
@@ -211,9 +203,9 @@ static enum err_code query(const struct picks *picks, const struct segments *seg
     buf_init(&places, ARRAY_MAX);
     buf_init(&counts, ARRAY_MAX);
     for (size_t i = 0; i < count; i++) {
-        add_number(&ids, segments->items[picks->items[slices[i].first].segment].id);
-        add_number(&places, (int64_t)slices[i].low);
-        add_number(&counts, (int64_t)(slices[i].high - slices[i].low + 1));
+        db_array_add_int(&ids, segments->items[picks->items[slices[i].first].segment].id);
+        db_array_add_int(&places, (int64_t)slices[i].low);
+        db_array_add_int(&counts, (int64_t)(slices[i].high - slices[i].low + 1));
     }
     db_array_end(&ids);
     db_array_end(&places);

@@ -22,9 +22,8 @@ struct pick {
 struct picks {
     struct pick *items; /* owned */
     size_t count;
-    size_t *
-        bounds; /* owned; of each segment: how many of its jobs have smaller ids than those meant */
-    bool *is_cut; /* owned; of each segment: it has more */
+    size_t *bounds; /* owned; of each segment: jobs with smaller ids than those meant */
+    bool *is_cut;   /* owned; of each segment: it has more */
 };
 
 void picks_release(struct picks *picks);

@@ -10,7 +10,6 @@
  */
 #include "common/job_segments.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,14 +75,6 @@ static int order_up(const void *a, const void *b)
     return strcmp(((const struct segment *)a)->first.text, ((const struct segment *)b)->first.text);
 }
 
-static void add_number(struct buf *array, int64_t number)
-{
-    char text[24] = "";
-
-    (void)snprintf(text, sizeof text, "%lld", (long long)number);
-    db_array_add(array, text);
-}
-
 /* How common the grams are, by the newest segment, the oldest and one between. */
 static enum err_code weigh(struct segments *segments, struct db *db, struct err *e)
 {
@@ -98,9 +89,9 @@ static enum err_code weigh(struct segments *segments, struct db *db, struct err 
     if (needs->count < 2 || segments->count == 0)
         return ERR_OK;
     for (size_t i = 0; i < SAMPLES; i++)
-        add_number(&ids, segments->items[(segments->count - 1) * i / (SAMPLES - 1)].id);
+        db_array_add_int(&ids, segments->items[(segments->count - 1) * i / (SAMPLES - 1)].id);
     for (size_t i = 0; i < needs->count; i++)
-        add_number(&grams, (int64_t)needs->grams[i]);
+        db_array_add_int(&grams, (int64_t)needs->grams[i]);
     db_array_end(&ids);
     db_array_end(&grams);
     rc = db_query(db, &statements[WEIGHTS], DB_ARGS(DB_TEXT(ids.data), DB_TEXT(grams.data)), &rows,
@@ -211,9 +202,9 @@ static enum err_code ask(const struct job_needs *needs, struct db *db, const siz
     buf_init(&ids, ARRAY_MAX);
     buf_init(&grams, ARRAY_MAX);
     for (size_t i = 0; i < lives->count; i++)
-        add_number(&ids, lives->items[i].segment->id);
+        db_array_add_int(&ids, lives->items[i].segment->id);
     for (size_t i = 0; i < count; i++)
-        add_number(&grams, (int64_t)needs->grams[order[i]]);
+        db_array_add_int(&grams, (int64_t)needs->grams[order[i]]);
     db_array_end(&ids);
     db_array_end(&grams);
     rc =

@@ -4,7 +4,6 @@
  */
 #include "common/limits.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -165,27 +164,19 @@ static void arrays_release(struct arrays *arrays)
         buf_release(&arrays->items[i]);
 }
 
-static void add_number(struct buf *array, int64_t number)
-{
-    char text[24];
-
-    (void)snprintf(text, sizeof text, "%" PRId64, number);
-    db_array_add(array, text);
-}
-
 static void add_row(struct arrays *arrays, const struct queue_delivery *delivery, int max_attempts,
                     const struct queue_stream *stream)
 {
     db_array_add(&arrays->items[IDS], delivery->id.text);
     db_array_add(&arrays->items[TASKS], delivery->task);
     db_array_add(&arrays->items[QUEUES], stream->queue);
-    add_number(&arrays->items[PRIORITIES], stream->priority);
+    db_array_add_int(&arrays->items[PRIORITIES], stream->priority);
     db_array_add(&arrays->items[ARGS], delivery->args);
     db_array_add(&arrays->items[KWARGS], delivery->kwargs);
-    add_number(&arrays->items[ATTEMPTS], max_attempts);
+    db_array_add_int(&arrays->items[ATTEMPTS], max_attempts);
     db_array_add(&arrays->items[HEADERS], delivery->headers);
     db_array_add(&arrays->items[TRACES], delivery->traceparent);
-    add_number(&arrays->items[EXPIRES], delivery->expires_us);
+    db_array_add_int(&arrays->items[EXPIRES], delivery->expires_us);
 }
 
 enum err_code limits_make_rows(struct db *db, const struct queue_delivery *deliveries,

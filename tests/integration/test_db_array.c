@@ -49,6 +49,40 @@ static void check_arrays(size_t count, const char *ids_text, const char *numbers
     cr_expect_eq(db_int(rows, 0, 2), count);
 }
 
+static const struct db_stmt TEXTS = {"test_texts", "SELECT $1::text[]::text, $2::bigint[]::text",
+                                     2};
+
+static void check_texts(size_t count, const char *texts_text, const char *numbers_text)
+{
+    static const char *const texts[] = {"plain", "a \"quote\", a \\ and a {brace}", "", NULL};
+    static const int64_t numbers[] = {0, INT64_MIN, INT64_MAX, -7};
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(buf_release) struct buf first;
+    AUTO_VALUE(buf_release) struct buf second;
+
+    buf_init(&first, 1024);
+    buf_init(&second, 1024);
+    for (size_t i = 0; i < count; i++) {
+        db_array_add(&first, texts[i]);
+        db_array_add_int(&second, numbers[i]);
+    }
+    db_array_end(&first);
+    db_array_end(&second);
+    cr_assert_eq(
+        db_query(db, &TEXTS, DB_ARGS(DB_TEXT(first.data), DB_TEXT(second.data)), &rows, &e), ERR_OK,
+        "%s: %s", e.text, e.detail);
+    cr_expect_str_eq(db_text(rows, 0, 0), texts_text);
+    cr_expect_str_eq(db_text(rows, 0, 1), numbers_text);
+}
+
+Test(db_array, arrays_in_text_form_arrive_as_they_were_given)
+{
+    check_texts(0, "{}", "{}");
+    check_texts(1, "{plain}", "{0}");
+    check_texts(4, "{plain,\"a \\\"quote\\\", a \\\\ and a {brace}\",\"\",NULL}",
+                "{0,-9223372036854775808,9223372036854775807,-7}");
+}
+
 Test(db_array, arrays_in_binary_form_arrive_as_they_were_given)
 {
     check_arrays(0, "{}", "{}");
