@@ -10,6 +10,7 @@
 
 #include <criterion/criterion.h>
 
+#include "tests/integration/redis_words.h"
 #include "tests/integration/stores.h"
 
 enum { ENTRIES = 3, LEASE_MS = 60 * 1000 };
@@ -20,21 +21,12 @@ static struct queue_stream streams[2];
 static struct queue_entry held[ENTRIES * 2]; /* of both streams, in turn */
 static struct err e;
 
-#define DO(...)                                                                                    \
-    do {                                                                                           \
-        const char *const words[] = {__VA_ARGS__};                                                 \
-        AUTO_VALUE(redis_args_release) struct redis_args args = {0};                               \
-        for (size_t w = 0; w < COUNT_OF(words); w++)                                               \
-            redis_add(&args, words[w]);                                                            \
-        cr_assert_eq(redis_call(redis, &args, NULL, &e), ERR_OK, "%s: %s", words[0], e.detail);    \
-    } while (0)
-
 /* Two streams with entries that "me" has read, idle for longer than a lease. */
 static void start(void)
 {
     (void)signal(SIGPIPE, SIG_IGN);
     redis = redis_open(need_setting("REDIS_URL"), "test_queue_lease", 5000);
-    DO("FLUSHDB");
+    do_it(redis, WORDS("FLUSHDB"));
     script = (struct queue_script){.text = NULL};
     streams[0] = queue_stream_of("first", JOB_PRIORITY_NORMAL);
     streams[1] = queue_stream_of("second", JOB_PRIORITY_HIGH);
@@ -42,13 +34,14 @@ static void start(void)
     for (size_t i = 0; i < COUNT_OF(held); i++) {
         held[i].stream = i % 2;
         (void)snprintf(held[i].entry, sizeof held[i].entry, "%zu-0", i + 1);
-        DO("XADD", streams[i % 2].key, held[i].entry, "job", "1");
+        do_it(redis, WORDS("XADD", streams[i % 2].key, held[i].entry, "job", "1"));
     }
     for (size_t s = 0; s < 2; s++)
-        DO("XREADGROUP", "GROUP", QUEUE_GROUP, "me", "STREAMS", streams[s].key, ">");
+        do_it(redis,
+              WORDS("XREADGROUP", "GROUP", QUEUE_GROUP, "me", "STREAMS", streams[s].key, ">"));
     for (size_t i = 0; i < COUNT_OF(held); i++)
-        DO("XCLAIM", streams[i % 2].key, QUEUE_GROUP, "me", "0", held[i].entry, "IDLE", "90000",
-           "JUSTID");
+        do_it(redis, WORDS("XCLAIM", streams[i % 2].key, QUEUE_GROUP, "me", "0", held[i].entry,
+                           "IDLE", "90000", "JUSTID"));
 }
 
 static void finish(void) { redis_close(redis); }
@@ -88,8 +81,10 @@ Test(queue_lease, what_is_ours_is_renewed)
 
 Test(queue_lease, what_was_taken_over_stays_the_other_ones)
 {
-    DO("XCLAIM", streams[1].key, QUEUE_GROUP, "other", "0", "4-0", "IDLE", "90000", "JUSTID");
-    DO("XCLAIM", streams[0].key, QUEUE_GROUP, "other", "0", "1-0", "IDLE", "90000", "JUSTID");
+    do_it(redis, WORDS("XCLAIM", streams[1].key, QUEUE_GROUP, "other", "0", "4-0", "IDLE", "90000",
+                       "JUSTID"));
+    do_it(redis, WORDS("XCLAIM", streams[0].key, QUEUE_GROUP, "other", "0", "1-0", "IDLE", "90000",
+                       "JUSTID"));
 
     cr_assert_eq(renew(), 2);
 
@@ -102,15 +97,15 @@ Test(queue_lease, what_was_taken_over_stays_the_other_ones)
 
 Test(queue_lease, what_is_nobodys_is_not_made_ours)
 {
-    DO("XACK", streams[0].key, QUEUE_GROUP, "3-0");
+    do_it(redis, WORDS("XACK", streams[0].key, QUEUE_GROUP, "3-0"));
     cr_assert_eq(renew(), 1);
     cr_assert_str_eq(held[0].entry, "3-0");
 }
 
 Test(queue_lease, a_stream_without_its_group_takes_nothing_from_us)
 {
-    DO("XGROUP", "DESTROY", streams[0].key, QUEUE_GROUP);
-    DO("XCLAIM", streams[1].key, QUEUE_GROUP, "other", "0", "2-0", "JUSTID");
+    do_it(redis, WORDS("XGROUP", "DESTROY", streams[0].key, QUEUE_GROUP));
+    do_it(redis, WORDS("XCLAIM", streams[1].key, QUEUE_GROUP, "other", "0", "2-0", "JUSTID"));
     cr_assert_eq(renew(), 1);
     cr_assert_str_eq(held[0].entry, "2-0");
 }
@@ -118,6 +113,6 @@ Test(queue_lease, a_stream_without_its_group_takes_nothing_from_us)
 Test(queue_lease, a_server_that_has_forgotten_the_script_is_told_again)
 {
     cr_assert_eq(renew(), 0);
-    DO("SCRIPT", "FLUSH");
+    do_it(redis, WORDS("SCRIPT", "FLUSH"));
     cr_assert_eq(renew(), 0);
 }

@@ -10,6 +10,7 @@
 
 #include <criterion/criterion.h>
 
+#include "tests/integration/redis_words.h"
 #include "tests/integration/stores.h"
 
 enum { STREAMS = 3, QUIET = 2 };
@@ -19,20 +20,11 @@ static struct queue_stream streams[STREAMS];
 static struct queue_deliveries got;
 static struct err e;
 
-#define DO(...)                                                                                    \
-    do {                                                                                           \
-        const char *const words[] = {__VA_ARGS__};                                                 \
-        AUTO_VALUE(redis_args_release) struct redis_args args = {0};                               \
-        for (size_t w = 0; w < COUNT_OF(words); w++)                                               \
-            redis_add(&args, words[w]);                                                            \
-        cr_assert_eq(redis_call(redis, &args, NULL, &e), ERR_OK, "%s: %s", words[0], e.detail);    \
-    } while (0)
-
 static void start(void)
 {
     (void)signal(SIGPIPE, SIG_IGN);
     redis = redis_open(need_setting("REDIS_URL"), "test_queue_read", 5000);
-    DO("FLUSHDB");
+    do_it(redis, WORDS("FLUSHDB"));
     streams[0] = queue_stream_of("first", JOB_PRIORITY_HIGH);
     streams[1] = queue_stream_of("first", JOB_PRIORITY_NORMAL);
     streams[2] = queue_stream_of("second", JOB_PRIORITY_NORMAL);
@@ -50,7 +42,7 @@ TestSuite(queue_read, .init = start, .fini = finish, .timeout = 60);
 static void fill(size_t stream, int count)
 {
     for (int i = 0; i < count; i++)
-        DO("XADD", streams[stream].key, "*", "task", "till.tasks.noop");
+        do_it(redis, WORDS("XADD", streams[stream].key, "*", "task", "till.tasks.noop"));
 }
 
 /* One of each of the first two, and up to `max` of the third. */
@@ -91,12 +83,12 @@ Test(queue_read, each_gives_what_it_was_asked_for)
 Test(queue_read, a_group_that_is_gone_is_made_anew_and_takes_nothing_with_it)
 {
     fill(2, 2);
-    DO("DEL", streams[0].key);
+    do_it(redis, WORDS("DEL", streams[0].key));
     cr_assert_eq(read_both(9), ERR_OK, "%s", e.text);
     expect_from(2, 2);
     fill(0, 1);
     fill(2, 1);
-    DO("DEL", streams[2].key);
+    do_it(redis, WORDS("DEL", streams[2].key));
     cr_assert_eq(read_both(9), ERR_OK, "%s", e.text);
     expect_from(0, 1);
     fill(2, 1);
@@ -106,7 +98,7 @@ Test(queue_read, a_group_that_is_gone_is_made_anew_and_takes_nothing_with_it)
 
 Test(queue_read, all_data_gone)
 {
-    DO("FLUSHDB");
+    do_it(redis, WORDS("FLUSHDB"));
     cr_assert_eq(read_both(9), ERR_OK, "%s", e.text);
     cr_expect_eq(got.count, 0);
     fill(2, 1);
@@ -117,14 +109,14 @@ Test(queue_read, all_data_gone)
 Test(queue_read, what_one_brought_comes_with_the_error_of_the_other)
 {
     fill(2, 2);
-    DO("SET", streams[0].key, "no stream");
+    do_it(redis, WORDS("SET", streams[0].key, "no stream"));
     cr_assert_eq(read_both(9), ERR_PROTOCOL);
     cr_expect_not_null(strstr(e.detail, "WRONGTYPE"), "%s: %s", e.text, e.detail);
     expect_from(2, 2);
-    DO("DEL", streams[0].key);
+    do_it(redis, WORDS("DEL", streams[0].key));
     cr_assert_eq(read_both(9), ERR_OK, "%s", e.text);
     fill(0, 1);
-    DO("SET", streams[2].key, "no stream");
+    do_it(redis, WORDS("SET", streams[2].key, "no stream"));
     cr_assert_eq(read_both(9), ERR_PROTOCOL);
     expect_from(0, 1);
 }

@@ -15,6 +15,7 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "tests/integration/redis_words.h"
 #include "tests/integration/stores.h"
 
 static struct redis *redis;
@@ -38,17 +39,6 @@ static void finish(void)
 }
 
 TestSuite(redis, .init = start, .fini = finish, .timeout = 60);
-
-#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
-
-static struct redis_args args_of(const char *const *words)
-{
-    struct redis_args args = {0};
-
-    for (; *words; words++)
-        redis_add(&args, *words);
-    return args;
-}
 
 static enum err_code call(struct redis *on, const char *const *words, redisReply **ret_reply)
 {
@@ -81,11 +71,6 @@ static int64_t number(struct redis *on, const char *const *words)
     cr_assert_eq(call(on, words, &reply), ERR_OK, "%s: %s", words[0], e.detail);
     cr_assert_eq(reply->type, REDIS_REPLY_INTEGER, "%s", words[0]);
     return reply->integer;
-}
-
-static void do_it(struct redis *on, const char *const *words)
-{
-    cr_assert_eq(call(on, words, NULL), ERR_OK, "%s: %s", words[0], e.detail);
 }
 
 /* Both ends of a loss: who it is, then its end by the other one. */
