@@ -4,7 +4,6 @@
  */
 #include "common/log.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,22 +17,9 @@
 #include "common/auto.h"
 #include "common/clock.h"
 #include "common/json.h"
+#include "tests/unit/captured.h"
 
 enum { CAPTURE_MAX = 60000 }; /* below what a pipe holds */
-
-static int pipe_end = -1;
-static int real_stderr = -1;
-
-static void capture(void)
-{
-    int ends[2];
-
-    cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
-    pipe_end = ends[0];
-    real_stderr = dup(STDERR_FILENO);
-    cr_assert_geq(dup2(ends[1], STDERR_FILENO), 0);
-    (void)close(ends[1]);
-}
 
 /* What was written since capture(), and stderr back in its place. */
 static const char *captured(void)
@@ -42,8 +28,7 @@ static const char *captured(void)
     ssize_t len = 0;
     ssize_t got;
 
-    (void)dup2(real_stderr, STDERR_FILENO); /* closes the last writing end: read() meets the end */
-    (void)close(real_stderr);
+    release();
     while ((got = read(pipe_end, text + len, (size_t)(CAPTURE_MAX - len))) > 0)
         len += got;
     (void)close(pipe_end);

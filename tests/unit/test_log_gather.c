@@ -4,7 +4,6 @@
  */
 #include "common/log_gather.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,28 +16,9 @@
 
 #include "common/auto.h"
 #include "common/log.h"
+#include "tests/unit/captured.h"
 
 enum { PATIENCE_MS = 60 * 1000, THREADS = 4, LINES = 300 };
-
-static int pipe_end = -1;
-static int real_stderr = -1;
-
-static void capture(void)
-{
-    int ends[2];
-
-    cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
-    pipe_end = ends[0];
-    real_stderr = dup(STDERR_FILENO);
-    cr_assert_geq(dup2(ends[1], STDERR_FILENO), 0);
-    (void)close(ends[1]);
-}
-
-static void release(void)
-{
-    (void)dup2(real_stderr, STDERR_FILENO);
-    (void)close(real_stderr);
-}
 
 static bool is_written(int timeout_ms)
 {
