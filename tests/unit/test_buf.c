@@ -201,6 +201,35 @@ Test(buf, json_replaces_what_is_not_utf8)
     }
 }
 
+/* Long texts are looked through eight bytes at a time: what a byte gives alone it gives anywhere.
+ */
+Test(buf, json_of_each_byte_at_each_place)
+{
+    enum { LONG = 20 };
+
+    for (int byte = 1; byte < 0x80; byte++) {
+        AUTO_VALUE(buf_release) struct buf alone;
+        const char short_text[] = {(char)byte, '\0'};
+
+        buf_init(&alone, 100);
+        buf_add_json(&alone, short_text);
+        for (int place = 0; place < LONG; place++) {
+            AUTO_VALUE(buf_release) struct buf b;
+            char text[LONG + 1];
+            char wanted[100];
+
+            memset(text, 'a', LONG);
+            text[LONG] = '\0';
+            text[place] = (char)byte;
+            cr_assert(text_format(wanted, sizeof wanted, "\"%.*s%.*s%s\"", place, text,
+                                  (int)alone.len - 2, alone.data + 1, text + place + 1));
+            buf_init(&b, 100);
+            buf_add_json(&b, text);
+            cr_expect_str_eq(b.data, wanted, "byte %d at %d", byte, place);
+        }
+    }
+}
+
 Test(buf, json_that_does_not_fit_says_so)
 {
     AUTO_VALUE(buf_release) struct buf b;
