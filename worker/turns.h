@@ -3,9 +3,12 @@
  * Whose turn it is: which streams to read next, and how many jobs from each. Pure: it is asked for
  * the next command of a round and told what that command brought.
  *
- *   turns_begin(turns);                               a round fills the room there is
- *   while (turns_next(turns, room, &ask))             one XREADGROUP, ask.max from each of its
- * streams for each i of ask: turns_note(turns, ask.sources[i], ask.max, got[i]);   room -= got[i]
+ *   turns_begin(turns);                     a round fills the room there is
+ *   while (turns_next(turns, room, &ask)) {
+ *       ... one XREADGROUP, ask.max from each of its streams, ...
+ *       for (each i of ask)
+ *           turns_note(turns, ask.sources[i], ask.max, got[i]), room -= got[i];
+ *   }
  *
  * Without weights the streams are in strict order: one is read when all before it have given less
  * than they were asked for. With weights the queues share in proportion, counted in jobs, and the
