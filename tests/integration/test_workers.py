@@ -362,6 +362,29 @@ def test_a_job_that_runs_when_its_process_is_due_is_not_cut_off_and_the_others_g
     assert highest_attempt(one) == 1
 
 
+HEAP_BYTES = 64 * 1024 * 1024  # what glibc reserves for a thread's heap, and where it may begin
+
+
+def heaps(pid):
+    """Those of glibc beside the first, which grows where the program ends."""
+    with open(f"/proc/{pid}/maps") as maps:
+        parts = [line.split() for line in maps]
+    return sum(int(part[0].split("-")[0], 16) % HEAP_BYTES == 0 for part in parts if len(part) == 5)
+
+
+@pytest.mark.skipif("asan" in BUILD or "tsan" in BUILD, reason="a sanitizer brings an allocator of its own")
+def test_slots_share_their_heaps(stack):
+    one = stack({**ONE, "TILL_WORKER_CONCURRENCY": 16})
+    one.start(apis=0)
+    one.enqueue("till.tasks.sleep", 1, count=16)
+    wait_for(
+        lambda: one.value("SELECT count(*) FROM jobs WHERE state = 'STARTED'") == 16, 60, "each slot has run one"
+    )
+    one.wait_settled(60)
+
+    assert heaps(one.worker.family()[1]) <= 1
+
+
 @pytest.mark.skipif("asan" in BUILD or "tsan" in BUILD, reason="a sanitizer alone takes more than that")
 def test_a_process_that_holds_too_much_memory_is_replaced_and_its_jobs_end_well(stack):
     limit = 16 * 1024 * 1024
