@@ -15,7 +15,7 @@ from harness.stack import Stack
 @pytest.fixture(scope="session")
 def run_folder():
     """A short temporary folder; gone at the end, whatever happens."""
-    return folders.new_run_folder()
+    return folders.new_run_folder(in_memory=True)
 
 
 @pytest.fixture(scope="session")

@@ -231,7 +231,7 @@ def main():
         return 2
     start = time.monotonic()
     results = Results()
-    folder = folders.new_run_folder()
+    folder = folders.new_run_folder(in_memory=True)
     reports = folders.subfolder(folder, "reports", mode=0o777)
     os.environ.update(sanitizer_environment(reports))
     if kind in ("all", "unit"):

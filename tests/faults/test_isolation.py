@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from harness import processes
 from harness.wait import wait_for
 
@@ -56,3 +58,25 @@ def test_a_killed_run_leaves_no_process_and_the_next_one_sweeps_its_folder():
     assert os.path.isdir(folder)
     start_run(QUICK).communicate()
     assert not os.path.exists(folder)
+
+
+def shared_memory_of(pid):
+    """Lines of what that process has made and nobody has removed, of System V and of POSIX."""
+    with open("/proc/sysvipc/shm") as file:
+        made = [line for line in file.read().splitlines()[1:] if int(line.split()[4]) == pid]
+    try:
+        with open(f"/proc/{pid}/maps") as file:
+            return made + [line for line in file if "/dev/shm/PostgreSQL" in line]
+    except FileNotFoundError:
+        return made
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate", "kill", "postmaster"])
+def test_a_server_that_ends_leaves_no_shared_memory(cluster, test_folder, mode):
+    server = cluster.new_server(test_folder, "pg")
+    pid = server.process.pid
+    assert len(shared_memory_of(pid)) == 1  # which goes when its segment goes
+
+    server.stop(mode)
+
+    assert not shared_memory_of(pid)

@@ -30,6 +30,7 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "max_wal_size": "1GB",
     "deadlock_timeout": "1s",
+    "dynamic_shared_memory_type": "mmap",  # below the data folder: nothing of a killed server stays
     "log_min_messages": "warning",
     "timezone": "UTC",
 }
@@ -157,6 +158,18 @@ class Postgres:
             except subprocess.TimeoutExpired:
                 processes.kill_tree(self.process)
         self.process = None
+        self.remove_memory()
+
+    def remove_memory(self):
+        """The few shared bytes that a killed server leaves to the next one on the same data, which may
+        never come: the seventh line of its postmaster.pid is their key and their id."""
+        try:
+            with open(os.path.join(self.data, "postmaster.pid")) as file:
+                lines = file.read().splitlines()
+        except FileNotFoundError:
+            return
+        if len(lines) > 6:
+            processes.remove_shared_memory(int(lines[6].split()[1]))
 
     def restart(self, mode="fast"):
         self.stop(mode)

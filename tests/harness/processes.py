@@ -14,6 +14,7 @@ import subprocess
 from .wait import wait_for
 
 PR_SET_PDEATHSIG = 1
+IPC_RMID = 0
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -109,3 +110,8 @@ def interrupt(process, timeout=60):
         process.wait(timeout)
     except subprocess.TimeoutExpired:
         kill_tree(process)
+
+
+def remove_shared_memory(number):
+    """Of System V; it may be gone."""
+    libc.shmctl(number, IPC_RMID, None)
