@@ -185,6 +185,8 @@ void connection_ends(struct connection *connection)
     atomic_store(&connection->state, SILENT);
 }
 
+bool connection_is_cut(const struct connection *connection) { return connection->is_cut; }
+
 bool connection_may_stay(const struct connections *all, const struct connection *connection)
 {
     if (connection->is_cut)

@@ -36,6 +36,10 @@ void connection_gone(struct connections *all, struct connection *connection);
 void connection_begins(struct connection *connection, const char *address, int port);
 void connection_ends(struct connection *connection);
 
+/* Whether it was cut in the moment in which its request came: the rest of that is not read any
+ * more. */
+bool connection_is_cut(const struct connection *connection);
+
 /* Whether it may wait for a further request, to be asked before the answer is written. */
 bool connection_may_stay(const struct connections *all, const struct connection *connection);
 

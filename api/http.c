@@ -201,6 +201,11 @@ static bool take_request(struct request *req, struct http_wire *wire, struct buf
 
     if (!status)
         status = wire_read_body(wire, length, req->deadline_us, body, &text);
+    /* It is we who did not wait for the rest, and not the client who was late. */
+    if (status == 408 && connection_is_cut(mg_get_user_connection_data(wire->conn))) {
+        status = 503;
+        text = "The connection was ended before the request was there.";
+    }
     if (status) {
         wire->unread = true;
         reply->close = true;

@@ -14,7 +14,7 @@
 #include "common/statements.h"
 #include "common/text.h"
 
-enum { INSERT, INSERT_MANY, FIND_TASK, DECLARE };
+enum { INSERT, INSERT_MANY, FIND_TASK, FIND_DECLARED, DECLARE };
 
 static const struct db_stmt statements[] = {
     [INSERT] = {"jobs_insert",
@@ -32,6 +32,10 @@ static const struct db_stmt statements[] = {
                      " LEFT JOIN tasks t ON t.name = n.task ORDER BY n.place RETURNING id, queue",
                      13},
     [FIND_TASK] = {"jobs_find_task", "SELECT queue, fast FROM tasks WHERE name = $1", 1},
+    [FIND_DECLARED] = {"jobs_find_declared",
+                       "SELECT FROM tasks WHERE name = $1"
+                       " AND seen_at > now() - make_interval(secs => $2)",
+                       2},
     [DECLARE] = {"jobs_declare_task",
                  "INSERT INTO tasks (name, queue, max_attempts, fast, retention_s, secrets)"
                  " VALUES ($1, $2, $3, $4, nullif($5::int, 0), $6)"
@@ -192,6 +196,18 @@ enum err_code jobs_find_fast_task(struct db *db, const char *task, char *ret_que
                        task);
     (void)snprintf(ret_queue, JOB_NAME_MAX + 1, "%s", db_text(rows, 0, 0));
     return ERR_OK;
+}
+
+enum err_code jobs_task_is_declared(struct db *db, const char *task, int64_t since_s,
+                                    bool *ret_declared, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc =
+        db_query(db, &statements[FIND_DECLARED], DB_ARGS(DB_TEXT(task), DB_INT(since_s)), &rows, e);
+
+    if (!rc)
+        *ret_declared = db_rows(rows) > 0;
+    return rc;
 }
 
 enum err_code jobs_declare_task(struct db *db, const struct task_declared *task, struct err *e)

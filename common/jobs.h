@@ -86,6 +86,10 @@ struct task_declared {
     const char *secrets; /* array of names, as db_array_add() makes it; NULL: none */
 };
 
+/* Whether a worker that knows the task was started within that time. */
+enum err_code jobs_task_is_declared(struct db *db, const char *task, int64_t since_s,
+                                    bool *ret_declared, struct err *e) MUST_CHECK;
+
 /* Declares what the workers can run (upsert into `tasks`). */
 enum err_code jobs_declare_task(struct db *db, const struct task_declared *task,
                                 struct err *e) MUST_CHECK;

@@ -99,14 +99,15 @@ def settings_of(own):
 
 @pytest.fixture
 def stack(request, run_folder, test_folder, cluster, gateway, mail):
-    """Makes whole systems: stack(settings={…}, own_postgres=False, own_redis=False).
+    """Makes whole systems: stack(settings={…}, own_postgres=False, own_redis=False, migrate=None).
 
     A test that stops, kills or fills a server asks for one of its own; instead of True, a dictionary
-    of settings of that server."""
+    of settings of that server. `migrate` is called with the URL of an empty database, as its owner; without
+    it the database has everything."""
     made = []
     ends = []
 
-    def make(settings=None, own_postgres=False, own_redis=False):
+    def make(settings=None, own_postgres=False, own_redis=False, migrate=None):
         number = next(counter)
         if own_postgres:
             server = cluster.new_server(run_folder, f"pg{number}", settings_of(own_postgres))
@@ -122,7 +123,10 @@ def stack(request, run_folder, test_folder, cluster, gateway, mail):
             redis_server = request.getfixturevalue("redis_server")
             redis_server.flush()
         database = f"stack{number}"
-        server.new_database(database)
+        if migrate:
+            migrate(server.new_empty_database(database))
+        else:
+            server.new_database(database)
         if not own_postgres:
             ends.append(lambda: server.drop_database(database))
         one = Stack(test_folder, server, database, redis_server, gateway, mail, settings)

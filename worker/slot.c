@@ -13,6 +13,7 @@
 
 #include "common/clock.h"
 #include "common/crashpoint.h"
+#include "common/jobs.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -25,7 +26,14 @@
 #include "worker/settle.h"
 #include "worker/task.h"
 
-enum { SLOT_REDIS_TIMEOUT_MS = 3000, UNKNOWN_TASK_LIMIT_S = 60, JOURNAL_WAIT_MS = 2000 };
+enum {
+    SLOT_REDIS_TIMEOUT_MS = 3000,
+    JOURNAL_WAIT_MS = 2000,
+    UNKNOWN_TASK_LIMIT_S = 60,
+    UNKNOWN_TASK_WAIT_MS = 1000, /* doubled each time, up to ... */
+    UNKNOWN_TASK_WAITS = 5,      /* ... so often: half a minute */
+    UPDATE_S = 86400,            /* nobody rolls a version out for longer */
+};
 
 void slot_set_log_context(const struct slot *slot, const struct item *item,
                           const struct task_run *run)
@@ -74,17 +82,34 @@ enum err_code slot_decode(const struct item *item, json_t **ret_args, json_t **r
     return rc;
 }
 
+/* While versions are rolled out, workers that know a task and workers that do not share its queue:
+ * these put its jobs off, at the cost of no attempt, until one of those has them. */
+static enum task_outcome leave_to_others(const struct settling *s, struct task_run *run,
+                                         struct err *e)
+{
+    const struct item *item = s->item;
+    const char *task = item->delivery.kind == DELIVERY_FAST ? item->delivery.task : item->job.task;
+    int waits = run->snoozes < UNKNOWN_TASK_WAITS ? run->snoozes : UNKNOWN_TASK_WAITS;
+    bool declared = false;
+
+    if (jobs_task_is_declared(s->db, task, UPDATE_S, &declared, e))
+        return TASK_RETRY;
+    if (declared) {
+        run->retry_after_us = (int64_t)(UNKNOWN_TASK_WAIT_MS << waits) * US_PER_MS;
+        return TASK_SNOOZE;
+    }
+    (void)err_set(e, ERR_UNAVAILABLE, "this worker does not know the task");
+    return TASK_RETRY;
+}
+
 static enum task_outcome call(const struct settling *s, struct task_run *run, struct err *e)
 {
     AUTO(json_decref) json_t *args = NULL;
     AUTO(json_decref) json_t *kwargs = NULL;
     enum task_outcome outcome;
 
-    if (!s->task) {
-        /* A newer build may know it: in a rolling upgrade it must not die here. */
-        (void)err_set(e, ERR_UNAVAILABLE, "this worker does not know the task");
-        return TASK_RETRY;
-    }
+    if (!s->task)
+        return leave_to_others(s, run, e);
     if (slot_decode(s->item, &args, &kwargs, e))
         return TASK_FAIL;
     run->args = args;

@@ -128,6 +128,29 @@ def test_redis_refuses_to_write_for_a_while(stack, error, spoil):
     assert one.job(long)["attempt"] == 1
 
 
+def evict(server, does):
+    """It throws away whatever it has, streams and groups included, to make room for what comes."""
+    server.set(maxmemory_policy="allkeys-random" if does else "noeviction", maxmemory=1 if does else 0)
+
+
+@full
+def test_redis_evicts_what_it_has_for_a_while(stack):
+    """As it is never to be set (etc/redis.conf): durable jobs are found missing, and added again."""
+    one = stack({"TILL_LEASE_SECONDS": LEASE}, own_redis=True).start(workers=2)
+    times = []
+    with Load(one, seed=39) as load:
+        for _ in range(3):
+            load.wait_accepted(10)
+            evicted = one.redis.info("stats")["evicted_keys"]
+            evict(one.redis_server, True)
+            wait_for(lambda: one.redis.info("stats")["evicted_keys"] > evicted, 30, "nothing is evicted")
+            pause(LEASE)
+            evict(one.redis_server, False)
+            times.append(ordeal.first_job(one))
+        load.wait_accepted(5)
+    ordeal.account(one, "Redis evicts what it has", 3, times, 39)
+
+
 @pytest.mark.parametrize("how", ["kill", pytest.param("freeze", marks=full)])
 def test_who_lives_through_an_outage_of_redis_keeps_its_jobs(stack, how):
     """Longer than a lease, so that nobody could renew any. Those of a worker that died meanwhile are

@@ -119,8 +119,9 @@ def freeze_worker(one, chooser, known):
 
 def kill_command(one, chooser, known):
     """`till enqueue` of many jobs, killed on its way."""
-    command = [programs.path_of("till"), "enqueue", "till.tasks.tally", f"[{chooser.randrange(COUNTERS)}]"]
-    environment = programs.environment(one.settings)
+    path = one.version.path_of("till") if one.version else programs.path_of("till")
+    command = [path, "enqueue", "till.tasks.tally", f"[{chooser.randrange(COUNTERS)}]"]
+    environment = programs.environment(one.known(one.settings))
     child = processes.spawn(
         [*command, "--count", "300"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -132,7 +132,7 @@ class Load:
                 self.trouble(path, f"{answer.status_code} {answer.text[:200]}")
                 if answer.status_code == 409 and lost:
                     return None
-                if answer.status_code not in (401, 409, 429, 500, 502, 503, 504):
+                if answer.status_code not in (401, 408, 409, 429, 500, 502, 503, 504):
                     raise GaveUp(f"{path}: {answer.status_code} {answer.text[:300]}")
             pause(0.05)  # between two tries, as every client waits
         raise GaveUp(f"{path}: no answer for {PATIENCE} s; {self.troubles[-3:]}")

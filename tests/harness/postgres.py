@@ -206,6 +206,12 @@ class Postgres:
         self.run(f'CREATE DATABASE "{name}" TEMPLATE {template}')
         return self.url(name)
 
+    def new_empty_database(self, name):
+        """Nothing is in it yet; its owner may make roles, and nothing else beyond it. Gives the owner's URL."""
+        self.new_database(name, "template1")
+        self.run(f'ALTER DATABASE "{name}" OWNER TO {OWNER}')
+        return self.url(name, OWNER)
+
     def drop_database(self, name):
         self.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
@@ -284,9 +290,7 @@ class Cluster:
         server.start()
         try:
             server.run(f"CREATE ROLE {OWNER} LOGIN CREATEROLE")
-            server.new_database(TEMPLATE, "template1")
-            server.run(f"ALTER DATABASE {TEMPLATE} OWNER TO {OWNER}")
-            migrate(server.url(TEMPLATE, OWNER))
+            migrate(server.new_empty_database(TEMPLATE))
             server.make_logins()
         finally:
             server.stop()

@@ -27,9 +27,10 @@ def environment(settings):
 class Program:
     """One running program. Its stderr goes to a file, read as JSON lines."""
 
-    def __init__(self, name, settings, log, arguments=(), ready=None):
-        """`ready` names the event after which start() returns; None: at once."""
+    def __init__(self, name, settings, log, arguments=(), ready=None, path=None):
+        """`ready` names the event after which start() returns; None: at once. `path`: another build's."""
         self.name = name
+        self.path = path
         self.settings = settings
         self.arguments = list(arguments)
         self.log = log
@@ -49,7 +50,7 @@ class Program:
     def start(self):
         with open(self.log, "ab") as log:
             self.process = processes.spawn(
-                [path_of(self.name, self.settings), *self.arguments],
+                [self.path or path_of(self.name, self.settings), *self.arguments],
                 env=environment(self.settings),
                 cwd=ROOT,
                 stdout=log,
@@ -165,10 +166,10 @@ class Program:
             processes.kill_tree(self.process)
 
 
-def run(name, settings, *arguments, stdin=None, timeout=60):
+def run(name, settings, *arguments, stdin=None, timeout=60, path=None):
     """Runs a program to its end: CompletedProcess with texts."""
     return subprocess.run(
-        [path_of(name, settings), *map(str, arguments)],
+        [path or path_of(name, settings), *map(str, arguments)],
         env=environment(settings),
         cwd=ROOT,
         input=stdin if stdin is not None else "",
@@ -179,7 +180,7 @@ def run(name, settings, *arguments, stdin=None, timeout=60):
     )
 
 
-def migrate(url):
-    done = run("till", {"DATABASE_URL": url}, "migrate", "--roles")
+def migrate(url, path=None):
+    done = run("till", {"DATABASE_URL": url}, "migrate", "--roles", path=path)
     if done.returncode != 0:
         raise RuntimeError(f"till migrate failed:\n{done.stdout}{done.stderr}")

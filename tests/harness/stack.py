@@ -57,6 +57,7 @@ class Stack:
             "SMTP_URL": mail.url,
             **(settings or {}),
         }
+        self.version = None  # an older one (harness/previous.py), of which programs are started from now on
         self.programs = []
         self.apis = []
         self.numbers = itertools.count(1)
@@ -79,10 +80,14 @@ class Stack:
 
     def program(self, name, ready, arguments=(), **settings):
         log = os.path.join(self.folder, f"{name}-{next(self.numbers)}.log")
-        all_settings = {**self.settings, **self.own_urls(name), **settings}
-        made = programs.Program(name, all_settings, log, arguments, ready)
+        all_settings = self.known({**self.settings, **self.own_urls(name), **settings})
+        path = self.version.path_of(name) if self.version else None
+        made = programs.Program(name, all_settings, log, arguments, ready, path)
         self.programs.append(made)
         return made.start()
+
+    def known(self, settings):
+        return self.version.known(settings) if self.version else settings
 
     def start_api(self, **settings):
         api = self.program("till-api", "listening", **settings)
@@ -154,7 +159,8 @@ class Stack:
 
     def till(self, *arguments, **options):
         """Runs the command line program: CompletedProcess."""
-        return programs.run("till", self.settings, *arguments, **options)
+        path = self.version.path_of("till") if self.version else None
+        return programs.run("till", self.known(self.settings), *arguments, path=path, **options)
 
     def shop(self):
         """A customer who has not registered yet, at the first API that runs."""

@@ -91,7 +91,7 @@ def outcomes(api):
 def test_a_success_pays_the_order_and_confirms_it_once(api, shop, payment):
     body = event(payment)
     with concurrent.futures.ThreadPoolExecutor(10) as pool:
-        for answer in pool.map(lambda _: post(api, body), range(10)):
+        for answer in pool.map(lambda _: post(api, body), range(100)):
             accepted(answer)
     accepted(post(api, event(payment)))
     assert states(api) == ("succeeded", "paid")

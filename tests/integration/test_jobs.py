@@ -93,6 +93,30 @@ def test_a_task_that_no_worker_knows_fails_with_a_reason(stack):
     assert "does not know" in job["error"]
 
 
+@pytest.mark.parametrize("fast", [False, True], ids=["durable", "fast"])
+def test_a_task_that_another_worker_knows_is_left_to_it(stack, fast):
+    """As while a version with a new task is rolled out. One attempt is enough: none is used up by those
+    who do not know it."""
+    one = stack()
+    one.start_scheduler()
+    newer = one.start_worker(TILL_CRASHPOINT="none:1")  # the build that knows tests.tasks.poison
+    newer.term_and_wait()
+    older = one.start_worker()
+    if fast:
+        one.enqueue_fast("tests.tasks.poison", "transaction")
+    else:
+        one.enqueue("tests.tasks.poison", "transaction", max_attempts=1)
+    job = wait_for(
+        lambda: one.value("SELECT id FROM jobs WHERE snoozes >= 2"), 30, "the older worker does not put it off"
+    )
+    assert one.job(job)["error"] is None
+
+    one.start_worker(TILL_CRASHPOINT="none:1")
+    older.term_and_wait()
+
+    assert "a transaction of its own open" in one.wait_job(job, "FAILURE", timeout=60)["error"]
+
+
 def test_a_job_delivered_five_times_runs_once(stack):
     one = stack()
     made = one.enqueue("till.tasks.noop")
