@@ -13,34 +13,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <libpq-fe.h>
 #include <sodium.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/db_private.h"
 #include "common/mem.h"
 #include "common/text.h"
 
 enum {
-    DB_PREPARED_MAX = 256, /* slots of the table of prepared statements */
     DB_PARAMS_MAX = 32,
     DB_BACKOFF_FIRST_MS = 50,
     DB_BACKOFF_MAX_MS = 2000,
-};
-
-struct db {
-    PGconn *conn; /* NULL when not connected */
-    char *url;
-    char *application;
-    const char *options;                             /* more of them, or "" */
-    const struct db_stmt *prepared[DB_PREPARED_MAX]; /* open addressing, by address */
-    char constraint[64];
-    char sqlstate[6];
-    bool nested;  /* db_nest(): transactions are savepoints */
-    bool tx_open; /* between db_begin() and the end of its transaction, with or without server */
-    int deadline_s;
-    int backoff_ms;
-    int64_t retry_at_us; /* monotonic; no attempt to connect before */
 };
 
 struct db *db_open(const char *url, const char *application)
@@ -63,6 +47,7 @@ void db_disconnect(struct db *db)
     if (db->conn)
         PQfinish(db->conn);
     db->conn = NULL;
+    db->owes_begin = false;
     memset(db->prepared, 0, sizeof db->prepared);
 }
 
@@ -154,7 +139,7 @@ enum err_code db_connect(struct db *db, struct err *e)
     return ERR_OK;
 }
 
-static enum err_code lost(struct db *db, struct err *e)
+enum err_code db_lost(struct db *db, struct err *e)
 {
     enum err_code rc = err_set_detail(e, ERR_UNAVAILABLE, PQerrorMessage(db->conn),
                                       "the connection to the database was lost");
@@ -170,7 +155,7 @@ static enum err_code fail(struct db *db, const PGresult *result, const char *wha
     enum err_code code;
 
     if (!state || PQstatus(db->conn) != CONNECTION_OK)
-        return lost(db, e);
+        return db_lost(db, e);
     code = db_code_of(state);
     (void)snprintf(db->sqlstate, sizeof db->sqlstate, "%s", state);
     (void)snprintf(db->constraint, sizeof db->constraint, "%s", constraint ? constraint : "");
@@ -191,7 +176,7 @@ static enum err_code await(struct db *db, int64_t deadline_us, struct err *e)
         int64_t left_us = deadline_us - clock_mono_us();
 
         if (unsent < 0)
-            return lost(db, e);
+            return db_lost(db, e);
         if (!unsent && !PQisBusy(db->conn))
             return ERR_OK;
         if (unsent)
@@ -202,16 +187,18 @@ static enum err_code await(struct db *db, int64_t deadline_us, struct err *e)
                            db->deadline_s);
         }
         if (poll(&pfd, 1, (int)(left_us / US_PER_MS) + 1) < 0 && errno != EINTR)
-            return lost(db, e);
+            return db_lost(db, e);
         if ((pfd.revents & ~POLLOUT) && !PQconsumeInput(db->conn))
-            return lost(db, e);
+            return db_lost(db, e);
     }
 }
 
-/* Takes all results of what was sent; the first bad one, or else the last, is returned. */
+/* Takes all results of what was sent, and of a pipeline those up to its end; the first bad one, or
+ * else the last, is returned. */
 static enum err_code collect(struct db *db, const char *what, PGresult **ret_result, struct err *e)
 {
     int64_t deadline_us = clock_mono_us() + db->deadline_s * US_PER_S;
+    bool is_pipeline = PQpipelineStatus(db->conn) != PQ_PIPELINE_OFF;
     PGresult *kept = NULL;
 
     for (;;) {
@@ -224,14 +211,18 @@ static enum err_code collect(struct db *db, const char *what, PGresult **ret_res
             return rc;
         }
         next = PQgetResult(db->conn);
-        if (!next)
+        if (!next && (!is_pipeline || PQstatus(db->conn) != CONNECTION_OK))
             break;
-        bad = kept && PQresultStatus(kept) == PGRES_FATAL_ERROR;
+        if (PQresultStatus(next) == PGRES_PIPELINE_SYNC) {
+            PQclear(next);
+            break;
+        }
+        bad = !next || (kept && PQresultStatus(kept) == PGRES_FATAL_ERROR);
         PQclear(bad ? next : kept);
         kept = bad ? kept : next;
     }
     if (!kept)
-        return lost(db, e);
+        return db_lost(db, e);
     if (PQresultStatus(kept) == PGRES_FATAL_ERROR) {
         enum err_code rc = fail(db, kept, what, e);
 
@@ -262,7 +253,7 @@ static enum err_code prepare(struct db *db, const struct db_stmt *stmt, struct e
     if (*slot == stmt)
         return ERR_OK;
     if (!PQsendPrepare(db->conn, stmt->name, stmt->sql, 0, NULL))
-        return lost(db, e);
+        return db_lost(db, e);
     rc = collect(db, stmt->name, &result, e);
     if (rc)
         return rc;
@@ -307,6 +298,31 @@ static enum err_code connect_outside_transaction(struct db *db, struct err *e)
     return err_set(e, ERR_UNAVAILABLE, "the connection to the database was lost");
 }
 
+/* The first statement of a transaction takes BEGIN along: one way to the server and back less. When
+ * BEGIN fails the statement is not run. */
+static enum err_code run_with_begin(struct db *db, const struct db_stmt *stmt, struct db_args args,
+                                    PGresult **ret_result, struct err *e)
+{
+    static const struct db_stmt begin = {"begin", "BEGIN", 0};
+    PGresult *result = NULL;
+    enum err_code rc = prepare(db, &begin, e);
+
+    if (rc)
+        return rc;
+    if (!PQenterPipelineMode(db->conn) || !send_prepared(db, &begin, DB_NO_ARGS) ||
+        !send_prepared(db, stmt, args) || !PQpipelineSync(db->conn))
+        return db_lost(db, e);
+    db->owes_begin = false;
+    rc = collect(db, stmt->name, &result, e);
+    if (db->conn && !PQexitPipelineMode(db->conn)) {
+        PQclear(result);
+        return db_lost(db, e);
+    }
+    if (!rc)
+        *ret_result = result;
+    return rc;
+}
+
 static enum err_code run(struct db *db, const struct db_stmt *stmt, struct db_args args,
                          PGresult **ret_result, struct err *e)
 {
@@ -319,8 +335,10 @@ static enum err_code run(struct db *db, const struct db_stmt *stmt, struct db_ar
         rc = prepare(db, stmt, e);
     if (rc)
         return rc;
+    if (db->owes_begin)
+        return run_with_begin(db, stmt, args, ret_result, e);
     if (!send_prepared(db, stmt, args))
-        return lost(db, e);
+        return db_lost(db, e);
     return collect(db, stmt->name, ret_result, e);
 }
 
@@ -352,15 +370,14 @@ enum err_code db_exec(struct db *db, const struct db_stmt *stmt, struct db_args 
     return ERR_OK;
 }
 
-/* One simple-protocol command; `ret_tag` (at least 32 bytes, may be NULL) gets its command tag. */
-static enum err_code run_simple(struct db *db, const char *sql, const char *what, char *ret_tag,
-                                struct err *e)
+enum err_code db_run_simple(struct db *db, const char *sql, const char *what, char *ret_tag,
+                            struct err *e)
 {
     PGresult *result = NULL;
     enum err_code rc;
 
     if (!PQsendQuery(db->conn, sql))
-        return lost(db, e);
+        return db_lost(db, e);
     rc = collect(db, what, &result, e);
     if (rc)
         return rc;
@@ -374,7 +391,9 @@ enum err_code db_run_script(struct db *db, const char *sql, struct err *e)
 {
     enum err_code rc = connect_outside_transaction(db, e);
 
-    return rc ? rc : run_simple(db, sql, "script", NULL, e);
+    if (!rc)
+        rc = db_begin_now(db, e);
+    return rc ? rc : db_run_simple(db, sql, "script", NULL, e);
 }
 
 enum err_code db_ping(struct db *db, struct err *e) { return db_run_script(db, "SELECT 1", e); }
@@ -382,78 +401,6 @@ enum err_code db_ping(struct db *db, struct err *e) { return db_run_script(db, "
 const char *db_constraint(const struct db *db) { return db->constraint; }
 
 const char *db_sqlstate(const struct db *db) { return db->sqlstate; }
-
-bool db_in_transaction(const struct db *db)
-{
-    PGTransactionStatusType status = db->conn ? PQtransactionStatus(db->conn) : PQTRANS_IDLE;
-
-    return status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
-}
-
-enum err_code db_begin(struct db *db, struct db_tx *tx, struct err *e)
-{
-    enum err_code rc = db_connect(db, e);
-
-    if (!rc)
-        rc = run_simple(db, db->nested ? "SAVEPOINT inner_one" : "BEGIN", "begin", NULL, e);
-    if (!rc) {
-        tx->db = db;
-        db->tx_open = true;
-    }
-    return rc;
-}
-
-enum err_code db_commit(struct db_tx *tx, struct err *e)
-{
-    struct db *db = tx->db;
-    const char *command = db->nested ? "RELEASE inner_one" : "COMMIT";
-    char tag[32];
-    enum err_code rc;
-
-    tx->db = NULL;
-    db->tx_open = false;
-    if (!db_in_transaction(db))
-        return err_set(e, ERR_UNAVAILABLE, "the connection to the database was lost");
-    rc = run_simple(db, command, "commit", tag, e);
-    /* COMMIT of a failed transaction succeeds, with the tag ROLLBACK. */
-    if (!rc && !text_starts(command, tag))
-        rc = err_set(e, ERR_INTERNAL, "the transaction had failed before its commit");
-    return rc;
-}
-
-static const char *rollback_of(const struct db *db)
-{
-    return db->nested ? "ROLLBACK TO inner_one; RELEASE inner_one" : "ROLLBACK";
-}
-
-void db_rollback(struct db_tx *tx)
-{
-    struct db *db = TAKE(tx->db);
-
-    if (!db)
-        return;
-    db->tx_open = false;
-    if (db_in_transaction(db) && run_simple(db, rollback_of(db), "rollback", NULL, NULL))
-        db_disconnect(db);
-}
-
-void db_tx_release(struct db_tx *tx) { db_rollback(tx); }
-
-enum err_code db_nest(struct db *db, struct err *e)
-{
-    struct db_tx outer = {0};
-    enum err_code rc = db_begin(db, &outer, e);
-
-    db->nested = !rc;
-    db->tx_open = false;
-    return rc;
-}
-
-void db_unnest(struct db *db)
-{
-    db->nested = false;
-    db_rollback(&(struct db_tx){.db = db});
-}
 
 static bool take_notification(struct db *db)
 {
@@ -477,7 +424,7 @@ enum err_code db_wait_notify(struct db *db, int other_fd, int64_t timeout_us, bo
     ready = poll(fds, 2, (int)((timeout_us + US_PER_MS - 1) / US_PER_MS));
     if (ready > 0 && fds[0].revents) {
         if (!PQconsumeInput(db->conn))
-            return lost(db, e);
+            return db_lost(db, e);
         *ret_notified = take_notification(db);
     }
     return ERR_OK;

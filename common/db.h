@@ -107,6 +107,8 @@ struct db_tx {
     struct db *db; /* NULL when no transaction is open */
 };
 
+/* BEGIN itself goes to the server with the first statement, which is where the transaction, its
+ * now() and its locks begin. */
 enum err_code db_begin(struct db *db, struct db_tx *tx, struct err *e) MUST_CHECK;
 /* ERR_UNAVAILABLE here means that the outcome is unknown: re-run what is safe to re-run. */
 enum err_code db_commit(struct db_tx *tx, struct err *e) MUST_CHECK;

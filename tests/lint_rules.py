@@ -22,7 +22,7 @@ PROGRAM_FOLDERS = ("api", "worker", "scheduler", "cli")
 LAYERS = (
     ("base", "auto buf clock conf conf_check conf_source crashpoint embed entropy err json log log_gather mem money"
      " program queue_list text trace uuid"),
-    ("drivers", "db db_result redis statements"),
+    ("drivers", "db db_private db_result redis statements"),
 )
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 80

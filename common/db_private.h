@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What db.c and db_tx.c share of a connection, and nobody else.
+ */
+#ifndef COMMON_DB_PRIVATE_H
+#define COMMON_DB_PRIVATE_H
+
+#include <libpq-fe.h>
+
+#include "common/db.h"
+
+enum { DB_PREPARED_MAX = 256 /* slots of the table of prepared statements */ };
+
+struct db {
+    PGconn *conn; /* NULL when not connected */
+    char *url;
+    char *application;
+    const char *options;                             /* more of them, or "" */
+    const struct db_stmt *prepared[DB_PREPARED_MAX]; /* open addressing, by address */
+    char constraint[64];
+    char sqlstate[6];
+    bool nested;     /* db_nest(): transactions are savepoints */
+    bool tx_open;    /* between db_begin() and the end of its transaction, with or without server */
+    bool owes_begin; /* db_begin() was called, and BEGIN goes out with the first statement */
+    int deadline_s;
+    int backoff_ms;
+    int64_t retry_at_us; /* monotonic; no attempt to connect before */
+};
+
+/* Disconnects; ERR_UNAVAILABLE. */
+enum err_code db_lost(struct db *db, struct err *e) MUST_CHECK;
+/* One command of the simple protocol; `ret_tag` (at least 32 bytes, may be NULL) gets its tag. */
+enum err_code db_run_simple(struct db *db, const char *sql, const char *what, char *ret_tag,
+                            struct err *e) MUST_CHECK;
+/* BEGIN, when db_begin() has left it to the first statement and that is none of ours. */
+enum err_code db_begin_now(struct db *db, struct err *e) MUST_CHECK;
+
+#endif
