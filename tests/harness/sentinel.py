@@ -2,7 +2,8 @@
 
 Till knows one address of Redis. What keeps it at the primary is the site's (a proxy, an address that moves,
 Sentinel's client-reconfig-script); here `Watch.follow()` does it, by asking the Sentinels. Servers and
-Sentinels know each other by links, which a test may break.
+Sentinels know each other by links, which a test may break. A busy machine may be silent for seconds:
+they take a server for gone after five.
 """
 
 import os
@@ -24,8 +25,8 @@ protected-mode no
 dir {folder}
 logfile {folder}/sentinel.log
 sentinel monitor {name} 127.0.0.1 {primary} 2
-sentinel down-after-milliseconds {name} 1000
-sentinel failover-timeout {name} 5000
+sentinel down-after-milliseconds {name} 5000
+sentinel failover-timeout {name} 10000
 """
 
 
