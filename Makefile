@@ -113,8 +113,11 @@ TEST_COMPILE := $(filter-out -Wconversion -Wsign-conversion -Wpedantic,$(COMPILE
 $(B)/tests/%: tests/%.c $(B)/libapi.a $(B)/libworker.a $(B)/libscheduler.a $(B)/libcommon.a
 	$(if $(V),,@echo "  TEST  $<")
 	$(Q)mkdir -p $(@D)
-	$(Q)$(TEST_COMPILE) $(INCLUDES) -pie $(LDFLAGS) -o $@ $< $(filter %.a,$^) \
+	$(Q)$(TEST_COMPILE) $(INCLUDES) -pie $(LDFLAGS) -o $@ $< $(filter %/libdashboard.a,$^) $(filter %.a,$^) \
 	    $(LIBS_API) $(LIBS_WORKER) $(LIBS_COMMON) -lcriterion
+
+# What the dashboard alone has stands before what it uses.
+$(B)/tests/unit/test_shared: $(B)/libdashboard.a
 
 # The programs with crash points (common/crashpoint.h): only what has some is compiled again; it stands
 # before the archives, which give the rest.

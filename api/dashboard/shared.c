@@ -23,6 +23,7 @@ struct entry {
     size_t len;
     int64_t begun_us; /* monotonic: how old it is, counted from before it was read */
     int64_t keep_us;
+    int64_t cost_us; /* what making it took the last time; 0: it was not made yet */
     bool is_making;
 };
 
@@ -80,13 +81,14 @@ void shared_forget(struct shared *shared)
     (void)pthread_mutex_unlock(&shared->lock);
 }
 
-int64_t shared_keep_us(int64_t cost_us)
+int64_t shared_keep_us(int64_t cost_us, size_t count)
 {
-    int64_t keep_us = cost_us * SHARED_COST_FACTOR;
+    const int64_t most_us = SHARED_KEEP_MAX_MS * US_PER_MS;
+    int64_t keep_us = cost_us < most_us ? cost_us * SHARED_COST_FACTOR * (int64_t)count : most_us;
 
     if (keep_us < SHARED_KEEP_MS * US_PER_MS)
         return SHARED_KEEP_MS * US_PER_MS;
-    return keep_us < SHARED_KEEP_MAX_MS * US_PER_MS ? keep_us : SHARED_KEEP_MAX_MS * US_PER_MS;
+    return keep_us < most_us ? keep_us : most_us;
 }
 
 int64_t shared_max_age_us(const char *header)
@@ -127,7 +129,7 @@ static struct entry *take_entry(struct shared *shared, const char *key, int64_t 
 
         if (one->is_making || one == entry)
             continue;
-        if (one->key && now_us - one->begun_us > SHARED_KEEP_MAX_MS * US_PER_MS)
+        if (one->key && now_us - one->begun_us > 2 * SHARED_KEEP_MAX_MS * US_PER_MS)
             drop(one);
         if (!oldest || one->begun_us < oldest->begun_us)
             oldest = one;
@@ -137,6 +139,25 @@ static struct entry *take_entry(struct shared *shared, const char *key, int64_t 
     drop(oldest);
     oldest->key = mem_dup(key);
     return oldest;
+}
+
+static size_t count_used(const struct shared *shared)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < SHARED_COUNT; i++)
+        count += shared->entries[i].key != NULL;
+    return count;
+}
+
+/* What making it costs. The clock also counts what others did meanwhile, so of two times the
+ * shorter tells more. */
+static int64_t note_cost(struct entry *entry, int64_t took_us)
+{
+    int64_t before_us = entry->cost_us;
+
+    entry->cost_us = took_us > 0 ? took_us : 1;
+    return before_us && before_us < took_us ? before_us : took_us;
 }
 
 static bool is_fresh(const struct entry *entry, int64_t max_age_us, int64_t now_us)
@@ -194,7 +215,7 @@ static void keep(struct shared *shared, struct entry *mine, int64_t begun_us, ui
     drop_body(mine);
     mine->is_making = false;
     mine->begun_us = begun_us;
-    mine->keep_us = shared_keep_us(clock_mono_us() - begun_us);
+    mine->keep_us = shared_keep_us(note_cost(mine, clock_mono_us() - begun_us), count_used(shared));
     if (is_good && orders == shared->orders) { /* an order may have come after it was read */
         mine->body = mem_dup_n(reply->body.data, reply->body.len);
         mine->len = reply->body.len;

@@ -8,8 +8,9 @@
  * Only for what depends neither on who asks nor on their role. It is given to those alone who say
  * that an answer of some age will do ("Cache-Control: max-age=10", as the pages do when they ask by
  * themselves): scripts, and a page that has just been opened or given an order, get a new one. It
- * is kept for a second; one that took long, for twenty times as long, so that none of them keeps
- * the database busy for more than a twentieth of the time. Every order forgets all.
+ * is kept for a second; longer when it took long to make or many different ones are asked for, ten
+ * seconds at most, so that all of them together keep one session of the database busy for no more
+ * than a fiftieth of the time, whatever is open. Every order forgets all.
  */
 #ifndef API_DASHBOARD_SHARED_H
 #define API_DASHBOARD_SHARED_H
@@ -22,7 +23,7 @@ enum {
     SHARED_COUNT = 32,
     SHARED_KEEP_MS = 1000,
     SHARED_KEEP_MAX_MS = 10000,
-    SHARED_COST_FACTOR = 20,
+    SHARED_COST_FACTOR = 50,
 };
 
 struct shared;
@@ -40,8 +41,8 @@ enum err_code shared_get(struct request *req, http_handler *make, struct reply *
 enum err_code shared_answer(struct request *req, const char *key, http_handler *make,
                             struct reply *reply, struct err *e) MUST_CHECK;
 
-/* For how long an answer is kept that took so long to make. Pure. */
-int64_t shared_keep_us(int64_t cost_us);
+/* For how long an answer is kept that took so long to make, being one of so many. Pure. */
+int64_t shared_keep_us(int64_t cost_us, size_t count);
 /* The max-age of a Cache-Control header, at most SHARED_KEEP_MAX_MS; 0: none. Pure. */
 int64_t shared_max_age_us(const char *header);
 

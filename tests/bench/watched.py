@@ -1,17 +1,24 @@
 #!/usr/bin/python3
 """make bench-watched: what ten open pages of the dashboard cost the workers.
 
-Drains durable no-op jobs with and without them, in turns. A page asks what its script asks, every two
-seconds (api/dashboard/static/): most show the list of tasks, others queues, workers and charts. Beside the
-jobs a second it tells the CPU time of the dashboard and of its sessions of PostgreSQL, which scatters less.
+Two worker processes drain no-op jobs, fast ones and durable ones in turn, and the pages are open for every
+second window of some seconds, by chance the first or the last of two. A page asks what its script asks, every
+two seconds (api/dashboard/static/): most show the list of tasks, others queues, workers, charts and the broker.
 
-    watched.py [--rounds 5] [--pages 10] [--apart]
+It tells the CPU time of the dashboard and of its sessions of PostgreSQL (and what Redis needed for their
+commands) as a share of all processors, which is what the goal is about, and of each pair of windows the ratio of
+the jobs a second, whose mean scatters by more than that on a machine that others use, too.
 
-With --apart no answer is shared, as if each page asked for itself alone.
+    watched.py [--pairs 20] [--window 4] [--pages 10] [--kinds fast,durable] [--apart] [--statements]
+
+With --apart no answer is shared, as if each page asked for itself alone; with --statements PostgreSQL's own
+figures of what the dashboard has sent follow.
 """
 
 import argparse
+import math
 import os
+import random
 import statistics
 import sys
 import threading
@@ -21,96 +28,204 @@ import requests
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
-import bench as benches  # noqa: E402
 import cpu  # noqa: E402
+from bench import STREAM, Bench  # noqa: E402
 
-from harness import folders, programs  # noqa: E402
+from harness import folders, postgres, programs  # noqa: E402
+from harness.wait import wait_for  # noqa: E402
 
 INTERVAL_S = 2
-JOBS = 160_000  # some seconds
+JOBS = {"fast": 1_500_000, "durable": 300_000}  # in one filling
+STEP = 5000
 GOAL = 0.02
 PATHS = ("tasks", "tasks", "tasks?state=FAILURE", "tasks",
          "tasks", "tasks", "queues", "workers", "charts", "broker")
+COMMANDS = ("ping", "info", "xlen", "xinfo|groups", "xrange", "zrange", "zrangebyscore", "mget", "get", "exists")
+ADD_FAST = "for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'task', 'till.tasks.noop') end"
+ADD_JOBS = "for _, id in ipairs(ARGV) do redis.call('XADD', KEYS[1], '*', 'job', id) end"
 
 
 class Page(threading.Thread):
-    """One open page: its requests, one after the other, then a pause."""
+    """One page: while it is open, its requests, one after the other, then a pause."""
 
-    def __init__(self, url, number, closed, headers):
+    def __init__(self, url, number, opened, headers):
         super().__init__(daemon=True)
         self.path = f"{url}/api/v1/{PATHS[number % len(PATHS)]}"
         self.summary = f"{url}/api/v1/summary" if "tasks" in self.path else None
-        self.closed = closed
-        self.headers = headers  # of all but the first round
+        self.opened = opened
+        self.headers = headers
         self.shift = number * INTERVAL_S / len(PATHS)
-        self.answers = 0
+        self.rounds = self.answers = 0
+        self.since = "-"
+        self.ended = False
 
     def run(self):
-        session, rounds = requests.Session(), 0
-        self.closed.wait(self.shift)
-        while not self.closed.is_set():
-            paths = [self.path] + [self.summary] * (self.summary is not None and rounds % 3 == 0)
-            for path in paths:
-                session.get(path, timeout=30, headers=self.headers if rounds else {}).raise_for_status()
-                self.answers += 1
-            rounds += 1
-            self.closed.wait(INTERVAL_S)
+        session = requests.Session()
+        while not self.ended:
+            if not self.opened.wait(0.1):
+                continue
+            time.sleep(self.shift)
+            while self.opened.is_set() and not self.ended:
+                self.look(session)
+                time.sleep(INTERVAL_S)
+
+    def look(self, session):
+        of_tasks = self.summary is not None
+        for path in [self.path] + [self.summary] * (of_tasks and self.rounds % 3 == 0):
+            since = {"since": self.since} if of_tasks and path == self.path else None
+            answer = session.get(path, params=since, timeout=30, headers=self.headers)
+            answer.raise_for_status()
+            self.since = answer.json().get("since") or self.since
+            self.answers += 1
+        self.rounds += 1
 
 
-def worked_ns(bench, dashboard):
-    """CPU time so far of the dashboard and of its sessions of PostgreSQL."""
-    sessions = bench.query("SELECT pid FROM pg_stat_activity WHERE application_name = 'till-dashboard'")
-    return sum(map(cpu.ran_ns, [dashboard.pid, *(pid for (pid,) in sessions)]))
+class Watch:
+    """The dashboard and its pages, open or not."""
 
-
-def drain(bench, count, headers):
-    """Jobs a second; answers to pages; the share of one core that they took."""
-    settings = {**bench.settings, "TILL_DASHBOARD_LISTEN": "127.0.0.1:0"}
-    bench.logs += 1
-    log = os.path.join(bench.folder, f"dashboard-{bench.logs}.log")
-    settings["LOG_LEVEL"] = "info"
-    dashboard = programs.Program("till-dashboard", settings, log, (), "listening").start()
-    closed = threading.Event()
-    pages = [Page(dashboard.url, number, closed, headers) for number in range(count)]
-    try:
-        began = time.monotonic()
-        for page in pages:
+    def __init__(self, bench, count, headers):
+        settings = {**bench.settings, "TILL_DASHBOARD_LISTEN": "127.0.0.1:0", "LOG_LEVEL": "info"}
+        log = os.path.join(bench.folder, "dashboard.log")
+        self.bench = bench
+        self.dashboard = programs.Program("till-dashboard", settings, log, (), "listening").start()
+        self.opened = threading.Event()
+        self.pages = [Page(self.dashboard.url, number, self.opened, headers) for number in range(count)]
+        for page in self.pages:
             page.start()
-        rate = bench.durable_drain(2)["rate"]
-        closed.set()
-        for page in pages:
+
+    def worked_s(self):
+        """CPU seconds so far of the dashboard and of its sessions of PostgreSQL."""
+        sessions = self.bench.query("SELECT pid FROM pg_stat_activity WHERE application_name = 'till-dashboard'")
+        return sum(map(cpu.ran_ns, [self.dashboard.pid, *(pid for (pid,) in sessions)])) / 1e9
+
+    def redis_s(self):
+        """Of the commands that the dashboard sends; workers send some of them, too."""
+        stats = self.bench.redis.info("commandstats")
+        return sum(stats.get(f"cmdstat_{name}", {}).get("usec", 0) for name in COMMANDS) / 1e6
+
+    def answers(self):
+        return sum(page.answers for page in self.pages)
+
+    def end(self):
+        for page in self.pages:
+            page.ended = True
+        for page in self.pages:
             page.join()
-        core = worked_ns(bench, dashboard) / 1e9 / (time.monotonic() - began)
+        self.dashboard.end()
+
+
+def fill(bench, kind):
+    bench.redis.flushall()
+    bench.query("TRUNCATE jobs CASCADE")
+    if kind == "fast":
+        for _ in range(JOBS[kind] // STEP):
+            bench.redis.eval(ADD_FAST, 1, STREAM, STEP)
+        return
+    bench.query(
+        "INSERT INTO jobs (task, enqueued_at) SELECT 'till.tasks.noop', now()"
+        f" FROM generate_series(1, {JOBS[kind]})"
+    )
+    ids = [str(job) for (job,) in bench.query("SELECT id FROM jobs ORDER BY id")]
+    for first in range(0, len(ids), STEP):
+        bench.redis.eval(ADD_JOBS, 1, STREAM, *ids[first : first + STEP])
+
+
+def window(bench, watch, is_open, seconds):
+    """Jobs a second, and the shares of one processor that the dashboard and its part of Redis took."""
+    if is_open:
+        watch.opened.set()
+    began, left = time.monotonic(), bench.redis.xlen(STREAM)
+    worked, redis = watch.worked_s(), watch.redis_s()
+    time.sleep(seconds)
+    took = time.monotonic() - began
+    rate = (left - bench.redis.xlen(STREAM)) / took
+    worked, redis = watch.worked_s() - worked, watch.redis_s() - redis
+    watch.opened.clear()
+    return rate, worked / took, redis / took
+
+
+def pairs_of_one_filling(bench, watch, kind, seconds, wanted):
+    """Pairs of windows (alone, watched) until the jobs would not last for another."""
+    fill(bench, kind)
+    worker = bench.worker(2)
+    pairs, rate = [], 0
+    try:
+        wait_for(lambda: bench.redis.xlen(STREAM) < JOBS[kind] * 0.99, 120, "the first jobs")
+        while len(pairs) < wanted and bench.redis.xlen(STREAM) > 2.5 * seconds * rate:
+            found = {is_open: window(bench, watch, is_open, seconds)
+                     for is_open in random.sample((False, True), 2)}
+            rate = max(one[0] for one in found.values())
+            pairs.append((found[False], found[True]))
+            if bench.redis.xlen(STREAM) == 0:
+                pairs.pop()  # it ended within the last
     finally:
-        closed.set()
-        dashboard.end()
-    return rate, sum(page.answers for page in pages), core
+        worker.term()
+        worker.wait()
+    return pairs
+
+
+def measure(bench, watch, kind, seconds, wanted):
+    pairs = []
+    while len(pairs) < wanted:
+        found = pairs_of_one_filling(bench, watch, kind, seconds, wanted - len(pairs))
+        if not found:
+            sys.exit(f"{JOBS[kind]} {kind} jobs are too few for two windows of {seconds} s")
+        pairs += found
+        print(f"{kind}: {len(pairs)} of {wanted} pairs", file=sys.stderr, flush=True)
+    return pairs
+
+
+def show(kind, pairs, answers):
+    logs = [math.log(watched[0] / alone[0]) for alone, watched in pairs]
+    mean, spread = statistics.mean(logs), 0.0
+    if len(logs) > 1:
+        spread = 2 * statistics.stdev(logs) / math.sqrt(len(logs))
+    core = statistics.mean(watched[1] for _, watched in pairs)
+    redis = statistics.mean(watched[2] - alone[2] for alone, watched in pairs)
+    share = (core + max(redis, 0)) / os.cpu_count()
+    print(f"{kind}: {len(pairs)} pairs, alone {statistics.median(alone[0] for alone, _ in pairs):,.0f} jobs/s,"
+          f" {answers} answers")
+    print(f"  CPU of the dashboard and its sessions {core:.2%} of a core, of Redis for them {max(redis, 0):.2%}:"
+          f" {share:.2%} of {os.cpu_count()} (goal: less than {GOAL:.0%})")
+    print(f"  jobs a second with open pages: {math.exp(mean):.3f} of those without"
+          f" (95 %: {math.exp(mean - spread):.3f} to {math.exp(mean + spread):.3f})", flush=True)
+
+
+def show_statements(bench):
+    rows = bench.query(
+        "SELECT calls, mean_exec_time, max_exec_time, (shared_blks_hit + shared_blks_read) / calls,"
+        " regexp_replace(query, '\\s+', ' ', 'g') FROM pg_stat_statements WHERE calls > 0"
+        " ORDER BY total_exec_time DESC LIMIT 25"
+    )
+    for calls, mean, most, blocks, text in rows:
+        print(f"{calls:8} calls {mean:9.3f} ms {most:9.3f} ms at most {blocks:7} blocks  {text[:110]}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--window", type=float, default=4)
     parser.add_argument("--pages", type=int, default=10)
+    parser.add_argument("--kinds", default="fast,durable")
     parser.add_argument("--apart", action="store_true")
+    parser.add_argument("--statements", action="store_true")
     arguments = parser.parse_args()
-    headers = {} if arguments.apart else {"Cache-Control": "max-age=10"}
-    alone, watched, cores = [], [], []
-    benches.DURABLE_JOBS = JOBS
-    bench = benches.Bench(folders.new_run_folder())
+    if arguments.statements:
+        postgres.SETTINGS["shared_preload_libraries"] = "pg_stat_statements"
+    bench = Bench(folders.new_run_folder())
+    if arguments.statements:
+        bench.query("CREATE EXTENSION pg_stat_statements")
+    watch = Watch(bench, arguments.pages, {} if arguments.apart else {"Cache-Control": "max-age=10"})
     try:
-        for _ in range(arguments.rounds):
-            alone.append(drain(bench, 0, headers)[0])
-            rate, answers, core = drain(bench, arguments.pages, headers)
-            watched.append(rate)
-            cores.append(core)
-            print(f"alone {alone[-1]:9,.0f}/s   watched {rate:9,.0f}/s   {answers} answers"
-                  f"   {core:.2%} of a core", flush=True)
+        for kind in arguments.kinds.split(","):
+            before = watch.answers()
+            pairs = measure(bench, watch, kind, arguments.window, arguments.pairs)
+            show(kind, pairs, watch.answers() - before)
+        if arguments.statements:
+            show_statements(bench)
     finally:
+        watch.end()
         bench.end()
-    lost = 1 - statistics.median(watched) / statistics.median(alone)
-    print(f"dashboard and its sessions of PostgreSQL: {statistics.median(cores):.2%} of a core,"
-          f" {statistics.median(cores) / os.cpu_count():.2%} of {os.cpu_count()}")
-    print(f"{arguments.pages} pages cost {lost:.1%} of the jobs a second (goal: less than {GOAL:.0%})")
 
 
 if __name__ == "__main__":

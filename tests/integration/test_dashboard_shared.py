@@ -2,6 +2,7 @@
 """What open pages ask again and again is read once for all of them, and is never older than what an order
 has changed, nor given to whoever may not see it."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -99,3 +100,47 @@ def test_who_may_not_look_gets_nothing_that_others_have_got(stack):
     rows.insert_every_state(system)
     assert get(system, "/api/v1/tasks", auth=("ann", "long enough"))["ids"]
     assert set(get(system, "/api/v1/tasks", expect=401)) == {"detail"}
+
+
+STATEMENTS = {"summary": 2, "queues": 3, "tasks": 1}
+THREADS = 16  # of the dashboard; each may have a session, and prepares there what it sends
+OTHERS = 50  # transactions of autovacuum, and the test's own before
+
+
+def transactions(system):
+    """How many have ended in the test's database: one for each statement, prepared or sent. Sessions that
+    have ended have told all of theirs; this one is in another database, where it counts nothing."""
+    connection = system.postgres.connect()
+
+    def ask(sql):
+        with connection.cursor() as cursor:
+            cursor.execute(sql, (system.database,))
+            return cursor.fetchone()[0]
+
+    try:
+        others = SESSIONS + " AND datname = %s"
+        wait_for(lambda: ask(others) == 0, 60, "the sessions are still there")
+        return ask("SELECT xact_commit FROM pg_stat_database WHERE datname = %s")
+    finally:
+        connection.close()
+
+
+def test_however_many_pages_are_open_the_database_works_the_same(stack):
+    """An answer is made once a second at most; 20 pages ask for it as fast as they get it."""
+    system, pages, asks = stack(), 20, 20
+    rows.insert_every_state(system)
+    before, began = transactions(system), time.monotonic()
+    dashboard = system.start_dashboard()
+
+    def look(number):
+        for _ in range(asks):
+            get(system, f"/api/v1/{list(STATEMENTS)[number % len(STATEMENTS)]}")
+
+    with ThreadPoolExecutor(pages) as pool:
+        list(pool.map(look, range(pages)))
+    took = time.monotonic() - began
+    dashboard.term_and_wait()
+    each = sum(STATEMENTS.values())
+    most = (took + 1) * each + THREADS * (each + 1) + OTHERS
+    done = transactions(system) - before
+    assert done <= most < pages * asks * each / len(STATEMENTS), (done, most, took)
