@@ -6,9 +6,39 @@
 
 #include "common/buf.h"
 #include "common/statements.h"
+#include "common/uuid.h"
 
 enum { COUNT, COUNT_QUEUES, CLOSE, FORGET, LIST };
 enum { ARRAY_MAX = 1024 * 1024 };
+
+/* How long jobs waited and ran is told by those that have ended within the minute, and no index
+ * says which these are. They are looked for among the newest of all; the newest of each task, since
+ * a queue that is seldom used would not be among those beside a busy one; and, where many wait,
+ * those made just before the first one that waits, which the workers have come to. Some thousand
+ * rows. */
+#define SAMPLED "id, queue, enqueued_at, started_at, finished_at FROM jobs"
+#define SEEN                                                                                       \
+    " seen (v) AS ((SELECT task FROM jobs ORDER BY task LIMIT 1) UNION ALL SELECT"                 \
+    " (SELECT task FROM jobs WHERE task > v ORDER BY task LIMIT 1) FROM seen WHERE v IS NOT NULL)"
+#define FRONTS                                                                                     \
+    " fronts AS (SELECT o.id FROM unnest($1::text[]) q, generate_series(0, 2) p, LATERAL"          \
+    "  (SELECT unnest(ARRAY[(array_agg(id ORDER BY enqueued_at, id))[1],"                          \
+    "   (array_agg(id ORDER BY id))[1]]) AS id FROM (SELECT id, state, attempt, enqueued_at"       \
+    "   FROM jobs WHERE queue = q AND priority = p AND enqueued_at IS NOT NULL"                    \
+    "   AND finished_at IS NULL ORDER BY enqueued_at LIMIT 2000) x"                                \
+    "  WHERE state = 'PENDING' AND attempt = 0) o WHERE o.id IS NOT NULL)"
+#define SAMPLE                                                                                     \
+    " sample AS (SELECT true AS of_all, n.* FROM"                                                  \
+    "  (SELECT " SAMPLED " ORDER BY id DESC LIMIT 5000) n"                                         \
+    " UNION ALL SELECT true, n.* FROM fronts, LATERAL"                                             \
+    "  (SELECT " SAMPLED " WHERE id < fronts.id ORDER BY id DESC LIMIT 1000) n"                    \
+    " UNION ALL SELECT false, n.* FROM seen, LATERAL (SELECT " SAMPLED                             \
+    "  WHERE (task, id) <= (v, '" UUID_LAST "'::uuid)"                                             \
+    "  AND (task, id) >= (v, '" UUID_FIRST "'::uuid)"                                              \
+    "  ORDER BY task DESC, id DESC LIMIT 200) n WHERE v IS NOT NULL)"
+#define HALF_AND_MOST                                                                              \
+    "percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY waited) AS w,"                       \
+    " percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY ran) AS r"
 
 static const struct db_stmt statements[] = {
     /* A worker that is met for the first time and is older than two minutes has counted before
@@ -53,25 +83,26 @@ static const struct db_stmt statements[] = {
          4},
     /* $1 queues, "" for all together, $2 how many of each wait. Those where nothing waits or has
      * ended have no row. */
-    [CLOSE] =
-        {"job_minutes_close",
-         "WITH m AS (SELECT date_trunc('minute', now()) - interval '1 minute' AS minute),"
-         " newest AS (SELECT queue, enqueued_at, started_at, finished_at FROM jobs"
-         " ORDER BY id DESC LIMIT 5000), f AS (SELECT coalesce(queue, '') AS queue,"
-         " percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY"
-         "  extract(epoch FROM greatest(started_at - enqueued_at, '0'))) AS w,"
-         " percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY"
-         "  extract(epoch FROM finished_at - started_at)) AS r FROM newest, m"
-         " WHERE finished_at >= m.minute AND finished_at < m.minute + interval '1 minute'"
-         " AND started_at IS NOT NULL GROUP BY GROUPING SETS ((), (queue)))"
-         " INSERT INTO job_minutes (minute, queue, waiting, wait_p50, wait_p95, run_p50, run_p95)"
-         " SELECT m.minute, queue, coalesce(q.waiting, 0), f.w[1], f.w[2], f.r[1], f.r[2] FROM m,"
-         " (SELECT * FROM unnest($1::text[], $2::bigint[]) AS u (queue, waiting)"
-         "  WHERE waiting > 0) q FULL JOIN f USING (queue)"
-         " ON CONFLICT (queue, minute) DO UPDATE SET waiting = excluded.waiting,"
-         " wait_p50 = excluded.wait_p50, wait_p95 = excluded.wait_p95,"
-         " run_p50 = excluded.run_p50, run_p95 = excluded.run_p95",
-         2},
+    [CLOSE] = {"job_minutes_close",
+               "WITH RECURSIVE m AS"
+               " (SELECT date_trunc('minute', now()) - interval '1 minute' AS minute)," SEEN ","
+               " " FRONTS "," SAMPLE ", ended AS (SELECT queue, bool_or(of_all) AS of_all,"
+               " extract(epoch FROM greatest(min(started_at - enqueued_at), '0')) AS waited,"
+               " extract(epoch FROM min(finished_at - started_at)) AS ran FROM sample, m"
+               " WHERE finished_at >= m.minute AND finished_at < m.minute + interval '1 minute'"
+               " AND started_at IS NOT NULL GROUP BY id, queue),"
+               " f AS (SELECT '' AS queue, " HALF_AND_MOST " FROM ended"
+               " WHERE of_all OR NOT EXISTS (SELECT FROM ended WHERE of_all)"
+               " UNION ALL SELECT queue, " HALF_AND_MOST " FROM ended GROUP BY queue)"
+               " INSERT INTO job_minutes"
+               " (minute, queue, waiting, wait_p50, wait_p95, run_p50, run_p95)"
+               " SELECT m.minute, queue, coalesce(q.waiting, 0), f.w[1], f.w[2], f.r[1], f.r[2]"
+               " FROM m, (SELECT * FROM unnest($1::text[], $2::bigint[]) AS u (queue, waiting)"
+               "  WHERE waiting > 0) q FULL JOIN f USING (queue)"
+               " ON CONFLICT (queue, minute) DO UPDATE SET waiting = excluded.waiting,"
+               " wait_p50 = excluded.wait_p50, wait_p95 = excluded.wait_p95,"
+               " run_p50 = excluded.run_p50, run_p95 = excluded.run_p95",
+               2},
     [FORGET] =
         {"job_minutes_forget",
          "WITH gone AS (DELETE FROM worker_counts WHERE seen_at < now() - interval '2 days'),"

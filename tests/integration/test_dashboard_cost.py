@@ -37,18 +37,21 @@ def read_rows(system):
     return {one["name"]: (one["entries"], one["fetched"]) for one in found}
 
 
+def wait_until_told(system):
+    """A session that ends tells what it has read: on a busy machine a moment after its program has ended."""
+    sessions = "SELECT FROM pg_stat_activity WHERE application_name LIKE 'till-%'"
+    wait_for(lambda: not system.query(sessions), 60, "the sessions are still there")
+
+
 def ask(system, path, reads=True, **parameters):
-    """The answer, and what it has read: by the name of the index (entries, rows of the table). A session
-    that ends tells what it has read, on a busy machine a moment later."""
+    """The answer, and what it has read: by the name of the index (entries, rows of the table)."""
+    wait_until_told(system)
     before = read_rows(system)
     dashboard = system.start_dashboard()
     answer = requests.get(dashboard.url + path, params=parameters, timeout=60)
     assert answer.status_code == 200, answer.text
     dashboard.term_and_wait()
-    wait_for(
-        lambda: not system.query("SELECT FROM pg_stat_activity WHERE application_name = 'till-dashboard'"),
-        60, "the sessions are still there",
-    )
+    wait_until_told(system)
     if reads:
         wait_for(lambda: read_rows(system) != before, 60, "nothing has been read")
     after = read_rows(system)
