@@ -238,6 +238,16 @@ test('hostile', async () => {
     await page.locator('details').first().waitFor(WAIT);
     await unharmed(`/task/${id}`);
   }
+  for (const path of ['/dead', '/audit']) {
+    await visit(page, path);
+    await rows(page).first().waitFor(WAIT);
+    assert.match(await page.locator('tbody').textContent(), /<script>window\.__xss/, `${path} shows the text as it is`);
+    await unharmed(path);
+  }
+  for (const path of ['/limits', '/broker', '/schedules', '/flows', ...facts.texts.map((text) => `/charts?${new URLSearchParams({queue: text})}`)]) {
+    await visit(page, path);
+    await unharmed(path);
+  }
   for (const path of ['/workers', '/queues', ...facts.workers.map((name) => `/worker/${encodeURIComponent(name)}`)]) {
     // A name with a slash has no page of its own: then the address is unknown, and nothing runs.
     await page.goto(facts.url + path);
@@ -533,5 +543,50 @@ test('prefix', async () => {
   await page.locator('tbody td.name a').first().click();
   await page.waitForURL('**/jobs/till/task/*', WAIT);
   await page.getByText('Timeline').waitFor(WAIT);
+  await check();
+});
+
+// With all programs running: a customer buys, and whoever watches sees it, finds it and acts.
+test('whole', async () => {
+  const {page, check} = await open();
+  const say = (text) => page.locator('#told.shown').filter({hasText: text}).waitFor(WAIT);
+  const buy = async (path, body) => {
+    const answer = await fetch(facts.api + path, {method: 'POST', body: JSON.stringify(body),
+      headers: {Authorization: `Bearer ${facts.token}`, 'Content-Type': 'application/json'}});
+    assert.ok(answer.ok, await answer.clone().text());
+    return answer.json();
+  };
+  await visit(page, '/tasks');
+  const order = await buy('/api/orders/', {items: [{product_id: facts.product, quantity: 1}]});
+  await buy('/api/payments/', {order_id: order.id, payment_method: 'card', payment_token: facts.paid});
+  for (const name of ['payments.tasks.process_payment', 'payments.tasks.send_order_confirmation_email']) {
+    await page.locator('tbody tr', {hasText: name}).locator('.badge.success').waitFor(WAIT);
+  }
+
+  await page.locator('#f-task').selectOption('payments.tasks.process_payment');
+  await page.waitForURL('**/tasks?task=payments.tasks.process_payment', WAIT);
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1, null, WAIT);
+  await page.locator('tbody td.name a').click();
+  await page.waitForURL('**/task/*', WAIT);
+  await page.getByText('Attempt 1 succeeded').waitFor(WAIT);
+
+  await visit(page, '/dead');
+  await page.locator('tbody tr', {hasText: facts.reason}).getByRole('button', {name: 'Retry', exact: true}).click();
+  await say('1 task retried');
+  await visit(page, '/tasks?task=till.tasks.fail');
+  await page.locator('tbody .badge.success').waitFor(WAIT);
+
+  await visit(page, '/queues');
+  const mail = page.locator('tbody tr', {has: page.locator('a[href="/tasks?queue=mail"]')});
+  await mail.getByRole('button', {name: 'Pause'}).click();
+  await mail.locator('.badge', {hasText: 'PAUSED'}).waitFor(WAIT);
+  await mail.getByRole('button', {name: 'Resume'}).click();
+  await mail.locator('.badge', {hasText: 'PAUSED'}).waitFor({...WAIT, state: 'detached'});
+
+  await visit(page, '/schedules');
+  await page.locator('tbody tr', {hasText: 'nightly.sweep'}).getByRole('button', {name: 'Run now'}).click();
+  await page.getByRole('link', {name: 'nightly.sweep'}).click();
+  await page.waitForURL('**/schedule/nightly.sweep', WAIT);
+  await page.locator('tbody tr', {hasText: 'by hand'}).locator('.badge', {hasText: 'SUCCESS'}).waitFor(WAIT);
   await check();
 });

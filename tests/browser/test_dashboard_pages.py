@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 from browser import rows
-from harness.wait import SLOWNESS
+from harness.shop import PAID
+from harness.wait import SLOWNESS, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -113,6 +114,10 @@ def test_hostile_texts_stay_texts(stack, walk):
             "INSERT INTO tasks (name, queue, max_attempts, fast) VALUES (%s, %s, 1, false)",
             f"{number}{text}", text,
         )
+        system.query(
+            "INSERT INTO audit (actor, role, remote, action, target, outcome, detail)"
+            " VALUES (%s, %s, %s, %s, %s, 'done', jsonb_build_object(%s::text, %s::text))", *[text] * 7,
+        )
     walk("hostile", {"ids": jobs, "texts": rows.XSS, "workers": [t[:60] for t in rows.XSS]}, system=system)
 
 
@@ -183,3 +188,17 @@ def test_all_of_it_works_below_a_prefix(stack, walk):
     system = stack()
     rows.insert_every_state(system)
     walk("prefix", {}, {"PATH_PREFIX": "/jobs/till"}, system)
+
+
+@pytest.mark.slow
+def test_from_an_order_to_a_schedule_that_is_run_now(stack, walk, test_folder):
+    path = os.path.join(test_folder, "schedules.conf")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("[nightly.sweep]\ncron = 30 7 * * 1-5\ntask = till.tasks.noop\n")
+    system = stack(settings={"TILL_SCHEDULES_FILE": path}).start(dashboards=1)
+    shop = system.shop().sign_up()
+    dead = system.enqueue("till.tasks.fail", "no route to the moon", 1, max_attempts=1)
+    wait_for(lambda: system.job(dead)["state"] == "FAILURE", 60)
+    wait_for(lambda: system.value("SELECT next_run FROM schedules WHERE name = 'nightly.sweep'"), 60)
+    walk("whole", {"api": system.api.url, "token": shop.token, "product": system.product(), "paid": PAID,
+                   "reason": "no route to the moon"}, system=system)
