@@ -13,7 +13,7 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { CLAIM_WAITING, CLAIM_FREE, CLAIM_FIRST, CLAIM_LIMITED, CLAIM_REST };
+enum { CLAIM_WAITING, CLAIM_FREE, CLAIM_PARK, CLAIM_FIRST, CLAIM_LIMITED, CLAIM_REST };
 enum {
     ARRAY_MAX = 4 * 1024 * 1024,
     REFUSALS_MAX = 5, /* after so many in a row a whole batch is tried once in 2^5 */
@@ -45,6 +45,8 @@ static const struct db_stmt statements[] = {
                     CLAIM_ROWS(" AND j.task <> ALL ($4::text[])"
                                " AND (j.limit_key IS NULL OR NOT $5::bool)"),
                     5},
+    /* Those that find others parked for their bucket: parked behind them (sql/0031). */
+    [CLAIM_PARK] = {"jobs_park", "SELECT n FROM till_park($1::uuid[], $2) AS n", 2},
     /* All that wait, limited or not, if there is room for them; else none. Mostly there is. */
     [CLAIM_FIRST] = {"jobs_claim_first",
                      "SELECT n, state, task, queue, priority, attempt, max_attempts, args, kwargs,"
@@ -108,9 +110,9 @@ static const struct db_stmt statements[] = {
 
 DB_STATEMENTS(jobs_claim, statements);
 
-static void fill_job(const struct db_result *rows, int row, const struct uuid *id, struct job *job)
+void jobs_claimed(const struct db_result *rows, int row, const struct uuid *id, struct job *ret_job)
 {
-    *job = (struct job){
+    *ret_job = (struct job){
         .id = *id,
         .task = mem_dup(db_text(rows, row, 2)),
         .queue = mem_dup(db_text(rows, row, 3)),
@@ -159,7 +161,7 @@ static void claim_arrays_init(struct claim_arrays *arrays, const struct claiming
         const struct queue_delivery *delivery = &c->deliveries[i];
 
         if (c->claims[i].result != CLAIM_DROP)
-            continue;
+            continue; /* known already */
         db_ids_add(&arrays->ids, &delivery->id);
         db_array_add(&arrays->entries, delivery->entry);
         db_array_add(&arrays->taken_over, delivery->taken_over ? "t" : "f");
@@ -190,7 +192,7 @@ static void read_claim(const struct db_result *rows, int row, const struct claim
     claim->result = strcmp(state, "STARTED") == 0   ? CLAIM_RUN
                     : strcmp(state, "REVOKED") == 0 ? CLAIM_EXPIRED
                                                     : CLAIM_DEAD;
-    fill_job(rows, row, &c->deliveries[arrays->places[place]].id, &claim->job);
+    jobs_claimed(rows, row, &c->deliveries[arrays->places[place]].id, &claim->job);
 }
 
 static enum err_code claim_step(struct claiming *c, int statement, struct err *e)
@@ -222,6 +224,29 @@ static enum err_code claim_step(struct claiming *c, int statement, struct err *e
     for (int row = 0; row < db_rows(rows); row++)
         read_claim(rows, row, &arrays, c);
     c->left -= (size_t)db_rows(rows);
+    return ERR_OK;
+}
+
+static enum err_code park(struct claiming *c, struct err *e)
+{
+    AUTO_VALUE(claim_arrays_release) struct claim_arrays arrays = {.count = 0};
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc;
+
+    claim_arrays_init(&arrays, c);
+    rc = db_query(c->db, &statements[CLAIM_PARK],
+                  DB_ARGS(DB_ARRAY(arrays.ids), DB_BOOL(c->rules->keys)), &rows, e);
+    if (rc)
+        return rc;
+    for (int row = 0; row < db_rows(rows); row++) {
+        int64_t place = db_int(rows, row, 0) - 1;
+
+        if (place < 0 || (size_t)place >= arrays.count)
+            abort(); /* not by a statement of this file */
+        c->claims[arrays.places[place]].result = CLAIM_PARKED;
+    }
+    c->left -= (size_t)db_rows(rows);
+    c->rules->parks = db_rows(rows) > 0;
     return ERR_OK;
 }
 
@@ -259,6 +284,8 @@ static enum err_code claim_under_limits(struct claiming *c, struct err *e)
     struct claim_rules *rules = c->rules;
     enum err_code rc = rules->mostly_limited ? ERR_OK : claim_step(c, CLAIM_FREE, e);
 
+    if (!rc && rules->parks && c->left > 0)
+        rc = park(c, e);
     if (!rc && rules->careful == 0) {
         rc = claim_whole(c, e);
     } else if (!rc && c->left > 0) {
@@ -268,6 +295,8 @@ static enum err_code claim_under_limits(struct claiming *c, struct err *e)
         rc = claim_step(c, CLAIM_LIMITED, e);
         if (c->left == 0)
             rules->careful = 0;
+        else
+            rules->parks = true;
     }
     rules->mostly_limited = !rc && count_free(c) < c->count / 2;
     return rc;

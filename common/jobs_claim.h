@@ -16,15 +16,17 @@
 
 /* What became of one delivery at the claim. */
 enum claim_result {
-    CLAIM_DROP, /* finished, cancelled, held by another, or a duplicate: acknowledge and forget */
-    CLAIM_RUN,  /* ours: state STARTED, attempt counted */
+    CLAIM_DROP,   /* finished, cancelled, held by another, or a duplicate: acknowledge and forget */
+    CLAIM_PARKED, /* there is no room for it now: acknowledge, it comes back when there is. Or it is
+                   * CLAIM_DROP: who is parked first is not told */
+    CLAIM_RUN,    /* ours: state STARTED, attempt counted */
     CLAIM_EXPIRED, /* its time was over before this attempt: now REVOKED; acknowledge */
     CLAIM_DEAD,    /* its attempts are used up (it killed its workers): now FAILURE; acknowledge */
 };
 
 struct claim {
     enum claim_result result;
-    struct job job; /* filled unless CLAIM_DROP; owned, job_release() */
+    struct job job; /* filled unless CLAIM_DROP or CLAIM_PARKED; owned, job_release() */
 };
 
 /* The limits of tasks and keys, as far as a claim must know: jobs that have none are claimed as if
@@ -35,6 +37,7 @@ struct claim_rules {
     bool keys;         /* some keys have one */
     /* jobs_claim()'s own; zero at first. */
     bool mostly_limited; /* in the last batch few had none */
+    bool parks;          /* some of the last batch that had a limit were not claimed */
     int refusals;        /* there was no room for a whole batch, so often in a row */
     int careful;         /* so many batches are asked for one by one before the next whole one */
 };
@@ -47,5 +50,10 @@ struct claim_rules {
 enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_delivery *deliveries,
                          size_t count, struct claim_rules *rules, bool retried,
                          struct claim *claims, struct err *e) MUST_CHECK;
+
+/* One row of a claim's answer: state, task, queue, priority, attempt, max_attempts, args, kwargs,
+ * created_us, headers, traceparent, snoozes, has_places from its second column on. Owned. */
+void jobs_claimed(const struct db_result *rows, int row, const struct uuid *id,
+                  struct job *ret_job);
 
 #endif

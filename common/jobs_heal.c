@@ -6,6 +6,7 @@
 #include "common/jobs_heal.h"
 
 #include "common/clock.h"
+#include "common/jobs_run.h"
 #include "common/mem.h"
 #include "common/statements.h"
 
@@ -17,8 +18,23 @@ enum {
     TAKE_LOST,
     BUSY_WORKERS,
     TAKE_ORPHANS,
+    TAKE_PASSED,
     SERVER_TIME
 };
+
+/* What takes back the rows of `orphans`: the attempt is lost, which is kept as an error. */
+#define TAKE_BACK(what)                                                                            \
+    "), kept AS ("                                                                                 \
+    " INSERT INTO job_errors (job_id, attempt, worker, started_at, error)"                         \
+    " SELECT id, attempt, worker, started_at, '" what " this attempt'"                             \
+    " FROM orphans ON CONFLICT DO NOTHING"                                                         \
+    "), taken AS ("                                                                                \
+    " UPDATE jobs j SET enqueued_at = now(), error = '" what " the last attempt',"                 \
+    " state = CASE WHEN o.attempt < o.max_attempts THEN 'PENDING' ELSE 'FAILURE' "                 \
+    "END::job_state,"                                                                              \
+    " finished_at = CASE WHEN o.attempt < o.max_attempts THEN NULL ELSE now() END"                 \
+    " FROM orphans o WHERE j.id = o.id RETURNING j.id, j.queue, j.priority, j.state"               \
+    ") SELECT id, queue, priority FROM taken WHERE state = 'PENDING'"
 
 static const struct db_stmt statements[] = {
     [EXPIRE] = {"jobs_expire",
@@ -69,28 +85,23 @@ static const struct db_stmt statements[] = {
                       "SELECT DISTINCT worker FROM started_jobs"
                       " WHERE started_at < now() - $1::bigint * interval '1 microsecond'",
                       1},
-    [TAKE_ORPHANS] =
-        {"jobs_take_orphans",
-         "WITH orphans AS ("
-         " SELECT id, attempt, max_attempts, worker, started_at FROM jobs"
-         " WHERE id IN (SELECT id FROM started_jobs WHERE worker = $1)"
-         " AND state = 'STARTED' AND worker = $1 AND id <> ALL ($4::uuid[])"
-         " AND started_at < now() - $2::bigint * interval '1 microsecond'"
-         " ORDER BY id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED"
-         "), kept AS ("
-         " INSERT INTO job_errors (job_id, attempt, worker, started_at, error)"
-         " SELECT id, attempt, worker, started_at,"
-         " 'the worker gave no sign of life during this attempt'"
-         " FROM orphans ON CONFLICT DO NOTHING"
-         "), taken AS ("
-         " UPDATE jobs j SET enqueued_at = now(),"
-         " error = 'the worker gave no sign of life during the last attempt',"
-         " state = CASE WHEN o.attempt < o.max_attempts THEN 'PENDING' ELSE 'FAILURE' "
-         "END::job_state,"
-         " finished_at = CASE WHEN o.attempt < o.max_attempts THEN NULL ELSE now() END"
-         " FROM orphans o WHERE j.id = o.id RETURNING j.id, j.queue, j.priority, j.state"
-         ") SELECT id, queue, priority FROM taken WHERE state = 'PENDING'",
-         4},
+    [TAKE_ORPHANS] = {"jobs_take_orphans",
+                      "WITH orphans AS ("
+                      " SELECT id, attempt, max_attempts, worker, started_at FROM jobs"
+                      " WHERE id IN (SELECT id FROM started_jobs WHERE worker = $1)"
+                      " AND state = 'STARTED' AND worker = $1 AND id <> ALL ($4::uuid[])"
+                      " AND started_at < now() - $2::bigint * interval '1 microsecond'"
+                      " ORDER BY id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED" TAKE_BACK(
+                          "the worker gave no sign of life during"),
+                      4},
+    [TAKE_PASSED] = {"jobs_take_passed",
+                     "WITH orphans AS ("
+                     " SELECT id, attempt, max_attempts, worker, started_at FROM jobs"
+                     " WHERE id IN (SELECT id FROM started_jobs WHERE worker = $1)"
+                     " AND state = 'STARTED' AND worker = $1"
+                     " AND starts_with(delivery, '" PASSED_PREFIX "')"
+                     " ORDER BY id FOR NO KEY UPDATE" TAKE_BACK("the worker died during"),
+                     1},
     [SERVER_TIME] = {"jobs_server_time",
                      "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", 0},
 };
@@ -172,6 +183,12 @@ enum err_code jobs_take_orphans(struct db *db, const char *worker, const char *h
 {
     return take(db, &statements[TAKE_ORPHANS],
                 DB_ARGS(DB_TEXT(worker), DB_INT(age_us), DB_INT(max), DB_TEXT(held)), ret_jobs, e);
+}
+
+enum err_code jobs_take_passed(struct db *db, const char *worker, struct job_list *ret_jobs,
+                               struct err *e)
+{
+    return take(db, &statements[TAKE_PASSED], DB_ARGS(DB_TEXT(worker)), ret_jobs, e);
 }
 
 enum err_code jobs_server_time(struct db *db, int64_t *ret_wall_us, struct err *e)

@@ -53,6 +53,11 @@ enum err_code jobs_list_busy_workers(struct db *db, int64_t age_us, struct name_
 enum err_code jobs_take_orphans(struct db *db, const char *worker, const char *held, int64_t age_us,
                                 int max, struct job_list *ret_jobs, struct err *e) MUST_CHECK;
 
+/* Takes back, likewise, what a former process of this worker's name had by places that were passed
+ * on to it: those have no stream entry to come back by. For a process that has none yet. */
+enum err_code jobs_take_passed(struct db *db, const char *worker, struct job_list *ret_jobs,
+                               struct err *e) MUST_CHECK;
+
 /* PostgreSQL's wall time. */
 enum err_code jobs_server_time(struct db *db, int64_t *ret_wall_us, struct err *e) MUST_CHECK;
 

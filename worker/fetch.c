@@ -22,6 +22,7 @@
 #include "common/clock.h"
 #include "common/crashpoint.h"
 #include "common/jobs.h"
+#include "common/jobs_heal.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/migrate.h"
@@ -49,6 +50,7 @@ struct fetch {
     size_t greeted;          /* streams that have their group, as far as this connection knows */
     int64_t take_over_at_us; /* monotonic: when to look for dead workers' entries next */
     bool is_known;           /* the database is ours and knows our tasks */
+    bool has_no_past;        /* what a former process of this name had by places is taken back */
     struct reader *reader;
 };
 
@@ -141,6 +143,24 @@ static enum err_code take_own(struct fetch *fetch, struct err *e)
         }
     }
     return ERR_OK;
+}
+
+/* What a former process of this name ran without an entry (passing.h). Before it takes its own. */
+static enum err_code take_passed(struct fetch *fetch, struct err *e)
+{
+    AUTO_VALUE(job_list_release) struct job_list jobs = {0};
+    enum err_code rc;
+
+    if (fetch->has_no_past)
+        return ERR_OK;
+    rc = jobs_take_passed(fetch->intake.db, fetch->process->name, &jobs, e);
+    if (rc)
+        return rc;
+    fetch->has_no_past = true;
+    if (jobs.count == 0)
+        return ERR_OK;
+    log_warn("passed_jobs_taken_back", L_INT("count", jobs.count));
+    return job_list_push(&jobs, fetch->redis, e);
 }
 
 /* What others have not renewed for a lease, as far as there is room; the cursor to its end. */
@@ -270,6 +290,8 @@ static enum err_code greet(struct fetch *fetch, struct err *e)
     rc = greet_streams(fetch, e);
     if (!rc)
         rc = queue_client_id(fetch->redis, &client, e);
+    if (!rc)
+        rc = take_passed(fetch, e);
     if (!rc)
         rc = take_own(fetch, e);
     if (rc)

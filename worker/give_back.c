@@ -53,7 +53,8 @@ static void give_back_list(struct process *process, struct db *db, struct redis 
         count++;
         if (queue_push(redis, &process->streams[list->entries[i].stream], &list->attempts[i].id, 1,
                        &e) ||
-            queue_ack(redis, process->streams, &list->entries[i], 1, &e)) {
+            (*list->entries[i].entry && /* it has none where it came by a place */
+             queue_ack(redis, process->streams, &list->entries[i], 1, &e))) {
             log_warn("give_back_not_pushed", L_ERR(&e));
             return;
         }

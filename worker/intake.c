@@ -154,7 +154,7 @@ static void collect(struct intake *intake, struct queue_deliveries *deliveries,
     note_fast(intake, expired, dropped_traces);
     finish(intake, &gone, true);
     if (ready.count > 0)
-        pool_make_ready(pool, ready.list, ready.count);
+        pool_make_ready(pool, ready.list, ready.count, 0);
 }
 
 /* For the log; NULL when the job has no trace. */
@@ -199,6 +199,7 @@ static void distribute(struct intake *intake, struct claiming *claiming)
             job_release(&claim->job);
             over.list[over.count++] = item;
             break;
+        case CLAIM_PARKED:
         case CLAIM_DROP:
             atomic_fetch_add(&intake->process->dropped, 1);
             over.list[over.count++] = item;
@@ -207,7 +208,7 @@ static void distribute(struct intake *intake, struct claiming *claiming)
     }
     finish(intake, &over, true);
     if (ready.count > 0)
-        pool_make_ready(intake->process->pool, ready.list, ready.count);
+        pool_make_ready(intake->process->pool, ready.list, ready.count, 0);
 }
 
 /* Leaves the batch to others: without an acknowledgement, its entries come back. */

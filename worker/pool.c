@@ -259,14 +259,16 @@ bool pool_holds(struct pool *pool, size_t stream, const char *entry)
     return found;
 }
 
-void pool_make_ready(struct pool *pool, struct item **items, size_t count)
+void pool_make_ready(struct pool *pool, struct item **items, size_t count, int takers)
 {
     int wanted;
 
     pthread_mutex_lock(&pool->lock);
     for (size_t i = 0; i < count; i++)
         set_state(pool, items[i], ITEM_WAITING);
-    wanted = slots_wanted(pool);
+    pool->sleeping += takers;
+    wanted = slots_wanted(pool) - takers;
+    pool->sleeping -= takers;
     pthread_mutex_unlock(&pool->lock);
     while (wanted-- > 0) /* without the lock, which each of them takes first */
         pthread_cond_signal(&pool->work);
@@ -343,7 +345,7 @@ void pool_finish(struct pool *pool, struct item *const *items, const bool *ackno
     pthread_mutex_lock(&pool->lock);
     for (size_t i = 0; i < count; i++) {
         pool->finished += items[i]->state == ITEM_RUNNING;
-        if (acknowledge[i])
+        if (acknowledge[i] && *items[i]->delivery.entry)
             set_state(pool, items[i], ITEM_DONE);
         else
             drop(pool, items[i]);
@@ -361,7 +363,7 @@ static size_t copy_entries(const struct item_list *list, struct queue_entry *ent
     size_t count = 0;
 
     for (const struct item *item = list->first; item && count < max; item = item->next) {
-        if (item->lost && item->state != ITEM_DONE)
+        if ((item->lost && item->state != ITEM_DONE) || !*item->delivery.entry)
             continue;
         entries[count].stream = item->delivery.stream;
         memcpy(entries[count].entry, item->delivery.entry, sizeof entries[count].entry);

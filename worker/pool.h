@@ -37,9 +37,9 @@ enum {
 struct item {
     struct item *next; /* in the list of its state */
     struct item *prev;
-    struct queue_delivery delivery;
-    struct job job;          /* filled for durable jobs by the claim */
-    const struct task *task; /* NULL: not known in this build, or no job at all */
+    struct queue_delivery delivery; /* its entry is "" where it came by a place (passing.h) */
+    struct job job;                 /* filled for durable jobs by the claim */
+    const struct task *task;        /* NULL: not known in this build, or no job at all */
     enum item_state state;
     atomic_bool lost;        /* our lease ran out: another may have it; no longer renewed */
     int64_t started_wall_us; /* RUNNING */
@@ -89,7 +89,8 @@ void pool_wait_slot(struct pool *pool, int64_t timeout_us);
 /* Takes the delivery over (`delivery` is emptied). The item belongs to the pool. */
 struct item *pool_add(struct pool *pool, struct queue_delivery *take_delivery);
 bool pool_holds(struct pool *pool, size_t stream, const char *entry);
-void pool_make_ready(struct pool *pool, struct item **items, size_t count);
+/* Wakes as many slots as they are enough for; `takers` of these are awake and about to ask. */
+void pool_make_ready(struct pool *pool, struct item **items, size_t count, int takers);
 
 /* Waits for items to run, marks up to `max` of them RUNNING; how many. 0: go home, the pool is
  * closed or has more slots than it should.
@@ -98,7 +99,8 @@ size_t pool_take(struct pool *pool, struct item **items, size_t max);
 /* How long `count` jobs of a task took together, for pool_take() and the room. */
 void pool_note_runtime(struct pool *pool, const struct task *task, int64_t runtime_us, int count);
 
-/* The items are settled (to be acknowledged), or given up without an acknowledgement and freed. */
+/* The items are settled (to be acknowledged), or given up without an acknowledgement and freed, as
+ * are those that have no stream entry. */
 void pool_finish(struct pool *pool, struct item *const *items, const bool *acknowledge,
                  size_t count);
 

@@ -21,6 +21,7 @@
 #include "common/text.h"
 #include "worker/conceal.h"
 #include "worker/events.h"
+#include "worker/passing.h"
 #include "worker/report.h"
 
 enum { WAIT_FOR_DATABASE_MS = 200 };
@@ -246,20 +247,30 @@ static void release(struct batch *batch)
     batch->count = 0;
 }
 
-static enum err_code write_successes(struct db *db, const struct batch *batch, struct err *e)
+/* `next`: whom places were passed on to. A statement without an answer may have done that. */
+static enum err_code write_successes(struct db *db, const struct batch *batch, struct pass *pass,
+                                     bool retried, struct passed_jobs *next, struct err *e)
 {
     struct attempt attempts[SLOT_BATCH_MAX];
     const char *results[SLOT_BATCH_MAX];
     bool ours[SLOT_BATCH_MAX];
     bool have_places = false;
-    enum err_code rc;
+    enum err_code rc = ERR_OK;
 
+    if (pass->is_wanted && retried) {
+        rc = jobs_find_passed(db, &pass->to, next, e);
+        pass->is_wanted = next->count == 0;
+    }
+    if (rc)
+        return rc;
     for (size_t i = 0; i < batch->count; i++) {
         have_places |= batch->successes[i].item->job.has_places;
         attempts[i] = attempt_of(batch->successes[i].item);
         results[i] = batch->successes[i].result;
     }
-    rc = jobs_succeed_many(db, attempts, results, batch->count, have_places, ours, e);
+    rc = pass->is_wanted
+             ? jobs_succeed_passing(db, &pass->to, attempts, results, batch->count, ours, next, e)
+             : jobs_succeed_many(db, attempts, results, batch->count, have_places, ours, e);
     for (size_t i = 0; !rc && i < batch->count; i++)
         *batch->successes[i].ok = ours[i];
     return rc;
@@ -305,12 +316,18 @@ static void write_one_by_one(struct process *process, struct db *db, const struc
 
 void settle_successes(struct process *process, struct db *db, struct batch *batch)
 {
-    for (;;) {
+    AUTO_VALUE(passed_jobs_release) struct passed_jobs next = {0};
+    AUTO_VALUE(pass_release) struct pass pass;
+
+    pass_init(&pass, process, batch);
+    for (bool retried = false; batch->count > 0; retried = true) {
         struct err e = {0};
-        enum err_code rc = batch->count > 0 ? write_successes(db, batch, &e) : ERR_OK;
+        enum err_code rc = write_successes(db, batch, &pass, retried, &next, &e);
 
         if (!rc) {
             CRASH_POINT("settle.batch_written");
+            if (next.count > 0)
+                pass_take(process, &next);
             note_successes(process, batch);
             break;
         }
@@ -322,6 +339,8 @@ void settle_successes(struct process *process, struct db *db, struct batch *batc
         if (!process_pause(process, WAIT_FOR_DATABASE_MS * US_PER_MS))
             break; /* unacknowledged: others take them over */
     }
+    if (next.count > 0)
+        pass_take(process, &next);
     release(batch);
 }
 

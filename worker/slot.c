@@ -293,7 +293,9 @@ static void run_batch(struct slot *slot, struct item **items, size_t count)
         if (atomic_load(&items[i]->revoked)) {
             acknowledge[i] = true;    /* before it began: there is nothing to run or to write */
         } else if (!items[i]->lost) { /* it does not run, and says nothing of its task */
-            runtime_us += run_item(slot, items[i], count > 1, &batch, &acknowledge[i]);
+            /* One alone, too, where it has a place that others may wait for. */
+            runtime_us += run_item(slot, items[i], count > 1 || items[i]->job.has_places, &batch,
+                                   &acknowledge[i]);
             alike++;
         } else {
             acknowledge[i] = false; /* another may be running it: leave it alone */

@@ -16,20 +16,21 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from harness.wait import wait_for  # noqa: E402
 
 JOBS = 20_000
-BITTEN_JOBS = 5_000
 KEYS = 100
 STREAM = "till:{default}:normal"
 # What is limited, and how; then how many jobs, and whether they have keys. `others`: a limit is there,
 # but of another task. A concurrency of a million never bites; one of 20 or 2 does.
 CASES = {
     "none": ((), JOBS, False),
+    "slots": ((), JOBS, False),  # as many slots as the limits that bite have places
     "others": ((("task", "till.tasks.echo", "1000000"), ("key", "other:*", "1")), JOBS, False),
     "task": ((("task", "till.tasks.noop", "1000000"),), JOBS, False),
     "keys": ((("key", "tenant:*", "1000000"),), JOBS, True),
     "both": ((("task", "till.tasks.noop", "1000000"), ("key", "tenant:*", "1000000")), JOBS, True),
-    "biting_task": ((("task", "till.tasks.noop", "100"),), BITTEN_JOBS, False),
-    "biting_keys": ((("key", "tenant:*", "2"),), BITTEN_JOBS, True),
+    "biting_task": ((("task", "till.tasks.noop", "100"),), JOBS, False),
+    "biting_keys": ((("key", "tenant:*", "2"),), JOBS, True),
 }
+SETTINGS = {"slots": {"TILL_WORKER_CONCURRENCY": 50}}
 TITLES = {
     "others": "limits that are others'",
     "task": "a limit of the task that never bites",
@@ -70,7 +71,7 @@ def drain(bench, case, processes):
         )
     fill(bench, jobs, keyed)
     scheduler = bench.scheduler()
-    worker = bench.worker(processes)
+    worker = bench.worker(processes, **SETTINGS.get(case, {}))
     wait_for(lambda: bench.redis.xlen(STREAM) < jobs, 120, "the first job")
     began, left, before = time.monotonic(), bench.redis.xlen(STREAM), bench.cpu(worker, scheduler)
     wait_for(lambda: is_done(bench), 300, "the last job")
@@ -90,6 +91,7 @@ def measure(bench, note, processes=2):
 def show(figures, row):
     for case, title in TITLES.items():
         row(f"durable, {title}", figures[f"limit_{case}"]["rate"], figures["limit_none"]["rate"])
+    row("the first of them; limit: 100 slots", figures["limit_biting_task"]["rate"], figures["limit_slots"]["rate"])
 
 
 def main():

@@ -43,7 +43,7 @@ static inline void add_ready(struct pool *pool, int first, int count, const stru
     for (int i = 0; i < count; i++) {
         struct item *item = add(pool, first + i, task);
 
-        pool_make_ready(pool, &item, 1);
+        pool_make_ready(pool, &item, 1, 0);
     }
 }
 

@@ -430,7 +430,7 @@ static void stress_fetch(struct stress *stress)
 
         while (next < STRESS_ITEMS && count < COUNT_OF(items) && (int)count < room)
             items[count++] = add(stress->pool, next++, &quick);
-        pool_make_ready(stress->pool, items, count);
+        pool_make_ready(stress->pool, items, count, 0);
     }
 }
 
@@ -459,4 +459,21 @@ Test(pool_stress, each_item_runs_once_and_is_forgotten_once)
     cr_expect_not(atomic_load(&stress->failed));
     expect_counts(stress->pool, 0, 0, 0, 0);
     pool_free(stress->pool);
+}
+
+Test(pool, what_has_no_entry_is_neither_renewed_nor_acknowledged)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(2, 0);
+    struct queue_entry entries[4];
+    struct item *items[2] = {add(pool, 1, &slow), add(pool, 2, &slow)};
+
+    items[0]->delivery.entry[0] = '\0';
+    cr_expect_eq(pool_list_held(pool, entries, COUNT_OF(entries)), 1);
+    cr_expect_str_eq(entries[0].entry, "2-0");
+    pool_make_ready(pool, items, 2, 1);
+    take(pool, items, 2);
+    finish(pool, items[0], true);
+    expect_counts(pool, 0, 0, 1, 0);
+    finish(pool, items[1], true);
+    expect_counts(pool, 0, 0, 0, 1);
 }

@@ -63,7 +63,7 @@ Test(pool_resize, those_that_are_too_many_go_home_and_what_waits_stays)
     struct item *item = add(pool, 1);
 
     (void)pool_resize(pool, 2);
-    pool_make_ready(pool, &item, 1);
+    pool_make_ready(pool, &item, 1, 0);
     (void)pool_resize(pool, 1);
     cr_expect_eq(pool_take(pool, &item, 1), 0, "one goes");
     cr_expect_eq(pool_counts(pool).waiting, 1);
@@ -156,7 +156,7 @@ Test(pool_resize, sizes_that_change_all_the_time_lose_no_item_and_run_none_twice
         while (pool_wait_room(pool, US_PER_MS) == 0)
             done += acknowledge(pool);
         item = add(pool, i);
-        pool_make_ready(pool, &item, 1);
+        pool_make_ready(pool, &item, 1, 0);
         if (i % 10 == 0)
             fit(&crowd, 1 + i * 7 % SLOTS_MAX);
     }

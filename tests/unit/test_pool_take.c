@@ -78,7 +78,7 @@ Test(pool_take, long_jobs_that_come_together_wake_a_slot_each)
         cr_assert_eq(pthread_create(&slots[i], NULL, take_one, pool), 0);
     for (int i = 0; i < 3; i++)
         items[i] = add(pool, i, &slow);
-    pool_make_ready(pool, items, 3);
+    pool_make_ready(pool, items, 3, 0);
     for (size_t i = 0; i < COUNT_OF(slots); i++) {
         void *got = NULL;
 
@@ -115,7 +115,7 @@ Test(pool_take, nothing_is_left_lying_while_slots_sleep)
 
         for (size_t i = 0; i < count; i++)
             items[i] = add(pool, (int)i, &quick);
-        pool_make_ready(pool, items, count);
+        pool_make_ready(pool, items, count, 0);
         for (int64_t end_us = clock_mono_us() + LONG_US; pool_counts(pool).waiting > 0;)
             cr_assert_lt(clock_mono_us(), end_us, "round %d: some are left", round);
     }
@@ -133,7 +133,7 @@ Test(pool_take, keeps_the_order)
     batch[0] = add(pool, 0, &slow);
     batch[1] = add(pool, 1, &slow);
     batch[2] = add(pool, 2, &slow);
-    pool_make_ready(pool, batch, 3);
+    pool_make_ready(pool, batch, 3, 0);
     add_ready(pool, 3, 7, &slow);
     take(pool, items, 10);
     for (int i = 0; i < 10; i++)
