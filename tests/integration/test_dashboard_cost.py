@@ -136,7 +136,7 @@ def test_a_search_reads_the_rarest_of_its_grams(stack):
             answer, read = ask(one, "/api/v1/tasks", search=words)
             found = len(answer["tasks"])
             assert found == (0 if words.endswith("org") else segments * SEGMENT // 500), answer
-            # Each that is found may be read thrice: to compare it, to show it, and by another plan once more.
+            # Each that is found is read more than once, seen: three times on a busy machine.
             assert read.get("jobs_pkey", (0, 0))[1] <= 3 * found + 10, (words, read)
             reads.append(read["job_grams_pkey"][0])
     (few, many), (few_found, many_found) = grams.values()
