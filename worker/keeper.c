@@ -35,6 +35,7 @@ enum {
     PAUSE_MS = 100,
     LAST_ROUNDS = 10,
     OVERRUN_LIMIT_MS = 2000, /* for giving back what others run */
+    GATHER_MS = 2,           /* for what is done meanwhile, while there is more to do */
 };
 
 struct keeper {
@@ -79,6 +80,22 @@ static enum err_code tell_places(struct keeper *keeper, const struct queue_entry
             streams[told++] = &process->streams[q * JOB_PRIORITY_COUNT];
     }
     return queue_tell_place(keeper->redis, streams, told, e);
+}
+
+/* A place in a queue with a concurrency is held until the acknowledgement: that one does not wait.
+ */
+static int64_t gather_us(const struct keeper *keeper)
+{
+    const struct process *process = keeper->process;
+
+    for (size_t q = 0; q < process_queue_count(process); q++) {
+        struct limit limit = {0};
+
+        if (limit_board_queue(process->limits, process->queues.items[q].name, &limit) &&
+            limit.concurrency)
+            return 0;
+    }
+    return GATHER_MS * US_PER_MS;
 }
 
 static enum err_code acknowledge(struct keeper *keeper, struct err *e)
@@ -330,7 +347,7 @@ void *keeper_main(void *context)
         if (events_wait(process->events) && wait_us > EVENTS_ROUND_MS * US_PER_MS)
             wait_us = EVENTS_ROUND_MS * US_PER_MS;
         live(&keeper, "waits");
-        pool_wait_done(process->pool, wait_us);
+        pool_wait_done(process->pool, wait_us, gather_us(&keeper));
         live(&keeper, "acknowledges");
         rc = do_duties(&keeper, &e);
         note_health(&keeper, rc, &e);

@@ -15,30 +15,8 @@
 #include "common/clock.h"
 #include "common/mem.h"
 #include "worker/batch.h"
-#include "worker/item_list.h"
-#include "worker/pace.h"
+#include "worker/pool_private.h"
 #include "worker/task.h"
-
-enum {
-    WAIT_GOAL_US = 50 * 1000, /* so long an item may have to wait for a slot of this process */
-    DONE_MAX = 512,           /* while more wait to be acknowledged nothing is read */
-};
-
-struct pool {
-    pthread_mutex_t lock;
-    pthread_cond_t work; /* an item is WAITING, or the pool is closed: wakes slots */
-    pthread_cond_t room; /* an item left: wakes fetch and whoever waits for idleness */
-    pthread_cond_t done; /* an item is DONE, or somebody poked: wakes the keeper */
-    struct item_list lists[ITEM_STATE_COUNT];
-    int slots;
-    int prefetch_max;
-    struct pace pace;
-    int64_t finished; /* items that have run */
-    int sleeping;     /* slots that wait for work */
-    int attached;     /* slots that were started and have not been sent home */
-    bool closed;
-    bool poked;
-};
 
 static void init_cond(pthread_cond_t *cond)
 {
@@ -124,11 +102,6 @@ static void drop(struct pool *pool, struct item *item)
     item_free(item);
 }
 
-static int count_of(const struct pool *pool, enum item_state state)
-{
-    return pool->lists[state].count;
-}
-
 void pool_free(struct pool *pool)
 {
     if (!pool)
@@ -145,77 +118,10 @@ void pool_free(struct pool *pool)
 
 /* ---- how much ---- */
 
-static int held_ready(const struct pool *pool)
-{
-    return count_of(pool, ITEM_WAITING) + count_of(pool, ITEM_RUNNING);
-}
-
-static int room_left(const struct pool *pool)
-{
-    int64_t prefetch = pool->slots * WAIT_GOAL_US / (pool->pace.all_us + 1);
-    int used = count_of(pool, ITEM_CLAIMING) + held_ready(pool);
-    int capacity;
-
-    if (count_of(pool, ITEM_DONE) >= DONE_MAX)
-        return 0;
-    if (prefetch > pool->prefetch_max)
-        prefetch = pool->prefetch_max;
-    capacity = pool->slots + (int)prefetch;
-    return used < capacity ? capacity - used : 0;
-}
-
 void pool_note_runtime(struct pool *pool, const struct task *task, int64_t runtime_us, int count)
 {
     pthread_mutex_lock(&pool->lock);
     pace_note(&pool->pace, task, runtime_us, count);
-    pthread_mutex_unlock(&pool->lock);
-}
-
-/* Waits on `cond` until the deadline; false when it has passed. The lock is held. */
-static bool wait_until(struct pool *pool, pthread_cond_t *cond, int64_t deadline_us)
-{
-    struct timespec deadline = clock_timespec(deadline_us);
-
-    return pthread_cond_timedwait(cond, &pool->lock, &deadline) == 0;
-}
-
-int pool_wait_room(struct pool *pool, int64_t timeout_us)
-{
-    int64_t deadline_us = clock_mono_us() + timeout_us;
-    int room;
-
-    pthread_mutex_lock(&pool->lock);
-    while ((room = pace_room(room_left(pool), held_ready(pool), pool->slots)) == 0 &&
-           !pool->closed && wait_until(pool, &pool->room, deadline_us))
-        ;
-    pthread_mutex_unlock(&pool->lock);
-    return room;
-}
-
-static int slots_free(const struct pool *pool)
-{
-    int used = count_of(pool, ITEM_CLAIMING) + held_ready(pool);
-
-    if (pool->pace.all_us <= BATCH_GOAL_US)
-        return room_left(pool);
-    return used < pool->slots ? pool->slots - used : 0;
-}
-
-int pool_slots_free(struct pool *pool)
-{
-    int free;
-
-    pthread_mutex_lock(&pool->lock);
-    free = slots_free(pool);
-    pthread_mutex_unlock(&pool->lock);
-    return free;
-}
-
-void pool_wait_slot(struct pool *pool, int64_t timeout_us)
-{
-    pthread_mutex_lock(&pool->lock);
-    if (slots_free(pool) == 0 && !pool->closed)
-        (void)wait_until(pool, &pool->room, clock_mono_us() + timeout_us);
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -318,7 +224,7 @@ size_t pool_take(struct pool *pool, struct item **items, size_t max)
 
     pthread_mutex_lock(&pool->lock);
     pool->sleeping++;
-    while (!goes_home(pool) && count_of(pool, ITEM_WAITING) == 0)
+    while (!goes_home(pool) && pool_count_of(pool, ITEM_WAITING) == 0)
         pthread_cond_wait(&pool->work, &pool->lock);
     pool->sleeping--;
     now_us = clock_wall_us();
@@ -345,14 +251,13 @@ void pool_finish(struct pool *pool, struct item *const *items, const bool *ackno
     pthread_mutex_lock(&pool->lock);
     for (size_t i = 0; i < count; i++) {
         pool->finished += items[i]->state == ITEM_RUNNING;
+        pool->hurries |= acknowledge[i] && items[i]->delivery.kind == DELIVERY_FAST;
         if (acknowledge[i] && *items[i]->delivery.entry)
             set_state(pool, items[i], ITEM_DONE);
         else
             drop(pool, items[i]);
     }
-    if (count_of(pool, ITEM_DONE) > 0)
-        pthread_cond_signal(&pool->done);
-    pthread_cond_broadcast(&pool->room);
+    pool_wake_after_end(pool);
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -399,28 +304,7 @@ void pool_forget_done(struct pool *pool, size_t count)
     /* Items become DONE at the end of the list, and only here they leave it. */
     while (count-- > 0 && pool->lists[ITEM_DONE].first)
         drop(pool, pool->lists[ITEM_DONE].first);
-    pthread_cond_broadcast(&pool->room);
-    pthread_mutex_unlock(&pool->lock);
-}
-
-void pool_wait_done(struct pool *pool, int64_t timeout_us)
-{
-    int64_t deadline_us = clock_mono_us() + timeout_us;
-
-    pthread_mutex_lock(&pool->lock);
-    while (count_of(pool, ITEM_DONE) == 0 && !pool->poked &&
-           wait_until(pool, &pool->done, deadline_us))
-        ;
-    pool->poked = false;
-    pthread_mutex_unlock(&pool->lock);
-}
-
-void pool_poke(struct pool *pool)
-{
-    pthread_mutex_lock(&pool->lock);
-    pool->poked = true;
-    pthread_cond_signal(&pool->done);
-    pthread_cond_broadcast(&pool->room);
+    pool_wake_after_end(pool);
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -454,19 +338,6 @@ void pool_close(struct pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
-bool pool_wait_idle(struct pool *pool, int64_t timeout_us)
-{
-    int64_t deadline_us = clock_mono_us() + timeout_us;
-    bool idle;
-
-    pthread_mutex_lock(&pool->lock);
-    while (count_of(pool, ITEM_RUNNING) > 0 && wait_until(pool, &pool->room, deadline_us))
-        ;
-    idle = count_of(pool, ITEM_RUNNING) == 0;
-    pthread_mutex_unlock(&pool->lock);
-    return idle;
-}
-
 void pool_visit(struct pool *pool, enum item_state state,
                 bool (*fn)(struct item *item, void *context), void *context)
 {
@@ -486,10 +357,10 @@ struct pool_count pool_counts(struct pool *pool)
     struct pool_count count;
 
     pthread_mutex_lock(&pool->lock);
-    count = (struct pool_count){.claiming = count_of(pool, ITEM_CLAIMING),
-                                .waiting = count_of(pool, ITEM_WAITING),
-                                .running = count_of(pool, ITEM_RUNNING),
-                                .done = count_of(pool, ITEM_DONE),
+    count = (struct pool_count){.claiming = pool_count_of(pool, ITEM_CLAIMING),
+                                .waiting = pool_count_of(pool, ITEM_WAITING),
+                                .running = pool_count_of(pool, ITEM_RUNNING),
+                                .done = pool_count_of(pool, ITEM_DONE),
                                 .finished = pool->finished};
     pthread_mutex_unlock(&pool->lock);
     return count;

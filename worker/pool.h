@@ -109,8 +109,10 @@ size_t pool_list_held(struct pool *pool, struct queue_entry *entries, size_t max
 size_t pool_list_done(struct pool *pool, struct queue_entry *entries, size_t max);
 /* The `count` oldest DONE items are acknowledged: forget them. For the keeper alone. */
 void pool_forget_done(struct pool *pool, size_t count);
-/* Waits until an item is DONE, the pool is poked, or the time is over. */
-void pool_wait_done(struct pool *pool, int64_t timeout_us);
+/* Waits until an item is DONE, the pool is poked, or the time is over. While others run or wait for
+ * a slot it waits for up to `gather_us` more, so that many are acknowledged at once; not for fast
+ * jobs, which a crash before it would run again. */
+void pool_wait_done(struct pool *pool, int64_t timeout_us, int64_t gather_us);
 void pool_poke(struct pool *pool);
 
 /* Whether a RUNNING item is past its hard limit; copies its id and task for the log. */

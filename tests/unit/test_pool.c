@@ -170,13 +170,13 @@ Test(pool_done, the_keeper_is_woken)
     int64_t began_us = clock_mono_us();
 
     finish(pool, add(pool, 5, NULL), true);
-    pool_wait_done(pool, LONG_US);
+    pool_wait_done(pool, LONG_US, 0);
     pool_forget_done(pool, 1);
     pool_poke(pool);
-    pool_wait_done(pool, LONG_US);
+    pool_wait_done(pool, LONG_US, 0);
     cr_expect_lt(clock_mono_us() - began_us, LONG_US / 2);
-    pool_wait_done(pool, US_PER_MS);
-    pool_wait_done(pool, -US_PER_S);
+    pool_wait_done(pool, US_PER_MS, 0);
+    pool_wait_done(pool, -US_PER_S, 0);
 }
 
 /* ---- what is held ---- */
@@ -417,7 +417,7 @@ static void *stress_keeper(void *context)
             return NULL;
         last = count == 0 && atomic_load(&stress->finished) == STRESS_ITEMS;
         if (count == 0)
-            pool_wait_done(stress->pool, 10 * US_PER_MS);
+            pool_wait_done(stress->pool, 10 * US_PER_MS, 0);
     }
 }
 
