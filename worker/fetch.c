@@ -93,11 +93,6 @@ static enum err_code read_in_turn(struct fetch *fetch, int room, size_t *ret_cou
     return rc;
 }
 
-static int64_t lease_us(const struct fetch *fetch)
-{
-    return fetch->process->conf->lease_seconds * US_PER_S;
-}
-
 /* Waits for the first entry of any stream; what follows comes by read_in_turn(). */
 static enum err_code read_waiting(struct fetch *fetch, struct err *e)
 {
@@ -177,8 +172,8 @@ static enum err_code take_over_stream(struct fetch *fetch, size_t stream, struct
         if (room == 0 || !is_working(fetch))
             return ERR_OK;
         rc = queue_take_over(fetch->redis, process->streams, stream, process->name,
-                             room < INTAKE_MAX ? room : INTAKE_MAX, lease_us(fetch) / US_PER_MS,
-                             cursor, &deliveries, e);
+                             room < INTAKE_MAX ? room : INTAKE_MAX,
+                             process_lease_us(fetch->process) / US_PER_MS, cursor, &deliveries, e);
         if (rc)
             return rc;
         if (deliveries.count > 0) {
@@ -199,20 +194,22 @@ static bool may_take_over(struct fetch *fetch)
 
     if (now_us < fetch->take_over_at_us)
         return false;
-    if (kept_us == 0 || (now_us - kept_us <= lease_us(fetch) * 2 / 3 && now_us >= from_us))
+    if (kept_us == 0 ||
+        (now_us - kept_us <= process_lease_us(fetch->process) * 2 / 3 && now_us >= from_us))
         return true;
-    fetch->take_over_at_us = now_us < from_us ? from_us : now_us + lease_us(fetch) / 6;
+    fetch->take_over_at_us =
+        now_us < from_us ? from_us : now_us + process_lease_us(fetch->process) / 6;
     return false;
 }
 
 static enum err_code take_over(struct fetch *fetch, struct err *e)
 {
     /* Within a third of a lease after the lease ran out, and not all workers at once. */
-    int64_t pause_us = lease_us(fetch) / 6;
+    int64_t pause_us = process_lease_us(fetch->process) / 6;
     size_t count;
     const size_t *open = reader_open(fetch->reader, &count);
 
-    pause_us += (int64_t)randombytes_uniform((uint32_t)(lease_us(fetch) / 6));
+    pause_us += (int64_t)randombytes_uniform((uint32_t)(process_lease_us(fetch->process) / 6));
     fetch->take_over_at_us = clock_mono_us() + pause_us;
     for (size_t i = 0; i < count; i++) {
         enum err_code rc = take_over_stream(fetch, open[i], e);

@@ -204,7 +204,7 @@ static enum err_code beat(struct keeper *keeper, struct err *e)
     buf_init(&report, REPORT_MAX);
     report_write(process, &report);
     return queue_worker_heartbeat(keeper->redis, process->name, process->token,
-                                  keeper->lease_us / US_PER_MS,
+                                  process->conf->lease_seconds * 1000,
                                   report.overflow ? "{}" : report.data, e);
 }
 
@@ -328,7 +328,7 @@ void *keeper_main(void *context)
 {
     struct process *process = context;
     struct keeper keeper = {.process = process,
-                            .lease_us = process->conf->lease_seconds * US_PER_S,
+                            .lease_us = process_lease_us(process),
                             .renewed_us = clock_mono_us(),
                             .healthy = true};
 

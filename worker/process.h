@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/clock.h"
 #include "common/conf.h"
 #include "common/queue.h"
 #include "common/queue_list.h"
@@ -133,6 +134,13 @@ struct process {
 static inline enum process_phase process_phase(const struct process *process)
 {
     return (enum process_phase)atomic_load(&process->phase);
+}
+
+/* How long an entry stays its reader's without being renewed. Shorter than the setting says, by
+ * which time another runs it: the look for such entries comes up to a third of this later. */
+static inline int64_t process_lease_us(const struct process *process)
+{
+    return process->conf->lease_seconds * US_PER_S * 2 / 3;
 }
 
 static inline size_t process_queue_count(const struct process *process)
