@@ -87,7 +87,7 @@ static size_t stream_of(const struct process *process, const struct job *job)
 
 void pass_take(struct process *process, struct passed_jobs *take_next)
 {
-    AUTO(mem_free) struct item **items = mem_array(take_next->count, sizeof *items);
+    AUTO(mem_free) struct item **items = mem_array(take_next->count, sizeof(struct item *));
 
     for (size_t i = 0; i < take_next->count; i++) {
         struct job *job = &take_next->jobs[i];

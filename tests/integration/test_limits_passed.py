@@ -20,9 +20,14 @@ def passed(one, condition="true"):
     return one.value(f"SELECT count(*) FROM jobs WHERE starts_with(delivery, 'passed:') AND {condition}")
 
 
-def begin_and_park(one, count, task="till.tasks.noop", args=(), **columns):
-    """One job that has the only place, and others that are parked behind it: its id, theirs, and the
-    transaction without whose end it cannot end."""
+def is_ending(one):
+    """Whether a job waits for our transaction already: what becomes of its place is decided by then."""
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return one.value(sql) > 0
+
+
+def hold_one(one):
+    """A job that has the only place, and the transaction without whose end it cannot end."""
     held = one.postgres.connect(one.database)
     held.autocommit = False
     cursor = held.cursor()
@@ -31,11 +36,28 @@ def begin_and_park(one, count, task="till.tasks.noop", args=(), **columns):
         one.wait_job(first, "STARTED", "SUCCESS", timeout=60)
         cursor.execute("SELECT state FROM jobs WHERE id = %s FOR UPDATE", (first,))
         if cursor.fetchone()[0] == "STARTED":
-            break
+            return first, held
         held.rollback()
-    made = [one.insert_job(task, list(args), limit_key="one", **columns) for _ in range(count)]
-    wait_for(lambda: parked(one, "key:one") == count, 60, "they are not parked")
-    return first, made, held
+    raise AssertionError("each job was faster than we")
+
+
+def begin_and_park(one, count, task="till.tasks.noop", args=(), then=lambda: None, **columns):
+    """One job that has the only place, and others that are parked behind it: its id, theirs, and the
+    transaction without whose end it cannot end. Where it came to its end before they were parked, and `then`
+    was done, it is begun anew."""
+    for _ in range(5):
+        first, held = hold_one(one)
+        made = [one.insert_job(task, list(args), limit_key="one", **columns) for _ in range(count)]
+        wait_for(lambda: parked(one, "key:one") == count, 60, "they are not parked")
+        undo = then()
+        if not is_ending(one):
+            return first, made, held
+        held.rollback()
+        if undo:
+            undo()
+        one.wait_settled(60)
+        one.query("DELETE FROM jobs")
+    raise AssertionError("each had ended before the others were parked")
 
 
 def test_whoever_ends_gives_its_place_to_the_oldest(stack):
@@ -116,13 +138,20 @@ def test_a_job_of_another_or_a_paused_queue_gets_its_place_by_the_scheduler(stac
     nothing_left(one)
 
 
+def be_quiet(one):
+    """Gives what undoes it."""
+    times = lambda: sum(line.get("event") == "quiet" for line in one.worker.read_log())  # noqa: E731
+    before = times()
+    one.worker.send(signal.SIGTSTP)
+    wait_for(lambda: times() > before, 60, "the worker is not quiet")
+    return lambda: one.worker.send(signal.SIGCONT)
+
+
 def test_a_quiet_worker_takes_nothing_over(stack):
     one = stack({**TWO_BY_FOUR, "TILL_WORKER_PROCESSES": 1})
     limit(one, "set", "key", "one", "--concurrency", "1")
     one.start(apis=0)
-    first, made, held = begin_and_park(one, 3)
-    one.worker.send(signal.SIGTSTP)
-    one.worker.wait_for_log("quiet", 60)
+    first, made, held = begin_and_park(one, 3, then=lambda: be_quiet(one))
     held.rollback()
 
     one.wait_job(first, timeout=30)
