@@ -32,7 +32,8 @@ from harness import faults_report, folders, processes, programs, redis  # noqa: 
 from harness.postgres import Cluster  # noqa: E402
 
 SLOWEST = 12
-# Tests wait more than they compute: one more at a time than there are processors.
+# Tests wait more than they compute: one more at a time than there are processors. Those of the browser are
+# the longest, and come first: at the end one process would run them while the others have nothing left.
 WORKERS = str((os.cpu_count() or 1) + 1)
 
 
@@ -162,7 +163,7 @@ def run_stores(folder, results):
         postgres.stop("immediate")
 
 
-def run_pytest(folder, results, kinds=("faults", "integration", "browser", "sandbox")):
+def run_pytest(folder, results, kinds=("browser", "faults", "integration", "sandbox")):
     kinds = [kind for kind in kinds if has_tests(kind)]
     if not kinds:
         return
