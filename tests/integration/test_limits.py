@@ -290,6 +290,12 @@ def commands(one):
     return one.redis.info("stats")["total_commands_processed"]
 
 
+def reads(one):
+    """What a worker asks for work with; what a script calls of its own does not count."""
+    stats = one.redis.info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("xreadgroup", "xread", "evalsha"))
+
+
 def test_an_idle_system_with_limits_is_quiet(stack):
     one = stack({**TWO_BY_EIGHT, "TILL_LEASE_SECONDS": 30})
     limit(one, "set", "queue", "default", "--concurrency", "2", "--rate", "10/s")
@@ -309,7 +315,7 @@ def test_a_queue_at_its_limit_is_not_polled(stack):
     wait_for(lambda: one.value("SELECT count(*) FROM jobs WHERE state = 'STARTED'") == 2, 30, "two of them run")
     pause(1)
 
-    assert a_second(lambda: commands(one), 5) < 40
+    assert a_second(lambda: reads(one), 5) < 20
     one.worker.kill()  # it would finish its jobs first
 
 
