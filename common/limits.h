@@ -3,8 +3,8 @@
  * The table of limits, and what it does to jobs. Limits of queues are only kept here: workers apply
  * them where they read (queue_limit.h). Those of tasks and keys are applied at the claim: a job
  * that may not run yet is parked, and let go when there is a place or a token for it, oldest first.
- * The work is done by functions of the database (sql/0025, 0030), behind locks of what is counted,
- * so that no two claims give the same place away; the claim itself is in jobs_claim.h.
+ * The work is done by functions of the database (sql/0025, 0030 to 0032), behind locks of what is
+ * counted, so that no two claims give the same place away; the claim itself is in jobs_claim.h.
  */
 #ifndef COMMON_LIMITS_H
 #define COMMON_LIMITS_H

@@ -122,13 +122,8 @@ DECLARE
     plain boolean;   -- none of them has a place already
     roomy boolean;
     now_is timestamptz;
-    held uuid[];     -- the jobs that are locked: one that waits only since then is not this claim's affair,
-                     -- since it would be locked behind the buckets
 BEGIN
-    SELECT array_agg(j.id) INTO held FROM (SELECT j.id FROM jobs j
-        WHERE j.id = ANY (ids) AND j.state IN ('PENDING', 'RETRY') AND j.enqueued_at IS NOT NULL
-        ORDER BY j.id FOR NO KEY UPDATE) j;
-    -- Each bucket's limit, as limit_of() finds it, for all in one pass.
+    -- The jobs in the order of their ids; each bucket's limit, as limit_of() finds it, for all in one pass.
     SELECT array_agg(n.name ORDER BY n.name), array_agg(n.rule ORDER BY n.name),
         array_agg(n.jobs ORDER BY n.name), bool_and(n.plain),
         jsonb_object_agg(n.name, ((n.rule).concurrency IS NOT NULL)::integer), bool_and(n.known)
@@ -142,7 +137,9 @@ BEGIN
             ELSE (SELECT l FROM limits l WHERE l.scope = 'task' AND l.name = substr(b.name, 6)) END AS rule
         FROM (
             SELECT b.name, b.is_key, count(*) AS jobs, bool_and(j.places IS NULL) AS plain FROM (
-                SELECT j.task, j.limit_key, j.places FROM jobs j WHERE j.id = ANY (held)) j,
+                SELECT j.task, j.limit_key, j.places FROM jobs j
+                WHERE j.id = ANY (ids) AND j.state IN ('PENDING', 'RETRY') AND j.enqueued_at IS NOT NULL
+                ORDER BY j.id FOR NO KEY UPDATE) j,
                 LATERAL (VALUES ('key:' || j.limit_key, true), ('task:' || j.task, false)) b (name, is_key)
             WHERE b.name IS NOT NULL GROUP BY b.name, b.is_key) b
     ) n WHERE (n.rule).scope IS NOT NULL;
@@ -171,8 +168,7 @@ BEGIN
                 places = nullif(coalesce((counts ->> ('key:' || j.limit_key))::integer, 0)
                     | coalesce((counts ->> ('task:' || j.task))::integer, 0) * 2, 0) | 8
             FROM unnest(ids, entries) AS g (id, entry)
-            WHERE j.id = g.id AND j.id = ANY (held)
-                AND j.state IN ('PENDING', 'RETRY') AND j.enqueued_at IS NOT NULL
+            WHERE j.id = g.id AND j.state IN ('PENDING', 'RETRY') AND j.enqueued_at IS NOT NULL
                 AND j.places IS NULL AND j.attempt < j.max_attempts
                 AND (j.expires_at IS NULL OR j.expires_at > now())
             RETURNING j.*, g.entry
@@ -226,7 +222,7 @@ BEGIN
                 ((SELECT of FROM rooms) ->> ('task:' || j.task))::integer AS task
             FROM (SELECT DISTINCT ON (u.id) u.id, u.entry FROM unnest(ids, entries) u (id, entry)) g
             JOIN jobs j ON j.id = g.id
-            WHERE j.id = ANY (held) AND j.state IN ('PENDING', 'RETRY') AND j.enqueued_at IS NOT NULL
+            WHERE j.state IN ('PENDING', 'RETRY') AND j.enqueued_at IS NOT NULL
                 AND j.attempt < j.max_attempts AND (j.expires_at IS NULL OR j.expires_at > now())
         ) w
     ), by_key AS (

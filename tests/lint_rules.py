@@ -9,6 +9,7 @@ found something.
 
 import ast
 import functools
+import hashlib
 import os
 import re
 import subprocess
@@ -326,6 +327,22 @@ def sizes():
                 begun = None
 
 
+def migrations():
+    """What a shop may have applied is never changed: `till migrate` would refuse to go on there."""
+    listing = "sql/landed.sha256"
+    sums = dict(reversed(line.split("  ")) for line in text_of(listing).splitlines())
+    for path in files():
+        if not re.fullmatch(r"sql/\d{4}_\w+\.sql", path):
+            continue
+        name = os.path.basename(path)
+        if name not in sums:
+            yield listing, 1, f"lacks {name}: cd sql && sha256sum {name} >>landed.sha256"
+        elif sums.pop(name) != hashlib.sha256(text_of(path).encode()).hexdigest():
+            yield path, 1, "was changed; add the next number instead"
+    for name in sums:
+        yield listing, 1, f"{name} is gone, and shops have it"
+
+
 def python_files():
     for path in files():
         if path.endswith(".py"):
@@ -337,7 +354,7 @@ def python_files():
 
 RULES = (
     includes, banned_functions, reserved_calls, comments, words, stores, settings, folders, headers,
-    sizes, python_files,
+    sizes, migrations, python_files,
 )
 
 

@@ -82,8 +82,7 @@ static enum err_code tell_places(struct keeper *keeper, const struct queue_entry
     return queue_tell_place(keeper->redis, streams, told, e);
 }
 
-/* A place in a queue with a concurrency is held until the acknowledgement: that one does not wait.
- */
+/* A place in a queue with a concurrency is held until it is acknowledged: that does not wait. */
 static int64_t gather_us(const struct keeper *keeper)
 {
     const struct process *process = keeper->process;
