@@ -9,6 +9,7 @@
  */
 #include "api/connections.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -21,9 +22,10 @@
 
 enum {
     /* While every thread is taken: */
-    SLICE_MS = 100,  /* a busy one has its thread for so long */
+    SLICE_MS = 100,  /* a busy one that reads has its thread for so long */
     SILENT_MS = 500, /* one that was answered may be silent for so long */
     LOOK_MS = 50,    /* how often the watcher looks */
+    CUT_PART = 16,   /* and cuts this part of them */
 };
 
 enum state { BUSY, SILENT, CUT };
@@ -73,13 +75,27 @@ static void cut(struct connection *connection)
         (void)shutdown(fd, SHUT_RD);
 }
 
-static void cut_silent(struct connections *all)
+static struct connection *longest_silent(const struct connections *all, int64_t now_us)
 {
-    int64_t now_us = clock_mono_us();
+    struct connection *found = NULL;
     struct connection *connection;
 
     LIST_FOREACH(connection, &all->list, entry)
-    if (is_silent_too_long(connection, now_us))
+    if (is_silent_too_long(connection, now_us) &&
+        (!found || atomic_load(&connection->silent_us) < atomic_load(&found->silent_us)))
+        found = connection;
+    return found;
+}
+
+/* Those first who are the least likely to ask again just now, and a few at a time: when they are
+ * gone and threads are free, the others may stay. */
+static void cut_silent(struct connections *all)
+{
+    int64_t now_us = clock_mono_us();
+    int count = atomic_load(&all->is_draining) ? INT_MAX : 1 + all->threads / CUT_PART;
+    struct connection *connection;
+
+    while (count-- > 0 && (connection = longest_silent(all, now_us)))
         cut(connection);
 }
 
@@ -187,9 +203,11 @@ void connection_ends(struct connection *connection)
 
 bool connection_is_cut(const struct connection *connection) { return connection->is_cut; }
 
-bool connection_may_stay(const struct connections *all, const struct connection *connection)
+bool connection_may_stay(const struct connections *all, const struct connection *connection,
+                         bool is_safe)
 {
     if (connection->is_cut)
         return false;
-    return !is_crowded(all) || clock_mono_us() - connection->taken_us < SLICE_MS * US_PER_MS;
+    return !is_crowded(all) ||
+           (is_safe && clock_mono_us() - connection->taken_us < SLICE_MS * US_PER_MS);
 }

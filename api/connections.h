@@ -40,8 +40,11 @@ void connection_ends(struct connection *connection);
  * more. */
 bool connection_is_cut(const struct connection *connection);
 
-/* Whether it may wait for a further request, to be asked before the answer is written. */
-bool connection_may_stay(const struct connections *all, const struct connection *connection);
+/* Whether it may wait for a further request, to be asked before the answer is written. After a
+ * request that may have written it may not while every thread is taken: the next is likely to write
+ * as well, and one that meets the cut is lost without an answer, which only a read outlives. */
+bool connection_may_stay(const struct connections *all, const struct connection *connection,
+                         bool is_safe);
 
 /* The server is about to end: from now on silent ones are cut as if every thread were taken. */
 void connections_drain(struct connections *all);

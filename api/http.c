@@ -240,10 +240,11 @@ static const char *without_prefix(const struct server_config *config, const char
     return path[len] == '/' ? path + len : path;
 }
 
-static bool may_stay(const struct server *server, const struct http_wire *wire)
+static bool may_stay(const struct request *req)
 {
-    return !server_is_stopping(server) && wire_wants_keep_alive(wire) &&
-           connection_may_stay(server->connections, mg_get_user_connection_data(wire->conn));
+    return !server_is_stopping(req->server) && wire_wants_keep_alive(req->wire) &&
+           connection_may_stay(req->server->connections,
+                               mg_get_user_connection_data(req->wire->conn), request_is_safe(req));
 }
 
 static int serve(struct server *server, struct mg_connection *conn)
@@ -275,7 +276,7 @@ static int serve(struct server *server, struct mg_connection *conn)
     if (server->config->finish)
         server->config->finish(&req, &reply);
     wire_write(&wire, server->config, &server->headers, req.id, strcmp(req.method, "HEAD") == 0,
-               reply.close || !may_stay(server, &wire), &reply);
+               reply.close || !may_stay(&req), &reply);
     log_request(&req, &reply);
     log_context_clear();
     json_decref(req.data);

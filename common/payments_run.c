@@ -14,6 +14,13 @@
 enum { BEGIN, READ, SUCCEED, DECLINE, MARK_UNKNOWN, REFUNDED };
 enum { DECLINE_TEXT_MAX = 4096 };
 
+/* Whoever writes a payment and its order takes the order first, as payments_start() does: it holds
+ * the order while its INSERT waits for the end of another payment. */
+#define HELD                                                                                       \
+    "WITH held AS (SELECT o.id FROM payments p JOIN orders o ON o.id = p.order_id WHERE p.id = $1" \
+    " FOR NO KEY UPDATE OF o)"
+#define OF_HELD " FROM held WHERE p.id = $1 AND p.order_id = held.id"
+
 #define CHARGE_COLUMNS                                                                             \
     "p.id, p.order_id, p.amount, p.currency, p.payment_token, p.idempotency_key, p.refund_key,"    \
     " coalesce(p.gateway_reference, ''), p.status, o.order_status,"                                \
@@ -30,37 +37,39 @@ static const struct db_stmt statements[] = {
               " FROM payments p JOIN orders o ON o.id = p.order_id WHERE p.id = $1",
               1},
     /* The last column tells of a payment that had succeeded already. */
-    [SUCCEED] =
-        {"payments_succeed",
-         "WITH paid AS ("
-         " UPDATE payments SET status = 'succeeded', gateway_reference = $2, paid_at = now()"
-         " WHERE id = $1 AND status IN ('processing', 'unknown') RETURNING order_id"
-         "), closed AS ("
-         " UPDATE orders o SET order_status = 'paid' FROM paid WHERE o.id = paid.order_id"
-         " AND o.order_status IN ('pending', 'payment_failed') RETURNING o.id"
-         ") SELECT EXISTS (SELECT FROM paid), EXISTS (SELECT FROM closed),"
-         " EXISTS (SELECT FROM payments WHERE id = $1"
-         "  AND status IN ('succeeded', 'refunded'))",
-         2},
-    [DECLINE] = {"payments_decline",
-                 "WITH declined AS ("
-                 " UPDATE payments SET status = 'failed', failure_code = $2, failure_message = $3"
-                 " WHERE id = $1 AND status IN ('pending', 'processing', 'unknown')"
-                 " RETURNING order_id"
-                 ") UPDATE orders o SET order_status = 'payment_failed' FROM declined"
-                 " WHERE o.id = declined.order_id AND o.order_status = 'pending'",
-                 3},
+    [SUCCEED] = {"payments_succeed",
+                 HELD
+                 ", paid AS ("
+                 " UPDATE payments p SET status = 'succeeded', gateway_reference = $2, paid_at = "
+                 "now()" OF_HELD " AND p.status IN ('processing', 'unknown') RETURNING p.order_id"
+                 "), closed AS ("
+                 " UPDATE orders o SET order_status = 'paid' FROM paid WHERE o.id = paid.order_id"
+                 " AND o.order_status IN ('pending', 'payment_failed') RETURNING o.id"
+                 ") SELECT EXISTS (SELECT FROM paid), EXISTS (SELECT FROM closed),"
+                 " EXISTS (SELECT FROM payments WHERE id = $1"
+                 "  AND status IN ('succeeded', 'refunded'))",
+                 2},
+    [DECLINE] =
+        {"payments_decline",
+         HELD
+         ", declined AS ("
+         " UPDATE payments p SET status = 'failed', failure_code = $2, failure_message = $3" OF_HELD
+         " AND p.status IN ('pending', 'processing', 'unknown')"
+         " RETURNING p.order_id"
+         ") UPDATE orders o SET order_status = 'payment_failed' FROM declined"
+         " WHERE o.id = declined.order_id AND o.order_status = 'pending'",
+         3},
     [MARK_UNKNOWN] = {"payments_mark_unknown",
                       "UPDATE payments SET status = 'unknown' WHERE id = $1"
                       " AND status = 'processing'",
                       1},
     [REFUNDED] = {"payments_refunded",
-                  "WITH refunded AS ("
-                  " UPDATE payments SET status = 'refunded' WHERE id = $1 AND status = 'succeeded'"
-                  " RETURNING order_id"
-                  "), closed AS (UPDATE orders o SET order_status = 'refunded' FROM refunded"
-                  " WHERE o.id = refunded.order_id AND o.order_status = 'paid' RETURNING o.id)"
-                  " SELECT give_stock_back(id) FROM closed",
+                  HELD ", refunded AS ("
+                       " UPDATE payments p SET status = 'refunded'" OF_HELD
+                       " AND p.status = 'succeeded' RETURNING p.order_id"
+                       "), closed AS (UPDATE orders o SET order_status = 'refunded' FROM refunded"
+                       " WHERE o.id = refunded.order_id AND o.order_status = 'paid' RETURNING o.id)"
+                       " SELECT give_stock_back(id) FROM closed",
                   1},
 };
 

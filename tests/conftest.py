@@ -143,7 +143,7 @@ def stack(request, run_folder, test_folder, cluster, gateway, mail):
         one.end()
     for end in ends:
         end()
-    assert not refused, "\n".join(["the programs were refused what they need:", *refused[:5]])
+    assert not refused, "\n".join(["the programs were refused, or met in a deadlock:", *refused[:5]])
 
 
 @pytest.fixture

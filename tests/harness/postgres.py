@@ -7,6 +7,7 @@ migrated one. Without fsync: a test may kill the server, not the machine.
 
 import glob
 import os
+import re
 import signal
 import subprocess
 from urllib.parse import quote
@@ -32,6 +33,7 @@ SETTINGS = {
     "deadlock_timeout": "1s",
     "dynamic_shared_memory_type": "mmap",  # below the data folder: nothing of a killed server stays
     "log_min_messages": "warning",
+    "log_line_prefix": "%m [%p] %q%a ",  # %a: the program, by which refusals() knows ours
     "timezone": "UTC",
 }
 
@@ -130,12 +132,15 @@ class Postgres:
         return os.path.getsize(self.log)
 
     def refusals(self, offset=0):
-        """What the server has refused for want of a privilege since its log had that size."""
+        """What the server has refused since its log had that size for want of a privilege, and the
+        deadlocks that it ended at the cost of one of the programs."""
         with open(self.log, encoding="utf-8", errors="replace") as file:
             file.seek(offset)
             lines = file.read().splitlines()
         return [
-            "\n".join(lines[i : i + 3]) for i, line in enumerate(lines) if "permission denied for" in line
+            "\n".join(lines[i : i + 8])
+            for i, line in enumerate(lines)
+            if "permission denied for" in line or re.search(r" till[-\w]* ERROR:  deadlock detected", line)
         ]
 
     def stop(self, mode="fast"):

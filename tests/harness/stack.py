@@ -279,7 +279,8 @@ class Stack:
         self.books(**allowed)
 
     def refusals(self):
-        """What a program wanted to do at a server and may not: none, in any test."""
+        """What a program wanted to do at a server and may not, or could not for a deadlock: none, in
+        any test."""
         found = self.postgres.refusals(self.postgres_log)
         try:
             found += [f"Redis: {entry}" for entry in self.redis_server.refusals()]

@@ -60,6 +60,19 @@ def test_silent_connections_give_way_when_every_thread_is_taken(api):
     assert any(one.is_closed_within(1) for one in silent)
 
 
+def test_who_has_written_has_to_connect_anew_when_every_thread_is_taken(api):
+    """A read that meets the end of its connection can be sent again; a write cannot without thought."""
+    taken = [Connection(api) for _ in range(THREADS - 1)]
+    for one in taken:
+        assert one.ask().startswith(b"HTTP/1.1 200 ")
+    with requests.Session() as client:
+        read = client.get(api.url + "/api/products/", timeout=30 * SLOWNESS)
+        write = client.post(api.url + "/api/auth/login/", json={}, timeout=30 * SLOWNESS)
+
+    assert "close" not in read.headers.get("Connection", "")
+    assert write.status_code == 400 and write.headers["Connection"] == "close"
+
+
 def test_connections_that_never_ask_hold_the_threads_for_seconds_at_most(api):
     silent = [Connection(api) for _ in range(THREADS)]
     silent[0].socket.sendall(b"GET /healthz HTTP/1.1\r\n")

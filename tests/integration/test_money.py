@@ -5,13 +5,18 @@ import json
 import urllib.parse
 import urllib.request
 
+import psycopg2
 import pytest
 
 from harness.gateway import SECRET_KEY
-from harness.shop import DECLINED
+from harness.shop import DECLINED, PAID
 from harness.wait import wait_for
 
 INTENTS = "/v1/payment_intents"
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name = 'till-worker' AND wait_event_type = 'Lock'"
+)
 
 
 @pytest.fixture
@@ -85,6 +90,35 @@ def test_a_success_that_comes_for_a_cancelled_order_is_refunded(waiting):
     (charge,) = one.gateway.charges()
     assert charge["refunded"] and not one.gateway.effective_charges()
     assert one.value("SELECT count(*) FROM jobs WHERE queue = 'mail'") == 0
+
+
+@pytest.mark.parametrize("token, status", [(PAID, "succeeded"), (DECLINED, "failed")])
+def test_who_pays_again_while_the_first_payment_ends_waits_for_nobody_who_waits_for_them(stack, token, status):
+    """The API holds the order while its INSERT waits for the payment before; so whoever ends that one
+    must want the order first: else the two wait for each other, and PostgreSQL refuses one."""
+    one = stack().start(workers=0)
+    shop = one.shop().sign_up()
+    order = shop.order((one.product(), 1))
+    payment = shop.pay(order["id"], token)
+    api = psycopg2.connect(one.settings["DATABASE_URL"])
+    try:
+        with api, api.cursor() as cursor:
+            cursor.execute("SELECT FROM orders WHERE id = %s FOR NO KEY UPDATE", [order["id"]])
+            one.start_worker()
+            wait_for(lambda: one.value(WAITING), 15, "the end of the payment to wait for the order")
+            with pytest.raises(psycopg2.errors.UniqueViolation):
+                cursor.execute(
+                    "INSERT INTO payments (id, order_id, payment_method, payment_token, amount,"
+                    " idempotency_key, refund_key) SELECT gen_random_uuid(), id, 'card', 'pm_again',"
+                    " total_amount, gen_random_uuid(), gen_random_uuid() FROM orders WHERE id = %s",
+                    [order["id"]],
+                )
+            api.rollback()
+    finally:
+        api.close()
+
+    wait_payment(one, payment, status)
+    one.settle()
 
 
 def test_an_order_that_closed_before_its_payment_began_is_not_charged(waiting):

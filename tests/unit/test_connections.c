@@ -34,7 +34,7 @@ Test(connections, one_that_is_asked_again_is_not_cut)
 
     connection_begins(connection, "127.0.0.1", PORT);
     cr_expect(!connection_is_cut(connection));
-    cr_expect(connection_may_stay(all, connection));
+    cr_expect(connection_may_stay(all, connection, true));
     connection_gone(all, connection);
     connections_free(all);
 }
@@ -51,7 +51,21 @@ Test(connections, a_request_that_comes_while_its_connection_is_cut_knows)
         connection_begins(connection, "127.0.0.1", PORT);
     }
     cr_expect(connection_is_cut(connection));
-    cr_expect(!connection_may_stay(all, connection));
+    cr_expect(!connection_may_stay(all, connection, true));
+    connection_gone(all, connection);
+    connections_free(all);
+}
+
+Test(connections, one_that_has_written_gives_its_thread_up_while_all_are_taken)
+{
+    struct connections *all = connections_new(2);
+    struct connection *connection = kept(all);
+    struct connection *other;
+
+    cr_expect(connection_may_stay(all, connection, false), "a thread is free");
+    other = kept(all);
+    cr_expect(!connection_may_stay(all, other, false));
+    connection_gone(all, other);
     connection_gone(all, connection);
     connections_free(all);
 }
