@@ -203,12 +203,18 @@ enum err_code jobs_delete_dead(struct db *db, const struct uuid *ids, size_t cou
     return change(db, &statements[DELETE], ids, count, NULL, ret_deleted, e);
 }
 
+enum err_code jobs_release_keys(struct db *db, struct err *e)
+{
+    return db_exec(db, &statements[RELEASE_KEYS], DB_NO_ARGS, NULL, e);
+}
+
 /* Another job may take a key between the look at it and the change: then it is seen at the next
- * try. Not within a transaction, which such a clash has ended. */
+ * try. Not within a transaction, which such a clash has ended, and which is not to hold on to the
+ * keys of others. */
 static enum err_code requeue(struct db *db, const struct db_stmt *stmt, struct db_args args,
                              struct job_list *ret_jobs, struct err *e)
 {
-    enum err_code rc = db_exec(db, &statements[RELEASE_KEYS], DB_NO_ARGS, NULL, e);
+    enum err_code rc = db_in_transaction(db) ? ERR_OK : jobs_release_keys(db, e);
 
     for (int tries = 1; !rc; tries++) {
         AUTO(db_result_free) struct db_result *rows = NULL;

@@ -32,10 +32,14 @@ enum err_code jobs_terminate(struct db *db, const struct uuid *ids, size_t count
 enum err_code jobs_list_revoked(struct db *db, const char *ids, struct db_result **ret_rows,
                                 struct err *e) MUST_CHECK;
 
+/* Frees unique keys whose time to live is over. */
+enum err_code jobs_release_keys(struct db *db, struct err *e) MUST_CHECK;
+
 /* FAILURE, and REVOKED unless `dead_only`, -> PENDING, with as many attempts as its task declares
  * from now on; its errors are kept, an expiry that is over is lifted. Jobs in another state, that
  * could never be decoded, or whose unique key another job holds (jobs_key_holder() tells which) are
- * left as they are and are not in the list. Not for a transaction. */
+ * left as they are and are not in the list. In a transaction the caller calls jobs_release_keys()
+ * before it, and begins anew at ERR_CONFLICT: another job has taken such a key meanwhile. */
 enum err_code jobs_requeue(struct db *db, const struct uuid *ids, size_t count, bool dead_only,
                            struct job_list *ret_jobs, struct err *e) MUST_CHECK;
 

@@ -268,7 +268,7 @@ enum err_code schedules_pause(struct db *db, const char *name, const char *by, b
 {
     AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
     int64_t rows = 0;
-    enum err_code rc = db_begin(db, &tx, e);
+    enum err_code rc = db_in_transaction(db) ? ERR_OK : db_begin(db, &tx, e);
 
     if (!rc)
         rc = need_schedule(db, name, e);
@@ -278,7 +278,7 @@ enum err_code schedules_pause(struct db *db, const char *name, const char *by, b
         rc = db_exec(db, &statements[SKIP_WAITING], DB_ARGS(DB_TEXT(name)), NULL, e);
     if (!rc)
         *ret_changed = rows > 0;
-    return rc ? rc : db_commit(&tx, e);
+    return rc || !tx.db ? rc : db_commit(&tx, e);
 }
 
 enum err_code schedules_resume(struct db *db, const char *name, bool *ret_changed, struct err *e)
@@ -322,7 +322,7 @@ enum err_code schedules_run_now(struct db *db, const char *name, const char *by,
 {
     AUTO(db_result_free) struct db_result *row = NULL;
     AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
-    enum err_code rc = db_begin(db, &tx, e);
+    enum err_code rc = db_in_transaction(db) ? ERR_OK : db_begin(db, &tx, e);
 
     if (!rc)
         rc = db_query(db, &statements[FIND], DB_ARGS(DB_TEXT(name)), &row, e);
@@ -330,5 +330,5 @@ enum err_code schedules_run_now(struct db *db, const char *name, const char *by,
         rc = err_set(e, ERR_NOT_FOUND, "there is no schedule \"%s\"", name);
     if (!rc)
         rc = enqueue_now(db, row, by, ret_ready, e);
-    return rc ? rc : db_commit(&tx, e);
+    return rc || !tx.db ? rc : db_commit(&tx, e);
 }

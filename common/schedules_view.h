@@ -66,7 +66,9 @@ void schedule_events_release(struct schedule_events *events);
 enum err_code schedules_history(struct db *db, const char *name, int64_t before_us, int limit,
                                 struct schedule_events *ret_events, struct err *e) MUST_CHECK;
 
-/* A paused schedule does not run; ticks of that time are not made up for. ret_changed: whether it
+/* These act in the caller's transaction, or in one of their own.
+ *
+ * A paused schedule does not run; ticks of that time are not made up for. ret_changed: whether it
  * was not paused (or paused) before. ERR_NOT_FOUND. */
 enum err_code schedules_pause(struct db *db, const char *name, const char *by, bool *ret_changed,
                               struct err *e) MUST_CHECK;

@@ -17,8 +17,9 @@ enum {
 
 enum change { CHANGE_REVOKE, CHANGE_TERMINATE, CHANGE_RETRY, CHANGE_DELETE };
 
-/* The `action` of a body; ERR_DENIED when the user has not the role that it needs. */
-enum err_code read_change(const struct request *req, const json_t *body, enum change *ret_change,
+/* The `action` of a body; ERR_DENIED, written down, when the user has
+ * not the role that it needs. */
+enum err_code read_change(struct request *req, const json_t *body, enum change *ret_change,
                           struct err *e) MUST_CHECK;
 
 /* Changes at most CHANGE_BATCH jobs and writes that down. `target` NULL: the first id stands for

@@ -3,6 +3,7 @@
  * Logging in and out, and who one is. The cookie cannot be read by scripts, goes over TLS only (or
  * to this machine), comes from this very host (__Host-) and with no request of another site.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "api/dashboard/act.h"
@@ -68,23 +69,52 @@ static enum err_code check(struct request *req, struct reply *reply, struct auth
     return ERR_OK;
 }
 
+static void become(struct request *req, const struct auth_user *user)
+{
+    req->user.role = (int)user->role;
+    (void)memcpy(req->user.name, user->name, sizeof req->user.name);
+}
+
 enum err_code login(struct request *req, struct reply *reply, struct err *e)
 {
+    AUTO_VALUE(act_release) struct act act = {0};
     struct auth_user user = {0};
     char token[LOGIN_TOKEN_SIZE];
     enum err_code rc = check(req, reply, &user, e);
 
     if (rc || user.role == ROLE_NONE)
         return rc;
-    rc = logins_add(thread_of(req)->db, user.name, token, e);
+    become(req, &user);
+    rc = act_begin(&act, req, "login", "", e);
+    if (!rc)
+        rc = logins_add(thread_of(req)->db, user.name, token, e);
+    if (!rc)
+        rc = act_commit(&act, ACT_DONE, NULL, e);
     if (rc)
         return rc;
-    req->user.role = (int)user.role;
-    (void)memcpy(req->user.name, user.name, sizeof req->user.name);
-    act_note(req, "login", "", "done", NULL);
     rc = reply_json(reply, 200, me_json(req), e);
     set_cookie(reply, token, LOGIN_HOURS * 3600);
     return rc;
+}
+
+/* Who is logged in by the token is written down as gone; a user of the file, or not any more. */
+static enum err_code end_login(struct request *req, const char *token, struct err *e)
+{
+    AUTO_VALUE(act_release) struct act act = {0};
+    struct db *db = thread_of(req)->db;
+    struct auth_user user = {0};
+    char name[LOGIN_NAME_SIZE];
+    enum err_code rc = logins_find(db, token, name, e);
+
+    if (rc)
+        return rc;
+    (void)auth_find(thread_of(req)->dashboard->auth, name, &user);
+    (void)snprintf(user.name, sizeof user.name, "%s", name);
+    become(req, &user);
+    rc = act_begin(&act, req, "logout", "", e);
+    if (!rc)
+        rc = logins_drop(db, token, e);
+    return rc ? rc : act_commit(&act, ACT_DONE, NULL, e);
 }
 
 enum err_code logout(struct request *req, struct reply *reply, struct err *e)
@@ -93,9 +123,10 @@ enum err_code logout(struct request *req, struct reply *reply, struct err *e)
     enum err_code rc = ERR_OK;
 
     if (request_login_token(req, token))
-        rc = logins_drop(thread_of(req)->db, token, e);
-    if (rc)
+        rc = end_login(req, token, e);
+    if (rc && rc != ERR_NOT_FOUND)
         return rc;
+    err_clear(e);
     rc = reply_json(reply, 200, json_pack("{s:b}", "logged_in", 0), e);
     set_cookie(reply, "", 0);
     return rc;

@@ -113,20 +113,22 @@ enum err_code schedule_show(struct request *req, struct reply *reply, struct err
     return reply_json(reply, 200, json_pack("{s:O, s:O}", "schedule", schedule, "runs", runs), e);
 }
 
-/* These have transactions of their own, so their rows in the audit log follow them. */
 static enum err_code set_paused(struct request *req, struct reply *reply, bool paused,
                                 struct err *e)
 {
+    AUTO_VALUE(act_release) struct act act = {0};
     const char *name = request_param(req, 0);
     struct db *db = thread_of(req)->db;
     bool changed = false;
-    enum err_code rc = paused ? schedules_pause(db, name, req->user.name, &changed, e)
-                              : schedules_resume(db, name, &changed, e);
+    enum err_code rc = act_begin(&act, req, paused ? "schedule.pause" : "schedule.resume", name, e);
 
+    if (!rc)
+        rc = paused ? schedules_pause(db, name, req->user.name, &changed, e)
+                    : schedules_resume(db, name, &changed, e);
+    if (!rc)
+        rc = act_commit(&act, changed ? ACT_DONE : ACT_NOTHING, NULL, e);
     if (rc)
         return rc;
-    act_note(req, paused ? "schedule.pause" : "schedule.resume", name, changed ? "done" : "nothing",
-             NULL);
     return reply_json(reply, 200, json_pack("{s:b, s:b}", "paused", paused, "changed", changed), e);
 }
 
@@ -142,15 +144,19 @@ enum err_code schedule_resume(struct request *req, struct reply *reply, struct e
 
 enum err_code schedule_run(struct request *req, struct reply *reply, struct err *e)
 {
+    AUTO_VALUE(act_release) struct act act = {0};
     const char *name = request_param(req, 0);
     struct job_ready ready = {0};
     struct err problem = {0};
-    enum err_code rc = schedules_run_now(thread_of(req)->db, name, req->user.name, &ready, e);
+    enum err_code rc = act_begin(&act, req, "schedule.run", name, e);
 
+    if (!rc)
+        rc = schedules_run_now(thread_of(req)->db, name, req->user.name, &ready, e);
+    if (!rc)
+        rc = act_commit(&act, ACT_DONE, json_pack("{s:s}", "task", ready.id.text), e);
     if (rc)
         return rc;
     CRASH_POINT("dashboard.schedule_run");
-    act_note(req, "schedule.run", name, "done", json_pack("{s:s}", "task", ready.id.text));
     /* Without Redis the scheduler delivers it. */
     if (ready.is_ready &&
         job_list_push(&(struct job_list){&ready, 1}, thread_of(req)->redis, &problem))

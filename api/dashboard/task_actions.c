@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the pages do to tasks: revoke, terminate, retry, run again with other args; one, some, or
- * all that match a filter, page by page. Retrying is not for a transaction (see jobs_requeue()), so
- * its row in the audit log follows it.
+ * all that match a filter, page by page.
  */
 #include <string.h>
 
@@ -23,7 +22,8 @@
 
 enum {
     BODY_MAX = 1024 * 1024,
-    IDS_MAX = 1000, /* of one request */
+    IDS_MAX = 1000,    /* of one request */
+    CHANGE_TRIES = 20, /* when others take unique keys meanwhile */
 };
 
 enum err_code read_body(const struct request *req, json_t **ret_body, struct err *e)
@@ -61,7 +61,7 @@ static const struct {
     [CHANGE_DELETE] = {"delete", "task.delete", ROLE_ADMIN},
 };
 
-enum err_code read_change(const struct request *req, const json_t *body, enum change *ret_change,
+enum err_code read_change(struct request *req, const json_t *body, enum change *ret_change,
                           struct err *e)
 {
     const char *name = json_member_text(body, "action");
@@ -69,31 +69,14 @@ enum err_code read_change(const struct request *req, const json_t *body, enum ch
     for (size_t i = 0; name && i < COUNT_OF(changes); i++) {
         if (strcmp(name, changes[i].name) != 0)
             continue;
-        if (req->user.role < (int)changes[i].role)
+        if (req->user.role < (int)changes[i].role) {
+            act_note(req, "refused", req->path, "refused", json_pack("{s:s}", "action", name));
             return err_set(e, ERR_DENIED, "this needs the role %s", role_name(changes[i].role));
+        }
         *ret_change = (enum change)i;
         return ERR_OK;
     }
     return err_set(e, ERR_INVALID, "action is revoke, terminate, retry or delete");
-}
-
-static enum err_code retry(struct request *req, const struct uuid *ids, size_t count,
-                           bool *ret_changed, struct err *e)
-{
-    AUTO_VALUE(job_list_release) struct job_list jobs = {0};
-    struct err problem = {0};
-    enum err_code rc = jobs_requeue(thread_of(req)->db, ids, count, false, &jobs, e);
-
-    if (rc)
-        return rc;
-    for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < jobs.count && !ret_changed[i]; j++)
-            ret_changed[i] = strcmp(ids[i].text, jobs.items[j].id.text) == 0;
-    CRASH_POINT("dashboard.retried");
-    /* Without Redis the scheduler delivers them. */
-    if (job_list_push(&jobs, thread_of(req)->redis, &problem))
-        log_warn("push_failed", L_ERR(&problem));
-    return ERR_OK;
 }
 
 static size_t count_true(const bool *flags, size_t count)
@@ -105,39 +88,82 @@ static size_t count_true(const bool *flags, size_t count)
     return n;
 }
 
+/* The jobs that one change is asked for. */
+struct selection {
+    const char *target; /* in the audit log */
+    const struct uuid *ids;
+    size_t count;
+    bool *changed;         /* one for each of them, and one more */
+    struct job_list ready; /* to be pushed once they are committed */
+};
+
+static enum err_code apply(struct db *db, enum change change, struct selection *of, struct err *e)
+{
+    enum err_code rc;
+
+    switch (change) {
+    case CHANGE_REVOKE:
+        return jobs_revoke_waiting(db, of->ids, of->count, of->changed, e);
+    case CHANGE_TERMINATE:
+        return jobs_revoke(db, of->ids, of->count, of->changed, e);
+    case CHANGE_DELETE:
+        return jobs_delete_dead(db, of->ids, of->count, of->changed, e);
+    case CHANGE_RETRY:
+        break;
+    }
+    rc = jobs_requeue(db, of->ids, of->count, false, &of->ready, e);
+    for (size_t i = 0; !rc && i < of->count; i++)
+        for (size_t j = 0; j < of->ready.count && !of->changed[i]; j++)
+            of->changed[i] = strcmp(of->ids[i].text, of->ready.items[j].id.text) == 0;
+    return rc;
+}
+
+/* ret_again: another job has taken a unique key meanwhile, which has ended the transaction. */
+static enum err_code change_once(struct request *req, enum change change, struct selection *of,
+                                 bool *ret_again, struct err *e)
+{
+    AUTO_VALUE(act_release) struct act act = {0};
+    enum err_code rc = act_begin(&act, req, changes[change].action, of->target, e);
+    size_t changed;
+
+    *ret_again = false;
+    if (!rc)
+        rc = apply(thread_of(req)->db, change, of, e);
+    if (rc == ERR_CONFLICT && change == CHANGE_RETRY) {
+        db_rollback(&act.tx);
+        *ret_again = true;
+    }
+    if (rc)
+        return rc;
+    changed = count_true(of->changed, of->count);
+    return act_commit(
+        &act, changed ? ACT_DONE : ACT_NOTHING,
+        json_pack("{s:I, s:I}", "asked", (json_int_t)of->count, "changed", (json_int_t)changed), e);
+}
+
 enum err_code change_some(struct request *req, enum change change, const char *target,
                           const struct uuid *ids, size_t count, size_t *ret_changed, struct err *e)
 {
-    AUTO_VALUE(act_release) struct act act = {0};
     AUTO(mem_free) bool *changed = mem_array(count + 1, sizeof changed[0]);
-    struct db *db = thread_of(req)->db;
-    json_t *detail;
-    enum err_code rc;
+    struct selection of = {target ? target : count ? ids[0].text : "", ids, count, changed, {0}};
+    struct err problem = {0};
+    enum err_code rc = change == CHANGE_RETRY ? jobs_release_keys(thread_of(req)->db, e) : ERR_OK;
+    bool again = !rc;
 
-    if (!target)
-        target = count ? ids[0].text : "";
-    if (change == CHANGE_RETRY) {
-        rc = retry(req, ids, count, changed, e);
-        *ret_changed = count_true(changed, count);
-        if (!rc)
-            act_note(req, changes[change].action, target, *ret_changed ? "done" : "nothing",
-                     json_pack("{s:I, s:I}", "asked", (json_int_t)count, "changed",
-                               (json_int_t)*ret_changed));
-        return rc;
+    for (int tries = 1; again && tries <= CHANGE_TRIES; tries++) {
+        err_clear(e);
+        rc = change_once(req, change, &of, &again, e);
     }
-    rc = act_begin(&act, req, changes[change].action, target, e);
-    if (!rc && change == CHANGE_REVOKE)
-        rc = jobs_revoke_waiting(db, ids, count, changed, e);
-    else if (!rc && change == CHANGE_TERMINATE)
-        rc = jobs_revoke(db, ids, count, changed, e);
-    else if (!rc)
-        rc = jobs_delete_dead(db, ids, count, changed, e);
     if (rc)
         return rc;
     *ret_changed = count_true(changed, count);
-    detail =
-        json_pack("{s:I, s:I}", "asked", (json_int_t)count, "changed", (json_int_t)*ret_changed);
-    return act_commit(&act, *ret_changed ? ACT_DONE : ACT_NOTHING, detail, e);
+    if (change == CHANGE_RETRY)
+        CRASH_POINT("dashboard.retried");
+    /* Without Redis the scheduler delivers them. */
+    if (job_list_push(&of.ready, thread_of(req)->redis, &problem))
+        log_warn("push_failed", L_ERR(&problem));
+    job_list_release(&of.ready);
+    return ERR_OK;
 }
 
 /* ---- one ---- */
