@@ -87,12 +87,12 @@ static struct answer *find(const struct shard *shard, uint64_t hash, const struc
     return answer;
 }
 
-static bool is_old(const struct answer *answer)
+static bool is_old(const struct answer *answer, int64_t now_us)
 {
-    return clock_mono_us() - answer->kept_us > KEEP_US;
+    return now_us - answer->kept_us > KEEP_US;
 }
 
-bool answers_find(const struct buf *name, int64_t version, struct buf *body,
+bool answers_find(const struct buf *name, int64_t version, int64_t now_us, struct buf *body,
                   char ret_tag[ANSWER_TAG_SIZE])
 {
     uint64_t hash = hash_of(name);
@@ -103,11 +103,13 @@ bool answers_find(const struct buf *name, int64_t version, struct buf *body,
         return false;
     (void)pthread_mutex_lock(&shard->lock);
     answer = find(shard, hash, name);
-    if (answer && (answer->version != version || is_old(answer)))
+    if (answer && (answer->version != version || is_old(answer, now_us)))
         answer = NULL;
     if (answer) {
-        TAILQ_REMOVE(&shard->uses, answer, in_use);
-        TAILQ_INSERT_HEAD(&shard->uses, answer, in_use);
+        if (answer != TAILQ_FIRST(&shard->uses)) {
+            TAILQ_REMOVE(&shard->uses, answer, in_use);
+            TAILQ_INSERT_HEAD(&shard->uses, answer, in_use);
+        }
         buf_add(body, answer->bytes + answer->name_len, answer->body_len);
         memcpy(ret_tag, answer->tag, sizeof answer->tag);
     }
@@ -143,7 +145,7 @@ void answers_keep(const struct buf *name, int64_t version, const struct buf *bod
     made = make(hash, name, version, body);
     (void)pthread_mutex_lock(&shard->lock);
     before = find(shard, hash, name);
-    if (before && before->version > version && !is_old(before)) {
+    if (before && before->version > version && !is_old(before, made->kept_us)) {
         mem_free(made); /* who made the newer one was faster */
     } else {
         if (before)

@@ -19,8 +19,9 @@ enum { ANSWER_TAG_SIZE = 35 }; /* of an ETag, with its quotes and its NUL */
 /* Keeps so many bytes at most; 0: nothing. To be called once, before any thread. */
 void answers_init(size_t bytes_max);
 
-/* Adds the answer of that name and version to `body` and gives its ETag. False: it is not there. */
-bool answers_find(const struct buf *name, int64_t version, struct buf *body,
+/* Adds the answer of that name and version, if it is not too old by the monotonic clock, to `body`
+ * and gives its ETag. False: it is not there. */
+bool answers_find(const struct buf *name, int64_t version, int64_t now_us, struct buf *body,
                   char ret_tag[ANSWER_TAG_SIZE]);
 
 void answers_keep(const struct buf *name, int64_t version, const struct buf *body);

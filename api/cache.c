@@ -19,7 +19,7 @@
 #include "common/mem.h"
 #include "common/queue_cache.h"
 
-enum { NAME_MAX_BYTES = 20 * 1024, WAIT_STEP_MS = 3, WAIT_STEPS = 40 };
+enum { NAME_MAX_BYTES = 20 * 1024, NAME_USUAL = 256, WAIT_STEP_MS = 3, WAIT_STEPS = 40 };
 
 /* All that the answer depends on besides the catalogue: links carry the host. */
 static void make_name(const struct request *req, struct buf *name)
@@ -40,7 +40,7 @@ static bool find_in_memory(const struct request *req, const struct buf *name, st
 {
     char tag[ANSWER_TAG_SIZE];
 
-    if (!answers_find(name, api_of(req)->catalogue_version, &reply->body, tag))
+    if (!answers_find(name, api_of(req)->catalogue_version, req->begun_us, &reply->body, tag))
         return false;
     reply->status = 200;
     reply_header(reply, "ETag", tag);
@@ -133,10 +133,11 @@ enum err_code cache_serve(struct request *req, struct reply *reply, http_handler
                           struct err *e)
 {
     AUTO_VALUE(buf_release) struct buf name;
+    char space[NAME_USUAL];
     bool was_leased = api_of(req)->is_leased;
     bool found;
 
-    buf_init(&name, NAME_MAX_BYTES);
+    buf_init_in(&name, space, sizeof space, NAME_MAX_BYTES);
     make_name(req, &name);
     found = find_in_memory(req, &name, reply);
     if (!found && was_leased) { /* a lease is good for what is in memory alone */

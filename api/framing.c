@@ -32,37 +32,17 @@ static bool is_token(const char *text)
     return *text && !*p;
 }
 
-enum { WORD = 8 };
-#define EACH_BYTE(n) (UINT64_C(0x0101010101010101) * (n))
-
-/* Whether one of eight bytes may be below 0x20 or 0x7f. A byte above 0x7f may pass for one, so who
- * gets a yes has to look. */
-static bool may_have_control(const char *text)
-{
-    uint64_t word;
-    uint64_t below;
-    uint64_t del;
-
-    memcpy(&word, text, sizeof word);
-    below = word - EACH_BYTE(0x20);
-    del = (word ^ EACH_BYTE(0x7f)) - EACH_BYTE(1);
-    return (below | del | word) & EACH_BYTE(0x80);
-}
-
+/* A tab is none here. */
 static bool has_control(const char *text)
 {
-    const char *end = text + strlen(text);
+    size_t len = strlen(text);
+    size_t at = text_plain_span(text, len);
 
-    while (text < end) {
-        if (end - text >= WORD && !may_have_control(text)) {
-            text += WORD;
-            continue;
-        }
-        if (((unsigned char)*text < 0x20 && *text != '\t') || *text == 0x7f)
-            return true;
-        text++;
+    while (at < len && text[at] == '\t') {
+        at++;
+        at += text_plain_span(text + at, len - at);
     }
-    return false;
+    return at < len;
 }
 
 static bool is_host(const char *text)

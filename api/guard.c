@@ -52,18 +52,35 @@ static bool refuse_token(struct reply *reply, enum token_verdict verdict)
     return false;
 }
 
+static const char *skip_blanks(const char *text)
+{
+    while (*text == ' ' || *text == '\t')
+        text++;
+    return text;
+}
+
+/* strcspn(text, " \t"), which takes its time over a long text. */
+static size_t blank_after(const char *text)
+{
+    const char *end = strchrnul(text, ' ');
+    const char *tab = memchr(text, '\t', (size_t)(end - text));
+
+    return (size_t)((tab ? tab : end) - text);
+}
+
 /* The token of "Authorization: Bearer TOKEN". False: the reply says what is wrong. */
 static bool find_token(const struct request *req, const char **ret_token, size_t *ret_len,
                        struct reply *reply)
 {
+    static const char scheme[] = "Bearer";
     const char *header = request_header(req, "Authorization");
-    size_t scheme = header ? strcspn(header, " \t") : 0;
-    const char *token = header ? header + scheme + strspn(header + scheme, " \t") : "";
-    size_t len = strcspn(token, " \t");
+    bool is_bearer = header && strncmp(header, scheme, sizeof scheme - 1) == 0;
+    const char *token = is_bearer ? skip_blanks(header + sizeof scheme - 1) : "";
+    size_t len = blank_after(token);
 
-    if (scheme != strlen("Bearer") || strncmp(header, "Bearer", scheme) != 0)
+    if (!is_bearer || (header[sizeof scheme - 1] && token == header + sizeof scheme - 1))
         return refuse(reply, "Authentication credentials were not provided.", NULL);
-    if (len == 0 || token[len + strspn(token + len, " \t")])
+    if (len == 0 || *skip_blanks(token + len))
         return refuse(reply, "Authorization header must contain two space-delimited values",
                       "bad_authorization_header");
     *ret_token = token;
@@ -121,8 +138,10 @@ static bool load_user(struct request *req, int64_t id, struct reply *reply)
     struct api *api = api_of(req);
     struct user_asking user;
 
-    api->is_leased = req->match.route->scope == SCOPE_CATALOGUE && request_is_safe(req) &&
-                     leases_find(&api->lease, id, server_connections(req->server), &user);
+    /* Without a body the request has only just begun. */
+    api->is_leased =
+        req->match.route->scope == SCOPE_CATALOGUE && request_is_safe(req) && req->body_len == 0 &&
+        leases_find(&api->lease, id, server_connections(req->server), req->begun_us, &user);
     if (!api->is_leased)
         return look_up(req, id, reply);
     take_user(req, &user);
@@ -155,7 +174,7 @@ void guard_throttle(struct reply *reply, int64_t wait_s)
 static bool is_within(char kind, const char *name, int64_t per_minute, int64_t cost,
                       struct reply *reply)
 {
-    int64_t wait_s = limits_take(kind, name, per_minute, cost, clock_mono_us());
+    int64_t wait_s = *name ? limits_take(kind, name, per_minute, cost, clock_mono_us()) : 0;
 
     if (wait_s > 0)
         guard_throttle(reply, wait_s);

@@ -30,7 +30,8 @@ enum {
     STOP_QUIET_MS = 30,    /* no connection at all for so long: nothing is under way */
     STOP_SILENT_MS = 1000, /* connections that send nothing get so long */
     STOP_POLL_MS = 5,
-    WORKER_THREAD = 1, /* civetweb's thread_type of those that handle requests */
+    WORKER_THREAD = 1,  /* civetweb's thread_type of those that handle requests */
+    REPLY_USUAL = 2048, /* bytes of a body */
 };
 
 struct server {
@@ -221,8 +222,8 @@ static void log_request(const struct request *req, const struct reply *reply)
 {
     const char *pattern = req->match.route ? req->match.route->pattern : "-";
 
-    /* While others are under way it waits for their lines. */
-    log_info_soon(server_requests(req->server) <= 1, "request", L_STR("method", req->method),
+    /* While others are connected it waits for their lines, too. */
+    log_info_soon(server_connections(req->server) <= 1, "request", L_STR("method", req->method),
                   L_STR("route", pattern), L_INT("status", reply->status),
                   L_INT("ms", (clock_mono_us() - req->begun_us) / US_PER_MS),
                   L_INT("bytes", reply->body.len), L_INT("user_id", req->user.id));
@@ -253,6 +254,7 @@ static int serve(struct server *server, struct mg_connection *conn)
     int64_t start_us = clock_mono_us();
     AUTO_VALUE(buf_release) struct buf body;
     AUTO_VALUE(reply_release) struct reply reply;
+    char space[REPLY_USUAL];
     struct request req = {
         .method = wire.info->request_method,
         .path = without_prefix(server->config, wire.info->request_uri),
@@ -267,6 +269,7 @@ static int serve(struct server *server, struct mg_connection *conn)
 
     buf_init(&body, HTTP_BODY_MAX);
     reply_init(&reply);
+    buf_init_in(&reply.body, space, sizeof space, HTTP_REPLY_MAX);
     text_copy(req.remote, sizeof req.remote, wire.info->remote_addr);
     take_id(&req, wire_header(&wire, "X-Request-Id"));
     log_context_set("request_id", req.id);

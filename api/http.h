@@ -34,6 +34,7 @@ enum {
     HTTP_BODY_MAX = 1024 * 1024,
     HTTP_REPLY_MAX = 16 * 1024 * 1024,
     HTTP_HEADERS_MAX = 16, /* of a reply, besides those that every answer carries */
+    HTTP_VALUES_USUAL = 192,
     HTTP_ID_SIZE = 37,
 };
 
@@ -102,13 +103,17 @@ struct reply {
     const char *type; /* media type; a constant */
     struct {
         const char *name; /* a constant */
-        char *value;      /* owned */
+        char *value;      /* owned, or in `values` */
+        size_t len;
     } headers[HTTP_HEADERS_MAX];
     size_t headers_count;
+    char values[HTTP_VALUES_USUAL]; /* the first of them, as far as they fit */
+    size_t values_len;
     struct buf body;
     bool close; /* the connection ends after this answer */
 };
 
+/* A reply stays where it is. */
 void reply_init(struct reply *reply);
 void reply_release(struct reply *reply);
 void reply_clear(struct reply *reply); /* back to as it was after reply_init() */

@@ -18,7 +18,8 @@ enum {
     /* Below this a body is read byte by byte: most of it stands in civetweb's buffer already. */
     BODY_SMALL = 4096,
     HEAD_MAX = 16 * 1024,
-    HEAD_USUAL = 1024, /* of an answer */
+    HEAD_USUAL = 1024,   /* of an answer */
+    ANSWER_USUAL = 2048, /* with its body */
     DRAIN_US = 500 * 1000,
 };
 
@@ -137,12 +138,12 @@ bool wire_wants_keep_alive(const struct http_wire *wire)
            (!connection || strcasecmp(connection, "keep-alive") == 0);
 }
 
-static void add_header(struct buf *out, const char *name, const char *value)
+static void add_header(struct buf *out, const char *name, const char *value, size_t len)
 {
     buf_add_str(out, name);
-    buf_add_str(out, ": ");
-    buf_add_str(out, value);
-    buf_add_str(out, "\r\n");
+    buf_add(out, ": ", 2);
+    buf_add(out, value, len);
+    buf_add(out, "\r\n", 2);
 }
 
 static void add_date(struct buf *out)
@@ -172,7 +173,7 @@ static bool is_overridden(const struct reply *reply, const char *name)
 void wire_join_headers(const struct header *headers, struct buf *out)
 {
     for (; headers->name; headers++)
-        add_header(out, headers->name, headers->value);
+        add_header(out, headers->name, headers->value, strlen(headers->value));
 }
 
 static void add_headers(const struct header *headers, const struct buf *joined,
@@ -187,9 +188,9 @@ static void add_headers(const struct header *headers, const struct buf *joined,
     else
         for (; headers->name; headers++)
             if (!is_overridden(reply, headers->name))
-                add_header(out, headers->name, headers->value);
+                add_header(out, headers->name, headers->value, strlen(headers->value));
     for (size_t i = 0; i < reply->headers_count; i++)
-        add_header(out, reply->headers[i].name, reply->headers[i].value);
+        add_header(out, reply->headers[i].name, reply->headers[i].value, reply->headers[i].len);
 }
 
 static void add_status(int status, struct buf *out)
@@ -206,23 +207,23 @@ void wire_write(const struct http_wire *wire, const struct server_config *config
                 struct reply *reply)
 {
     AUTO_VALUE(buf_release) struct buf out;
+    char space[ANSWER_USUAL];
     bool has_body = reply->status != 204 && reply->status != 304;
 
-    buf_init(&out, HTTP_REPLY_MAX + HEAD_MAX);
+    buf_init_in(&out, space, sizeof space, HTTP_REPLY_MAX + HEAD_MAX);
     buf_reserve(&out, HEAD_USUAL + reply->body.len);
     add_status(reply->status, &out);
     add_date(&out);
     if (has_body) {
-        add_header(&out, "Content-Type", reply->type);
+        add_header(&out, "Content-Type", reply->type, strlen(reply->type));
         buf_add_str(&out, "Content-Length: ");
         buf_add_int(&out, (int64_t)reply->body.len);
-        buf_add_str(&out, "\r\n");
+        buf_add(&out, "\r\n", 2);
     }
     add_headers(config->headers, joined, reply, &out);
     if (request_id && *request_id)
-        add_header(&out, "X-Request-Id", request_id);
-    buf_add_str(&out, close ? "Connection: close\r\n" : "Connection: keep-alive\r\n");
-    buf_add_str(&out, "\r\n");
+        add_header(&out, "X-Request-Id", request_id, strlen(request_id));
+    buf_add_str(&out, close ? "Connection: close\r\n\r\n" : "Connection: keep-alive\r\n\r\n");
     if (has_body && !is_head)
         buf_add(&out, reply->body.data, reply->body.len);
     if (close)

@@ -6,7 +6,8 @@
  * at any till-api. Promise 2: what others write (a worker, SQL) is seen by every read that begins
  * a lease's life later, TILL_API_LOOKUP_MS.
  *
- * A lease lives from before its statement was sent (`at_us`) for `life_us`, so 2 holds. For 1:
+ * A lease lives from before its statement was sent (`at_us`) for `life_us`, and a read uses it when
+ * it was alive at the read's beginning, so 2 holds. For 1:
  *
  * In one process. A write is counted in `writes` after its commit and before its answer. A lease
  * is of the count that was read before its statement was sent, and used while that is the count.
@@ -210,11 +211,10 @@ static bool is_mine_to_renew(int64_t age_us)
            !atomic_exchange(&lease.is_renewed, true);
 }
 
-bool leases_find(struct lease_user *mine, int64_t user_id, int connections,
+bool leases_find(struct lease_user *mine, int64_t user_id, int connections, int64_t begun_us,
                  struct user_asking *ret_user)
 {
-    int64_t now_us = clock_mono_us();
-    int64_t window = now_us / WINDOW_US;
+    int64_t window = begun_us / WINDOW_US;
     struct view view;
 
     if (life_us == 0)
@@ -223,8 +223,8 @@ bool leases_find(struct lease_user *mine, int64_t user_id, int connections,
     if (connections < CROWD || (!is_crowd(window) && !is_crowd(window - 1)))
         return false;
     if (!read_lease(&view) || view.writes != atomic_load(&writes) ||
-        now_us - view.at_us >= life_us || is_mine_to_renew(now_us - view.at_us) ||
-        !known_users_find(user_id, &view.seen, now_us, ret_user))
+        begun_us - view.at_us >= life_us || is_mine_to_renew(begun_us - view.at_us) ||
+        !known_users_find(user_id, &view.seen, begun_us, ret_user))
         return false;
     ret_user->catalogue_version = view.catalogue_version;
     return true;

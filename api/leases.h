@@ -39,9 +39,10 @@ struct lease_user {
     int64_t window;
 };
 
-/* Whether the lease tells who a user is. False: look him up. Fills id, username, is_active,
+/* Whether the lease tells who a user is, for a request that began at `begun_us` (what is promised
+ * is promised to reads by their beginning). False: look him up. Fills id, username, is_active,
  * is_staff and catalogue_version. */
-bool leases_find(struct lease_user *mine, int64_t user_id, int connections,
+bool leases_find(struct lease_user *mine, int64_t user_id, int connections, int64_t begun_us,
                  struct user_asking *ret_user);
 
 /* After a request that may have written, before its answer: no lease from before it is used any

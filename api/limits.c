@@ -118,6 +118,8 @@ void limits_name(const char *remote, const char *forwarded, char ret_name[LIMITS
     unsigned char bytes[16];
 
     *ret_name = '\0';
+    if (!forwarded && is_loopback(remote))
+        return;
     if (!is_loopback(remote))
         (void)snprintf(text, sizeof text, "%s", remote);
     else if (forwarded)

@@ -16,15 +16,26 @@ enum { FORM_PAIRS_MAX = 1000 };
 
 void reply_init(struct reply *reply)
 {
-    *reply = (struct reply){.status = 200, .type = "application/json"};
+    reply->status = 200;
+    reply->type = "application/json";
+    reply->headers_count = 0;
+    reply->values_len = 0;
+    reply->close = false;
     buf_init(&reply->body, HTTP_REPLY_MAX);
+}
+
+static bool is_in_place(const struct reply *reply, const char *value)
+{
+    return value >= reply->values && value < reply->values + sizeof reply->values;
 }
 
 static void drop_headers(struct reply *reply)
 {
     for (size_t i = 0; i < reply->headers_count; i++)
-        mem_free(reply->headers[i].value);
+        if (!is_in_place(reply, reply->headers[i].value))
+            mem_free(reply->headers[i].value);
     reply->headers_count = 0;
+    reply->values_len = 0;
 }
 
 void reply_release(struct reply *reply)
@@ -42,16 +53,30 @@ void reply_clear(struct reply *reply)
     reply->close = false;
 }
 
+/* A copy of the value, NUL-terminated. */
+static char *copy_value(struct reply *reply, const char *value, size_t len)
+{
+    char *copy = reply->values + reply->values_len;
+
+    if (len >= sizeof reply->values - reply->values_len)
+        return mem_dup_n(value, len);
+    memcpy(copy, value, len);
+    copy[len] = '\0';
+    reply->values_len += len + 1;
+    return copy;
+}
+
 void reply_header(struct reply *reply, const char *name, const char *value)
 {
-    size_t len = 0;
+    size_t at = reply->headers_count;
+    size_t len = text_plain_span(value, strlen(value));
 
-    if (reply->headers_count == HTTP_HEADERS_MAX)
+    if (at == HTTP_HEADERS_MAX)
         return;
-    while (value[len] && (unsigned char)value[len] >= 0x20 && value[len] != 0x7f)
-        len++;
-    reply->headers[reply->headers_count].name = name;
-    reply->headers[reply->headers_count++].value = mem_dup_n(value, len);
+    reply->headers[at].name = name;
+    reply->headers[at].value = copy_value(reply, value, len);
+    reply->headers[at].len = len;
+    reply->headers_count++;
 }
 
 static int add_dumped(const char *text, size_t len, void *data)

@@ -22,6 +22,15 @@ struct segments {
     bool slash_at_end;
 };
 
+static size_t segment_len(const char *text)
+{
+    size_t len = 0;
+
+    while (text[len] && text[len] != '/')
+        len++;
+    return len;
+}
+
 static bool split(const char *path, struct segments *ret)
 {
     ret->count = 0;
@@ -29,7 +38,7 @@ static bool split(const char *path, struct segments *ret)
     if (*path != '/')
         return false;
     for (const char *p = path + 1; *p;) {
-        size_t len = strcspn(p, "/");
+        size_t len = segment_len(p);
 
         if (len == 0 || ret->count == SEGMENTS_MAX)
             return false;
@@ -180,7 +189,8 @@ static bool matches(const struct pattern *pattern, const struct segments *path)
     /* Without its slash a path may only come close to a pattern that ends with one. */
     if (path->slash_at_end && !pattern->parts.slash_at_end)
         return false;
-    for (size_t i = 0; i < path->count; i++) {
+    /* From the end: most begin alike. */
+    for (size_t i = path->count; i-- > 0;) {
         const char *wanted = pattern->parts.items[i].text;
         size_t len = path->items[i].len;
 

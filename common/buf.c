@@ -18,9 +18,15 @@ static char nothing[1];
 
 void buf_init(struct buf *b, size_t max) { *b = (struct buf){.data = nothing, .max = max}; }
 
+void buf_init_in(struct buf *b, char *space, size_t size, size_t max)
+{
+    *space = '\0';
+    *b = (struct buf){.data = space, .size = size, .max = max, .is_lent = true};
+}
+
 void buf_release(struct buf *b)
 {
-    if (b->size > 0)
+    if (b->size > 0 && !b->is_lent)
         mem_free(b->data);
     *b = (struct buf){0};
 }
@@ -35,15 +41,17 @@ void buf_clear(struct buf *b)
 
 static void grow(struct buf *b, size_t wanted)
 {
-    bool is_first = b->size == 0;
-    size_t size = is_first ? BUF_FIRST_SIZE : b->size;
+    bool is_first = b->size == 0 || b->is_lent;
+    size_t size = b->size == 0 ? BUF_FIRST_SIZE : b->size;
+    const char *before = b->data;
 
     while (size < wanted)
         size *= 2;
     b->data = mem_resize(is_first ? NULL : b->data, size);
     b->size = size;
+    b->is_lent = false;
     if (is_first)
-        b->data[0] = '\0';
+        memcpy(b->data, before, b->len + 1);
 }
 
 /* Makes room for `extra` more bytes; false, and sticky, when the ceiling forbids it. */
@@ -87,10 +95,10 @@ void buf_add_int(struct buf *b, int64_t number)
     size_t at = sizeof digits;
     uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
 
-    do {
+    for (; rest > UINT32_MAX; rest /= 10)
         digits[--at] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest);
+    for (uint32_t small = (uint32_t)rest; small || at == sizeof digits; small /= 10)
+        digits[--at] = (char)('0' + small % 10);
     if (number < 0)
         digits[--at] = '-';
     buf_add(b, digits + at, sizeof digits - at);
@@ -247,8 +255,18 @@ static size_t add_json_piece(struct buf *b, const unsigned char *p, const unsign
 void buf_add_json(struct buf *b, const char *s)
 {
     const unsigned char *p = (const unsigned char *)s;
-    const unsigned char *end = p + strlen(s);
+    size_t len = strlen(s);
+    const unsigned char *end = p + len;
 
+    if (plain_span(p, end) == len && reserve(b, len + 2)) { /* as most of it is */
+        char *at = b->data + b->len;
+
+        *at = '"';
+        memcpy(at + 1, s, len);
+        memcpy(at + 1 + len, "\"", 2);
+        b->len += len + 2;
+        return;
+    }
     buf_add_char(b, '"');
     while (*p)
         p += add_json_piece(b, p, end);
@@ -274,7 +292,7 @@ void buf_add_text(struct buf *b, const char *s)
 
 char *buf_take(struct buf *b)
 {
-    char *text = b->size > 0 ? b->data : mem_dup("");
+    char *text = b->size > 0 && !b->is_lent ? b->data : mem_dup_n(b->data, b->len);
 
     buf_init(b, b->max);
     return text;

@@ -22,9 +22,13 @@ struct buf {
     size_t size; /* bytes allocated */
     size_t max;  /* ceiling of len */
     bool overflow;
+    bool is_lent; /* data is what buf_init_in() was given: it is not freed */
 };
 
 void buf_init(struct buf *b, size_t max);
+/* The same in the caller's memory, which must outlive it, for as long as what is added fits there.
+ * `size` is more than 0. */
+void buf_init_in(struct buf *b, char *space, size_t size, size_t max);
 void buf_release(struct buf *b);
 void buf_clear(struct buf *b);
 /* Makes room for so many more bytes at once, where many adds would grow it again and again. */

@@ -18,7 +18,7 @@
 #include "common/clock.h"
 #include "common/log_gather.h"
 
-enum { LOG_LINE_MAX = 16 * 1024 };
+enum { LOG_LINE_MAX = 16 * 1024, LOG_LINE_USUAL = 768 };
 
 static struct {
     const char *program;
@@ -28,6 +28,7 @@ static struct {
 
 static _Thread_local struct {
     const char *key;
+    size_t key_len;
     char value[64];
 } context[LOG_CONTEXT_MAX];
 
@@ -82,7 +83,7 @@ void log_context_set(const char *key, const char *value)
     int free_slot = -1;
 
     for (int i = 0; i < LOG_CONTEXT_MAX; i++) {
-        if (context[i].key && strcmp(context[i].key, key) == 0) {
+        if (context[i].key && (context[i].key == key || strcmp(context[i].key, key) == 0)) {
             free_slot = i;
             break;
         }
@@ -92,6 +93,7 @@ void log_context_set(const char *key, const char *value)
     if (free_slot < 0)
         return;
     context[free_slot].key = value ? key : NULL;
+    context[free_slot].key_len = strlen(key);
     if (value) {
         size_t len = strnlen(value, sizeof context[0].value - 1);
 
@@ -100,25 +102,25 @@ void log_context_set(const char *key, const char *value)
     }
 }
 
-void log_context_clear(void) { memset(context, 0, sizeof context); }
+void log_context_clear(void)
+{
+    for (int i = 0; i < LOG_CONTEXT_MAX; i++)
+        context[i].key = NULL;
+}
 
 uint64_t log_dropped(void) { return atomic_load(&dropped); }
 
-static void add_key(struct buf *line, const char *key)
+/* Keys are names of ours. */
+static void add_key(struct buf *line, const char *key, size_t len)
 {
-    if (settings.json) {
-        /* Keys are names of ours. */
-        buf_add(line, ",\"", 2);
-        buf_add_str(line, key);
-        buf_add(line, "\":", 2);
-    } else {
-        buf_addf(line, " %s=", key);
-    }
+    buf_add(line, settings.json ? ",\"" : " ", settings.json ? 2 : 1);
+    buf_add(line, key, len);
+    buf_add(line, settings.json ? "\":" : "=", settings.json ? 2 : 1);
 }
 
-static void add_string(struct buf *line, const char *key, const char *value)
+static void add_string(struct buf *line, const char *key, size_t len, const char *value)
 {
-    add_key(line, key);
+    add_key(line, key, len);
     buf_add_json(line, value);
 }
 
@@ -127,14 +129,14 @@ static void add_field(struct buf *line, const struct log_field *field)
     switch (field->type) {
     case LOG_FIELD_STR:
         if (field->str)
-            add_string(line, field->key, field->str);
+            add_string(line, field->key, field->key_len, field->str);
         break;
     case LOG_FIELD_INT:
-        add_key(line, field->key);
+        add_key(line, field->key, field->key_len);
         buf_add_int(line, field->num);
         break;
     case LOG_FIELD_BOOL:
-        add_key(line, field->key);
+        add_key(line, field->key, field->key_len);
         buf_add_str(line, field->num ? "true" : "false");
         break;
     }
@@ -164,17 +166,16 @@ static void make_line(struct buf *line, enum log_level level, const char *event,
     const struct log_field *field;
 
     (void)pthread_once(&prepared, prepare); /* who has not called log_init() */
-    buf_init(line, LOG_LINE_MAX);
     add_head(line, level, event);
     for (int i = 0; i < LOG_CONTEXT_MAX; i++)
         if (context[i].key)
-            add_string(line, context[i].key, context[i].value);
+            add_string(line, context[i].key, context[i].key_len, context[i].value);
     while ((field = va_arg(args, const struct log_field *)) != NULL)
         add_field(line, field);
     if (line->overflow) { /* keep the line parsable and say what happened */
         buf_clear(line);
         add_head(line, level, event);
-        add_string(line, "log", "fields too long");
+        add_string(line, "log", strlen("log"), "fields too long");
     }
     line->max = LOG_LINE_MAX + 4;
     buf_add_str(line, settings.json ? "}\n" : "\n");
@@ -192,10 +193,12 @@ void log_put(const char *text, size_t len)
 void log_write(enum log_level level, const char *event, ...)
 {
     AUTO_VALUE(buf_release) struct buf line = {0};
+    char space[LOG_LINE_USUAL];
     va_list args;
 
     if (level < settings.level)
         return;
+    buf_init_in(&line, space, sizeof space, LOG_LINE_MAX);
     va_start(args, event);
     make_line(&line, level, event, args);
     va_end(args);
@@ -205,10 +208,12 @@ void log_write(enum log_level level, const char *event, ...)
 void log_write_soon(bool at_once, enum log_level level, const char *event, ...)
 {
     AUTO_VALUE(buf_release) struct buf line = {0};
+    char space[LOG_LINE_USUAL];
     va_list args;
 
     if (level < settings.level)
         return;
+    buf_init_in(&line, space, sizeof space, LOG_LINE_MAX);
     va_start(args, event);
     make_line(&line, level, event, args);
     va_end(args);

@@ -13,6 +13,7 @@
 #define COMMON_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/err.h"
@@ -24,13 +25,16 @@ enum log_field_type { LOG_FIELD_STR, LOG_FIELD_INT, LOG_FIELD_BOOL };
 struct log_field {
     enum log_field_type type;
     const char *key;
+    size_t key_len;
     const char *str; /* NULL is written as null */
     int64_t num;
 };
 
-#define L_STR(k, v) (&(const struct log_field){LOG_FIELD_STR, (k), (v), 0})
-#define L_INT(k, v) (&(const struct log_field){LOG_FIELD_INT, (k), NULL, (int64_t)(v)})
-#define L_BOOL(k, v) (&(const struct log_field){LOG_FIELD_BOOL, (k), NULL, (v)})
+/* A literal's length is known when this is compiled. */
+#define L_KEY(k) (k), __builtin_strlen(k)
+#define L_STR(k, v) (&(const struct log_field){LOG_FIELD_STR, L_KEY(k), (v), 0})
+#define L_INT(k, v) (&(const struct log_field){LOG_FIELD_INT, L_KEY(k), NULL, (int64_t)(v)})
+#define L_BOOL(k, v) (&(const struct log_field){LOG_FIELD_BOOL, L_KEY(k), NULL, (v)})
 /* Three fields: error code, error text, driver detail. */
 #define L_ERR(e)                                                                                   \
     L_STR("error", (e)->text), L_STR("code", err_name((e)->code)),                                 \

@@ -24,6 +24,36 @@ bool text_to_int(const char *text, int64_t min, int64_t max, int64_t *ret_value)
     return true;
 }
 
+#define EACH_BYTE(n) (UINT64_C(0x0101010101010101) * (n))
+
+/* The top bit of each of eight bytes that may be a control character. One above 0x7f may pass for
+ * one, so who finds a bit has to look. */
+static uint64_t doubts(const char *text)
+{
+    uint64_t word;
+
+    memcpy(&word, text, sizeof word);
+    return ((word - EACH_BYTE(0x20)) | ((word ^ EACH_BYTE(0x7f)) - EACH_BYTE(1)) | word) &
+           EACH_BYTE(0x80);
+}
+
+size_t text_plain_span(const char *text, size_t len)
+{
+    enum { WORD = sizeof(uint64_t), WORDS = 4 * WORD };
+    size_t at = 0;
+
+    while (len - at >= WORDS && !(doubts(text + at) | doubts(text + at + WORD) |
+                                  doubts(text + at + 2 * WORD) | doubts(text + at + 3 * WORD)))
+        at += WORDS;
+    while (len - at >= WORD && !doubts(text + at))
+        at += WORD;
+    if (len >= WORD && len - at < WORD && !doubts(text + len - WORD))
+        return len;
+    while (at < len && (unsigned char)text[at] >= 0x20 && text[at] != 0x7f)
+        at++;
+    return at;
+}
+
 bool text_starts(const char *text, const char *prefix)
 {
     return strncmp(text, prefix, strlen(prefix)) == 0;

@@ -12,6 +12,9 @@
 /* The whole text is a decimal integer within [min, max]; no sign but '-', no blanks. */
 bool text_to_int(const char *text, int64_t min, int64_t max, int64_t *ret_value);
 
+/* How many bytes from the start are no control characters (0x00 to 0x1f, 0x7f). */
+size_t text_plain_span(const char *text, size_t len);
+
 bool text_starts(const char *text, const char *prefix);
 
 /* Whether the text is well-formed UTF-8 without NUL (by its length) and fits `max` characters. */

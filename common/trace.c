@@ -8,6 +8,7 @@
 
 #include <sodium.h>
 
+#include "common/auto.h"
 #include "common/entropy.h"
 #include "common/uuid.h"
 
@@ -87,14 +88,18 @@ struct trace trace_child(const struct trace *trace)
 
 struct trace trace_begin(const char *uuid)
 {
+    static const struct {
+        size_t at;
+        size_t len;
+    } parts[] = {{0, 8}, {9, 4}, {14, 4}, {19, 4}, {24, 12}}; /* between the hyphens */
     struct trace trace = {.flags = 1};
     struct uuid id;
     size_t len = 0;
 
     random_digits(trace.span, 8);
-    for (const char *p = uuid && uuid_parse(uuid, &id) ? id.text : ""; *p; p++)
-        if (*p != '-')
-            trace.id[len++] = *p;
+    if (uuid && uuid_parse(uuid, &id))
+        for (size_t i = 0; i < COUNT_OF(parts); len += parts[i++].len)
+            memcpy(trace.id + len, id.text + parts[i].at, parts[i].len);
     if (is_zero(trace.id))
         random_digits(trace.id, 16);
     return trace;

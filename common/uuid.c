@@ -15,18 +15,16 @@
 static struct uuid format(unsigned char bytes[16], unsigned version)
 {
     static const char hex[] = "0123456789abcdef";
-    struct uuid id = {0};
-    char *out = id.text;
+    static const unsigned char places[16] = {0,  2,  4,  6,  9,  11, 14, 16,
+                                             19, 21, 24, 26, 28, 30, 32, 34};
+    struct uuid id = {"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"};
 
     bytes[6] = (unsigned char)((bytes[6] & 0x0f) | (version << 4));
     bytes[8] = (unsigned char)((bytes[8] & 0x3f) | 0x80);
     for (int i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            *out++ = '-';
-        *out++ = hex[bytes[i] >> 4];
-        *out++ = hex[bytes[i] & 15];
+        id.text[places[i]] = hex[bytes[i] >> 4];
+        id.text[places[i] + 1] = hex[bytes[i] & 15];
     }
-    *out = '\0';
     return id;
 }
 
@@ -82,9 +80,14 @@ struct uuid uuid_from_bytes(int64_t ms, const void *data, uint64_t len)
 /* The digit in lower case, NUL for what is none. */
 static char hex_digit(char c)
 {
-    if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))
-        return c;
-    return (char)(c >= 'A' && c <= 'F' ? c - 'A' + 'a' : '\0');
+    static const char digits[256] = {
+        ['0'] = '0', ['1'] = '1', ['2'] = '2', ['3'] = '3', ['4'] = '4', ['5'] = '5',
+        ['6'] = '6', ['7'] = '7', ['8'] = '8', ['9'] = '9', ['a'] = 'a', ['b'] = 'b',
+        ['c'] = 'c', ['d'] = 'd', ['e'] = 'e', ['f'] = 'f', ['A'] = 'a', ['B'] = 'b',
+        ['C'] = 'c', ['D'] = 'd', ['E'] = 'e', ['F'] = 'f',
+    };
+
+    return digits[(unsigned char)c];
 }
 
 static bool is_hyphen(size_t i) { return i == 8 || i == 13 || i == 18 || i == 23; }

@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: MIT
  *
- * What civetweb alone does: one handler that answers a constant of a given size with as many header
- * bytes as an answer of ours has. Prints its port, serves until its standard input ends.
+ * What civetweb alone does: one handler that answers a constant with one write. The constant is
+ * read from a file and sent as it is, head and all: an answer of ours, so that the client has the
+ * same to read. Prints its port, serves until its standard input ends.
  *
- *   raw_http BODY_BYTES HEADER_BYTES THREADS
+ *   raw_http FILE THREADS
  */
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <civetweb.h>
 
 #include "common/buf.h"
-#include "common/mem.h"
-#include "common/text.h"
+
+enum { ANSWER_MAX = 1024 * 1024 };
 
 static struct buf answer;
 
@@ -25,37 +24,19 @@ static int begin_request(struct mg_connection *conn)
     return 200;
 }
 
-static size_t number(const char *text)
+static bool read_answer(const char *path)
 {
-    int64_t value;
+    FILE *file = fopen(path, "rb");
+    char part[4096];
+    size_t got;
 
-    if (!text_to_int(text, 1, 1000000, &value))
-        exit(2);
-    return (size_t)value;
-}
-
-static void fill(char with, size_t count)
-{
-    AUTO(mem_free) char *text = mem_alloc(count + 1);
-
-    memset(text, with, count);
-    buf_add(&answer, text, count);
-}
-
-static void make_answer(size_t body, size_t header)
-{
-    static const char more[] = "X-Header: ";
-
-    buf_init(&answer, body + header + 1024);
-    buf_addf(&answer,
-             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n", body);
-    if (header > answer.len + sizeof more + 4) {
-        buf_add_str(&answer, more);
-        fill('x', header - answer.len - 4);
-        buf_add_str(&answer, "\r\n");
-    }
-    buf_add_str(&answer, "\r\n");
-    fill('y', body);
+    if (!file)
+        return false;
+    buf_init(&answer, ANSWER_MAX);
+    while ((got = fread(part, 1, sizeof part, file)) > 0)
+        buf_add(&answer, part, got);
+    (void)fclose(file);
+    return answer.len > 0 && !answer.overflow;
 }
 
 int main(int argc, char **argv)
@@ -64,7 +45,7 @@ int main(int argc, char **argv)
     const char *options[] = {"listening_ports",
                              "127.0.0.1:0",
                              "num_threads",
-                             argc == 4 ? argv[3] : "",
+                             argc == 3 ? argv[2] : "",
                              "enable_keep_alive",
                              "yes",
                              "keep_alive_timeout_ms",
@@ -76,11 +57,10 @@ int main(int argc, char **argv)
     struct mg_context *server;
     char scrap;
 
-    if (argc != 4) {
-        (void)fprintf(stderr, "usage: raw_http BODY_BYTES HEADER_BYTES THREADS\n");
+    if (argc != 3 || !read_answer(argv[1])) {
+        (void)fprintf(stderr, "usage: raw_http FILE THREADS\n");
         return 2;
     }
-    make_answer(number(argv[1]), number(argv[2]));
     server = mg_start(&callbacks, NULL, options);
     if (!server || mg_get_server_ports(server, 1, &port) != 1)
         return 1;

@@ -1,4 +1,4 @@
-"""The API under wrk beside its limits: a civetweb handler that answers a constant of the same size
+"""The API under wrk beside its limits: a civetweb handler that answers one such answer as a constant
 (raw_http), and pgbench with the statements that a checkout sends.
 
 Used by bench.py; alone it measures these and nothing else:
@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ USERS = 16
 FIRST_USER = 8_000_001  # numbers that stand for nothing else in a statement
 FIRST_PRODUCT = 7_000_001
 FIRST_ORDER = 9_000_001
+PRODUCT = f"/api/products/{FIRST_PRODUCT}/"
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -94,17 +96,28 @@ class Web:
         self.api.term_and_wait()
 
     def product(self, seconds):
-        path = f"/api/products/{FIRST_PRODUCT}/"
-        answer = self.shops[0].get(path)
         token = f"Authorization: Bearer {self.shops[0].token}"
-        text = wrk(self.api.url + path, seconds, CONNECTIONS, "-H", token)
-        head = sum(len(name) + len(value) + 4 for name, value in answer.headers.items())
-        return figures_of(text), len(answer.content), head
+        return figures_of(wrk(self.api.url + PRODUCT, seconds, CONNECTIONS, "-H", token))
 
-    def constant(self, body, head, seconds):
+    def product_answer(self):
+        """The file of what the API sends for the product, byte for byte."""
+        host, port = self.api.url.removeprefix("http://").split(":")
+        name = os.path.join(self.bench.folder, "answer")
+        with socket.create_connection((host, int(port)), 30) as client, open(name, "wb") as file:
+            asked = f"GET {PRODUCT} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {self.shops[0].token}"
+            client.sendall(f"{asked}\r\n\r\n".encode())
+            answer = client.recv(65536)
+            head, _, body = answer.partition(b"\r\n\r\n")
+            if not head.startswith(b"HTTP/1.1 200") or f"Content-Length: {len(body)}\r".encode() not in head:
+                sys.exit(f"bench: this is no whole answer: {answer}")
+            file.write(answer)
+        return name
+
+    def constant(self, seconds):
+        """civetweb alone, with the same answer."""
         path = os.path.join(os.path.dirname(programs.path_of("till")), "tests", "bench", "raw_http")
         with subprocess.Popen(
-            [path, str(body), str(head), str(THREADS)],
+            [path, self.product_answer(), str(THREADS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -227,9 +240,8 @@ def end(bench):
 def measure(bench, note, seconds=8):
     """One round; note(name, figures)."""
     web = bench.web = bench.web or Web(bench)
-    figures, body, head = web.product(seconds)
-    note("web_product", figures)
-    note("raw_http", web.constant(body, head, seconds))
+    note("web_product", web.product(seconds))
+    note("raw_http", web.constant(seconds))
     note("raw_checkout", web.statements(seconds))
     note("web_checkout", web.checkout(seconds))
 

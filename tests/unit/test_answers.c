@@ -41,7 +41,7 @@ static const char *found(const char *name, int64_t version)
     char tag[ANSWER_TAG_SIZE] = "";
     char expected[ANSWER_TAG_SIZE];
 
-    if (!answers_find(&n, version, &body, tag))
+    if (!answers_find(&n, version, clock_mono_us(), &body, tag))
         return "-";
     answers_tag(&body, expected);
     cr_assert_str_eq(tag, expected);

@@ -239,6 +239,75 @@ Test(buf, json_that_does_not_fit_says_so)
     cr_assert(b.overflow);
 }
 
+/* ---- in the caller's memory ---- */
+
+Test(buf, stays_in_the_callers_memory_while_it_fits)
+{
+    AUTO_VALUE(buf_release) struct buf b;
+    char space[8] = "before";
+
+    buf_init_in(&b, space, sizeof space, 100);
+    cr_expect_str_empty(b.data);
+    buf_add_str(&b, "1234567");
+    cr_expect_eq(b.data, space);
+    cr_expect_str_eq(space, "1234567");
+    buf_clear(&b);
+    cr_expect_str_empty(space);
+}
+
+Test(buf, leaves_the_callers_memory_with_all_that_was_in_it)
+{
+    AUTO_VALUE(buf_release) struct buf b;
+    char space[8];
+
+    for (int first = 0; first < 12; first++) {
+        char wanted[24];
+
+        buf_init_in(&b, space, sizeof space, 20);
+        for (int i = 0; i < first; i++)
+            buf_add_char(&b, 'a');
+        buf_addf(&b, "%s", "bcdefgh");
+        cr_assert(text_format(wanted, sizeof wanted, "%.*sbcdefgh", first, "aaaaaaaaaaaa"));
+        cr_expect_str_eq(b.data, wanted);
+        cr_expect_eq(b.data == space, strlen(wanted) < sizeof space, "%d", first);
+        buf_add_str(&b, "more than is allowed");
+        cr_expect(b.overflow);
+        cr_expect_str_eq(b.data, wanted);
+        buf_release(&b);
+    }
+    buf_init(&b, 1);
+}
+
+Test(buf, gives_away_a_copy_of_what_is_the_callers)
+{
+    AUTO(mem_free) char *text = NULL;
+    AUTO_VALUE(buf_release) struct buf b;
+    char space[8];
+
+    buf_init_in(&b, space, sizeof space, 100);
+    buf_add_str(&b, "abc");
+    text = buf_take(&b);
+    cr_expect_str_eq(text, "abc");
+    cr_expect_neq(text, space);
+    buf_add_str(&b, "another");
+    cr_expect_str_eq(text, "abc");
+    cr_expect_str_eq(b.data, "another");
+}
+
+Test(buf, json_fills_the_callers_memory_to_its_end)
+{
+    AUTO_VALUE(buf_release) struct buf b;
+    char space[8];
+
+    buf_init_in(&b, space, sizeof space, 7);
+    buf_add_json(&b, "abcde");
+    cr_expect_str_eq(space, "\"abcde\"");
+    cr_expect_not(b.overflow);
+    buf_clear(&b);
+    buf_add_json(&b, "abcdef");
+    cr_expect(b.overflow);
+}
+
 Test(text_format, says_whether_all_of_it_fitted)
 {
     char out[4];
@@ -247,4 +316,30 @@ Test(text_format, says_whether_all_of_it_fitted)
     cr_assert_str_eq(out, "123");
     cr_assert_not(text_format(out, sizeof out, "%d", 1234));
     cr_assert_str_eq(out, "123");
+}
+
+Test(buf, adds_integers_of_any_size)
+{
+    static const struct {
+        int64_t number;
+        const char *text;
+    } cases[] = {
+        {0, "0"},
+        {-1, "-1"},
+        {10, "10"},
+        {4294967295, "4294967295"},
+        {4294967296, "4294967296"},
+        {-42949672960, "-42949672960"},
+        {1000000000000000000, "1000000000000000000"},
+        {INT64_MAX, "9223372036854775807"},
+        {INT64_MIN, "-9223372036854775808"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        AUTO_VALUE(buf_release) struct buf b;
+
+        buf_init(&b, 30);
+        buf_add_int(&b, cases[i].number);
+        cr_expect_str_eq(b.data, cases[i].text);
+    }
 }

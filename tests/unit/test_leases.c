@@ -40,7 +40,7 @@ static int ask(int clients_count)
     int told = 0;
 
     for (int i = 0; i < clients_count; i++)
-        told += leases_find(&clients[i], USER, clients_count, &user);
+        told += leases_find(&clients[i], USER, clients_count, clock_mono_us(), &user);
     return told;
 }
 
@@ -62,12 +62,13 @@ Test(leases, tell_what_the_look_up_told_until_they_are_over)
 {
     struct user_asking user = {0};
 
-    cr_assert(leases_find(&clients[0], USER, CLIENTS, &user));
+    cr_assert(leases_find(&clients[0], USER, CLIENTS, clock_mono_us(), &user));
     cr_expect_eq(user.id, USER);
     cr_expect(user.is_active && user.is_staff);
     cr_expect_str_eq(user.username, "jo");
     cr_expect_eq(user.catalogue_version, 7);
-    cr_expect_not(leases_find(&clients[0], USER + 1, CLIENTS, &user), "nobody has asked for that");
+    cr_expect_not(leases_find(&clients[0], USER + 1, CLIENTS, clock_mono_us(), &user),
+                  "nobody has asked for that");
     pass(LIFE_US / 2);
     cr_expect_eq(ask(CLIENTS), CLIENTS);
     pass(LIFE_US / 2 - 1);
@@ -108,7 +109,7 @@ Test(leases, are_for_crowds_alone)
     pass(100 * US_PER_MS);
     look();
     for (int i = 0; i < 100; i++)
-        cr_assert_not(leases_find(&clients[0], USER, CLIENTS, &user));
+        cr_assert_not(leases_find(&clients[0], USER, CLIENTS, clock_mono_us(), &user));
     cr_expect_eq(ask(7), 0);
     cr_expect_eq(ask(CLIENTS), CLIENTS - 7, "from the eighth on");
     cr_expect_eq(ask(7), 0, "who has gone is no crowd");

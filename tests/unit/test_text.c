@@ -367,3 +367,22 @@ Test(text_copy, cuts_what_does_not_fit)
     text_copy(out, sizeof out, "");
     cr_assert_str_eq(out, "");
 }
+
+/* ---- controls ---- */
+
+Test(text_plain_span, ends_at_every_control_wherever_it_stands)
+{
+    enum { LONG = 75 };
+
+    for (int place = 0; place < LONG; place++)
+        for (int byte = 0; byte < 256; byte++) {
+            char text[LONG];
+            bool is_control = byte < 0x20 || byte == 0x7f;
+
+            memset(text, place % 2 ? ' ' : 'x', sizeof text);
+            text[place] = (char)byte;
+            cr_assert_eq(text_plain_span(text, sizeof text), (size_t)(is_control ? place : LONG),
+                         "byte %d at %d", byte, place);
+            cr_assert_eq(text_plain_span(text, (size_t)place), (size_t)place);
+        }
+}
