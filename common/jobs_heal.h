@@ -54,7 +54,8 @@ enum err_code jobs_take_orphans(struct db *db, const char *worker, const char *h
                                 int max, struct job_list *ret_jobs, struct err *e) MUST_CHECK;
 
 /* Takes back, likewise, what a former process of this worker's name had by places that were passed
- * on to it: those have no stream entry to come back by. For a process that has none yet. */
+ * on to it: those have no stream entry to come back by. For a process that has none yet, and for a
+ * name that nobody has any more. */
 enum err_code jobs_take_passed(struct db *db, const char *worker, struct job_list *ret_jobs,
                                struct err *e) MUST_CHECK;
 

@@ -11,7 +11,8 @@
  *
  * Orphans: a STARTED row comes back by its stream entry when its worker dies. Where the entry is
  * gone, too (Redis was emptied), the row is found here: its worker has been silent for a lease, or
- * lives and does not hold it.
+ * lives and does not hold it. A row that came by a place passed on never had an entry: it is taken
+ * back a moment after its worker's name has expired, and so within the lease, too.
  */
 #include "scheduler/heal.h"
 
@@ -125,6 +126,13 @@ static int64_t missing_for(struct missing *missing, const char *name)
     return 0;
 }
 
+/* For so long a name may have been expired whose worker lives: Redis is back, and it has not told
+ * yet. With what a name lives (worker/process.h) and two looks less than a lease. */
+static int64_t expired_us(const struct scheduler *s)
+{
+    return s->conf->lease_seconds * US_PER_S / 10;
+}
+
 static bool is_listed(const struct name_list *names, const char *name)
 {
     for (size_t i = 0; i < names->count; i++)
@@ -193,6 +201,16 @@ static bool read_held(const struct queue_worker *worker, struct buf *held)
     return true;
 }
 
+static enum err_code push_back(struct scheduler *s, const char *worker, const struct job_list *jobs,
+                               struct err *e)
+{
+    if (jobs->count > 0) {
+        CRASH_POINT("heal.orphans_marked");
+        log_warn("orphans_taken_back", L_STR("worker", worker), L_INT("count", jobs->count));
+    }
+    return job_list_push(jobs, s->redis, e);
+}
+
 static enum err_code take_orphans(struct scheduler *s, const char *worker, struct buf *held,
                                   struct err *e)
 {
@@ -202,11 +220,15 @@ static enum err_code take_orphans(struct scheduler *s, const char *worker, struc
     db_array_end(held);
     rc = jobs_take_orphans(s->db, worker, held->data, s->conf->lease_seconds * US_PER_S, HEAL_BATCH,
                            &jobs, e);
-    if (!rc && jobs.count > 0) {
-        CRASH_POINT("heal.orphans_marked");
-        log_warn("orphans_taken_back", L_STR("worker", worker), L_INT("count", jobs.count));
-    }
-    return rc ? rc : job_list_push(&jobs, s->redis, e);
+    return rc ? rc : push_back(s, worker, &jobs, e);
+}
+
+static enum err_code take_passed(struct scheduler *s, const char *worker, struct err *e)
+{
+    AUTO_VALUE(job_list_release) struct job_list jobs = {0};
+    enum err_code rc = jobs_take_passed(s->db, worker, &jobs, e);
+
+    return rc ? rc : push_back(s, worker, &jobs, e);
 }
 
 static enum err_code heal_worker(struct scheduler *s, const struct queue_workers *workers,
@@ -214,22 +236,24 @@ static enum err_code heal_worker(struct scheduler *s, const struct queue_workers
 {
     const struct queue_worker *worker = find_worker(workers, name);
     AUTO_VALUE(buf_release) struct buf held;
+    int64_t missing_us;
 
     buf_init(&held, HELD_MAX);
-    if (worker && worker->is_alive) {
-        if (!read_held(worker, &held))
-            return ERR_OK;
-    } else if (missing_for(missing, name) <= s->conf->lease_seconds * US_PER_S) {
-        return ERR_OK;
-    }
-    return take_orphans(s, name, &held, e);
+    if (worker && worker->is_alive)
+        return read_held(worker, &held) ? take_orphans(s, name, &held, e) : ERR_OK;
+    missing_us = missing_for(missing, name);
+    if (missing_us > s->conf->lease_seconds * US_PER_S)
+        return take_orphans(s, name, &held, e);
+    return missing_us >= expired_us(s) ? take_passed(s, name, e) : ERR_OK;
 }
 
 static enum err_code heal_orphans(struct scheduler *s, struct missing *missing, struct err *e)
 {
     AUTO_VALUE(name_list_release) struct name_list names = {0};
     AUTO_VALUE(queue_workers_release) struct queue_workers workers = {0};
-    enum err_code rc = jobs_list_busy_workers(s->db, s->conf->lease_seconds * US_PER_S, &names, e);
+    /* A name lives for two thirds of a lease: who is found without one has begun nothing since. */
+    enum err_code rc =
+        jobs_list_busy_workers(s->db, s->conf->lease_seconds * US_PER_S / 2, &names, e);
 
     if (!rc && names.count > 0)
         rc = queue_find_workers(s->redis, names.items, names.count, &workers, e);
@@ -262,6 +286,14 @@ static enum err_code expire(struct scheduler *s, struct err *e)
         log_info("jobs_expired", L_INT("count", total));
     }
     return rc;
+}
+
+int64_t heal_pause_us(const struct scheduler *scheduler, const struct missing *missing)
+{
+    int64_t pause_us = scheduler->conf->heal_seconds * US_PER_S;
+    int64_t soon_us = expired_us(scheduler) > US_PER_S ? expired_us(scheduler) : US_PER_S;
+
+    return missing->count > 0 && soon_us < pause_us ? soon_us : pause_us;
 }
 
 enum err_code heal(struct scheduler *scheduler, struct missing *missing, struct err *e)

@@ -23,4 +23,7 @@ struct missing {
 /* One round. */
 enum err_code heal(struct scheduler *scheduler, struct missing *missing, struct err *e) MUST_CHECK;
 
+/* After how long the next is due: TILL_HEAL_SECONDS, sooner while somebody is missing. */
+int64_t heal_pause_us(const struct scheduler *scheduler, const struct missing *missing);
+
 #endif

@@ -184,7 +184,7 @@ static enum err_code work(struct scheduler *s, struct missing *missing, struct t
         if (!rc)
             rc = figures_take(s, e);
         if (!rc)
-            *heal_at_us = clock_mono_us() + s->conf->heal_seconds * US_PER_S;
+            *heal_at_us = clock_mono_us() + heal_pause_us(s, missing);
     }
     if (!rc && tick_rc)
         rc = err_set_detail(e, tick_rc, tick_error.detail, "%s", tick_error.text);

@@ -203,7 +203,7 @@ static enum err_code beat(struct keeper *keeper, struct err *e)
     buf_init(&report, REPORT_MAX);
     report_write(process, &report);
     return queue_worker_heartbeat(keeper->redis, process->name, process->token,
-                                  process->conf->lease_seconds * 1000,
+                                  process_lease_us(process) / US_PER_MS,
                                   report.overflow ? "{}" : report.data, e);
 }
 

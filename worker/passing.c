@@ -20,12 +20,11 @@ enum { QUEUES_BYTES = SLOT_BATCH_MAX * (JOB_NAME_MAX + 8) };
 static bool takes_work(const struct process *process)
 {
     int64_t kept_us = atomic_load(&process->kept_us);
-    int64_t lease_us = process->conf->lease_seconds * US_PER_S;
 
     return process_phase(process) == PROCESS_RUNNING && !process_is_quiet(process) &&
            !atomic_load(&process->overran) && !atomic_load(&process->name_lost) &&
            !atomic_load(&process->redis_lost) && kept_us &&
-           clock_mono_us() - kept_us < lease_us * 2 / 3;
+           clock_mono_us() - kept_us < process_lease_us(process) * 2 / 3;
 }
 
 static bool is_open(const struct process *process, size_t stream)

@@ -165,7 +165,7 @@ static bool take_name(struct process *process)
         int number;
 
         if (!queue_worker_register(redis, process->host, process->token,
-                                   process->conf->lease_seconds * 1000, process->name, &e)) {
+                                   process_lease_us(process) / US_PER_MS, process->name, &e)) {
             memcpy(process->seat->name, process->name, sizeof process->seat->name);
             return true;
         }

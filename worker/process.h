@@ -136,8 +136,9 @@ static inline enum process_phase process_phase(const struct process *process)
     return (enum process_phase)atomic_load(&process->phase);
 }
 
-/* How long an entry stays its reader's without being renewed. Shorter than the setting says, by
- * which time another runs it: the look for such entries comes up to a third of this later. */
+/* How long an entry stays its reader's without being renewed, and a name its process's. Shorter
+ * than the setting says, by which time another runs what it had: the look for such entries comes up
+ * to half of this later, that of the scheduler (heal.c) within a third. */
 static inline int64_t process_lease_us(const struct process *process)
 {
     return process->conf->lease_seconds * US_PER_S * 2 / 3;

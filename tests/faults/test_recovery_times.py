@@ -64,6 +64,14 @@ def test_jobs_of_a_killed_process_run_again_at_once_while_its_supervisor_lives(s
     assert min(times) < 10
 
 
+def quiet_worker(one):
+    """Another one, which is there and takes nothing yet."""
+    other = one.start_worker()
+    other.send(signal.SIGTSTP)
+    other.wait_for_log("quiet", timeout=30)
+    return other
+
+
 @pytest.mark.full
 def test_jobs_of_a_killed_worker_run_on_another_within_the_lease(stack):
     """Promised within 30 s, with the default lease."""
@@ -71,9 +79,7 @@ def test_jobs_of_a_killed_worker_run_on_another_within_the_lease(stack):
     times = []
     for _ in range(3):
         victim = one.worker
-        other = one.start_worker()
-        other.send(signal.SIGTSTP)  # it is there, and takes nothing yet
-        other.wait_for_log("quiet", timeout=30)
+        other = quiet_worker(one)
         ids = jobs_struck(one, 20, victim.kill)
         other.send(signal.SIGCONT)
         times.append(time_of_second_attempts(one, ids, 2 * LEASE))
@@ -81,6 +87,41 @@ def test_jobs_of_a_killed_worker_run_on_another_within_the_lease(stack):
         assert other.is_running()
 
     finish(one, "worker killed: its jobs run on another", JOBS * len(times), times)
+    assert max(times) < LEASE
+
+
+def passed_jobs(one):
+    """The ids of jobs that run on a place passed on. Some may get theirs from the scheduler."""
+    found = "SELECT id::text FROM jobs WHERE state = 'STARTED' AND starts_with(delivery, 'passed:')"
+    for _ in range(20):
+        for seconds in [1] * JOBS + [25] * JOBS:
+            one.insert_job("till.tasks.sleep", [seconds], limit_key="few")
+        wait_for(lambda: one.value("SELECT count(*) FROM jobs WHERE state = 'STARTED' AND args = '[25]'") == JOBS, 60)
+        ids = [row["id"] for row in one.query(found)]
+        if ids:
+            return ids
+        one.wait_settled(timeout=90)
+    raise AssertionError("no place was passed on")
+
+
+@pytest.mark.full
+def test_jobs_of_a_killed_worker_that_have_no_entry_run_on_another_within_the_lease(stack):
+    """Those that came by a place passed on."""
+    settings = {"TILL_LEASE_SECONDS": LEASE, "TILL_WORKER_PROCESSES": 1, "TILL_WORKER_CONCURRENCY": 2 * JOBS}
+    one = stack(settings).start(apis=0)  # it fetches those, too, that find no place, and parks them
+    limited = one.till("limit", "set", "key", "few", "--concurrency", str(JOBS))
+    assert limited.returncode == 0, limited.stderr
+    times = []
+    for _ in range(3):
+        victim = one.worker
+        other = quiet_worker(one)
+        ids = passed_jobs(one)
+        victim.kill()
+        other.send(signal.SIGCONT)
+        times.append(time_of_second_attempts(one, ids, 2 * LEASE))
+        one.wait_settled(timeout=90)
+
+    finish(one, "worker killed: its jobs without an entry run on another", JOBS * len(times), times)
     assert max(times) < LEASE
 
 

@@ -137,6 +137,37 @@ def test_a_killed_process_gives_up_at_once_what_was_passed_to_it(stack):
     nothing_left(one)
 
 
+def quiet_worker(one):
+    """Another one, which is there and takes nothing yet."""
+    other = one.start_worker()
+    other.send(signal.SIGTSTP)
+    other.wait_for_log("quiet", timeout=30)
+    return other
+
+
+def test_another_worker_gets_what_was_passed_to_one_that_is_gone_for_good(stack):
+    """Nothing in a stream tells of it: the scheduler takes it back soon after the name has expired."""
+    one = stack({"TILL_WORKER_PROCESSES": 1, "TILL_LEASE_SECONDS": SLOW, "TILL_HEAL_SECONDS": 1})
+    limit(one, "set", "key", "one", "--concurrency", "1")
+    one.start(apis=0)
+    other = quiet_worker(one)
+    _, _, held = begin_and_park(one, 1, "till.tasks.sleep", [5])
+    held.rollback()
+    job = wait_for(
+        lambda: one.query("SELECT id::text, worker FROM jobs WHERE state = 'STARTED'"
+                          " AND starts_with(delivery, 'passed:')"), 30, "nothing was passed on")[0]
+    one.worker.kill()
+    other.send(signal.SIGCONT)
+    one.redis.delete(f"till:worker:{job['worker']}")  # as when it has expired, some 40 seconds later
+    one.query("UPDATE jobs SET started_at = started_at - interval '40 seconds' WHERE id = %s", job["id"])
+
+    one.wait_job(job["id"], timeout=SLOW - 5)  # before anybody would miss him by the lease alone
+
+    ended = one.job(job["id"])
+    assert ended["attempt"] == 2 and ended["worker"] != job["worker"]
+    assert overlap(spans(one)) == 1
+
+
 def test_a_job_of_another_or_a_paused_queue_gets_its_place_by_the_scheduler(stack):
     one = stack({"TILL_WORKER_PROCESSES": 1, "TILL_QUEUES": "default,other"})
     limit(one, "set", "key", "one", "--concurrency", "1")
