@@ -45,6 +45,12 @@ static bool has_control(const char *text)
     return at < len;
 }
 
+/* Most differ in their first letter, whatever its case. */
+static bool is_named(const struct header *header, const char *name)
+{
+    return ((*header->name ^ *name) & ~0x20) == 0 && strcasecmp(header->name, name) == 0;
+}
+
 static bool is_host(const char *text)
 {
     return *text && strcspn(text, " \t,/\\?#@<>\"") == strlen(text);
@@ -85,11 +91,11 @@ int framing_check(const char *method, const char *uri, const char *version,
     for (size_t i = 0; i < count; i++) {
         if (!is_token(headers[i].name) || has_control(headers[i].value))
             return refuse(400, "Malformed header.", ret_text);
-        if (strcasecmp(headers[i].name, "Transfer-Encoding") == 0)
+        if (is_named(&headers[i], "Transfer-Encoding"))
             has_encoding = true;
-        if (strcasecmp(headers[i].name, "Host") == 0 && (++hosts > 1 || !is_host(headers[i].value)))
+        if (is_named(&headers[i], "Host") && (++hosts > 1 || !is_host(headers[i].value)))
             return refuse(400, "Exactly one Host header is needed.", ret_text);
-        if (strcasecmp(headers[i].name, "Content-Length") == 0) {
+        if (is_named(&headers[i], "Content-Length")) {
             if (length)
                 return refuse(400, "More than one Content-Length header.", ret_text);
             length = headers[i].value;

@@ -224,6 +224,8 @@ static size_t plain_span(const unsigned char *s, const unsigned char *end)
 
     while (end - p >= WORD && is_plain_word(p))
         p += WORD;
+    if (end - p < WORD && end - s >= WORD && is_plain_word(end - WORD))
+        return (size_t)(end - s);
     while (*p >= 0x20 && *p < 0x7f && *p != '"' && *p != '\\')
         p++;
     return (size_t)(p - s);

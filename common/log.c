@@ -113,6 +113,18 @@ uint64_t log_dropped(void) { return atomic_load(&dropped); }
 /* Keys are names of ours. */
 static void add_key(struct buf *line, const char *key, size_t len)
 {
+    size_t all = len + strlen(",\"\":");
+
+    if (settings.json && !line->overflow && line->len + all <= line->max &&
+        line->len + all < line->size) { /* as it is nearly always */
+        char *at = line->data + line->len;
+
+        memcpy(at, ",\"", 2);
+        memcpy(at + 2, key, len);
+        memcpy(at + 2 + len, "\":", 3);
+        line->len += all;
+        return;
+    }
     buf_add(line, settings.json ? ",\"" : " ", settings.json ? 2 : 1);
     buf_add(line, key, len);
     buf_add(line, settings.json ? "\":" : "=", settings.json ? 2 : 1);

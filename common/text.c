@@ -56,7 +56,11 @@ size_t text_plain_span(const char *text, size_t len)
 
 bool text_starts(const char *text, const char *prefix)
 {
-    return strncmp(text, prefix, strlen(prefix)) == 0;
+    while (*prefix && *text == *prefix) {
+        text++;
+        prefix++;
+    }
+    return !*prefix;
 }
 
 bool text_is_utf8(const char *text, size_t len)
@@ -125,9 +129,11 @@ static bool is_issued_prefix(const char *digits, size_t count)
     }
 }
 
+enum { CARD_DIGITS_MIN = 13 };
+
 bool text_has_card_number(const char *text, size_t len)
 {
-    for (size_t start = 0; start < len; start++) {
+    for (size_t start = 0; start + CARD_DIGITS_MIN <= len; start++) {
         char digits[19];
         size_t count = 0;
 
@@ -141,7 +147,8 @@ bool text_has_card_number(const char *text, size_t len)
                      text[i + 1] > '9')
                 break;
             /* A number may be glued to further groups: every length that ends a group counts. */
-            if (count >= 13 && (i + 1 == len || text[i + 1] < '0' || text[i + 1] > '9') &&
+            if (count >= CARD_DIGITS_MIN &&
+                (i + 1 == len || text[i + 1] < '0' || text[i + 1] > '9') &&
                 is_issued_prefix(digits, count) && luhn_holds(digits, count))
                 return true;
         }

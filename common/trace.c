@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-#include <sodium.h>
-
 #include "common/auto.h"
 #include "common/entropy.h"
 #include "common/uuid.h"
@@ -74,7 +72,11 @@ static void random_digits(char *out, size_t bytes)
 
     do {
         entropy_take(raw, bytes);
-        (void)sodium_bin2hex(out, bytes * 2 + 1, raw, bytes);
+        for (size_t i = 0; i < bytes; i++) {
+            out[2 * i] = HEX[raw[i] >> 4];
+            out[2 * i + 1] = HEX[raw[i] & 15];
+        }
+        out[2 * bytes] = '\0';
     } while (is_zero(out));
 }
 

@@ -9,14 +9,16 @@
 
 #include <sodium.h>
 
+#include "common/auto.h"
 #include "common/clock.h"
 #include "common/entropy.h"
+
+/* Where the digits of each byte stand. */
+static const unsigned char places[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
 
 static struct uuid format(unsigned char bytes[16], unsigned version)
 {
     static const char hex[] = "0123456789abcdef";
-    static const unsigned char places[16] = {0,  2,  4,  6,  9,  11, 14, 16,
-                                             19, 21, 24, 26, 28, 30, 32, 34};
     struct uuid id = {"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"};
 
     bytes[6] = (unsigned char)((bytes[6] & 0x0f) | (version << 4));
@@ -96,18 +98,24 @@ bool uuid_parse(const char *text, struct uuid *ret_id)
 {
     struct uuid id;
 
-    for (size_t i = 0; i < 36; i++) {
-        char c = is_hyphen(i) ? '-' : hex_digit(text[i]);
+    bool is_good = strnlen(text, sizeof id.text) == sizeof id.text - 1;
 
-        if (!c || (c == '-' && text[i] != '-'))
-            return false;
-        id.text[i] = c;
+    for (size_t i = 0; is_good && i < COUNT_OF(places); i++) {
+        char high = hex_digit(text[places[i]]);
+        char low = hex_digit(text[places[i] + 1]);
+
+        is_good = high && low;
+        id.text[places[i]] = high;
+        id.text[places[i] + 1] = low;
     }
-    if (text[36])
-        return false;
-    id.text[36] = '\0';
-    *ret_id = id;
-    return true;
+    for (size_t i = 8; is_good && i < 24; i += 5) {
+        is_good = text[i] == '-';
+        id.text[i] = '-';
+    }
+    id.text[sizeof id.text - 1] = '\0';
+    if (is_good)
+        *ret_id = id;
+    return is_good;
 }
 
 static unsigned nibble(char digit)
