@@ -88,6 +88,13 @@ static void ignore_notice(void *unused, const char *message)
     (void)message; /* libpq would print it to stderr, between our JSON lines */
 }
 
+static bool is_writable(const PGconn *conn)
+{
+    const char *read_only = PQparameterStatus(conn, "default_transaction_read_only");
+
+    return !read_only || strcmp(read_only, "off") == 0;
+}
+
 enum err_code db_connect(struct db *db, struct err *e)
 {
     /* The URL comes first, so that it may override what is before it and not what is after. */
@@ -134,6 +141,7 @@ enum err_code db_connect(struct db *db, struct err *e)
     }
     PQsetnonblocking(db->conn, 1);
     (void)PQsetNoticeProcessor(db->conn, ignore_notice, NULL);
+    db->was_writable = is_writable(db->conn);
     db->backoff_ms = 0;
     db->retry_at_us = 0;
     return ERR_OK;
@@ -323,9 +331,23 @@ static enum err_code run_with_begin(struct db *db, const struct db_stmt *stmt, s
     return rc;
 }
 
+/* A primary that was told to let go of its place, and answers reads with what was: the others are
+ * at the new one already, and who asks here for what they have written there is told that there is
+ * no such thing. It says so with its next answer (PostgreSQL 14 on). */
+static enum err_code leave_if_demoted(struct db *db, PGresult **result, struct err *e)
+{
+    if (!db->was_writable || is_writable(db->conn))
+        return ERR_OK;
+    PQclear(*result);
+    *result = NULL;
+    db_disconnect(db);
+    return err_set(e, ERR_UNAVAILABLE, "the database has become read-only");
+}
+
 static enum err_code run(struct db *db, const struct db_stmt *stmt, struct db_args args,
                          PGresult **ret_result, struct err *e)
 {
+    PGresult *result = NULL;
     enum err_code rc;
 
     db->constraint[0] = '\0';
@@ -336,10 +358,16 @@ static enum err_code run(struct db *db, const struct db_stmt *stmt, struct db_ar
     if (rc)
         return rc;
     if (db->owes_begin)
-        return run_with_begin(db, stmt, args, ret_result, e);
-    if (!send_prepared(db, stmt, args))
-        return db_lost(db, e);
-    return collect(db, stmt->name, ret_result, e);
+        rc = run_with_begin(db, stmt, args, &result, e);
+    else if (send_prepared(db, stmt, args))
+        rc = collect(db, stmt->name, &result, e);
+    else
+        rc = db_lost(db, e);
+    if (!rc)
+        rc = leave_if_demoted(db, &result, e);
+    if (!rc)
+        *ret_result = result;
+    return rc;
 }
 
 enum err_code db_query(struct db *db, const struct db_stmt *stmt, struct db_args args,

@@ -19,7 +19,8 @@ struct db {
     const struct db_stmt *prepared[DB_PREPARED_MAX]; /* open addressing, by address */
     char constraint[64];
     char sqlstate[6];
-    bool nested;     /* db_nest(): transactions are savepoints */
+    bool was_writable; /* when it was connected */
+    bool nested;       /* db_nest(): transactions are savepoints */
     bool tx_open;    /* between db_begin() and the end of its transaction, with or without server */
     bool owes_begin; /* db_begin() was called, and BEGIN goes out with the first statement */
     int deadline_s;

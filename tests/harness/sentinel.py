@@ -110,8 +110,11 @@ class Watch:
     def wait_follows(self, replica):
         """Until it is a replica that hears its primary."""
         def is_up():
-            with replica.client() as client:
-                return client.info("replication").get("master_link_status") == "up"
+            try:
+                with replica.client() as client:
+                    return client.info("replication").get("master_link_status") == "up"
+            except redis.ConnectionError:  # who turns a server into a replica ends its connections
+                return False
 
         wait_for(is_up, 60, "it never follows")
 

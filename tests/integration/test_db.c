@@ -194,6 +194,24 @@ Test(db, sqlstates_become_codes)
     }
 }
 
+/* Else who reads there would miss what the others have written at the new primary meanwhile. */
+Test(db, a_server_that_has_become_read_only_is_left_even_by_who_only_reads)
+{
+    static const struct db_stmt demote = {
+        "test_demote", "SELECT set_config('default_transaction_read_only', $1, false)", 1};
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    int64_t before = number(db, &PID);
+
+    cr_assert_eq(db_query(db, &demote, DB_ARGS(DB_TEXT("off")), &rows, &e), ERR_OK);
+    cr_expect_eq(number(db, &PID), before);
+    db_result_free(rows);
+    rows = NULL;
+    cr_expect_eq(db_query(db, &demote, DB_ARGS(DB_TEXT("on")), &rows, &e), ERR_UNAVAILABLE);
+    cr_expect_null(rows);
+    cr_expect(!db_is_connected(db));
+    cr_expect_neq(number(db, &PID), before);
+}
+
 /* 57P01 ends the session; 25006 means that the server is no primary any more. */
 Test(db, some_sqlstates_drop_the_connection)
 {
