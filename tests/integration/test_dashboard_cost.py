@@ -103,6 +103,7 @@ def test_the_dead_are_counted_by_the_index(system):
 # ---- searches ----
 
 SEGMENT = 1100
+PLANNED = 20  # rows at the edges of the index that PostgreSQL looks at to plan what has bounds, once it has statistics
 
 
 def make_segment(system, number):
@@ -125,8 +126,9 @@ def make_segment(system, number):
 
 def test_a_search_reads_the_rarest_of_its_grams(stack):
     """What a segment more costs: nothing of a text that is nowhere, however common most of its grams are;
-    and of one that is there, what tells apart those who have it."""
+    and of one that is there, what tells apart those who have it. Each that is found is read once."""
     one, made = stack(), 0
+    one.query("ALTER TABLE jobs SET (autovacuum_enabled = off)")  # which makes the statistics, whenever it comes by
     grams = {"customer17@example.org": [], "customer417@example.com": []}
     for segments in (3, 6):
         for number in range(made, segments):
@@ -136,9 +138,11 @@ def test_a_search_reads_the_rarest_of_its_grams(stack):
             answer, read = ask(one, "/api/v1/tasks", search=words)
             found = len(answer["tasks"])
             assert found == (0 if words.endswith("org") else segments * SEGMENT // 500), answer
-            # Each that is found is read more than once, seen: three times on a busy machine.
-            assert read.get("jobs_pkey", (0, 0))[1] <= 3 * found + 10, (words, read)
+            assert read.get("jobs_pkey", (0, 0))[1] <= found + 4, (words, read)
             reads.append(read["job_grams_pkey"][0])
     (few, many), (few_found, many_found) = grams.values()
     assert many - few == 0, grams
     assert many_found - few_found <= 3 * 7, grams
+    one.query("ANALYZE jobs")
+    answer, read = ask(one, "/api/v1/tasks", search="customer417@example.com")
+    assert read["jobs_pkey"][1] <= len(answer["tasks"]) + PLANNED, read
