@@ -20,11 +20,14 @@
 
 enum { DEAD_WINDOW = 20000, DEAD_GROUPS_MAX = 200, DEAD_TIME_SIZE = 28 };
 
-/* An expression on a row of jobs. At least the first letters, so that an error that begins with a
- * number has a reason, too. */
+/* An expression on a row of jobs: the first line as far as it has neither an id nor a long number.
+ * At least the first letters, so that an error that begins with a number has a reason, too. Looking
+ * for the place costs a third of what a pattern for the text before it does. */
+#define SQL_DEAD_LINE "split_part(error, E'\\n', 1)"
 #define SQL_DEAD_REASON                                                                            \
-    "coalesce(nullif(left(substring(split_part(error, E'\\n', 1) FROM"                             \
-    " '^(.*?)(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}|[0-9]{5,}|$)'), 160), ''), left(error, 40))"
+    "coalesce(nullif(left(" SQL_DEAD_LINE                                                          \
+    ", least(160, coalesce(nullif(regexp_instr(" SQL_DEAD_LINE                                     \
+    ", '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}|[0-9]{5}'), 0), 161) - 1)), ''), left(error, 40))"
 /* The condition of the index jobs_dead. */
 #define SQL_DEAD "listed_state = 'FAILURE'"
 

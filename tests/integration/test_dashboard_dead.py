@@ -11,13 +11,14 @@ from harness.wait import wait_for
 
 WINDOW = 20000
 REASON = (
-    "coalesce(nullif(left(substring(split_part(error, E'\\n', 1) FROM"
-    " '^(.*?)(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}|[0-9]{5,}|$)'), 160), ''), left(error, 40))"
+    "coalesce(nullif(left(regexp_replace(split_part(error, E'\\n', 1),"
+    " '([0-9a-fA-F]{8}-[0-9a-fA-F]{4}|[0-9]{5}).*$', ''), 160), ''), left(error, 40))"
 )
 TIME = "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'"
 SHOWN = ("task", "reason", "count", "first_at", "last_at", "last_id", "queue")
 ERRORS = ("ARRAY['connection timed out', 'no order ' || 10000 + n || ' is there', n %% 90 || ' is no amount',"
-          " E'refused\\nby the server', 'id ' || id || ' is unknown']")
+          " E'refused\\nby the server', 'id ' || id || ' is unknown', E'\\nwithout a first line',"
+          " repeat('é', 155 + n %% 9) || (n %% 7 + 1) * 1111, 'deadbeef-12 ab' || substr(md5((n %% 20)::text), 1, 9) || '-0a1b']")
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def die(system, count, span, ago="0 s"):
     """Dead jobs, evenly over that time, which ended some time ago."""
     system.query(
         "INSERT INTO jobs (id, task, queue, state, attempt, worker, error, finished_at)"
-        f" SELECT id, 'shop.task_' || n %% 3, 'q' || n %% 2, 'FAILURE', 1, 'w:1', ({ERRORS})[1 + n * 7 %% 5],"
+        f" SELECT id, 'shop.task_' || n %% 3, 'q' || n %% 2, 'FAILURE', 1, 'w:1', ({ERRORS})[1 + n * 7 %% 8],"
         "  date_trunc('milliseconds', now()) - %s::interval - %s::interval * n / %s + n * interval '1 us'"
         " FROM (SELECT n, new_job_id() AS id FROM generate_series(1, %s) n) x",
         ago, span, count, count)
@@ -82,6 +83,14 @@ def test_groups_are_what_a_look_at_every_dead_one_finds(system):
     for step in ["many die", *(chance.choice(list(steps)[1:]) for _ in range(6)), *list(steps)[1:]]:
         steps[step]()
         assert_same(system, step)
+
+
+def test_an_id_is_one_whatever_its_digits(system):
+    """Five of them in a row are no number that ends what comes before them."""
+    for job in ("01a204d0-8391-74b5-9dcb-2e36f301f24e", "01a12345-8391-74b5-9dcb-2e36f301f24e",
+                "12345abc-0000-7000-8000-000000000000"):
+        rows.insert(system, "FAILURE", age=9, error=f"order {job} is gone")
+    assert [(group["reason"], group["count"]) for group in groups(system)] == [("order ", 3)]
 
 
 def test_more_than_are_counted(system):
