@@ -175,7 +175,7 @@ async function findings(page) {
 
 test('looks', async () => {
   const paths = ['/', '/workers', '/worker/shop:1', '/tasks', `/task/${facts.jobs.FAILURE}`, '/queues', '/broker', '/tasks?queue=none',
-    '/tasks?state=FAILURE', '/limits', '/dead', '/schedules', '/flows', '/charts', '/audit'];
+    '/tasks?state=FAILURE', '/limits', '/dead', '/schedules', '/schedule/nightly', '/flows', `/flow/${facts.flow}`, '/charts', '/audit'];
   for (const colorScheme of ['light', 'dark']) {
     for (const width of colorScheme === 'light' ? [360, 768, 1440, 2560] : [360, 1440]) {
       const {page, check} = await open({colorScheme, viewport: {width, height: 800}, reducedMotion: 'reduce'});
@@ -203,6 +203,9 @@ test('looks', async () => {
 
   // The visitor's own choice is kept, whatever the system says.
   const {page, check} = await open({colorScheme: 'light'});
+  await visit(page, '/tasks?state=PENDING');
+  await page.getByText('waits for its turn').first().waitFor(WAIT);
+  assert.doesNotMatch(await page.locator('main').innerText(), /runs .* ago/);
   await visit(page, '/');
   const theme = () => page.evaluate(() => document.documentElement.dataset.theme);
   assert.equal(await theme(), 'light');
@@ -527,6 +530,17 @@ test('charts', async () => {
   await page.getByLabel('Queue').selectOption('All together');
   await page.waitForURL('**/charts?range=day', WAIT);
   await check();
+
+  // A step that goes on is judged by the minutes that it has had: five of fifteen here.
+  const now = await open();
+  const points = [['11:45', 900], ['12:00', 300]].map(([at, succeeded]) => ({at: `2026-05-05T${at}:00.000Z`, ended: succeeded, succeeded, failed: 0,
+    retried: 0, waiting: 0, wait_p50: null, wait_p95: null, run_p50: null, run_p95: null}));
+  await now.page.clock.setFixedTime(new Date('2026-05-05T12:05:00Z'));
+  await now.page.route(/\/api\/v1\/charts/, (route) => route.fulfill({json: {range: 'day', queue: '', minutes: 1440, step: 15, points}}));
+  await now.page.goto(`${facts.url}/charts?range=day`);
+  await now.page.locator('figure svg path.line').first().waitFor(WAIT);
+  assert.match(await now.page.locator('figure svg').first().getAttribute('aria-label'), /succeeded: at most 60, last 60;/);
+  await now.check();
 });
 
 test('prefix', async () => {

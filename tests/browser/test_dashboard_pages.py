@@ -97,7 +97,13 @@ def test_walk_from_list_to_task(stack, walk):
 @pytest.mark.slow
 def test_looks_light_dark_narrow_wide(stack, walk):
     system, facts = filled(stack)
-    walk("looks", facts, system=system)
+    system.query("INSERT INTO schedules (name, cron, zone, task, source, source_hash)"
+                 " VALUES ('nightly', '30 7 * * 1-5', 'Europe/Berlin', 'shop.mail', 'schedules.conf', 'x')")
+    assert system.till("schedule", "run", "nightly").returncode == 0
+    chain = json.dumps({"chain": [{"task": "till.tasks.noop"}, {"task": "till.tasks.noop"}]})
+    assert system.till("flow", "run", "-", "--name", "two steps", stdin=chain).returncode == 0
+    (flow,) = system.query("SELECT id::text FROM flows")
+    walk("looks", {**facts, "flow": flow["id"]}, system=system)
 
 
 def test_hostile_texts_stay_texts(stack, walk):

@@ -21,14 +21,16 @@ function s(tag, attributes, ...children) {
   return node;
 }
 
-/* One point for each step of the range that is over, with noughts where nothing was written. */
+/* One point for each step of the range, with noughts where nothing was written, and how many minutes it has
+   had so far. A minute is there when it is over, a longer step while it goes on. */
 function fill({minutes, step, points}) {
   const width = step * 60000;
-  const last = Math.floor(Date.now() / width) * width - (step === 1 ? width : 0);
+  const now = Date.now();
+  const last = Math.floor(now / width) * width - (step === 1 ? width : 0);
   const held = new Map(points.map((point) => [Date.parse(point.at), point]));
   return Array.from({length: minutes / step}, (_, i) => {
     const at = last - (minutes / step - 1 - i) * width;
-    return {...held.get(at), at};
+    return {...held.get(at), at, minutes: Math.max(1, Math.min(step, (now - at) / 60000))};
   });
 }
 
@@ -88,8 +90,7 @@ const seconds = (value) => duration(value);
 
 function draw(content, answer, open) {
   const points = fill(answer);
-  const per = answer.step;
-  const rate = (name) => (point) => (point[name] ?? 0) / per;
+  const rate = (name) => (point) => (point[name] ?? 0) / point.minutes;
   const of = (name) => (point) => point[name] ?? null;
   /* What becomes of them is counted for all queues together. */
   const ended = answer.queue

@@ -26,9 +26,10 @@ function address(changes) {
   return query.size ? `/tasks?${query}` : '/tasks';
 }
 
-/* When a task that waits for its time will run. */
+/* When a task that waits for its time will run; its time has come when it waits for others of its flow or for a limit. */
 function waits(task) {
   if (task.enqueued_at || (task.state !== 'PENDING' && task.state !== 'RETRY')) return null;
+  if (Date.parse(task.scheduled_at) <= Date.now()) return h('span', {class: 'sub'}, 'waits for its turn');
   return h('span', {class: 'sub'}, 'runs ', time(task.scheduled_at));
 }
 
@@ -79,7 +80,7 @@ function stateLinks(filter) {
 
 function filterForm(filter, go) {
   const task = h('select', {name: 'task', id: 'f-task'}, h('option', {value: ''}, 'Every task'));
-  const text = h('input', {type: 'search', name: 'search', id: 'f-text', value: filter.search || filter.text, maxlength: '900', placeholder: 'id, name:… args:… kwargs:k=v result:… error:…', autocomplete: 'off', spellcheck: 'false',
+  const text = h('input', {type: 'search', name: 'search', id: 'f-text', value: filter.search || filter.text, maxlength: '900', placeholder: 'id, word, kwargs:user=7', autocomplete: 'off', spellcheck: 'false',
     title: 'Words must all be found; OR, brackets and "quotes" work. name: state: worker: queue: args: kwargs:KEY=VALUE result: error:'});
   const order = h('select', {name: 'order', id: 'f-order'}, h('option', {value: ''}, 'Newest first'), h('option', {value: 'oldest'}, 'Oldest first'));
   const apply = () => go(address({task: task.value, text: '', search: text.value.trim(), order: order.value}));
