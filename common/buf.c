@@ -263,9 +263,10 @@ void buf_add_json(struct buf *b, const char *s)
     if (plain_span(p, end) == len && reserve(b, len + 2)) { /* as most of it is */
         char *at = b->data + b->len;
 
-        *at = '"';
-        memcpy(at + 1, s, len);
-        memcpy(at + 1 + len, "\"", 2);
+        at[0] = '"';
+        memcpy(at + 1, s, len + 1);
+        at[len + 1] = '"';
+        at[len + 2] = '\0';
         b->len += len + 2;
         return;
     }

@@ -119,9 +119,12 @@ static void add_key(struct buf *line, const char *key, size_t len)
         line->len + all < line->size) { /* as it is nearly always */
         char *at = line->data + line->len;
 
-        memcpy(at, ",\"", 2);
+        at[0] = ',';
+        at[1] = '"';
         memcpy(at + 2, key, len);
-        memcpy(at + 2 + len, "\":", 3);
+        at[len + 2] = '"';
+        at[len + 3] = ':';
+        at[len + 4] = '\0';
         line->len += all;
         return;
     }

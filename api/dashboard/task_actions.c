@@ -97,6 +97,8 @@ struct selection {
     struct job_list ready; /* to be pushed once they are committed */
 };
 
+static void selection_release(struct selection *of) { job_list_release(&of->ready); }
+
 static enum err_code apply(struct db *db, enum change change, struct selection *of, struct err *e)
 {
     enum err_code rc;
@@ -145,6 +147,7 @@ enum err_code change_some(struct request *req, enum change change, const char *t
                           const struct uuid *ids, size_t count, size_t *ret_changed, struct err *e)
 {
     AUTO(mem_free) bool *changed = mem_array(count + 1, sizeof changed[0]);
+    AUTO_VALUE(selection_release)
     struct selection of = {target ? target : count ? ids[0].text : "", ids, count, changed, {0}};
     struct err problem = {0};
     enum err_code rc = change == CHANGE_RETRY ? jobs_release_keys(thread_of(req)->db, e) : ERR_OK;
@@ -162,7 +165,6 @@ enum err_code change_some(struct request *req, enum change change, const char *t
     /* Without Redis the scheduler delivers them. */
     if (job_list_push(&of.ready, thread_of(req)->redis, &problem))
         log_warn("push_failed", L_ERR(&problem));
-    job_list_release(&of.ready);
     return ERR_OK;
 }
 
