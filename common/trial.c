@@ -16,17 +16,21 @@ static const struct db_stmt statements[] = {
     [COUNT] = {"trial_count", "UPDATE trial_counters SET total = total + $2 WHERE id = $1", 2},
     [ENTER] = {"trial_enter",
                "INSERT INTO trial_entries (job_id, counter, amount) VALUES ($1, $2, $3)", 3},
-    /* Several batches at once meet at the same counters: all of them go through them in the same
-     * order. */
+    /* Several batches at once meet at the same counters: each locks them in the order of their
+     * numbers, one after the other, which a join would leave to the plan. */
     [COUNT_MANY] = {"trial_count_many",
                     "WITH given AS MATERIALIZED ("
                     " SELECT counter, sum(amount)::bigint AS amount"
                     " FROM unnest($1::int[], $2::int[]) AS g(counter, amount)"
                     " GROUP BY counter ORDER BY counter"
+                    "), held AS MATERIALIZED ("
+                    " SELECT l.id, g.amount FROM given g CROSS JOIN LATERAL ("
+                    "  SELECT c.id FROM trial_counters c WHERE c.id = g.counter"
+                    "  FOR NO KEY UPDATE) l"
                     "), counted AS ("
-                    " UPDATE trial_counters c SET total = c.total + g.amount"
-                    " FROM given g WHERE c.id = g.counter RETURNING c.id"
-                    ") SELECT counter FROM given WHERE counter NOT IN (SELECT id FROM counted)",
+                    " UPDATE trial_counters c SET total = c.total + h.amount"
+                    " FROM held h WHERE c.id = h.id"
+                    ") SELECT counter FROM given WHERE counter NOT IN (SELECT id FROM held)",
                     2},
     [ENTER_MANY] = {"trial_enter_many",
                     "INSERT INTO trial_entries (job_id, counter, amount)"
