@@ -114,7 +114,9 @@ $(B)/tests/%: tests/%.c $(B)/libapi.a $(B)/libworker.a $(B)/libscheduler.a $(B)/
 	$(if $(V),,@echo "  TEST  $<")
 	$(Q)mkdir -p $(@D)
 	$(Q)$(TEST_COMPILE) $(INCLUDES) -pie $(LDFLAGS) -o $@ $< $(filter %/libdashboard.a,$^) $(filter %.a,$^) \
-	    $(LIBS_API) $(LIBS_WORKER) $(LIBS_COMMON) -lcriterion
+	    $(LIBS_API) $(LIBS_WORKER) $(LIBS_COMMON) $(TEST_LIBS)
+
+$(UNIT_TESTS) $(STORE_TESTS): TEST_LIBS := -lcriterion
 
 # What the dashboard alone has stands before what it uses.
 $(B)/tests/unit/test_shared: $(B)/libdashboard.a

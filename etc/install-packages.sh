@@ -2,8 +2,12 @@
 # SPDX-License-Identifier: MIT
 #
 # Installs the Debian packages that are missing: install-packages.sh [run|test|lint|bench|fuzz|coverage]. Without an
-# argument all that `make test` needs. Uses sudo when it is not run by root.
+# argument all that `make test` needs. Uses sudo when it is not run by root. With --list first it prints what it
+# would want, installed or not, and installs nothing.
 set -eu
+
+list=
+[ "${1:-}" != --list ] || { list=yes; shift; }
 
 run='gcc libc6-dev make pkg-config libcivetweb-dev libhiredis-dev libpq-dev libcurl4-openssl-dev libjansson-dev
  libesmtp-dev libjwt-dev libsodium-dev libssl-dev redis-server postgresql-15 tzdata python3 python3-aiosmtpd
@@ -29,6 +33,7 @@ if [ "${1:-test}" != run ]; then
     command -v node >/dev/null || wanted="$wanted nodejs"
     command -v npm >/dev/null || wanted="$wanted npm"
 fi
+[ -z "$list" ] || { echo $wanted; exit 0; }
 
 missing=
 for package in $wanted; do

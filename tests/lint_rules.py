@@ -352,9 +352,52 @@ def python_files():
                 yield path, error.lineno or 1, f"is no Python: {error.msg}"
 
 
+def python_imports(path, seen):
+    """(path, line, module) for each import in `path`, and in what of tests/ it imports, of what is
+    neither Python's nor ours."""
+    seen.add(path)
+    for node in ast.walk(ast.parse(text_of(path))):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module] if node.module else []
+            modules += [".".join(filter(None, (node.module, alias.name))) for alias in node.names]
+        else:
+            continue
+        folder = os.path.dirname(path)
+        roots = (folder,) if getattr(node, "level", 0) else (os.path.dirname(folder), "tests", "tests/bench")
+        for module in modules:
+            ours = {f"{root}/{module.replace('.', '/')}.py" for root in roots} & set(files())
+            for other in ours - seen:
+                yield from python_imports(other, seen)
+            top = module.split(".")[0]
+            if not ours and roots != (folder,) and not os.path.isdir(os.path.join(ROOT, "tests", top)):
+                if top not in sys.stdlib_module_names:
+                    yield path, node.lineno, top
+
+
+def packages():
+    """What a target of make runs in Python imports no more than what that target installs."""
+    for target in re.split(r"\n(?=[a-z-]+:)", text_of("Makefile")):
+        installs = re.search(r"install-packages\.sh ?(\w*)$", target, re.MULTILINE)
+        if not installs:
+            continue
+        listed = subprocess.run(
+            ["sh", "etc/install-packages.sh", "--list", *installs[1].split()],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        ).stdout.split()
+        for script in re.findall(r"\$\(PYTHON\) (\S+\.py)", target):
+            for path, line, module in python_imports(script, set()):
+                if f"python3-{module}" not in listed:
+                    yield path, line, (
+                        f"{script} comes to this import of {module}, and make {target.split(':')[0]} does not "
+                        f"install python3-{module}: name it in etc/install-packages.sh, or do without"
+                    )
+
+
 RULES = (
     includes, banned_functions, reserved_calls, comments, words, stores, settings, folders, headers,
-    sizes, migrations, python_files,
+    sizes, migrations, python_files, packages,
 )
 
 

@@ -17,7 +17,7 @@ import psycopg2
 import redis
 from psycopg2.extras import Json, RealDictCursor
 
-from . import books, programs
+from . import books, openapi, programs
 from .faultproxy import FaultProxy
 from .gateway import SECRET_KEY
 from .postgres import LOGINS, USER
@@ -164,7 +164,7 @@ class Stack:
 
     def shop(self):
         """A customer who has not registered yet, at the first API that runs."""
-        return Shop(lambda: self.api.url)
+        return Shop(lambda: self.api.url, openapi.check)
 
     # ---- data ----
 

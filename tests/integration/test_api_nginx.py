@@ -13,7 +13,7 @@ import warnings
 import pytest
 import requests
 
-from harness import nginx
+from harness import nginx, openapi
 from harness.shop import Shop
 from harness.wait import wait_for
 from integration.test_api_http import AMBIGUOUS, GET, NEXT, POST, SECURE
@@ -75,7 +75,7 @@ def check_told(answer, status):
 
 def test_tls_ends_here(front):
     one, proxy = front(dashboard=True)
-    shop = Shop(proxy.url)
+    shop = Shop(proxy.url, openapi.check)
     shop.http = session(proxy)
     shop.sign_up()
     for _ in range(3):
@@ -245,7 +245,7 @@ def test_slow_and_idle_clients_do_not_stop_the_service(front):
             assert connection.recv(64).startswith(b"HTTP/1.1 308 ")
         silent = crowd.open(proxy.port, idle // 5, None)
         began = time.monotonic()
-        shop = Shop(proxy.url)
+        shop = Shop(proxy.url, openapi.check)
         shop.http = session(proxy)
         shop.sign_up()
         product = one.product()
