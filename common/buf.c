@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "common/text.h"
 
 enum { BUF_FIRST_SIZE = 512 };
 
@@ -72,21 +73,32 @@ void buf_reserve(struct buf *b, size_t extra)
         (void)reserve(b, extra);
 }
 
+char *buf_extend(struct buf *b, size_t len)
+{
+    char *at;
+
+    if (!reserve(b, len))
+        return NULL;
+    at = b->data + b->len;
+    b->len += len;
+    at[len] = '\0';
+    return at;
+}
+
 void buf_add_slowly(struct buf *b, const void *data, size_t len)
 {
-    if (!reserve(b, len))
-        return;
-    memcpy(b->data + b->len, data, len);
-    b->len += len;
-    b->data[b->len] = '\0';
+    char *at = buf_extend(b, len);
+
+    if (at)
+        memcpy(at, data, len);
 }
 
 void buf_add_char(struct buf *b, char c)
 {
-    if (!reserve(b, 1))
-        return;
-    b->data[b->len++] = c;
-    b->data[b->len] = '\0';
+    char *at = buf_extend(b, 1);
+
+    if (at)
+        *at = c;
 }
 
 void buf_add_int(struct buf *b, int64_t number)
@@ -201,7 +213,6 @@ static unsigned hidden_control(const unsigned char *s, size_t len)
 }
 
 enum { WORD = 8 };
-#define EACH_BYTE(n) (UINT64_C(0x0101010101010101) * (n))
 
 /* Whether eight bytes all stand for themselves in JSON and are ASCII; see plain_span(). */
 static bool is_plain_word(const unsigned char *s)
@@ -210,11 +221,9 @@ static bool is_plain_word(const unsigned char *s)
     uint64_t other;
 
     memcpy(&word, s, sizeof word);
-    other = word | (word - EACH_BYTE(0x20)); /* the top bit of a byte is set by what is not plain */
-    other |= (word ^ EACH_BYTE(0x7f)) - EACH_BYTE(1);
-    other |= (word ^ EACH_BYTE('"')) - EACH_BYTE(1);
+    other = (word ^ EACH_BYTE('"')) - EACH_BYTE(1); /* sets the top bit of a byte that is one */
     other |= (word ^ EACH_BYTE('\\')) - EACH_BYTE(1);
-    return !(other & EACH_BYTE(0x80));
+    return !((text_odd_bytes(word) | other) & EACH_BYTE(0x80));
 }
 
 /* How many bytes from there stand for themselves in JSON, but for those that are no ASCII. */
@@ -260,14 +269,14 @@ void buf_add_json(struct buf *b, const char *s)
     size_t len = strlen(s);
     const unsigned char *end = p + len;
 
-    if (plain_span(p, end) == len && reserve(b, len + 2)) { /* as most of it is */
-        char *at = b->data + b->len;
+    if (plain_span(p, end) == len) { /* as most of it is */
+        char *at = buf_extend(b, len + 2);
 
-        at[0] = '"';
-        memcpy(at + 1, s, len + 1);
-        at[len + 1] = '"';
-        at[len + 2] = '\0';
-        b->len += len + 2;
+        if (at) {
+            at[0] = '"';
+            memcpy(at + 1, s, len + 1);
+            at[len + 1] = '"';
+        }
         return;
     }
     buf_add_char(b, '"');

@@ -34,6 +34,10 @@ void buf_clear(struct buf *b);
 /* Makes room for so many more bytes at once, where many adds would grow it again and again. */
 void buf_reserve(struct buf *b, size_t extra);
 
+/* So many more bytes, for the caller to write all of them; NULL when they would pass the ceiling.
+ */
+char *buf_extend(struct buf *b, size_t len);
+
 /* buf_add() where there is no room, or much to add. */
 void buf_add_slowly(struct buf *b, const void *data, size_t len);
 enum { BUF_ADD_QUICKLY = 16 * 1024 };

@@ -113,24 +113,14 @@ uint64_t log_dropped(void) { return atomic_load(&dropped); }
 /* Keys are names of ours. */
 static void add_key(struct buf *line, const char *key, size_t len)
 {
-    size_t all = len + strlen(",\"\":");
+    size_t around = settings.json ? 2 : 1;
+    char *at = buf_extend(line, around + len + around);
 
-    if (settings.json && !line->overflow && line->len + all <= line->max &&
-        line->len + all < line->size) { /* as it is nearly always */
-        char *at = line->data + line->len;
-
-        at[0] = ',';
-        at[1] = '"';
-        memcpy(at + 2, key, len);
-        at[len + 2] = '"';
-        at[len + 3] = ':';
-        at[len + 4] = '\0';
-        line->len += all;
+    if (!at)
         return;
-    }
-    buf_add(line, settings.json ? ",\"" : " ", settings.json ? 2 : 1);
-    buf_add(line, key, len);
-    buf_add(line, settings.json ? "\":" : "=", settings.json ? 2 : 1);
+    memcpy(at, settings.json ? ",\"" : " ", around);
+    memcpy(at + around, key, len);
+    memcpy(at + around + len, settings.json ? "\":" : "=", around);
 }
 
 static void add_string(struct buf *line, const char *key, size_t len, const char *value)

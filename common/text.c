@@ -24,17 +24,13 @@ bool text_to_int(const char *text, int64_t min, int64_t max, int64_t *ret_value)
     return true;
 }
 
-#define EACH_BYTE(n) (UINT64_C(0x0101010101010101) * (n))
-
-/* The top bit of each of eight bytes that may be a control character. One above 0x7f may pass for
- * one, so who finds a bit has to look. */
+/* What may be odd has to be looked at: a byte above 0x7f is, and is no control. */
 static uint64_t doubts(const char *text)
 {
     uint64_t word;
 
     memcpy(&word, text, sizeof word);
-    return ((word - EACH_BYTE(0x20)) | ((word ^ EACH_BYTE(0x7f)) - EACH_BYTE(1)) | word) &
-           EACH_BYTE(0x80);
+    return text_odd_bytes(word);
 }
 
 size_t text_plain_span(const char *text, size_t len)

@@ -12,6 +12,15 @@
 /* The whole text is a decimal integer within [min, max]; no sign but '-', no blanks. */
 bool text_to_int(const char *text, int64_t min, int64_t max, int64_t *ret_value);
 
+/* Eight bytes at a time: a word of eight times `n`, below 256, and the top bit of each byte that is
+ * a control character or no ASCII. */
+#define EACH_BYTE(n) (UINT64_C(0x0101010101010101) * (n))
+static inline uint64_t text_odd_bytes(uint64_t word)
+{
+    return ((word - EACH_BYTE(0x20)) | ((word ^ EACH_BYTE(0x7f)) - EACH_BYTE(1)) | word) &
+           EACH_BYTE(0x80);
+}
+
 /* How many bytes from the start are no control characters (0x00 to 0x1f, 0x7f). */
 size_t text_plain_span(const char *text, size_t len);
 
