@@ -174,7 +174,7 @@ void guard_throttle(struct reply *reply, int64_t wait_s)
 static bool is_within(char kind, const char *name, int64_t per_minute, int64_t cost,
                       struct reply *reply)
 {
-    int64_t wait_s = *name ? limits_take(kind, name, per_minute, cost, clock_mono_us()) : 0;
+    int64_t wait_s = limits_take(kind, name, per_minute, cost, clock_mono_us());
 
     if (wait_s > 0)
         guard_throttle(reply, wait_s);

@@ -118,12 +118,12 @@ void limits_name(const char *remote, const char *forwarded, char ret_name[LIMITS
     unsigned char bytes[16];
 
     *ret_name = '\0';
-    if (!forwarded && is_loopback(remote))
-        return;
     if (!is_loopback(remote))
         (void)snprintf(text, sizeof text, "%s", remote);
     else if (forwarded)
         last_of(forwarded, text);
+    else
+        return;
     if (inet_pton(AF_INET6, text, bytes) == 1)
         (void)snprintf(ret_name, LIMITS_NAME_SIZE, "%02x%02x:%02x%02x:%02x%02x:%02x%02x::/64",
                        bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6],

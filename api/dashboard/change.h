@@ -17,8 +17,8 @@ enum {
 
 enum change { CHANGE_REVOKE, CHANGE_TERMINATE, CHANGE_RETRY, CHANGE_DELETE };
 
-/* The `action` of a body; ERR_DENIED, written down, when the user has
- * not the role that it needs. */
+/* The `action` of a body; ERR_DENIED, written down, when the user has not the role that it needs.
+ */
 enum err_code read_change(struct request *req, const json_t *body, enum change *ret_change,
                           struct err *e) MUST_CHECK;
 
