@@ -64,14 +64,6 @@ def test_jobs_of_a_killed_process_run_again_at_once_while_its_supervisor_lives(s
     assert min(times) < 10
 
 
-def quiet_worker(one):
-    """Another one, which is there and takes nothing yet."""
-    other = one.start_worker()
-    other.send(signal.SIGTSTP)
-    other.wait_for_log("quiet", timeout=30)
-    return other
-
-
 @pytest.mark.full
 def test_jobs_of_a_killed_worker_run_on_another_within_the_lease(stack):
     """Promised within 30 s, with the default lease."""
@@ -79,7 +71,7 @@ def test_jobs_of_a_killed_worker_run_on_another_within_the_lease(stack):
     times = []
     for _ in range(3):
         victim = one.worker
-        other = quiet_worker(one)
+        other = one.start_quiet_worker()
         ids = jobs_struck(one, 20, victim.kill)
         other.send(signal.SIGCONT)
         times.append(time_of_second_attempts(one, ids, 2 * LEASE))
@@ -114,7 +106,7 @@ def test_jobs_of_a_killed_worker_that_have_no_entry_run_on_another_within_the_le
     times = []
     for _ in range(3):
         victim = one.worker
-        other = quiet_worker(one)
+        other = one.start_quiet_worker()
         ids = passed_jobs(one)
         victim.kill()
         other.send(signal.SIGCONT)

@@ -10,6 +10,7 @@ What a test does not start does not run: Stack alone gives database, Redis, gate
 import itertools
 import json
 import os
+import signal
 import subprocess
 import uuid
 
@@ -96,6 +97,13 @@ class Stack:
 
     def start_worker(self, **settings):
         return self.program("till-worker", "ready", **settings)
+
+    def start_quiet_worker(self):
+        """One that is there and takes nothing until it gets a SIGCONT."""
+        worker = self.start_worker()
+        worker.send(signal.SIGTSTP)
+        worker.wait_for_log("quiet", timeout=30)
+        return worker
 
     def start_scheduler(self, **settings):
         return self.program("till-scheduler", "ready", **settings)

@@ -137,20 +137,12 @@ def test_a_killed_process_gives_up_at_once_what_was_passed_to_it(stack):
     nothing_left(one)
 
 
-def quiet_worker(one):
-    """Another one, which is there and takes nothing yet."""
-    other = one.start_worker()
-    other.send(signal.SIGTSTP)
-    other.wait_for_log("quiet", timeout=30)
-    return other
-
-
 def test_another_worker_gets_what_was_passed_to_one_that_is_gone_for_good(stack):
     """Nothing in a stream tells of it: the scheduler takes it back soon after the name has expired."""
     one = stack({"TILL_WORKER_PROCESSES": 1, "TILL_LEASE_SECONDS": SLOW, "TILL_HEAL_SECONDS": 1})
     limit(one, "set", "key", "one", "--concurrency", "1")
     one.start(apis=0)
-    other = quiet_worker(one)
+    other = one.start_quiet_worker()
     _, _, held = begin_and_park(one, 1, "till.tasks.sleep", [5])
     held.rollback()
     job = wait_for(
