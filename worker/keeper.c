@@ -35,7 +35,7 @@ enum {
     PAUSE_MS = 100,
     LAST_ROUNDS = 10,
     OVERRUN_LIMIT_MS = 2000, /* for giving back what others run */
-    GATHER_MS = 2,           /* for what is done meanwhile, while there is more to do */
+    GATHER_MS = 10,          /* for what is done meanwhile, while there is more to do */
 };
 
 struct keeper {
