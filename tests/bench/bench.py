@@ -32,10 +32,11 @@ from harness import folders, programs, redis  # noqa: E402
 from harness.postgres import Cluster  # noqa: E402
 from harness.wait import wait_for  # noqa: E402
 
-FAST_JOBS = 200_000
-DURABLE_JOBS = 40_000
+FAST_JOBS = 1_000_000
+DURABLE_JOBS = 200_000
 LATENCY_JOBS = 300
-SINGLE_JOBS = 10_000
+SINGLE_JOBS = 50_000
+STEP = 5_000
 RAW_THREADS = 2
 RAW_JOBS_THREADS = 4
 STREAM = "till:{default}:normal"
@@ -102,25 +103,47 @@ class Bench:
             cursor.execute(sql)
             return cursor.fetchall() if cursor.description else None
 
+    @staticmethod
+    def wait_at_once(condition, what, pause_s=0.005):
+        """As wait_for(), for what is timed: it looks as often at the end as at the beginning."""
+        deadline = time.monotonic() + 300
+        while not condition():
+            if time.monotonic() > deadline:
+                sys.exit(f"bench: {what} never came")
+            time.sleep(pause_s)
+
     def drain(self, processes, jobs, **settings):
         """Jobs a second, from the first one that is done until only the backlog is left."""
         worker = self.worker(processes, **settings)
-        wait_for(lambda: self.redis.xlen(STREAM) < jobs + self.backlog, 120, "the first job")
-        began, left = time.monotonic(), self.redis.xlen(STREAM) - self.backlog
-        wait_for(lambda: self.redis.xlen(STREAM) <= self.backlog, 120, "the stream to be empty")
+        self.wait_at_once(lambda: self.waiting() < jobs + self.backlog, "the first job")
+        began, left = time.monotonic(), self.waiting() - self.backlog
+        self.wait_at_once(lambda: self.waiting() <= self.backlog, "the last job")
         took = time.monotonic() - began
-        jobs = left + self.backlog - self.redis.xlen(STREAM)
+        jobs = left + self.backlog - self.waiting()
         memory = max(rss_mib(pid) for pid in worker.family()[1:])
         worker.term()
         worker.wait()
         return {"rate": jobs / took, "memory": memory}
 
+    def waiting(self):
+        return self.redis.xlen(STREAM)
+
+    def push_fast(self, count):
+        script = "for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'task', 'till.tasks.noop') end"
+        for _ in range(0, count, STEP):
+            self.redis.eval(script, 1, STREAM, STEP)
+
     def fast_drain(self, processes):
         self.redis.flushall()
-        script = "for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'task', 'till.tasks.noop') end"
-        for _ in range(10):
-            self.redis.eval(script, 1, STREAM, (FAST_JOBS + self.backlog) // 10)
+        self.push_fast(FAST_JOBS + self.backlog)
         return self.drain(processes, FAST_JOBS)
+
+    def push_jobs(self):
+        """Entries for all rows, in the order of their ids."""
+        script = "for _, id in ipairs(ARGV) do redis.call('XADD', KEYS[1], '*', 'job', id) end"
+        ids = [str(job) for (job,) in self.query("SELECT id FROM jobs ORDER BY id")]
+        for first in range(0, len(ids), STEP):
+            self.redis.eval(script, 1, STREAM, *ids[first : first + STEP])
 
     def durable_drain(self, processes):
         self.redis.flushall()
@@ -129,10 +152,7 @@ class Bench:
             "INSERT INTO jobs (task, enqueued_at) SELECT 'till.tasks.noop', now()"
             f" FROM generate_series(1, {DURABLE_JOBS + self.backlog})"
         )
-        pipe = self.redis.pipeline(transaction=False)
-        for (job,) in self.query("SELECT id FROM jobs"):
-            pipe.xadd(STREAM, {"job": str(job)})
-        pipe.execute()
+        self.push_jobs()
         figures = self.drain(processes, DURABLE_JOBS)
         [(done,)] = self.query("SELECT count(*) FROM jobs WHERE state = 'SUCCESS'")
         if done < DURABLE_JOBS or (done > DURABLE_JOBS and not self.backlog):

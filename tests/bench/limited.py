@@ -13,11 +13,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
-from harness.wait import wait_for  # noqa: E402
-
-JOBS = 20_000
+JOBS = 100_000
 KEYS = 100
-STREAM = "till:{default}:normal"
 # What is limited, and how; then how many jobs, and whether they have keys. `others`: a limit is there,
 # but of another task. A concurrency of a million never bites; one of 20 or 2 does.
 CASES = {
@@ -50,10 +47,7 @@ def fill(bench, jobs, keyed):
         f" SELECT 'till.tasks.noop', {key}, now() FROM generate_series(1, {jobs}) AS n"
     )
     bench.query("VACUUM ANALYZE jobs")
-    pipe = bench.redis.pipeline(transaction=False)
-    for (job,) in bench.query("SELECT id FROM jobs ORDER BY id"):
-        pipe.xadd(STREAM, {"job": str(job)})
-    pipe.execute()
+    bench.push_jobs()
 
 
 def is_done(bench):
@@ -72,9 +66,9 @@ def drain(bench, case, processes):
     fill(bench, jobs, keyed)
     scheduler = bench.scheduler()
     worker = bench.worker(processes, **SETTINGS.get(case, {}))
-    wait_for(lambda: bench.redis.xlen(STREAM) < jobs, 120, "the first job")
-    began, left, before = time.monotonic(), bench.redis.xlen(STREAM), bench.cpu(worker, scheduler)
-    wait_for(lambda: is_done(bench), 300, "the last job")
+    bench.wait_at_once(lambda: bench.waiting() < jobs, "the first job")
+    began, left, before = time.monotonic(), bench.waiting(), bench.cpu(worker, scheduler)
+    bench.wait_at_once(lambda: is_done(bench), "the last job", pause_s=0.02)
     took, after = time.monotonic() - began, bench.cpu(worker, scheduler)
     for program in (worker, scheduler):
         program.term()

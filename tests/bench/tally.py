@@ -1,4 +1,4 @@
-"""Jobs with an effect of their own, one UPDATE and one INSERT: ours beside bare libpq (raw_tally).
+"""Jobs with an effect of their own, one UPDATE and one INSERT: ours beside pgbench and bare libpq (raw_tally).
 
 Used by bench.py; alone it measures these and nothing else:
 
@@ -6,15 +6,34 @@ Used by bench.py; alone it measures these and nothing else:
 """
 
 import argparse
+import os
+import re
 import statistics
+import subprocess
 import sys
 
-JOBS = 20_000
-BATCHED_JOBS = 60_000
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+from harness import postgres  # noqa: E402
+
+JOBS = 60_000
+BATCHED_JOBS = 200_000
 COUNTERS = 20_000  # so many that batches seldom meet at one
 SLOTS = 10  # and connections of the bare program, as many as pgbench had in the target
 BATCH = 64
-STREAM = "till:{default}:normal"
+BATCH_SLOTS = 4  # more only get in each other's way, here as there
+# What a transaction a job sends, for pgbench: each of its clients has jobs of its own, one after the other.
+SCRIPT = """\\set n :n + 1
+\\set job :client_id * {share} + :n
+\\set counter :job % {counters}
+BEGIN;
+UPDATE trial_counters SET total = total + 1 WHERE id = :counter;
+INSERT INTO trial_entries (counter, job_id, amount) VALUES (:counter, {id}, 1);
+UPDATE jobs SET state = 'SUCCESS', finished_at = now(), result = NULL, error = NULL
+ WHERE id = {id} AND attempt = 1 AND state = 'STARTED';
+COMMIT;
+"""
+NUMBERED = "('00000000-0000-7000-8000-' || lpad(({})::text, 12, '0'))::uuid"
 
 
 def prepare(bench):
@@ -33,10 +52,31 @@ def fill(bench, task, jobs):
     )
     bench.query("VACUUM ANALYZE jobs")
     bench.query("VACUUM ANALYZE trial_counters")
-    pipe = bench.redis.pipeline(transaction=False)
-    for (job,) in bench.query("SELECT id FROM jobs ORDER BY id"):
-        pipe.xadd(STREAM, {"job": str(job)})
-    pipe.execute()
+    bench.push_jobs()
+
+
+def pgbench(bench):
+    """The three statements and nothing else: no claim, no queue."""
+    bench.query("TRUNCATE jobs, trial_entries CASCADE")
+    bench.query(
+        "INSERT INTO jobs (id, task, state, attempt, worker, args, enqueued_at, started_at)"
+        f" SELECT {NUMBERED.format('n')}, 'till.tasks.tally', 'STARTED', 1, 'pgbench',"
+        f" jsonb_build_array(n % {COUNTERS}), now(), now() FROM generate_series(1, {JOBS}) AS n"
+    )
+    bench.query("VACUUM ANALYZE jobs")
+    bench.query("VACUUM ANALYZE trial_counters")
+    share = JOBS // SLOTS
+    path = os.path.join(bench.folder, "tally.sql")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(SCRIPT.format(share=share, counters=COUNTERS, id=NUMBERED.format(":job")))
+    command = f"{postgres.program('pgbench')} -n -M prepared -c {SLOTS} -j 2 -t {share} -D n=0 -f".split()
+    done = subprocess.run(
+        [*command, path, bench.settings["DATABASE_URL"]], check=True, stdout=subprocess.PIPE, text=True
+    )
+    [(left,)] = bench.query("SELECT count(*) FROM jobs WHERE state <> 'SUCCESS'")
+    if left:
+        sys.exit(f"bench: pgbench has left {left} of {JOBS} jobs")
+    return {"drain": float(re.search(r"tps = ([\d.]+)", done.stdout)[1])}
 
 
 def drain(bench, task, jobs, processes, slots):
@@ -53,19 +93,25 @@ def drain(bench, task, jobs, processes, slots):
 def measure(bench, note):
     """One round; note(name, figures)."""
     prepare(bench)
+    note("pgbench_tally", pgbench(bench))
     note("raw_tally", bench.raw("raw_tally", JOBS, SLOTS, 1, COUNTERS))
     note("tally_1", drain(bench, "till.tasks.tally", JOBS, 1, SLOTS))
     note("tally_2", drain(bench, "till.tasks.tally", JOBS, 2, SLOTS // 2))
-    note("raw_tally_many", bench.raw("raw_tally", BATCHED_JOBS, 4, BATCH, COUNTERS))
-    note("tally_many_1", drain(bench, "till.tasks.tally_many", BATCHED_JOBS, 1, SLOTS))
-    note("tally_many_2", drain(bench, "till.tasks.tally_many", BATCHED_JOBS, 2, SLOTS))
+    note("raw_tally_many", bench.raw("raw_tally", BATCHED_JOBS, BATCH_SLOTS, BATCH, COUNTERS))
+    note("tally_many_1", drain(bench, "till.tasks.tally_many", BATCHED_JOBS, 1, BATCH_SLOTS))
+    note("tally_many_2", drain(bench, "till.tasks.tally_many", BATCHED_JOBS, 2, BATCH_SLOTS))
 
 
 def show(figures, row):
     for processes in (1, 2):
         name = f"{processes} process{'es' if processes > 1 else ''}"
         row(
-            f"a transaction a job, {name}",
+            f"a transaction a job, {name}; limit: pgbench",
+            figures[f"tally_{processes}"]["rate"],
+            figures["pgbench_tally"]["drain"],
+        )
+        row(
+            "the same; limit: bare libpq",
             figures[f"tally_{processes}"]["rate"],
             figures["raw_tally"]["drain"],
         )

@@ -35,14 +35,11 @@ from harness import folders, postgres, programs  # noqa: E402
 from harness.wait import wait_for  # noqa: E402
 
 INTERVAL_S = 2
-JOBS = {"fast": 1_500_000, "durable": 300_000}  # in one filling
-STEP = 5000
+JOBS = {"fast": 4_000_000, "durable": 700_000}  # in one filling
 GOAL = 0.02
 PATHS = ("tasks", "tasks", "tasks?state=FAILURE", "tasks",
          "tasks", "tasks", "queues", "workers", "charts", "broker")
 COMMANDS = ("ping", "info", "xlen", "xinfo|groups", "xrange", "zrange", "zrangebyscore", "mget", "get", "exists")
-ADD_FAST = "for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'task', 'till.tasks.noop') end"
-ADD_JOBS = "for _, id in ipairs(ARGV) do redis.call('XADD', KEYS[1], '*', 'job', id) end"
 
 
 class Page(threading.Thread):
@@ -118,16 +115,13 @@ def fill(bench, kind):
     bench.redis.flushall()
     bench.query("TRUNCATE jobs CASCADE")
     if kind == "fast":
-        for _ in range(JOBS[kind] // STEP):
-            bench.redis.eval(ADD_FAST, 1, STREAM, STEP)
+        bench.push_fast(JOBS[kind])
         return
     bench.query(
         "INSERT INTO jobs (task, enqueued_at) SELECT 'till.tasks.noop', now()"
         f" FROM generate_series(1, {JOBS[kind]})"
     )
-    ids = [str(job) for (job,) in bench.query("SELECT id FROM jobs ORDER BY id")]
-    for first in range(0, len(ids), STEP):
-        bench.redis.eval(ADD_JOBS, 1, STREAM, *ids[first : first + STEP])
+    bench.push_jobs()
 
 
 def window(bench, watch, is_open, seconds):

@@ -1,5 +1,5 @@
 """The API under wrk beside its limits: a civetweb handler that answers one such answer as a constant
-(raw_http), and pgbench with the statements that a checkout sends.
+(raw_http), and pgbench with the statements that a checkout sends. Then what the checkouts leave to the workers.
 
 Used by bench.py; alone it measures these and nothing else:
 
@@ -17,6 +17,8 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
+import chain  # noqa: E402
+
 from harness import postgres, programs  # noqa: E402
 from harness.shop import Shop  # noqa: E402
 from harness.wait import wait_for  # noqa: E402
@@ -30,6 +32,7 @@ FIRST_USER = 8_000_001  # numbers that stand for nothing else in a statement
 FIRST_PRODUCT = 7_000_001
 FIRST_ORDER = 9_000_001
 PRODUCT = f"/api/products/{FIRST_PRODUCT}/"
+LIST = "/api/products/?page_size=100"
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -95,29 +98,35 @@ class Web:
     def end(self):
         self.api.term_and_wait()
 
-    def product(self, seconds):
+    def page(self, path, seconds):
         token = f"Authorization: Bearer {self.shops[0].token}"
-        return figures_of(wrk(self.api.url + PRODUCT, seconds, CONNECTIONS, "-H", token))
+        return figures_of(wrk(self.api.url + path, seconds, CONNECTIONS, "-H", token))
 
-    def product_answer(self):
-        """The file of what the API sends for the product, byte for byte."""
+    def answer_of(self, path):
+        """The file of what the API sends for `path`, byte for byte."""
         host, port = self.api.url.removeprefix("http://").split(":")
         name = os.path.join(self.bench.folder, "answer")
         with socket.create_connection((host, int(port)), 30) as client, open(name, "wb") as file:
-            asked = f"GET {PRODUCT} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {self.shops[0].token}"
-            client.sendall(f"{asked}\r\n\r\n".encode())
+            asked = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {self.shops[0].token}"
+            client.sendall(f"{asked}\r\nConnection: keep-alive\r\n\r\n".encode())
             answer = client.recv(65536)
-            head, _, body = answer.partition(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200") or f"Content-Length: {len(body)}\r".encode() not in head:
-                sys.exit(f"bench: this is no whole answer: {answer}")
+            while (length := re.search(rb"\r\nContent-Length: (\d+)\r\n", answer)) is None or len(
+                answer.partition(b"\r\n\r\n")[2]
+            ) < int(length[1]):
+                more = client.recv(65536)
+                if not more:
+                    sys.exit(f"bench: this is no whole answer: {answer}")
+                answer += more
+            if not answer.startswith(b"HTTP/1.1 200"):
+                sys.exit(f"bench: {path} is answered by {answer}")
             file.write(answer)
         return name
 
-    def constant(self, seconds):
+    def constant(self, path, seconds):
         """civetweb alone, with the same answer."""
-        path = os.path.join(os.path.dirname(programs.path_of("till")), "tests", "bench", "raw_http")
+        program = os.path.join(os.path.dirname(programs.path_of("till")), "tests", "bench", "raw_http")
         with subprocess.Popen(
-            [path, self.product_answer(), str(THREADS)],
+            [program, self.answer_of(path), str(THREADS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -240,10 +249,14 @@ def end(bench):
 def measure(bench, note, seconds=8):
     """One round; note(name, figures)."""
     web = bench.web = bench.web or Web(bench)
-    note("web_product", web.product(seconds))
-    note("raw_http", web.constant(seconds))
+    note("web_product", web.page(PRODUCT, seconds))
+    note("raw_http", web.constant(PRODUCT, seconds))
+    note("web_list", web.page(LIST, seconds))
+    note("raw_http_list", web.constant(LIST, seconds))
     note("raw_checkout", web.statements(seconds))
+    bench.redis.flushall()
     note("web_checkout", web.checkout(seconds))
+    note("chain", chain.drain(bench))
 
 
 def show(f):
@@ -257,7 +270,9 @@ def show(f):
         )
 
     row(f"a cached product, {CONNECTIONS} connections", f["web_product"], f["raw_http"])
+    row(f"a cached list of 100 products, {CONNECTIONS} connections", f["web_list"], f["raw_http_list"])
     row(f"checkout: order and payment, {CLIENTS} clients", f["web_checkout"], f["raw_checkout"])
+    chain.show(f["chain"])
 
 
 def main():
