@@ -292,6 +292,7 @@ install: all ## install programs, units, settings and documents below $(DESTDIR)
 	install -m 755 $(PROGRAMS:%=$(B)/%) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 etc/till.env etc/redis.conf etc/redis-users.conf etc/schedules.conf etc/nginx.conf \
 	    $(DESTDIR)$(PREFIX)/share/till
+	sed -i 's#^TILL_SCHEDULES_FILE=$$#&$(SYSCONFDIR)/till/schedules.conf#' $(DESTDIR)$(PREFIX)/share/till/till.env
 	install -m 644 README.md SECURITY.md CHANGELOG.md common/PROTOCOL.md $(DESTDIR)$(PREFIX)/share/doc/till
 	install -d $(UNIT_FOLDER)/till-.service.d
 	install -m 644 etc/systemd/till-.service.d/sandbox.conf $(UNIT_FOLDER)/till-.service.d
@@ -300,7 +301,7 @@ install: all ## install programs, units, settings and documents below $(DESTDIR)
 	install -d $(DESTDIR)$(SYSCONFDIR)/till
 	install -d -m 700 $(DESTDIR)$(SYSCONFDIR)/till/secrets
 	for file in till.env schedules.conf; do test -e $(DESTDIR)$(SYSCONFDIR)/till/$$file || \
-	    install -m 644 etc/$$file $(DESTDIR)$(SYSCONFDIR)/till || exit 1; done
+	    install -m 644 $(DESTDIR)$(PREFIX)/share/till/$$file $(DESTDIR)$(SYSCONFDIR)/till || exit 1; done
 
 .PHONY: uninstall
 uninstall: ## remove what install put there, but for the settings

@@ -323,9 +323,9 @@ enum err_code schedules_set_problem(struct db *db, const char *name, const char 
     return db_exec(db, &statements[PROBLEM], DB_ARGS(DB_TEXT(name), DB_TEXT(problem)), NULL, e);
 }
 
-enum err_code schedules_refresh(struct db *db, struct err *e)
+enum err_code schedules_refresh(struct db *db, int64_t *ret_count, struct err *e)
 {
-    return db_exec(db, &statements[REFRESH], DB_NO_ARGS, NULL, e);
+    return db_exec(db, &statements[REFRESH], DB_NO_ARGS, ret_count, e);
 }
 
 enum err_code schedules_trim(struct db *db, int64_t *ret_deleted, struct err *e)

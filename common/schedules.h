@@ -93,8 +93,9 @@ enum err_code schedules_advance(struct db *db, const char *name,
 enum err_code schedules_set_problem(struct db *db, const char *name, const char *problem,
                                     struct err *e) MUST_CHECK;
 
-/* Everything is worked out anew from its last tick: zones may have changed. */
-enum err_code schedules_refresh(struct db *db, struct err *e) MUST_CHECK;
+/* Everything is worked out anew from its last tick: zones may have changed. Gives the number of
+ * schedules. */
+enum err_code schedules_refresh(struct db *db, int64_t *ret_count, struct err *e) MUST_CHECK;
 
 /* Deletes all but the newest runs of each schedule. */
 enum err_code schedules_trim(struct db *db, int64_t *ret_deleted, struct err *e) MUST_CHECK;

@@ -89,9 +89,14 @@ static enum err_code sync_file(struct scheduler *s, struct ticks *ticks, struct 
 /* Once when we begin to lead, and each hour: zones change with updates of the system. */
 static enum err_code keep_up(struct scheduler *s, struct ticks *ticks, struct err *e)
 {
+    int64_t count = 0;
     int64_t deleted = 0;
-    enum err_code rc = schedules_refresh(s->db, e);
+    enum err_code rc = schedules_refresh(s->db, &count, e);
 
+    if (!rc && count == 0)
+        log_warn("no_schedules",
+                 L_STR("advice", "nothing expires, is reconciled, pruned or reported:"
+                                 " name a file in TILL_SCHEDULES_FILE"));
     if (!rc)
         rc = schedules_trim(s->db, &deleted, e);
     if (!rc && deleted > 0)

@@ -211,6 +211,12 @@ def test_a_tick_becomes_a_job_with_its_arguments_headers_and_queue(stack):
     assert one.redis.xlen("till:{mail}:normal") >= 1
 
 
+def test_a_scheduler_that_has_no_schedules_says_so(stack):
+    one = stack({"TILL_SCHEDULES_FILE": ""})
+    warned = one.start_scheduler().wait_for_log("no_schedules", timeout=30)
+    assert "TILL_SCHEDULES_FILE" in warned["advice"]
+
+
 def test_every_second_of_a_calm_time_fires_once(stack):
     one = stack({"TILL_SCHEDULES_FILE": ""})
     start(one, section("seconds", catch_up_runs=100, overlap="allow"))

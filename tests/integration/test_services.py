@@ -1,7 +1,9 @@
 """The systemd units as `make install` puts them: sound, locked in, and with settings that the
 programs understand."""
 
+import filecmp
 import os
+import re
 import shutil
 import subprocess
 
@@ -106,6 +108,14 @@ def test_a_program_understands_what_its_unit_gives_it(installed, name, test_fold
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_is_installed_runs_the_shops_schedules(installed):
+    """Without them no order expires, no payment is reconciled and no job is pruned."""
+    with open(os.path.join(installed, "etc/till/till.env"), encoding="utf-8") as file:
+        [named] = re.findall(r"^TILL_SCHEDULES_FILE=(.+)$", file.read(), re.MULTILINE)
+    assert named == os.path.join(installed, "etc/till/schedules.conf")
+    assert filecmp.cmp(named, os.path.join(programs.ROOT, "etc/schedules.conf"), shallow=False)
 
 
 def test_installing_again_keeps_the_sites_settings_and_uninstalling_too(installed, run_folder):
