@@ -178,6 +178,10 @@ http_handler flows_show;
 http_handler flow_show;
 http_handler flow_cancel;
 
+/* Whether its worker's last heartbeat names the job among those that it is running: one that was
+ * revoked may be at work still. False without Redis. */
+bool worker_reports_job(struct dashboard_thread *thread, const char *worker, const char *id);
+
 /* What workers.c and queues.c have gathered from Redis and PostgreSQL, for flower.c to put into
  * another shape. New values. `redis` in them is false when Redis is away, and only PostgreSQL's
  * figures are there. */

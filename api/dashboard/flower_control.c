@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Flower's orders to tasks: revoke, abort, limits. As in Celery a plain revoke is for what has not
- * begun; with terminate it ends what runs, too. It is kept in PostgreSQL and survives every
- * restart.
+ * begun; with terminate it ends what runs, too, with its process if it must be; abort asks only.
+ * It is kept in PostgreSQL and survives every restart.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -36,8 +36,12 @@ static bool is_signal(const char *name)
     return false;
 }
 
+/* One of the functions of common/jobs_control.h. */
+typedef enum err_code revoker(struct db *db, const struct uuid *ids, size_t count,
+                              bool *ret_revoked, struct err *e);
+
 /* What cannot be revoked any more, or is not there, is no error: Flower cannot tell either. */
-static enum err_code revoke(struct request *req, const char *action, bool running, struct err *e)
+static enum err_code revoke(struct request *req, const char *action, revoker *by, struct err *e)
 {
     AUTO_VALUE(act_release) struct act act = {0};
     struct db *db = thread_of(req)->db;
@@ -46,8 +50,7 @@ static enum err_code revoke(struct request *req, const char *action, bool runnin
     enum err_code rc = act_begin(&act, req, action, request_param(req, 0), e);
 
     if (!rc && uuid_parse(request_param(req, 0), &id))
-        rc = running ? jobs_revoke(db, &id, 1, &revoked, e)
-                     : jobs_revoke_waiting(db, &id, 1, &revoked, e);
+        rc = by(db, &id, 1, &revoked, e);
     return rc ? rc : act_commit(&act, revoked ? ACT_DONE : ACT_NOTHING, NULL, e);
 }
 
@@ -63,13 +66,14 @@ enum err_code flower_revoke(struct request *req, struct reply *reply, struct err
         return flower_refuse(reply, 400,
                              "Invalid argument 'signal': SIGTERM, SIGKILL, SIGINT,"
                              " SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2 or SIGABRT");
-    rc = revoke(req, terminate ? "task.terminate" : "task.revoke", terminate, e);
+    rc = terminate ? revoke(req, "task.terminate", jobs_terminate, e)
+                   : revoke(req, "task.revoke", jobs_revoke_waiting, e);
     return rc ? rc : flower_message(reply, e, "Revoked '%s'", request_param(req, 0));
 }
 
 enum err_code flower_abort(struct request *req, struct reply *reply, struct err *e)
 {
-    enum err_code rc = revoke(req, "task.abort", true, e);
+    enum err_code rc = revoke(req, "task.abort", jobs_revoke, e);
 
     return rc ? rc : flower_message(reply, e, "Aborted '%s'", request_param(req, 0));
 }

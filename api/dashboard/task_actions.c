@@ -107,7 +107,7 @@ static enum err_code apply(struct db *db, enum change change, struct selection *
     case CHANGE_REVOKE:
         return jobs_revoke_waiting(db, of->ids, of->count, of->changed, e);
     case CHANGE_TERMINATE:
-        return jobs_revoke(db, of->ids, of->count, of->changed, e);
+        return jobs_terminate(db, of->ids, of->count, of->changed, e);
     case CHANGE_DELETE:
         return jobs_delete_dead(db, of->ids, of->count, of->changed, e);
     case CHANGE_RETRY:

@@ -265,6 +265,10 @@ enum err_code task_show(struct request *req, struct reply *reply, struct err *e)
     value = job_detail_json(&detail);
     if (!value)
         return err_set(e, ERR_NOMEM, "out of memory");
+    if (detail.job.state == JOB_REVOKED && detail.job.worker && *detail.job.worker)
+        (void)json_object_set_new(
+            value, "still_runs",
+            json_boolean(worker_reports_job(thread_of(req), detail.job.worker, id.text)));
     rc = replay_describe(thread_of(req)->db, &id, value, e);
     return rc ? rc : reply_json(reply, 200, TAKE(value), e);
 }

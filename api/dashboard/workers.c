@@ -8,6 +8,7 @@
 #include "api/dashboard/dashboard.h"
 #include "api/dashboard/shared.h"
 #include "common/json.h"
+#include "common/mem.h"
 #include "common/queue.h"
 #include "common/task_secrets.h"
 
@@ -80,6 +81,27 @@ enum err_code workers_gather(struct dashboard_thread *thread, json_t **ret_value
     add_started(workers, rows);
     *ret_value = json_pack("{s:b, s:o}", "redis", has_redis, "workers", workers);
     return *ret_value ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory");
+}
+
+bool worker_reports_job(struct dashboard_thread *thread, const char *worker, const char *id)
+{
+    AUTO_VALUE(queue_workers_release) struct queue_workers found = {0};
+    AUTO(json_decref) json_t *told = NULL;
+    AUTO(mem_free) char *name = mem_dup(worker);
+    const json_t *jobs;
+
+    if (queue_find_workers(thread->redis, &name, 1, &found, NULL) || found.count == 0 ||
+        !found.items[0].is_alive)
+        return false;
+    told = worker_json(&found.items[0]);
+    jobs = json_object_get(told, "jobs");
+    for (size_t i = 0; i < json_array_size(jobs); i++) {
+        const char *one = json_member_text(json_array_get(jobs, i), "id");
+
+        if (one && strcmp(one, id) == 0)
+            return true;
+    }
+    return false;
 }
 
 static enum err_code make_workers(struct request *req, struct reply *reply, struct err *e)

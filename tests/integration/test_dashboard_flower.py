@@ -198,6 +198,46 @@ def test_revoke_is_for_what_has_not_begun_terminate_for_all(system):
     assert outcomes[-1] == ("task.terminate", "done")
 
 
+@pytest.fixture
+def steered(stack):
+    """One worker process with two slots and a dashboard; a task that heeds nobody runs in it."""
+    one = stack({"TILL_WORKER_PROCESSES": 1, "TILL_WORKER_CONCURRENCY": 2, "TILL_SHUTDOWN_SECONDS": 1})
+    one.start(apis=0, dashboards=1)
+    made = post(one, "/api/task/async-apply/till.tasks.stubborn",
+                json={"args": [120_000], "soft_time_limit": 200, "time_limit": 300}).json()["task-id"]
+    one.wait_job(made, "STARTED")
+    return one, made
+
+
+def ended_with_its_process(one, made, before):
+    line = one.worker.wait_for_log("job_terminated", timeout=20)
+    assert line["job_id"] == made
+    wait_for(lambda: one.worker.family()[1:] not in ([], [before]), 20, "never replaced")
+    assert one.job(made)["error"] == "terminated"
+
+
+def test_terminate_by_flower_ends_what_does_not_heed(steered):
+    one, made = steered
+    before = one.worker.family()[1]
+    post(one, f"/api/task/revoke/{made}?terminate=true&signal=SIGKILL")
+    ended_with_its_process(one, made, before)
+    assert [(row["action"], row["outcome"]) for row in audit(one)][-1] == ("task.terminate", "done")
+
+
+def test_terminate_by_the_page_ends_what_was_aborted_and_runs_on(steered):
+    one, made = steered
+    before = one.worker.family()[1]
+    post(one, f"/api/task/abort/{made}")
+    one.worker.wait_for_log("job_revoked")
+    wait_for(lambda: get(one, f"/api/v1/tasks/{made}")["still_runs"], 20, "its worker never told of it")
+    assert not one.worker.find_log("job_terminated"), "abort only tells it"
+    post(one, f"/api/v1/tasks/{made}/terminate")
+    ended_with_its_process(one, made, before)
+    wait_for(lambda: not get(one, f"/api/v1/tasks/{made}")["still_runs"], 20, "told as running for ever")
+    assert [(row["action"], row["outcome"]) for row in audit(one)][-2:] == [
+        ("task.abort", "done"), ("task.terminate", "done")]
+
+
 def test_revoke_takes_forms_and_refuses_nonsense(system):
     job = rows.insert(system, "STARTED")
     post(system, f"/api/task/revoke/{job}", 400, data={"terminate": "perhaps"})

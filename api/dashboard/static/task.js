@@ -107,8 +107,8 @@ function actions(task, go) {
   };
   return h('div', {class: 'acts'}, ...[
     waits ? button('Revoke', {danger: true, run: () => sure('Revoke this task?', 'It will not run.', 'Revoke', 'revoke', 'Revoked.')}) : null,
-    task.state === 'STARTED' ? button('Terminate', {danger: true, run: () => sure('Terminate this task?',
-      'Nothing of this attempt is committed to the database. What it did elsewhere is not undone.', 'Terminate', 'terminate', 'Terminated.')}) : null,
+    task.state === 'STARTED' || task.still_runs ? button('Terminate', {danger: true, run: () => sure('Terminate this task?',
+      'Nothing of this attempt is committed to the database. What it did elsewhere is not undone. If it has not ended after some seconds, its process is ended.', 'Terminate', 'terminate', 'Terminated.')}) : null,
     (task.state === 'FAILURE' || task.state === 'REVOKED') && !task.payload
       ? button('Retry', {run: () => order(`${path}/retry`, {}, 'It will run again.')}) : null,
     task.payload ? null : button('Run again with other args…', {run: () => runAgain(task, go)}),
@@ -162,7 +162,7 @@ function draw(root, task, go, lines) {
     h('p', {class: 'ident'}, h('code', {}, task.id), copyButton(task.id, 'UUID')),
     h('div', {class: 'columns'},
       h('section', {class: 'panel', 'aria-label': 'Fields'}, h('h2', {}, 'Fields'), h('dl', {class: 'fields'},
-        field('State', badge(task.state)),
+        field('State', badge(task.state), task.still_runs ? h('span', {class: 'sub'}, 'its worker still runs it') : null),
         field('Queue', h('a', {href: `/tasks?${new URLSearchParams({queue: task.queue})}`}, task.queue)),
         field('Priority', task.priority),
         field('Attempt', `${task.attempt} of ${task.max_attempts}`),
