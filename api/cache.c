@@ -24,16 +24,11 @@ enum { NAME_MAX_BYTES = 20 * 1024, NAME_USUAL = 256, WAIT_STEP_MS = 3, WAIT_STEP
 /* All that the answer depends on besides the catalogue: links carry the host. */
 static void make_name(const struct request *req, struct buf *name)
 {
-    const char *host = request_header(req, "Host");
-    const char *proto = request_header(req, "X-Forwarded-Proto");
-
     buf_add_str(name, req->path);
     buf_add_char(name, '\n');
     buf_add_str(name, req->query);
     buf_add_char(name, '\n');
-    buf_add_str(name, host ? host : "");
-    buf_add_char(name, '\n');
-    buf_add_str(name, proto ? proto : "");
+    request_origin(req, name);
 }
 
 static bool find_in_memory(const struct request *req, const struct buf *name, struct reply *reply)

@@ -8,6 +8,8 @@
 
 #include "common/queue.h"
 
+enum { ORIGIN_MAX = 16 * 1024 }; /* more than a head holds */
+
 enum err_code health_live(struct request *req, struct reply *reply, struct err *e)
 {
     (void)req;
@@ -37,11 +39,13 @@ enum err_code api_root(struct request *req, struct reply *reply, struct err *e)
     static const char *const names[] = {
         "users",      "categories", "products", "orders",    "order-items",   "shopping-carts",
         "cart-items", "payments",   "reviews",  "wishlists", "wishlist-items"};
-    const char *host = request_header(req, "Host");
+    AUTO_VALUE(buf_release) struct buf origin;
     json_t *root = json_object();
 
+    buf_init(&origin, ORIGIN_MAX);
+    request_origin(req, &origin);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        (void)json_object_set_new(
-            root, names[i], json_sprintf("http://%s/api/%s/", host ? host : "localhost", names[i]));
+        (void)json_object_set_new(root, names[i],
+                                  json_sprintf("%s/api/%s/", origin.data, names[i]));
     return reply_json(reply, 200, root, e);
 }

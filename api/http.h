@@ -76,6 +76,10 @@ bool request_is_safe(const struct request *req);
 /* Value of a header (any case), or NULL. Borrowed. */
 const char *request_header(const struct request *req, const char *name);
 
+/* Adds "https://shop.example": the scheme that the proxy in front tells, and the client's host.
+ * Every link that leads back to us begins with it. */
+void request_origin(const struct request *req, struct buf *out);
+
 /* Whether the body's media type is `type`, whatever its parameters and case. */
 bool request_has_type(const struct request *req, const char *type);
 

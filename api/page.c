@@ -61,13 +61,11 @@ static void add_pair(struct buf *link, const char *pair, size_t len)
 static void add_link(struct buf *out, const struct request *req, int64_t number)
 {
     AUTO_VALUE(buf_release) struct buf link;
-    const char *host = request_header(req, "Host");
-    const char *proto = request_header(req, "X-Forwarded-Proto");
     char separator = '?';
 
     buf_init(&link, LINK_MAX);
-    buf_addf(&link, "%s://%s%s", proto && strcmp(proto, "https") == 0 ? "https" : "http",
-             host ? host : "localhost", req->path);
+    request_origin(req, &link);
+    buf_add_str(&link, req->path);
     for (const char *p = req->query; *p;) {
         size_t len = strcspn(p, "&");
         size_t name_len = strcspn(p, "=&");

@@ -305,6 +305,15 @@ char *request_query(const struct request *req, const char *name)
     return form_value(req->query, name);
 }
 
+void request_origin(const struct request *req, struct buf *out)
+{
+    const char *host = request_header(req, "Host");
+    const char *proto = request_header(req, "X-Forwarded-Proto");
+
+    buf_addf(out, "%s://%s", proto && strcmp(proto, "https") == 0 ? "https" : "http",
+             host ? host : "localhost");
+}
+
 bool request_has_type(const struct request *req, const char *type)
 {
     const char *given = request_header(req, "Content-Type");

@@ -77,6 +77,19 @@ def test_methods(api):
         check_secure(answer)
 
 
+def test_links_begin_as_the_client_came(api):
+    """TLS ends at the proxy, which tells by X-Forwarded-Proto what it spoke."""
+    shop = api.shop().sign_up()
+    for _ in range(2):
+        api.product()
+    for proto, scheme in ((None, "http"), ("http", "http"), ("https", "https"), ("ftp", "http")):
+        headers = {"Host": "shop.example", **({"X-Forwarded-Proto": proto} if proto else {})}
+        root = shop.expect(200, shop.get("/api/", headers=headers))
+        assert root["products"] == f"{scheme}://shop.example/api/products/"
+        page = shop.expect(200, shop.get("/api/products/?page_size=1", headers=headers))
+        assert page["next"] == f"{scheme}://shop.example/api/products/?page_size=1&page=2"
+
+
 def test_what_cannot_be_accepted_is_not_given(api):
     shop = api.shop().sign_up()
     for accept, status in (

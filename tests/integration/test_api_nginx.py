@@ -82,6 +82,8 @@ def test_tls_ends_here(front):
         one.product()
     page = shop.expect(200, shop.get("/api/products/?page_size=2"))
     assert page["next"] == f"{proxy.url}/api/products/?page_size=2&page=2"
+    root = shop.expect(200, shop.get("/api/"))
+    assert root["orders"] == f"{proxy.url}/api/orders/"
     answer = shop.get("/api/products/")
     for name, value in SECURE.items():
         assert answer.headers[name] == value
