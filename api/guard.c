@@ -319,17 +319,27 @@ static bool carries_card_data(const struct request *req)
            (key && card_is_in_text(key)) || (req->data && card_is_in_json(req->data));
 }
 
-bool guard_admit(struct request *req, struct reply *reply)
+/* What everybody may look at (health, figures, the description) has one form, which probes and
+ * scrapers get whatever they ask for; the shop's own answers are negotiated, as its clients know
+ * it. */
+static bool is_acceptable(const struct request *req)
 {
     const char *accept = request_header(req, "Accept");
 
+    if (req->match.route->scope == SCOPE_PUBLIC && request_is_safe(req))
+        return true;
+    return !accept || !*accept || accepts_json(accept);
+}
+
+bool guard_admit(struct request *req, struct reply *reply)
+{
     if (req->match.route->scope == SCOPE_SIGNED)
         return true;
     /* What is public and no mere look hashes a password or opens a session. */
     if (req->match.route->scope == SCOPE_PUBLIC && strcmp(req->method, "POST") == 0 &&
         !address_is_within(req, COST_PASSWORD, reply))
         return false;
-    if (accept && *accept && !accepts_json(accept)) {
+    if (!is_acceptable(req)) {
         reply_detail(reply, 406, "Could not satisfy the request Accept header.");
         return false;
     }

@@ -102,6 +102,19 @@ def test_what_cannot_be_accepted_is_not_given(api):
     assert answer.json() == {"detail": "Could not satisfy the request Accept header."}
 
 
+def test_probes_and_scrapers_are_answered_whatever_they_accept(api):
+    prometheus = ("application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;"
+                  "q=0.4,text/plain;version=0.0.4;q=0.3")
+    for path in ("/health", "/healthz", "/readyz", "/metrics", "/api/openapi.json"):
+        plain = requests.get(api.api.url + path)
+        for accept in ("text/plain", "text/plain;version=0.0.4", "application/openmetrics-text", prometheus, "text/html"):
+            answer = requests.get(api.api.url + path, headers={"Accept": accept})
+            assert answer.status_code == 200, (path, accept)
+            assert answer.headers["Content-Type"] == plain.headers["Content-Type"]
+    login = requests.post(api.api.url + "/api/auth/login/", headers={"Accept": "text/plain"})
+    assert login.status_code == 406
+
+
 def test_a_request_can_be_followed_by_its_id(api):
     mine = requests.get(api.api.url + "/healthz", headers={"X-Request-Id": "abc-1"})
     assert mine.headers["X-Request-Id"] == "abc-1"
