@@ -111,7 +111,7 @@ static bool is_decent_id(const char *text)
     return len > 0 && len < HTTP_ID_SIZE && text_is_name(text) && !text_has_card_number(text, len);
 }
 
-static void take_id(struct request *req, const char *given)
+static void take_id(const char *given, char ret_id[HTTP_ID_SIZE])
 {
     struct uuid made;
 
@@ -119,7 +119,7 @@ static void take_id(struct request *req, const char *given)
         made = uuid_v7();
         given = made.text;
     }
-    text_copy(req->id, sizeof req->id, given);
+    text_copy(ret_id, HTTP_ID_SIZE, given);
 }
 
 /* What the request adds is part of the client's trace, or of one under the request's id. */
@@ -271,7 +271,7 @@ static int serve(struct server *server, struct mg_connection *conn)
     reply_init(&reply);
     buf_init_in(&reply.body, space, sizeof space, HTTP_REPLY_MAX);
     text_copy(req.remote, sizeof req.remote, wire.info->remote_addr);
-    take_id(&req, wire_header(&wire, "X-Request-Id"));
+    take_id(wire_header(&wire, "X-Request-Id"), req.id);
     log_context_set("request_id", req.id);
     take_trace(&req, wire_header(&wire, "traceparent"));
     if (take_request(&req, &wire, &body, &reply))
@@ -303,19 +303,24 @@ static int begin_request(struct mg_connection *conn)
     return status;
 }
 
-/* What civetweb itself refuses, before begin_request(). */
+/* What civetweb itself refuses, before begin_request(). Of such a head nothing is believed, an id
+ * neither. */
 static int http_error(struct mg_connection *conn, int status, const char *message)
 {
     struct server *server = server_of(conn);
     struct http_wire wire = {.conn = conn, .info = mg_get_request_info(conn), .unread = true};
     AUTO_VALUE(reply_release) struct reply reply;
+    char id[HTTP_ID_SIZE];
 
     (void)message;
+    take_id(NULL, id);
+    log_context_set("request_id", id);
     reply_init(&reply);
     fail(server, &reply, status, http_reason(status));
-    wire_write(&wire, server->config, &server->headers, NULL, false, true, &reply);
+    wire_write(&wire, server->config, &server->headers, id, false, true, &reply);
     log_info("request", L_STR("method", "-"), L_STR("route", "-"), L_INT("status", status),
              L_INT("ms", 0));
+    log_context_clear();
     return 0;
 }
 

@@ -221,8 +221,7 @@ void wire_write(const struct http_wire *wire, const struct server_config *config
         buf_add(&out, "\r\n", 2);
     }
     add_headers(config->headers, joined, reply, &out);
-    if (request_id && *request_id)
-        add_header(&out, "X-Request-Id", request_id, strlen(request_id));
+    add_header(&out, "X-Request-Id", request_id, strlen(request_id));
     buf_add_str(&out, close ? "Connection: close\r\n\r\n" : "Connection: keep-alive\r\n\r\n");
     if (has_body && !is_head)
         buf_add(&out, reply->body.data, reply->body.len);

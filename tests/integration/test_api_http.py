@@ -206,6 +206,10 @@ def test_ambiguous_requests_are_refused_and_end_the_connection(api):
         assert b"\r\nConnection: close\r\n" in answer, name
         assert b"\r\nX-Content-Type-Options: nosniff\r\n" in answer, name
         assert b"\r\nContent-Type: application/json\r\n" in answer, name
+        given = re.search(rb"\r\nX-Request-Id: ([0-9a-f-]{36})\r\n", answer)
+        assert given, (name, answer)
+        line = api.api.wait_for_log("request", request_id=given[1].decode())
+        assert line["status"] == AMBIGUOUS[name][0], name
 
 
 def test_what_has_no_path_of_ours_gets_none(api):
