@@ -5,7 +5,8 @@
  */
 #include "common/json.h"
 
-#include <stdbool.h>
+#include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_too_deep(const char *text, size_t len)
@@ -62,6 +63,52 @@ enum err_code json_read(const char *text, size_t len, size_t max, json_t **ret_v
                        error.position);
     *ret_value = value;
     return ERR_OK;
+}
+
+/* Steps over one number: how many digits it has behind the point once its exponent is applied. */
+static const char *skip_number(const char *c, long *ret_places)
+{
+    long exponent = 0;
+
+    *ret_places = 0;
+    while (isdigit((unsigned char)*c) || *c == '-')
+        c++;
+    if (*c == '.')
+        for (c++; isdigit((unsigned char)*c); c++)
+            (*ret_places)++;
+    if (*c == 'e' || *c == 'E') {
+        char *end;
+
+        exponent = strtol(c + 1, &end, 10); /* the largest or smallest one for what is beyond */
+        c = end;
+    }
+    if (exponent < -JSON_PLACES_MAX || exponent > JSON_PLACES_MAX)
+        *ret_places = JSON_PLACES_MAX + 1; /* of a nought alone, when it is large */
+    else if (exponent < 0)
+        *ret_places -= exponent;
+    return c;
+}
+
+bool json_is_too_fine(const char *text)
+{
+    bool in_string = false;
+
+    for (const char *c = text; *c;) {
+        long places;
+
+        if (in_string || (!isdigit((unsigned char)*c) && *c != '-')) {
+            if (in_string && *c == '\\')
+                c++; /* what follows is there: the text is JSON */
+            else if (*c == '"')
+                in_string = !in_string;
+            c++;
+            continue;
+        }
+        c = skip_number(c, &places);
+        if (places > JSON_PLACES_MAX)
+            return true;
+    }
+    return false;
 }
 
 char *json_write(const json_t *value)

@@ -100,7 +100,8 @@ static bool is_json(const char *text, json_type type)
 {
     AUTO(json_decref) json_t *value = NULL;
 
-    return !json_read(text, strlen(text), JOB_ARGS_MAX, &value, NULL) && json_typeof(value) == type;
+    return !json_read(text, strlen(text), JOB_ARGS_MAX, &value, NULL) &&
+           json_typeof(value) == type && !json_is_too_fine(text);
 }
 
 /* Headers, trace and expiry; gives what is wrong with them, or NULL. A trace that cannot be read is

@@ -24,7 +24,7 @@ struct claiming {
     struct claim claims[INTAKE_MAX];
     int max_attempts[INTAKE_MAX]; /* of fast jobs */
     size_t count;
-    size_t fast_count; /* fast jobs whose task has a limit: they become rows */
+    size_t fast_count; /* fast jobs that become rows: see must_be_durable() */
 };
 
 /* Items that go on together: to the slots, or to be acknowledged. */
@@ -91,8 +91,14 @@ static bool has_limit(const struct intake *intake, const char *task)
     return false;
 }
 
-/* Nothing can hold a stream entry back but a row: under a limit a fast job becomes a durable one.
- */
+/* Nothing but a row can hold a fast job back, as a limit of its task does, or count its attempts.
+ * One that comes from a worker that is gone may be what ended it: without a count it would end one
+ * process after the other. */
+static bool must_be_durable(const struct intake *intake, const struct queue_delivery *delivery)
+{
+    return delivery->taken_over || has_limit(intake, delivery->task);
+}
+
 static void make_durable(struct claiming *claiming, struct item *item)
 {
     const struct task *task = task_find(item->delivery.task);
@@ -130,12 +136,14 @@ static void collect(struct intake *intake, struct queue_deliveries *deliveries,
             break;
         case DELIVERY_FAST:
             dropped_traces += item->delivery.trace_dropped;
-            if (item->delivery.expires_us && item->delivery.expires_us <= now_us) {
+            /* One that was taken over may have a row already: the claim ends it. */
+            if (!item->delivery.taken_over && item->delivery.expires_us &&
+                item->delivery.expires_us <= now_us) {
                 gone.list[gone.count++] = item;
                 expired++;
                 break;
             }
-            if (has_limit(intake, item->delivery.task)) {
+            if (must_be_durable(intake, &item->delivery)) {
                 make_durable(claiming, item);
                 break;
             }

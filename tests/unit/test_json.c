@@ -221,3 +221,14 @@ Test(json_member_text, only_strings_count)
     cr_assert_null(json_member_text(array, "s"));
     cr_assert_null(json_member_text(NULL, "s"));
 }
+
+Test(json_is_too_fine, numbers_that_no_numeric_holds)
+{
+    cr_assert(json_is_too_fine("[1e-16384]"));
+    cr_assert(json_is_too_fine("[1.5e-16383]"));
+    cr_assert(json_is_too_fine("{\"a\": [-0.0E-99999999999999999999]}"));
+    cr_assert(json_is_too_fine("[0e99999999999999999999]"));
+    cr_assert_not(json_is_too_fine("[1e-16383, 1.5e-16382, 1e+300, -0.25, 0]"));
+    cr_assert_not(json_is_too_fine("[\"1e-99999\", \"\\\"1e-99999\", true]"));
+    cr_assert_not(json_is_too_fine("{\"1e-99999\": null}"));
+}
