@@ -12,7 +12,12 @@
 #include "common/clock.h"
 #include "common/statements.h"
 
-enum { START, LOCK, USE, REVOKE, REVOKE_ALL, PRUNE };
+/* A session ends so long after its login, however often it is refreshed. */
+#define LONGEST "interval '30 days'"
+/* So long a token may be used again: the answer was lost, or two tabs asked at once. */
+#define GRACE "interval '10 seconds'"
+
+enum { START, LOCK, MAY_REPEAT, USE, FOLLOW, REVOKE, REVOKE_ALL, PRUNE };
 
 static const struct db_stmt statements[] = {
     [START] = {"sessions_start",
@@ -20,13 +25,27 @@ static const struct db_stmt statements[] = {
                " VALUES ($1::bytea, $2, $3, $4)",
                4},
     [LOCK] = {"sessions_lock",
-              "SELECT t.family, t.user_id, t.used_at IS NOT NULL,"
-              " t.revoked_at IS NULL AND t.expires_at > now() AND u.is_active"
+              "SELECT t.used_at IS NOT NULL, t.revoked_at IS NULL AND u.is_active"
+              " AND least(t.expires_at, t.began_at + " LONGEST ") > now()"
               " FROM refresh_tokens t JOIN users u ON u.id = t.user_id"
               " WHERE t.jti_hash = $1::bytea FOR UPDATE OF t",
               1},
+    /* A statement of its own: who waited for the lock sees by it what the other has made. */
+    [MAY_REPEAT] = {"sessions_may_repeat",
+                    "SELECT t.used_at > now() - " GRACE " AND coalesce((SELECT"
+                    " bool_and(n.used_at IS NULL) FROM refresh_tokens n"
+                    " WHERE n.family = t.family AND n.parent = t.jti_hash), false)"
+                    " FROM refresh_tokens t WHERE t.jti_hash = $1::bytea",
+                    1},
     [USE] = {"sessions_use", "UPDATE refresh_tokens SET used_at = now() WHERE jti_hash = $1::bytea",
              1},
+    [FOLLOW] = {"sessions_follow",
+                "INSERT INTO refresh_tokens"
+                " (jti_hash, family, user_id, expires_at, began_at, parent)"
+                " SELECT $2::bytea, family, user_id,"
+                " least($3::timestamptz, began_at + " LONGEST "), began_at, jti_hash"
+                " FROM refresh_tokens WHERE jti_hash = $1::bytea",
+                3},
     [REVOKE] = {"sessions_revoke",
                 "UPDATE refresh_tokens SET revoked_at = now() WHERE revoked_at IS NULL AND family ="
                 " (SELECT family FROM refresh_tokens WHERE jti_hash = $1::bytea)",
@@ -58,19 +77,6 @@ static struct hash hash_of(const struct uuid *jti)
     return hash;
 }
 
-static enum err_code insert(struct db *db, const char *family, int64_t user_id,
-                            const struct uuid *jti, int64_t expires_us, struct err *e)
-{
-    struct hash hash = hash_of(jti);
-    char expires[CLOCK_TEXT_SIZE];
-
-    clock_format(expires_us, expires);
-    return db_exec(db, &statements[START],
-                   DB_ARGS(DB_BYTES(hash.bytes, sizeof hash.bytes), DB_TEXT(family),
-                           DB_INT(user_id), DB_TEXT(expires)),
-                   NULL, e);
-}
-
 static enum err_code run_with_hash(struct db *db, const struct db_stmt *stmt,
                                    const struct uuid *jti, struct err *e)
 {
@@ -82,9 +88,53 @@ static enum err_code run_with_hash(struct db *db, const struct db_stmt *stmt,
 enum err_code sessions_start(struct db *db, int64_t user_id, const struct uuid *jti,
                              int64_t expires_us, struct err *e)
 {
+    struct hash hash = hash_of(jti);
     struct uuid family = uuid_v4();
+    char expires[CLOCK_TEXT_SIZE];
 
-    return insert(db, family.text, user_id, jti, expires_us, e);
+    clock_format(expires_us, expires);
+    return db_exec(db, &statements[START],
+                   DB_ARGS(DB_BYTES(hash.bytes, sizeof hash.bytes), DB_TEXT(family.text),
+                           DB_INT(user_id), DB_TEXT(expires)),
+                   NULL, e);
+}
+
+static enum err_code follow(struct db *db, const struct uuid *jti, const struct uuid *next,
+                            int64_t next_expires_us, struct err *e)
+{
+    struct hash hash = hash_of(jti);
+    struct hash next_hash = hash_of(next);
+    char expires[CLOCK_TEXT_SIZE];
+
+    clock_format(next_expires_us, expires);
+    return db_exec(db, &statements[FOLLOW],
+                   DB_ARGS(DB_BYTES(hash.bytes, sizeof hash.bytes),
+                           DB_BYTES(next_hash.bytes, sizeof next_hash.bytes), DB_TEXT(expires)),
+                   NULL, e);
+}
+
+static enum err_code look_may_repeat(struct db *db, const struct uuid *jti, bool *ret_may,
+                                     struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct hash hash = hash_of(jti);
+    enum err_code rc = db_query(db, &statements[MAY_REPEAT],
+                                DB_ARGS(DB_BYTES(hash.bytes, sizeof hash.bytes)), &rows, e);
+
+    if (!rc)
+        *ret_may = db_rows(rows) > 0 && db_bool(rows, 0, 0);
+    return rc;
+}
+
+/* Ends the family of a token that two hold; what was done so far is kept. */
+static enum err_code end_reused(struct db *db, struct db_tx *tx, const struct uuid *jti,
+                                struct err *e)
+{
+    enum err_code rc = run_with_hash(db, &statements[REVOKE], jti, e);
+
+    if (!rc)
+        rc = db_commit(tx, e);
+    return rc ? rc : err_set(e, ERR_DENIED, "the token was used before: the session is over");
 }
 
 enum err_code sessions_rotate(struct db *db, const struct uuid *jti, const struct uuid *next,
@@ -93,6 +143,7 @@ enum err_code sessions_rotate(struct db *db, const struct uuid *jti, const struc
     AUTO(db_result_free) struct db_result *rows = NULL;
     AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
     struct hash hash = hash_of(jti);
+    bool may_repeat = false;
     enum err_code rc = db_begin(db, &tx, e);
 
     if (!rc)
@@ -100,17 +151,16 @@ enum err_code sessions_rotate(struct db *db, const struct uuid *jti, const struc
                       &rows, e);
     if (rc)
         return rc;
-    if (db_rows(rows) == 0 || !db_bool(rows, 0, 3))
+    if (db_rows(rows) == 0 || !db_bool(rows, 0, 1))
         return err_set(e, ERR_DENIED, "the session is over");
-    if (db_bool(rows, 0, 2)) {
-        rc = run_with_hash(db, &statements[REVOKE], jti, e);
-        if (!rc)
-            rc = db_commit(&tx, e);
-        return rc ? rc : err_set(e, ERR_DENIED, "the token was used before: the session is over");
-    }
-    rc = run_with_hash(db, &statements[USE], jti, e);
+    if (db_bool(rows, 0, 0))
+        rc = look_may_repeat(db, jti, &may_repeat, e);
+    else
+        rc = run_with_hash(db, &statements[USE], jti, e);
+    if (!rc && db_bool(rows, 0, 0) && !may_repeat)
+        return end_reused(db, &tx, jti, e);
     if (!rc)
-        rc = insert(db, db_text(rows, 0, 0), db_int(rows, 0, 1), next, next_expires_us, e);
+        rc = follow(db, jti, next, next_expires_us, e);
     return rc ? rc : db_commit(&tx, e);
 }
 

@@ -2,7 +2,9 @@
  *
  * Refresh tokens: which may still be used. A token is known by its jti, of which only the hash is
  * stored. Each use replaces it by the next of its family; a use of one that was used before tells
- * that two hold it, and ends the family.
+ * that two hold it, and ends the family. Not so within 10 s, as long as nothing that came of it was
+ * used: then an answer was lost or two tabs asked at once, and it gets one more in its place. 30
+ * days after the login the family ends in any case.
  */
 #ifndef COMMON_SESSIONS_H
 #define COMMON_SESSIONS_H
@@ -16,8 +18,8 @@
 enum err_code sessions_start(struct db *db, int64_t user_id, const struct uuid *jti,
                              int64_t expires_us, struct err *e) MUST_CHECK;
 
-/* Uses `jti` and puts `next` in its place. ERR_DENIED: unknown, over, revoked, used before, or of a
- * user who is not active any more. */
+/* Uses `jti` and puts `next` in its place. ERR_DENIED: unknown, over, revoked, used before (but for
+ * the 10 s), or of a user who is not active any more. */
 enum err_code sessions_rotate(struct db *db, const struct uuid *jti, const struct uuid *next,
                               int64_t next_expires_us, struct err *e) MUST_CHECK;
 

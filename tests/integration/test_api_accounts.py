@@ -159,12 +159,22 @@ def test_login_tells_what_is_wrong_with_a_body(api):
 NOT_VALID = {"detail": "Token is invalid or expired", "code": "token_not_valid"}
 
 
+def refresh(shop, token):
+    return shop.post("/api/auth/refresh/", {"refresh": token})
+
+
+def pass_grace(api):
+    """As if ten seconds had passed since every use so far."""
+    api.query("UPDATE refresh_tokens SET used_at = used_at - interval '10 seconds'")
+
+
 def test_refresh_rotates_and_a_second_use_ends_the_family(api):
     shop = api.shop()
     shop.register()
     first = shop.login()
     second = shop.expect(200, shop.post("/api/auth/refresh/", {"refresh": first["refresh"]}))
     assert second["refresh"] != first["refresh"]
+    pass_grace(api)
     again = shop.post("/api/auth/refresh/", {"refresh": first["refresh"]})
     assert error_of(again, 401) == NOT_VALID
     assert again.headers["WWW-Authenticate"] == 'Bearer realm="api"'
@@ -173,17 +183,64 @@ def test_refresh_rotates_and_a_second_use_ends_the_family(api):
     shop.expect(200, shop.post("/api/auth/refresh/", {"refresh": other["refresh"]}))
 
 
-def test_of_many_refreshes_at_once_one_succeeds(api):
+def test_of_many_refreshes_at_once_none_ends_the_session(api):
     shop = api.shop()
     shop.register()
-    refresh = shop.login()["refresh"]
+    first = shop.login()["refresh"]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        answers = list(
-            pool.map(
-                lambda _: api.shop().post("/api/auth/refresh/", {"refresh": refresh}), range(8)
-            )
-        )
-    assert sorted(a.status_code for a in answers) == [200] + [401] * 7
+        answers = list(pool.map(lambda _: refresh(api.shop(), first), range(8)))
+    assert [a.status_code for a in answers] == [200] * 8
+    made = {a.json()["refresh"] for a in answers}
+    assert len(made) == 8
+    assert [refresh(shop, token).status_code for token in made] == [200] * 8
+
+
+def test_a_refresh_whose_answer_was_lost_is_made_again(api):
+    shop = api.shop()
+    shop.register()
+    first = shop.login()["refresh"]
+    shop.expect(200, refresh(shop, first))
+    second = shop.expect(200, refresh(shop, first))["refresh"]
+    third = shop.expect(200, refresh(shop, second))["refresh"]
+    pass_grace(api)
+    fourth = shop.expect(200, refresh(shop, third))["refresh"]
+    shop.expect(200, refresh(shop, third))
+    assert error_of(refresh(shop, second), 401) == NOT_VALID, "ten seconds ago"
+    assert error_of(refresh(shop, fourth), 401) == NOT_VALID
+
+
+def test_who_uses_a_token_after_what_came_of_it_was_used_ends_the_family_at_once(api):
+    shop = api.shop()
+    shop.register()
+    first = shop.login()["refresh"]
+    second = shop.expect(200, refresh(shop, first))["refresh"]
+    third = shop.expect(200, refresh(shop, second))["refresh"]
+    assert error_of(refresh(shop, first), 401) == NOT_VALID
+    assert error_of(refresh(shop, third), 401) == NOT_VALID
+
+
+def test_of_many_late_uses_of_a_token_none_is_answered(api):
+    shop = api.shop()
+    shop.register()
+    first = shop.login()["refresh"]
+    second = shop.expect(200, refresh(shop, first))["refresh"]
+    pass_grace(api)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: refresh(api.shop(), first), range(8)))
+    assert [a.status_code for a in answers] == [401] * 8
+    assert error_of(refresh(shop, second), 401) == NOT_VALID
+
+
+def test_a_session_ends_thirty_days_after_its_login(api):
+    shop = api.shop()
+    shop.register()
+    token = shop.login()["refresh"]
+    api.query("UPDATE refresh_tokens SET began_at = now() - interval '29 days 23 hours'")
+    token = shop.expect(200, refresh(shop, token))["refresh"]
+    assert api.value("SELECT count(*) FROM refresh_tokens WHERE expires_at <= now() + interval '1 hour'") == 1
+    token = shop.expect(200, refresh(shop, token))["refresh"]
+    api.query("UPDATE refresh_tokens SET began_at = began_at - interval '2 hours'")
+    assert error_of(refresh(shop, token), 401) == NOT_VALID
 
 
 def test_logout_ends_the_family(api):
