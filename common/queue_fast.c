@@ -17,6 +17,7 @@ static enum err_code check_fast(const struct job_new *job, struct err *e)
                        : job->unique_key   ? "a unique key"
                        : job->max_attempts ? "a number of attempts"
                        : job->retention_s  ? "a retention"
+                       : job->limit_key    ? "a limit's key"
                                            : NULL;
 
     if (!what)

@@ -54,6 +54,7 @@ def test_fast_jobs_in_bulk_are_entries_alone_and_their_ids_are_told(stack):
         (["a.fast", "--countdown", "5"], "no row that could hold a time"),
         (["a.fast", "--unique", "k"], "no row that could hold a unique key"),
         (["a.fast", "--max-attempts", "5"], "no row that could hold a number of attempts"),
+        (["a.fast", "--limit-key", "tenant:1"], "no row that could hold a limit's key"),
     ],
 )
 def test_what_cannot_be_fast_is_refused(stack, arguments, message):
