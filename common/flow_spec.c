@@ -269,3 +269,48 @@ enum err_code flow_check(const json_t *flow, size_t *ret_jobs, struct err *e)
         *ret_jobs = walk.jobs;
     return rc;
 }
+
+/* ---- traces ---- */
+
+static int add_trace(json_t *node, const char *traceparent);
+
+static int add_trace_to_all(const json_t *nodes, const char *traceparent)
+{
+    int failed = 0;
+
+    for (size_t i = 0; i < json_array_size(nodes) && !failed; i++)
+        failed = add_trace(json_array_get(nodes, i), traceparent);
+    return failed;
+}
+
+/* `node` has been checked, which bounds the depth, or is NULL. */
+static int add_trace(json_t *node, const char *traceparent)
+{
+    const json_t *own = json_object_get(node, "traceparent");
+
+    if (!node)
+        return 0;
+    if (json_object_get(node, "task"))
+        return own && !json_is_null(own)
+                   ? 0
+                   : json_object_set_new(node, "traceparent", json_string(traceparent));
+    return add_trace_to_all(json_object_get(node, "chain"), traceparent) ||
+           add_trace_to_all(json_object_get(node, "group"), traceparent) ||
+           add_trace(json_object_get(node, "callback"), traceparent) ||
+           add_trace(json_object_get(node, "on_complete"), traceparent);
+}
+
+enum err_code flow_with_trace(const json_t *flow, const char *traceparent, json_t **ret_flow,
+                              struct err *e)
+{
+    AUTO(json_decref) json_t *copy = NULL;
+    enum err_code rc = flow_check(flow, NULL, e);
+
+    if (rc)
+        return rc;
+    copy = json_deep_copy(flow);
+    if (!copy || (traceparent && add_trace(copy, traceparent)))
+        return err_set(e, ERR_NOMEM, "out of memory");
+    *ret_flow = TAKE(copy);
+    return ERR_OK;
+}

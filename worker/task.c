@@ -60,7 +60,9 @@ enum err_code task_enqueue(struct task_run *run, const struct job_new *job, stru
         run->follow_ups = mem_array(TASK_FOLLOW_UPS_MAX, sizeof run->follow_ups[0]);
     if (!added.traceparent)
         added.traceparent = run->traceparent;
-    rc = jobs_insert(run->db, &added, &run->follow_ups[run->follow_up_count], e);
+    rc = task_begin(run, e);
+    if (!rc)
+        rc = jobs_insert(run->db, &added, &run->follow_ups[run->follow_up_count], e);
     if (!rc)
         run->follow_up_count++;
     return rc;
@@ -69,9 +71,12 @@ enum err_code task_enqueue(struct task_run *run, const struct job_new *job, stru
 enum err_code task_enqueue_flow(struct task_run *run, const json_t *flow, struct uuid *ret_id,
                                 struct err *e)
 {
-    enum err_code rc = task_begin(run, e);
+    AUTO(json_decref) json_t *traced = NULL;
+    enum err_code rc = flow_with_trace(flow, run->traceparent, &traced, e);
 
-    return rc ? rc : flows_insert(run->db, flow, ret_id, e);
+    if (!rc)
+        rc = task_begin(run, e);
+    return rc ? rc : flows_insert(run->db, traced, ret_id, e);
 }
 
 enum err_code task_input(struct task_run *run, json_t **ret_input, struct err *e)

@@ -152,12 +152,12 @@ const char *task_header(const struct task_run *run, const char *name);
 /* Opens the transaction that the job's success commits. */
 enum err_code task_begin(struct task_run *run, struct err *e) MUST_CHECK;
 
-/* Adds a job in that transaction; it is pushed into its stream after the commit. Without a trace
- * of its own it belongs to that of this job. */
+/* Adds a job in that transaction, which it opens when it is not open yet; it is pushed into its
+ * stream after the commit. Without a trace of its own it belongs to that of this job. */
 enum err_code task_enqueue(struct task_run *run, const struct job_new *job,
                            struct err *e) MUST_CHECK;
 
-/* Adds a flow (common/flow_spec.h) in that transaction, which it opens when it is not open yet. */
+/* Adds a flow (common/flow_spec.h), likewise: its jobs belong to the trace of this one, too. */
 enum err_code task_enqueue_flow(struct task_run *run, const json_t *flow, struct uuid *ret_id,
                                 struct err *e) MUST_CHECK;
 

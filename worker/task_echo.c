@@ -2,7 +2,8 @@
  *
  * For trying flows. The result of till.tasks.echo is {"args": its args, "input": what the jobs
  * before it gave}. till.tasks.flow takes [flow, how it ends] and adds the flow in the transaction
- * of its own end, which is a success unless the second argument is "fail".
+ * of its own end, which is a success unless the second argument is "fail" or "retry". A text in
+ * place of the flow is the name of a task, of which it adds one job that is in no flow.
  */
 #include <string.h>
 
@@ -39,18 +40,29 @@ static char *flow_result(const struct uuid *flow)
     return result ? json_write(result) : NULL;
 }
 
+/* The id stays empty for a job that is in no flow. */
+static enum err_code add(struct task_run *run, struct uuid *ret_flow, struct err *e)
+{
+    const char *task = task_arg_text(run, 0);
+
+    if (!task)
+        return task_enqueue_flow(run, json_array_get(run->args, 0), ret_flow, e);
+    return task_enqueue(run, &(struct job_new){.task = task, .priority = JOB_PRIORITY_NORMAL}, e);
+}
+
 static enum task_outcome run_flow(struct task_run *run, struct err *e)
 {
     const char *end = task_arg_text(run, 1);
-    struct uuid id;
+    struct uuid flow = {0};
 
-    if (task_enqueue_flow(run, json_array_get(run->args, 0), &id, e))
+    if (add(run, &flow, e))
         return task_outcome_of(e);
-    if (end && strcmp(end, "fail") == 0) {
+    if (end) {
         (void)err_set(e, ERR_INVALID, "failed as it was told to");
-        return TASK_FAIL;
+        return strcmp(end, "retry") == 0 ? TASK_RETRY : TASK_FAIL;
     }
-    run->result = flow_result(&id);
+    if (*flow.text)
+        run->result = flow_result(&flow);
     return TASK_DONE;
 }
 

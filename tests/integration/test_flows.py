@@ -489,6 +489,38 @@ def test_a_task_adds_a_flow_with_its_own_success(stack):
     flows.check(one)
 
 
+def test_jobs_of_a_flow_that_a_traced_job_adds_belong_to_its_trace(stack):
+    one = stack().start(apis=0)
+    trace, own = (f"00-{digit * 32}-{digit * 16}-01" for digit in "12")
+    group = {"group": [echo(), {"task": "till.tasks.echo", "traceparent": own}], "callback": echo(), "on_complete": echo()}
+    made = one.enqueue("till.tasks.flow", {"chain": [echo(), group]}, traceparent=trace)
+    flow = one.wait_job(made)["result"]["flow"]
+    wait_over(one, flow)
+
+    assert sorted(row["traceparent"] for row in one.query("SELECT traceparent FROM jobs WHERE flow_id = %s", flow)) == [
+        *[trace] * 4, own
+    ]
+
+
+@pytest.mark.parametrize(("end", "attempts"), [("retry", 3), ("fail", 1)])
+def test_a_task_that_fails_adds_no_job(stack, end, attempts):
+    """Whether or not it has begun a transaction before."""
+    one = stack().start(apis=0)
+    made = one.enqueue("till.tasks.flow", "till.tasks.noop", end)
+    row = one.wait_job(made, "FAILURE", timeout=60)
+
+    assert row["attempt"] == attempts
+    assert one.value("SELECT count(*) FROM jobs") == 1, "what a failed attempt added is rolled back"
+
+
+def test_a_task_adds_a_job_with_its_own_success(stack):
+    one = stack().start(apis=0)
+    one.wait_job(one.enqueue("till.tasks.flow", "till.tasks.noop"))
+
+    one.wait_settled()
+    assert one.value("SELECT count(*) FROM jobs WHERE task = 'till.tasks.noop' AND state = 'SUCCESS'") == 1
+
+
 @pytest.mark.parametrize("args", [({"chain": [echo()]}, "fail"), ({"chain": []},), ("no flow",)])
 def test_a_task_that_fails_adds_none(stack, args):
     one = stack().start(apis=0)

@@ -140,3 +140,31 @@ Test(flow_spec, depth)
             expect_refused(text, "is nested deeper than 8 levels");
     }
 }
+
+Test(flow_spec, a_trace_goes_to_all_that_have_none)
+{
+    AUTO(json_decref)
+    json_t *flow = read_value(
+        "{\"name\": \"n\", \"chain\": [{\"task\": \"a\"}, {\"group\": [{\"task\": \"b\", "
+        "\"traceparent\": "
+        "\"00-11111111111111111111111111111111-1111111111111111-01\"}, {\"chain\": [{\"task\": "
+        "\"c\"}]}],"
+        " \"callback\": {\"task\": \"d\"}, \"on_complete\": {\"group\": [{\"task\": \"e\"}]}}]}");
+    AUTO(json_decref) json_t *before = json_deep_copy(flow);
+    AUTO(json_decref) json_t *traced = NULL;
+    AUTO(json_decref) json_t *plain = NULL;
+    AUTO(mem_free) char *text = NULL;
+    size_t found = 0;
+
+    cr_assert_eq(flow_with_trace(flow, "00-22222222222222222222222222222222-2222222222222222-01",
+                                 &traced, NULL),
+                 ERR_OK);
+    text = json_write(traced);
+    for (const char *at = text; (at = strstr(at, "00-2222")); at++)
+        found++;
+    cr_assert_eq(found, 4, "%s", text);
+    cr_assert_not_null(strstr(text, "00-1111"), "%s", text);
+    cr_assert(json_equal(flow, before), "it works on a copy");
+    cr_assert_eq(flow_with_trace(flow, NULL, &plain, NULL), ERR_OK);
+    cr_assert(json_equal(flow, plain));
+}
