@@ -119,7 +119,7 @@ $(B)/tests/%: tests/%.c $(B)/libapi.a $(B)/libworker.a $(B)/libscheduler.a $(B)/
 $(UNIT_TESTS) $(STORE_TESTS): TEST_LIBS := -lcriterion
 
 # What the dashboard alone has stands before what it uses.
-$(B)/tests/unit/test_shared: $(B)/libdashboard.a
+$(B)/tests/unit/test_shared $(B)/tests/unit/test_guesses: $(B)/libdashboard.a
 
 # The programs with crash points (common/crashpoint.h): only what has some is compiled again; it stands
 # before the archives, which give the rest.

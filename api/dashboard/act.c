@@ -4,21 +4,34 @@
  */
 #include "api/dashboard/act.h"
 
+#include <stdio.h>
+
 #include "api/dashboard/dashboard.h"
 #include "common/audit.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
 
+struct act_address act_address(const struct request *req)
+{
+    struct act_address address;
+
+    limits_address(req, address.text);
+    if (!*address.text)
+        (void)snprintf(address.text, sizeof address.text, "%s", req->remote);
+    return address;
+}
+
 static enum err_code add_row(struct request *req, const char *action, const char *target,
                              const char *outcome, json_t *take_detail, struct err *e)
 {
     AUTO(json_decref) json_t *detail = take_detail;
     AUTO(mem_free) char *text = detail ? json_write(detail) : NULL;
+    const struct act_address address = act_address(req);
     const struct audit_entry entry = {
         .actor = req->user.name,
         .role = role_name((enum role)req->user.role),
-        .remote = req->remote,
+        .remote = address.text,
         .action = action,
         .target = target,
         .outcome = outcome,

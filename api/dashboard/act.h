@@ -17,6 +17,7 @@
 #include <jansson.h>
 
 #include "api/http.h"
+#include "api/limits.h"
 #include "common/db.h"
 
 enum act_outcome { ACT_DONE, ACT_NOTHING };
@@ -27,6 +28,12 @@ struct act {
     const char *target; /* borrowed */
     struct db_tx tx;
 };
+
+/* Whence the request comes: what our own proxy has seen, where one passes it on. */
+struct act_address {
+    char text[LIMITS_NAME_SIZE];
+};
+struct act_address act_address(const struct request *req);
 
 enum err_code act_begin(struct act *act, struct request *req, const char *action,
                         const char *target, struct err *e) MUST_CHECK;

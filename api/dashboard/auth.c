@@ -16,6 +16,7 @@
 
 #include <sodium.h>
 
+#include "api/dashboard/guesses.h"
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/mem.h"
@@ -29,9 +30,6 @@ enum {
     LINE_MAX_BYTES = 512,
     MEMO_COUNT = 64,
     MEMO_S = 60,
-    TRIES_COUNT = 4096,
-    TRIES_MAX = 10, /* wrong passwords of one name within TRIES_S */
-    TRIES_S = 300,
 };
 
 #define TOKEN_MARK "$token$"
@@ -60,11 +58,7 @@ struct auth {
         unsigned char hash[HASH_SIZE];
         int64_t until_us;
     } memo[MEMO_COUNT];
-    struct tries {
-        unsigned char hash[HASH_SIZE]; /* of the name */
-        int count;
-        int64_t since_us;
-    } tries[TRIES_COUNT];
+    struct guesses *guesses;
 };
 
 static const char *const role_names[] = {"none", "viewer", "operator", "admin"};
@@ -220,6 +214,7 @@ enum err_code auth_new(const char *setting, const char *path, const char *listen
     (void)pthread_rwlock_init(&auth->lock, NULL);
     (void)pthread_mutex_init(&auth->memo_lock, NULL);
     randombytes_buf(auth->memo_key, sizeof auth->memo_key);
+    auth->guesses = guesses_new();
     rc = read_setting(auth, setting, e);
     if (!rc)
         rc = auth_reload(auth, e);
@@ -241,6 +236,7 @@ void auth_free(struct auth *auth)
     if (!auth)
         return;
     mem_free(auth->accounts.items);
+    guesses_free(auth->guesses);
     (void)pthread_rwlock_destroy(&auth->lock);
     (void)pthread_mutex_destroy(&auth->memo_lock);
     mem_free(auth);
@@ -250,7 +246,7 @@ bool auth_has_users(const struct auth *auth) { return *auth->path != '\0'; }
 
 bool auth_is_required(const struct auth *auth) { return auth->has_admin || auth_has_users(auth); }
 
-/* ---- what was right or wrong a moment ago ---- */
+/* ---- what was right a moment ago ---- */
 
 static bool is_remembered(struct auth *auth, const unsigned char hash[HASH_SIZE])
 {
@@ -273,44 +269,6 @@ static void remember(struct auth *auth, const unsigned char hash[HASH_SIZE])
     (void)pthread_mutex_lock(&auth->memo_lock);
     memcpy(auth->memo[place].hash, hash, HASH_SIZE);
     auth->memo[place].until_us = clock_mono_us() + MEMO_S * US_PER_S;
-    (void)pthread_mutex_unlock(&auth->memo_lock);
-}
-
-/* The count of a name; two names that share a place take it from each other. */
-static struct tries *tries_of(struct auth *auth, const char *name)
-{
-    unsigned char hash[HASH_SIZE];
-    struct tries *tries;
-
-    crypto_generichash(hash, sizeof hash, (const unsigned char *)name, strlen(name), auth->memo_key,
-                       sizeof auth->memo_key);
-    tries = &auth->tries[(hash[0] * 256 + hash[1]) % TRIES_COUNT];
-    if (memcmp(tries->hash, hash, sizeof hash) != 0 ||
-        clock_mono_us() - tries->since_us > TRIES_S * US_PER_S) {
-        memcpy(tries->hash, hash, sizeof hash);
-        tries->count = 0;
-        tries->since_us = clock_mono_us();
-    }
-    return tries;
-}
-
-static bool is_tried_out(struct auth *auth, const char *name)
-{
-    bool out;
-
-    (void)pthread_mutex_lock(&auth->memo_lock);
-    out = tries_of(auth, name)->count >= TRIES_MAX;
-    (void)pthread_mutex_unlock(&auth->memo_lock);
-    return out;
-}
-
-static void count_try(struct auth *auth, const char *name, bool was_right)
-{
-    struct tries *tries;
-
-    (void)pthread_mutex_lock(&auth->memo_lock);
-    tries = tries_of(auth, name);
-    tries->count = was_right ? 0 : tries->count + 1;
     (void)pthread_mutex_unlock(&auth->memo_lock);
 }
 
@@ -349,57 +307,92 @@ static bool is_admin(const struct auth *auth, const char *credentials)
     return auth->has_admin && sodium_memcmp(hash, auth->admin_hash, sizeof hash) == 0;
 }
 
-static enum err_code check_account(struct auth *auth, const char *name, const char *password,
-                                   const char *credentials, struct auth_user *ret_user,
-                                   struct err *e)
+/* The setting's hash is fast, the file's is slow on purpose. */
+static enum err_code compare(struct auth *auth, const struct account *account, const char *password,
+                             const char *credentials, bool *ret_matches, struct auth_user *ret_user,
+                             struct err *e)
+{
+    bool matches = false;
+    enum err_code rc = ERR_OK;
+
+    if (is_admin(auth, credentials)) {
+        *ret_user = admin_of(auth);
+        *ret_matches = true;
+        return ERR_OK;
+    }
+    if (auth_has_users(auth))
+        rc = password_verify(*account->hash ? account->hash : NULL, password, &matches, e);
+    if (!rc && matches)
+        *ret_user = account->user;
+    *ret_matches = matches;
+    return rc;
+}
+
+/* The name as it can be logged: what is not UTF-8, or too long, is not. */
+static void note_name(struct auth_try *io_try, const char *name)
+{
+    bool fits = text_is_utf8(name, strlen(name)) &&
+                text_format(io_try->name, sizeof io_try->name, "%s", name);
+
+    if (!fits)
+        (void)snprintf(io_try->name, sizeof io_try->name, "?");
+}
+
+/* Counted before anything is compared, also with what was right a moment ago: else that would be
+ * another place to guess at. */
+static enum err_code check_credentials(struct auth *auth, struct auth_try *io_try, const char *name,
+                                       const char *password, const char *credentials,
+                                       struct auth_user *ret_user, struct err *e)
 {
     struct account account = {0};
-    bool found = find_account(auth, name, &account);
+    struct auth_user user = {0};
+    const struct guess guess = {.name = name,
+                                .address = io_try->address,
+                                .is_user = auth_find(auth, name, &user),
+                                .now_us = clock_mono_us()};
     unsigned char key[HASH_SIZE];
     bool matches = false;
     enum err_code rc;
 
+    io_try->wait_s = guesses_begin(auth->guesses, &guess);
+    if (io_try->wait_s > 0)
+        return err_set(e, ERR_CONFLICT, "too many wrong passwords: try again in some minutes");
     crypto_generichash(key, sizeof key, (const unsigned char *)credentials, strlen(credentials),
                        auth->memo_key, sizeof auth->memo_key);
-    if (found && is_remembered(auth, key)) {
-        *ret_user = account.user;
+    (void)find_account(auth, name, &account);
+    if (guess.is_user && is_remembered(auth, key)) {
+        *ret_user = is_admin(auth, credentials) ? admin_of(auth) : account.user;
         return ERR_OK;
     }
-    if (is_tried_out(auth, name))
-        return err_set(e, ERR_CONFLICT, "too many wrong passwords: try again in some minutes");
-    rc = password_verify(found ? account.hash : NULL, password, &matches, e);
+    rc = compare(auth, &account, password, credentials, &matches, ret_user, e);
     if (rc)
         return rc;
-    count_try(auth, name, matches);
+    io_try->was_compared = true;
+    note_name(io_try, name);
+    guesses_end(auth->guesses, &guess, matches);
     if (!matches)
         return err_set(e, ERR_DENIED, "name or password is wrong");
     remember(auth, key);
-    *ret_user = account.user;
     return ERR_OK;
 }
 
-enum err_code auth_check_password(struct auth *auth, const char *name, const char *password,
-                                  struct auth_user *ret_user, struct err *e)
+enum err_code auth_check_password(struct auth *auth, struct auth_try *io_try, const char *name,
+                                  const char *password, struct auth_user *ret_user, struct err *e)
 {
     AUTO_VALUE(buf_release) struct buf credentials;
-    enum err_code rc = ERR_OK;
+    enum err_code rc;
 
     buf_init(&credentials, CREDENTIALS_MAX);
     buf_addf(&credentials, "%s:%s", name, password);
     if (credentials.overflow || strchr(name, ':'))
         return err_set(e, ERR_DENIED, "name or password is wrong");
-    if (is_admin(auth, credentials.data))
-        *ret_user = admin_of(auth);
-    else if (auth_has_users(auth))
-        rc = check_account(auth, name, password, credentials.data, ret_user, e);
-    else
-        rc = err_set(e, ERR_DENIED, "name or password is wrong");
+    rc = check_credentials(auth, io_try, name, password, credentials.data, ret_user, e);
     sodium_memzero(credentials.data, credentials.len);
     return rc;
 }
 
-static enum err_code check_basic(struct auth *auth, const char *text, struct auth_user *ret_user,
-                                 struct err *e)
+static enum err_code check_basic(struct auth *auth, struct auth_try *io_try, const char *text,
+                                 struct auth_user *ret_user, struct err *e)
 {
     char given[CREDENTIALS_MAX + 1] = "";
     size_t len = 0;
@@ -413,7 +406,7 @@ static enum err_code check_basic(struct auth *auth, const char *text, struct aut
     colon = strchr(given, ':');
     if (colon && strlen(given) == len) {
         *colon = '\0';
-        rc = auth_check_password(auth, given, colon + 1, ret_user, e);
+        rc = auth_check_password(auth, io_try, given, colon + 1, ret_user, e);
     }
     sodium_memzero(given, sizeof given);
     return rc ? err_set(e, rc, "name or password is wrong") : ERR_OK;
@@ -439,11 +432,11 @@ static enum err_code check_token(struct auth *auth, const char *token, struct au
     return found ? ERR_OK : err_set(e, ERR_DENIED, "the token is not known");
 }
 
-enum err_code auth_check_header(struct auth *auth, const char *header, struct auth_user *ret_user,
-                                struct err *e)
+enum err_code auth_check_header(struct auth *auth, struct auth_try *io_try, const char *header,
+                                struct auth_user *ret_user, struct err *e)
 {
     if (strncasecmp(header, "Basic ", 6) == 0)
-        return check_basic(auth, header + 6, ret_user, e);
+        return check_basic(auth, io_try, header + 6, ret_user, e);
     if (strncasecmp(header, "Bearer ", 7) == 0 && strlen(header) <= CREDENTIALS_MAX)
         return check_token(auth, header + 7 + strspn(header + 7, " "), ret_user, e);
     return err_set(e, ERR_DENIED, "Authorization is Basic or Bearer");

@@ -12,6 +12,7 @@
 #define API_DASHBOARD_AUTH_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/err.h"
 
@@ -41,14 +42,24 @@ struct auth_user {
     enum role role;
 };
 
-/* A name and a password: ERR_DENIED when they do not match, ERR_CONFLICT when this name was tried
- * too often, ERR_UNAVAILABLE when too many are being checked. */
-enum err_code auth_check_password(struct auth *auth, const char *name, const char *password,
-                                  struct auth_user *ret_user, struct err *e) MUST_CHECK;
+/* Somebody's try to be let in. */
+struct auth_try {
+    const char *address; /* in: as limits_address() gives it */
+    /* Out: */
+    int64_t wait_s;            /* of ERR_CONFLICT: when the next one may be made */
+    bool was_compared;         /* of ERR_DENIED: a password was, and it was wrong */
+    char name[AUTH_NAME_SIZE]; /* that was given, for the logs; "?" when it is none */
+};
+
+/* A name and a password: ERR_DENIED when they do not match, ERR_CONFLICT when too many were wrong
+ * (guesses.h), ERR_UNAVAILABLE when too many are being checked. */
+enum err_code auth_check_password(struct auth *auth, struct auth_try *io_try, const char *name,
+                                  const char *password, struct auth_user *ret_user,
+                                  struct err *e) MUST_CHECK;
 
 /* The value of an Authorization header: Basic or Bearer. Errors as above. */
-enum err_code auth_check_header(struct auth *auth, const char *header, struct auth_user *ret_user,
-                                struct err *e) MUST_CHECK;
+enum err_code auth_check_header(struct auth *auth, struct auth_try *io_try, const char *header,
+                                struct auth_user *ret_user, struct err *e) MUST_CHECK;
 
 /* Somebody who has logged in before: false when there is no such user any more. */
 bool auth_find(struct auth *auth, const char *name, struct auth_user *ret_user);

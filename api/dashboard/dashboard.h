@@ -57,6 +57,9 @@ enum scope {
 /* guard.c */
 #define SESSION_COOKIE "__Host-till"
 bool guard_authorise(struct request *req, struct reply *reply);
+/* A wrong password, written down; one that was not compared is not. */
+void guard_note_guess(struct request *req, const struct auth_try *try);
+void guard_make_wait(struct reply *reply, const struct auth_try *try); /* 429 */
 bool guard_admit(struct request *req, struct reply *reply);
 bool request_login_token(const struct request *req, char ret_token[LOGIN_TOKEN_SIZE]);
 

@@ -7,11 +7,14 @@
  * absent (plain http), or at least Referer. Any of them that names another site is refused.
  * Scripts send none of them, and have no password stored that a page could make them use.
  */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "api/dashboard/act.h"
 #include "api/dashboard/dashboard.h"
+#include "api/limits.h"
 #include "common/log.h"
 #include "common/logins.h"
 #include "common/mem.h"
@@ -63,7 +66,8 @@ static enum err_code find_login(const struct request *req, struct auth_user *ret
     return rc;
 }
 
-static enum err_code identify(const struct request *req, struct auth_user *ret_user, struct err *e)
+static enum err_code identify(const struct request *req, struct auth_try *io_try,
+                              struct auth_user *ret_user, struct err *e)
 {
     const char *header = request_header(req, "Authorization");
     struct auth *auth = thread_of(req)->dashboard->auth;
@@ -72,7 +76,29 @@ static enum err_code identify(const struct request *req, struct auth_user *ret_u
         *ret_user = (struct auth_user){.name = "local", .role = ROLE_ADMIN};
         return ERR_OK;
     }
-    return header ? auth_check_header(auth, header, ret_user, e) : find_login(req, ret_user, e);
+    return header ? auth_check_header(auth, io_try, header, ret_user, e)
+                  : find_login(req, ret_user, e);
+}
+
+/* How many there are is bounded, since how many are compared is. */
+void guard_note_guess(struct request *req, const struct auth_try *try)
+{
+    if (!try->was_compared)
+        return;
+    log_warn("login_refused", L_STR("user", try->name), L_STR("address", act_address(req).text));
+    req->user.role = ROLE_NONE;
+    (void)snprintf(req->user.name, sizeof req->user.name, "%s", try->name);
+    act_note(req, "login", "", "refused", NULL);
+    req->user.name[0] = '\0';
+}
+
+void guard_make_wait(struct reply *reply, const struct auth_try *try)
+{
+    char seconds[24];
+
+    (void)snprintf(seconds, sizeof seconds, "%" PRId64, try->wait_s);
+    reply_detail(reply, 429, "Too many wrong passwords: try again in some minutes.");
+    reply_header(reply, "Retry-After", seconds);
 }
 
 static bool is_page(const struct request *req)
@@ -113,7 +139,7 @@ static bool send_to_login(const struct request *req, struct reply *reply)
 }
 
 static bool refuse(const struct request *req, struct reply *reply, enum err_code rc,
-                   const struct err *e)
+                   const struct auth_try *try, const struct err *e)
 {
     bool has_users = auth_has_users(thread_of(req)->dashboard->auth);
 
@@ -125,22 +151,22 @@ static bool refuse(const struct request *req, struct reply *reply, enum err_code
     }
     if (has_users && is_page(req))
         return send_to_login(req, reply);
-    reply_detail(reply, rc == ERR_CONFLICT ? 429 : 401,
-                 rc == ERR_CONFLICT ? "Too many wrong passwords: try again in some minutes."
-                                    : "Authentication credentials were not provided or are wrong.");
-    if (rc == ERR_CONFLICT)
-        reply_header(reply, "Retry-After", "300");
+    if (rc == ERR_CONFLICT) {
+        guard_make_wait(reply, try);
+        return false;
+    }
+    reply_detail(reply, 401, "Authentication credentials were not provided or are wrong.");
     /* Asked by Basic, a browser shows a window of its own instead of our page. */
-    else
-        reply_header(reply, "WWW-Authenticate",
-                     has_users ? "Bearer realm=\"till\""
-                               : "Basic realm=\"till\", charset=\"UTF-8\"");
+    reply_header(reply, "WWW-Authenticate",
+                 has_users ? "Bearer realm=\"till\"" : "Basic realm=\"till\", charset=\"UTF-8\"");
     return false;
 }
 
 bool guard_authorise(struct request *req, struct reply *reply)
 {
     struct auth *auth = thread_of(req)->dashboard->auth;
+    char address[LIMITS_NAME_SIZE];
+    struct auth_try try = {.address = address};
     struct auth_user user = {0};
     struct err e = {0};
     enum err_code rc;
@@ -149,9 +175,12 @@ bool guard_authorise(struct request *req, struct reply *reply)
         reply_detail(reply, 403, "Without TILL_DASHBOARD_AUTH only localhost is served.");
         return false;
     }
-    rc = identify(req, &user, &e);
+    limits_address(req, address);
+    rc = identify(req, &try, &user, &e);
+    if (rc == ERR_DENIED)
+        guard_note_guess(req, &try);
     if (rc)
-        return refuse(req, reply, rc, &e);
+        return refuse(req, reply, rc, &try, &e);
     req->user.role = (int)user.role;
     if (!text_format(req->user.name, sizeof req->user.name, "%s", user.name))
         req->user.name[sizeof req->user.name - 1] = '\0';

@@ -8,6 +8,7 @@
 
 #include "api/dashboard/act.h"
 #include "api/dashboard/dashboard.h"
+#include "api/limits.h"
 #include "common/json.h"
 #include "common/logins.h"
 
@@ -46,9 +47,12 @@ static enum err_code check(struct request *req, struct reply *reply, struct auth
     AUTO(json_decref) json_t *body = NULL;
     const char *name;
     const char *password;
+    char address[LIMITS_NAME_SIZE];
+    struct auth_try try = {.address = address};
     struct err problem = {0};
     enum err_code rc;
 
+    limits_address(req, address);
     if (!request_has_type(req, "application/json") ||
         json_read(req->body, req->body_len, BODY_MAX, &body, NULL))
         return err_set(e, ERR_INVALID, "the body is JSON: {\"username\": ..., \"password\": ...}");
@@ -56,12 +60,13 @@ static enum err_code check(struct request *req, struct reply *reply, struct auth
     password = json_member_text(body, "password");
     if (!name || !password)
         return err_set(e, ERR_INVALID, "username and password are texts");
-    rc = auth_check_password(thread_of(req)->dashboard->auth, name, password, ret_user, &problem);
+    rc = auth_check_password(thread_of(req)->dashboard->auth, &try, name, password, ret_user,
+                             &problem);
     if (rc == ERR_DENIED) {
+        guard_note_guess(req, &try);
         reply_detail(reply, 401, "Name or password is wrong.");
     } else if (rc == ERR_CONFLICT) {
-        reply_detail(reply, 429, "Too many wrong passwords: try again in some minutes.");
-        reply_header(reply, "Retry-After", "300");
+        guard_make_wait(reply, &try);
     } else if (rc) {
         *e = problem;
         return rc;

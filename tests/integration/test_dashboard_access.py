@@ -246,7 +246,7 @@ def test_logins_are_written_down(system):
         assert requests.post(url + "/api/v1/logout", headers=cookie, timeout=60).status_code == 200
     assert requests.get(url + "/api/v1/me", headers=cookie, timeout=60).status_code == 401
     assert [(row["actor"], row["role"], row["action"], row["outcome"]) for row in audit(system)] == [
-        ("vera", "viewer", "login", "done"), ("vera", "viewer", "logout", "done")]
+        ("vera", "none", "login", "refused"), ("vera", "viewer", "login", "done"), ("vera", "viewer", "logout", "done")]
 
 
 def test_nothing_is_done_that_cannot_be_written_down(system):

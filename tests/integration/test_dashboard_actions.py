@@ -337,6 +337,61 @@ def test_wrong_passwords_are_refused_and_then_made_to_wait(guarded):
         assert answer.status_code == 400
 
 
+def at(address):
+    """As the proxy of this machine passes it on."""
+    return {"X-Forwarded-For": f"203.0.113.250, {address}"}
+
+
+@pytest.mark.parametrize("has_users", (False, True))
+def test_the_password_of_the_setting_is_guessed_ten_times_and_no_more(guarded, has_users):
+    if not has_users:
+        guarded.dashboard.term_and_wait()
+        guarded.start_dashboard(TILL_DASHBOARD_AUTH="root:of-all-of-it")
+    url = guarded.dashboard.url + "/api/v1/me"
+    answers = [requests.get(url, auth=("root", f"guess-{n}"), timeout=60) for n in range(40)]
+    codes = [answer.status_code for answer in answers]
+    assert codes == [401] * 10 + [429] * 30 and 1 <= int(answers[-1].headers["Retry-After"]) <= 300
+    assert requests.get(url, auth=("root", "of-all-of-it"), timeout=60).status_code == 429
+    assert log_in(guarded, "root", "of-all-of-it")[0].status_code == 429
+    assert requests.get(url, auth=("root", "of-all-of-it"), headers=at("198.51.100.2"), timeout=60).status_code == 200
+
+
+def test_guessing_locks_nobody_out_at_another_address_and_needs_no_redis(guarded):
+    guarded.dashboard.term_and_wait()
+    guarded.start_dashboard(TILL_DASHBOARD_USERS=guarded.users, REDIS_URL="redis://127.0.0.1:1/0")
+    url = guarded.dashboard.url + "/api/v1/login"
+
+    def try_it(name, password, address):
+        return requests.post(url, json={"username": name, "password": password}, headers=at(address), timeout=60).status_code
+
+    assert [try_it("vera", "wrong", "198.51.100.1") for _ in range(12)] == [401] * 10 + [429] * 2
+    assert try_it(*auth("vera"), "198.51.100.1") == 429
+    assert try_it(*auth("vera"), "198.51.100.2") == 200
+    names = [try_it(f"nobody-{n}", "x", "198.51.100.3") for n in range(22)]
+    assert names == [401] * 20 + [429] * 2
+    assert try_it(*auth("otto"), "198.51.100.3") == 429
+    assert try_it(*auth("otto"), "198.51.100.2") == 200
+
+
+def test_a_wrong_password_is_written_down_as_often_as_one_was_compared(guarded):
+    for n in range(13):
+        requests.post(guarded.dashboard.url + "/api/v1/login", json={"username": "vera", "password": f"x{n}"},
+                      headers=at("198.51.100.1"), timeout=60)
+    requests.get(guarded.dashboard.url + "/api/v1/me", auth=("mallory", "x"), headers=at("198.51.100.2"), timeout=60)
+    found = guarded.query("SELECT actor, role, remote, action, outcome FROM audit ORDER BY id")
+    assert [tuple(row.values()) for row in found] == [("vera", "none", "198.51.100.1", "login", "refused")] * 10 + [
+        ("mallory", "none", "198.51.100.2", "login", "refused")]
+    assert guarded.dashboard.find_log("login_refused", user="mallory", address="198.51.100.2")
+    assert sum(line.get("event") == "login_refused" for line in guarded.dashboard.read_log()) == 11
+
+
+def test_the_log_of_actions_tells_the_address_that_the_proxy_has_seen(guarded):
+    for headers in ({}, at("198.51.100.7"), at("2001:db8::1")):
+        post(guarded, "/api/v1/queues/mail/pause", auth=auth("otto"), headers=headers)
+    assert [row["remote"] for row in guarded.query("SELECT remote FROM audit ORDER BY id")] == [
+        "127.0.0.1", "198.51.100.7", "2001:0db8:0000:0000::/64"]
+
+
 def test_pages_lead_to_the_login(guarded):
     for path in ("/", "/tasks", "/audit"):
         answer = requests.get(guarded.dashboard.url + path, headers={"Accept": "text/html"}, allow_redirects=False, timeout=60)
