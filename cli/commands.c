@@ -51,6 +51,7 @@
     X(worker_add_consumer)                                                                         \
     X(worker_cancel_consumer)                                                                      \
     X(worker_reset)                                                                                \
+    X(bench)                                                                                       \
     X(settings)
 
 #define X(name) extern const struct command command_##name;

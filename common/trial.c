@@ -9,8 +9,12 @@
 #include "common/buf.h"
 #include "common/statements.h"
 
-enum { COUNT, ENTER, COUNT_MANY, ENTER_MANY };
-enum { ARRAY_MAX = 1024 * 1024 };
+enum { COUNT, ENTER, COUNT_MANY, ENTER_MANY, TIME };
+enum { ARRAY_MAX = 1024 * 1024, IDS_MAX = 64 * 1024 * 1024 };
+
+#define PERCENTILES(column)                                                                        \
+    "percentile_cont('{0.5,0.95,0.99}'::float8[]) WITHIN GROUP"                                    \
+    " (ORDER BY date_part('epoch', " column " - created_at) * 1000000)"
 
 static const struct db_stmt statements[] = {
     [COUNT] = {"trial_count", "UPDATE trial_counters SET total = total + $2 WHERE id = $1", 2},
@@ -36,6 +40,20 @@ static const struct db_stmt statements[] = {
                     "INSERT INTO trial_entries (job_id, counter, amount)"
                     " SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[])",
                     3},
+    [TIME] = {"trial_time",
+              "WITH given AS MATERIALIZED (SELECT j.created_at, j.started_at, j.finished_at"
+              "  FROM unnest($1::uuid[]) g(id) JOIN jobs j ON j.id = g.id"
+              "), p AS ("
+              " SELECT " PERCENTILES("started_at") " AS s, " PERCENTILES(
+                  "finished_at") " AS f"
+                                 " FROM given"
+                                 ") SELECT count(*) FILTER (WHERE finished_at IS NULL),"
+                                 " (extract(epoch FROM max(finished_at) - min(created_at)) * "
+                                 "1000000)::bigint,"
+                                 " s[1]::bigint, s[2]::bigint, s[3]::bigint, f[1]::bigint, "
+                                 "f[2]::bigint, f[3]::bigint"
+                                 " FROM given, p GROUP BY s, f",
+              1},
 };
 
 DB_STATEMENTS(trial, statements);
@@ -93,4 +111,30 @@ enum err_code trial_add_many(struct db *db, const struct trial_tally *tallies, s
         return rc;
     return db_exec(db, &statements[ENTER_MANY],
                    DB_ARGS(DB_ARRAY(jobs), DB_ARRAY(counters), DB_ARRAY(amounts)), NULL, e);
+}
+
+enum err_code trial_time(struct db *db, const struct uuid *ids, size_t count,
+                         struct trial_times *ret_times, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(buf_release) struct buf array;
+    enum err_code rc;
+
+    buf_init(&array, IDS_MAX);
+    db_ids_begin(&array, count);
+    for (size_t i = 0; i < count; i++)
+        db_ids_add(&array, &ids[i]);
+    rc = db_query(db, &statements[TIME], DB_ARGS(DB_ARRAY(array)), &rows, e);
+    if (rc)
+        return rc;
+    *ret_times = (struct trial_times){0};
+    if (db_rows(rows) == 0)
+        return err_set(e, ERR_NOT_FOUND, "the jobs are not there any more");
+    ret_times->open = db_int(rows, 0, 0);
+    ret_times->all_us = db_int(rows, 0, 1);
+    for (int i = 0; i < 3; i++) {
+        ret_times->start_us[i] = db_int(rows, 0, 2 + i);
+        ret_times->end_us[i] = db_int(rows, 0, 5 + i);
+    }
+    return ERR_OK;
 }

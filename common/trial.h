@@ -31,4 +31,15 @@ enum err_code trial_add(struct db *db, const struct trial_tally *tally, struct e
 enum err_code trial_add_many(struct db *db, const struct trial_tally *tallies, size_t count,
                              bool *ret_missing, struct err *e) MUST_CHECK;
 
+/* How long jobs took, by PostgreSQL's clock; 0 where nothing is known yet. */
+struct trial_times {
+    int64_t open;        /* jobs that have not ended */
+    int64_t all_us;      /* from the first INSERT to the last end */
+    int64_t start_us[3]; /* from the INSERT of each to its last start: p50, p95, p99 */
+    int64_t end_us[3];   /* to its end */
+};
+
+enum err_code trial_time(struct db *db, const struct uuid *ids, size_t count,
+                         struct trial_times *ret_times, struct err *e) MUST_CHECK;
+
 #endif

@@ -192,3 +192,23 @@ def test_half_a_verb_is_told_what_it_lacks(words, text):
 def test_history_of_a_schedule_that_never_was(stack):
     done = stack().till("schedule", "history", "nobody")
     assert done.returncode == 1 and 'there is no schedule "nobody"' in done.stderr
+
+
+def test_bench_measures_what_runs(stack):
+    one = stack().start(apis=0)
+    done = one.till("bench", "--count", "2000", "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert all(figures[name] > 0 for name in ("durable_enqueued", "durable_ended", "fast_enqueued", "fast_ended"))
+    for name in ("start_us", "end_us"):
+        assert 0 < figures[name][0] <= figures[name][1] <= figures[name][2]
+    states = one.query("SELECT state::text, count(*)::int FROM jobs WHERE task = 'till.tasks.noop' GROUP BY 1")
+    assert states == [{"state": "SUCCESS", "count": 2100}]
+    shown = one.till("bench", "--count", "100")
+    assert shown.returncode == 0 and "durable (with a row)" in shown.stdout
+
+
+def test_bench_without_workers_says_what_to_look_at(stack):
+    done = stack().till("bench", "--count", "10", "--timeout", "1")
+    assert done.returncode == 1 and done.stdout == ""
+    assert 'queue "default"' in done.stderr and "till worker list" in done.stderr
