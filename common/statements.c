@@ -47,6 +47,7 @@
     X(sessions)                                                                                    \
     X(shopping_carts)                                                                              \
     X(standby)                                                                                     \
+    X(table_growth)                                                                                \
     X(task_secrets)                                                                                \
     X(time_limits)                                                                                 \
     X(trial)                                                                                       \

@@ -19,6 +19,7 @@
 #include "common/migrate.h"
 #include "common/program.h"
 #include "common/queue.h"
+#include "common/table_growth.h"
 #include "scheduler/figures.h"
 #include "scheduler/heal.h"
 #include "scheduler/indexer.h"
@@ -152,6 +153,17 @@ static enum err_code wait_for_work(struct scheduler *s, struct ticks *ticks, int
     return rc;
 }
 
+/* Others make their plans by what the planner knows of a table. */
+static enum err_code analyze_grown(struct scheduler *s, struct err *e)
+{
+    int64_t count = 0;
+    enum err_code rc = table_growth_analyze(s->db, &count, e);
+
+    if (!rc && count > 0)
+        log_info("tables_analyzed", L_INT("count", count));
+    return rc;
+}
+
 static enum err_code work(struct scheduler *s, struct missing *missing, struct ticks *ticks,
                           int64_t *heal_at_us, int signal_fd, struct err *e)
 {
@@ -183,6 +195,8 @@ static enum err_code work(struct scheduler *s, struct missing *missing, struct t
         rc = heal(s, missing, e);
         if (!rc)
             rc = figures_take(s, e);
+        if (!rc)
+            rc = analyze_grown(s, e);
         if (!rc)
             *heal_at_us = clock_mono_us() + heal_pause_us(s, missing);
     }

@@ -36,6 +36,31 @@ def stock(one, product):
 # ---- unpaid orders ----
 
 
+def test_plans_follow_a_table_that_has_just_grown(stack):
+    """A session that has claimed from a small table keeps reading all of it, until it is analyzed."""
+    one = stack()
+    one.query("ALTER TABLE jobs SET (autovacuum_enabled = false)")
+    with one.postgres.connect(one.database) as session:
+        session.autocommit = True
+        with session.cursor() as cursor:
+            cursor.execute("SET plan_cache_mode = force_generic_plan")
+            cursor.execute("PREPARE end_of (uuid[]) AS UPDATE jobs j SET error = NULL"
+                           " FROM unnest($1) g(id) WHERE j.id = g.id")
+
+            def plan():
+                cursor.execute("EXPLAIN EXECUTE end_of ('{00000000-0000-7000-8000-000000000001}')")
+                return "\n".join(line for (line,) in cursor.fetchall())
+
+            one.query("INSERT INTO jobs (task, enqueued_at) VALUES ('till.tasks.noop', now())")
+            assert "Seq Scan on jobs" in plan()
+            one.query("INSERT INTO jobs (task, scheduled_at) SELECT 'till.tasks.noop', now() + interval '1 hour'"
+                      " FROM generate_series(1, 5000)")
+            assert "Seq Scan on jobs" in plan(), "nobody has told it"
+            scheduler = one.start_scheduler()
+            wait_for(lambda: "Index Scan" in plan(), 60, plan)
+    scheduler.wait_for_log("tables_analyzed", timeout=30)
+
+
 def test_unpaid_orders_expire_and_give_their_stock_back_once(stack):
     one = stack().start()
     shop = one.shop().sign_up()
