@@ -33,6 +33,7 @@ static enum err_code refuse(struct reply *reply, const char *body)
 struct registration {
     struct user_new user;
     const char *password; /* borrowed from the fields */
+    bool is_taken;        /* its user name or e-mail address */
 };
 
 static void note_taken(struct fields *f, const struct user_taken *taken)
@@ -56,6 +57,7 @@ static enum err_code read_registration(struct request *req, struct fields *f,
     if (reg->user.username || reg->user.email)
         rc = users_look_taken(api_db(req), reg->user.username, reg->user.email, &taken, e);
     note_taken(f, &taken);
+    reg->is_taken = taken.username || taken.email;
     reg->password = fields_text(f, "password", PASSWORD_MAX_CHARS, FIELD_RAW);
     again = fields_text(f, "password2", PASSWORD_MAX_CHARS, FIELD_RAW | FIELD_OPTIONAL);
     if (reg->password && again && strcmp(reg->password, again) != 0)
@@ -78,6 +80,15 @@ static void judge_password(struct fields *f, const struct registration *reg)
         fields_error(f, "password", "%s", faults.messages[i]);
 }
 
+/* The password of an account that cannot be made is hashed, too: the answer says that the name is
+ * taken, as Django REST framework's does, but asking costs as long as a registration. */
+static enum err_code hash_password(struct request *req, const struct registration *reg,
+                                   char ret_hash[PASSWORD_HASH_SIZE], struct err *e)
+{
+    api_give_back(req); /* hashing takes long, and needs none */
+    return password_hash(reg->password, ret_hash, e);
+}
+
 enum err_code auth_register(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO_VALUE(fields_release) struct fields f = {0};
@@ -90,13 +101,14 @@ enum err_code auth_register(struct request *req, struct reply *reply, struct err
     if (!fields_begin(&f, req->data, reply))
         return ERR_OK;
     rc = read_registration(req, &f, &reg, e);
+    if (!rc && reg.is_taken && reg.password)
+        rc = hash_password(req, &reg, hash, e);
     if (rc || !fields_end(&f, reply))
         return rc;
     judge_password(&f, &reg);
     if (!fields_end(&f, reply))
         return ERR_OK;
-    api_give_back(req); /* hashing takes long, and needs none */
-    rc = password_hash(reg.password, hash, e);
+    rc = hash_password(req, &reg, hash, e);
     if (rc)
         return rc;
     reg.user.password_hash = hash;

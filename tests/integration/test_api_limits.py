@@ -110,6 +110,20 @@ def test_time_tells_nobody_which_accounts_exist(api):
     assert abs(known - unknown) < 0.3 * max(known, unknown), took
 
 
+def test_a_name_that_is_taken_costs_as_long_as_a_free_one(api):
+    shop = api.shop()
+    shop.register()
+    took = {201: [], 400: []}
+    for n in range(15):
+        for email, status in ((f"free{n}@example.com", 201), (shop.email, 400)):
+            body = {"username": f"free{n}{status}", "email": email, "password": "long-enough-9"}
+            began = time.perf_counter()
+            shop.expect(status, shop.post("/api/auth/register/", body))
+            took[status].append(time.perf_counter() - began)
+    free, taken = (statistics.median(times) for times in took.values())
+    assert taken > free / 2, took
+
+
 def answered_until_refused(ask, size, per_minute):
     """Asks until it is told to wait, and gives the answers before. As many as the bucket holds, and those that it
     was filled up with meanwhile."""
