@@ -107,25 +107,3 @@ enum err_code page_reply(const struct request *req, const struct page *page, int
     buf_add_char(body, '}');
     return body->overflow ? err_set(e, ERR_INTERNAL, "the answer is too large") : ERR_OK;
 }
-
-enum err_code page_list(struct request *req, struct reply *reply, page_items *items, struct err *e)
-{
-    AUTO(json_decref) json_t *results = json_array();
-    AUTO(mem_free) char *text = NULL;
-    struct page page;
-    int64_t total = 0;
-    enum err_code rc;
-
-    if (!page_read(req, &page, reply))
-        return ERR_OK;
-    rc = items(req, &page, results, &total, e);
-    if (!rc && page_settle(&page, total)) {
-        (void)json_array_clear(results);
-        rc = items(req, &page, results, &total, e);
-    }
-    if (rc)
-        return rc;
-    text = json_dumps(results, JSON_COMPACT);
-    return text ? page_reply(req, &page, total, text, reply, e)
-                : err_set(e, ERR_NOMEM, "out of memory");
-}

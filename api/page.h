@@ -9,8 +9,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <jansson.h>
-
 #include "api/http.h"
 
 enum { PAGE_SIZE = 20, PAGE_SIZE_MAX = 100 };
@@ -22,10 +20,6 @@ struct page {
     bool is_last; /* ?page=last: its number is known once the list is counted */
 };
 
-/* Adds the items of one page to `results`, a JSON array, and counts all there are. */
-typedef enum err_code page_items(const struct request *req, const struct page *page,
-                                 json_t *results, int64_t *ret_total, struct err *e);
-
 /* Reads the parameters of a page. False: the reply is the 404 of a page that is no number. */
 bool page_read(const struct request *req, struct page *ret_page, struct reply *reply);
 
@@ -36,10 +30,5 @@ bool page_settle(struct page *page, int64_t total);
 /* The answer: `results` is the text of a JSON array. A page beyond the last is 404. */
 enum err_code page_reply(const struct request *req, const struct page *page, int64_t total,
                          const char *results, struct reply *reply, struct err *e) MUST_CHECK;
-
-/* The whole of a list's handler. A page that is no number, or beyond the last, is 404; the first
- * page of nothing is empty. */
-enum err_code page_list(struct request *req, struct reply *reply, page_items *items,
-                        struct err *e) MUST_CHECK;
 
 #endif

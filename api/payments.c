@@ -12,9 +12,11 @@
 #include "api/api.h"
 #include "api/fields.h"
 #include "api/once.h"
-#include "api/page.h"
-#include "api/replica.h"
+#include "api/resource.h"
+#include "common/auto.h"
 #include "common/money.h"
+#include "common/payment.h"
+#include "common/shop.h"
 
 /* payment_uuid and payment_status stand for clients of the shop that Till replaces. */
 static json_t *payment_json(const struct payment *payment)
@@ -36,27 +38,25 @@ static json_t *payment_json(const struct payment *payment)
 
 /* ---- reading ---- */
 
-static enum err_code add_payments(const struct request *req, const struct page *page,
-                                  json_t *results, int64_t *ret_total, struct err *e)
-{
-    AUTO_VALUE(payments_release) struct payments list = {0};
-    enum err_code rc =
-        payments_list(api_reader(req), req->user.id, page->size, page->offset, &list, ret_total, e);
+static const char *const statuses[] = {
+#define X(name, text) text,
+    PAYMENT_STATES(X)
+#undef X
+        NULL,
+};
 
-    for (size_t i = 0; !rc && i < list.count; i++)
-        (void)json_array_append_new(results, payment_json(&list.items[i]));
-    return rc;
-}
+static const struct resource_field filters[] = {
+    {.name = "order_id", .kind = RESOURCE_ID},
+    {.name = "status", .kind = RESOURCE_CHOICE, .choices = statuses},
+};
 
-static enum err_code list(struct request *req, struct reply *reply, struct err *e)
-{
-    return page_list(req, reply, add_payments, e);
-}
+static const struct resource resource = {
+    .sql = &payments_sql,
+    .filters = filters,
+    .filters_count = COUNT_OF(filters),
+};
 
-enum err_code payments_index(struct request *req, struct reply *reply, struct err *e)
-{
-    return replica_serve(req, reply, list, e);
-}
+RESOURCE_LAGGING(payments_index, resource_index, list)
 
 enum err_code payments_show(struct request *req, struct reply *reply, struct err *e)
 {

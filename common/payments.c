@@ -14,15 +14,32 @@
 #include "common/money.h"
 #include "common/order.h"
 #include "common/payment.h"
+#include "common/shop.h"
 #include "common/statements.h"
 
-enum { LOCK_ORDER, CREATE, LIST, COUNT, FIND };
+enum { LOCK_ORDER, CREATE, BY_TIME, BY_TIME_DOWN, FIND };
 
 #define PAYMENT                                                                                    \
     "p.id, p.order_id, p.payment_method, p.status, p.amount, p.gateway_reference, "                \
     "p.failure_code, " SQL_TIME("p.created_at") ", " SQL_TIME("p.updated_at") ", " SQL_TIME(       \
         "p.paid_at")
 #define OF_USER "FROM payments p JOIN orders o ON o.id = p.order_id WHERE o.user_id = $1"
+/* $4 order, $5 status */
+#define LISTED                                                                                     \
+    OF_USER " AND ($4::bigint IS NULL OR p.order_id = $4) AND ($5::text IS NULL OR p.status = $5)"
+/* As api/payments.c writes one: `failure_code` is there when there is one. */
+#define SHOWN                                                                                      \
+    "p.id, p.order_id, p.id AS payment_uuid, p.payment_method, p.status AS payment_status,"        \
+    " p.status, p.amount::text, coalesce(p.gateway_reference, '') AS "                             \
+    "transaction_id, " SQL_CREATED("p") ", " SQL_UPDATED("p") ", " SQL_TIME(                       \
+        "p.paid_at") " AS paid_at"
+#define LIST(order)                                                                                \
+    "SELECT (SELECT count(*) " LISTED "), '[' || (SELECT coalesce(string_agg("                     \
+    "CASE WHEN t.code IS NULL THEN t.json"                                                         \
+    " ELSE left(t.json, -1) || ',\"failure_code\":' || to_json(t.code) || '}' END, ','), '')"      \
+    " FROM (SELECT (SELECT row_to_json(s)::text FROM (SELECT " SHOWN ") s) AS json,"               \
+    " p.failure_code AS code " LISTED " ORDER BY " order " LIMIT $2 OFFSET $3) t) || ']'",         \
+        5
 
 static const struct db_stmt statements[] = {
     [LOCK_ORDER] = {"payments_lock_order",
@@ -38,13 +55,20 @@ static const struct db_stmt statements[] = {
                 "  RETURNING *)"
                 " SELECT " PAYMENT " FROM p",
                 6},
-    [LIST] = {"payments_list",
-              "SELECT " PAYMENT " " OF_USER " ORDER BY p.created_at, p.id LIMIT $2 OFFSET $3", 3},
-    [COUNT] = {"payments_count", "SELECT count(*) " OF_USER, 1},
+    [BY_TIME] = {"payments_by_time", LIST("p.created_at, p.id")},
+    [BY_TIME_DOWN] = {"payments_by_time_down", LIST("p.created_at DESC, p.id DESC")},
     [FIND] = {"payments_find", "SELECT " PAYMENT " " OF_USER " AND p.id = $2", 2},
 };
 
 DB_STATEMENTS(payments, statements);
+
+static const struct resource_order lists[] = {
+    {"created_at", &statements[BY_TIME]},
+    {"-created_at", &statements[BY_TIME_DOWN]},
+    {NULL, NULL},
+};
+
+const struct resource_sql payments_sql = {.lists = lists};
 
 const char *const payment_methods[] = {"card", "paypal", "bank_account", NULL};
 
@@ -67,14 +91,6 @@ void payment_release(struct payment *payment)
     mem_free(payment->updated_at);
     mem_free(payment->paid_at);
     *payment = (struct payment){0};
-}
-
-void payments_release(struct payments *payments)
-{
-    for (size_t i = 0; i < payments->count; i++)
-        payment_release(&payments->items[i]);
-    mem_free(payments->items);
-    *payments = (struct payments){0};
 }
 
 static char *dup_or_null(const struct db_result *rows, int row, int col)
@@ -217,30 +233,6 @@ enum err_code payments_start(struct db *db, const struct payment_new *new_paymen
 }
 
 /* ---- reading ---- */
-
-enum err_code payments_list(struct db *db, int64_t user_id, int64_t limit, int64_t offset,
-                            struct payments *ret_payments, int64_t *ret_total, struct err *e)
-{
-    AUTO(db_result_free) struct db_result *total = NULL;
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    AUTO_VALUE(payments_release) struct payments list = {0};
-    enum err_code rc = db_query(db, &statements[COUNT], DB_ARGS(DB_INT(user_id)), &total, e);
-
-    if (!rc)
-        rc = db_query(db, &statements[LIST],
-                      DB_ARGS(DB_INT(user_id), DB_INT(limit), DB_INT(offset)), &rows, e);
-    if (rc)
-        return rc;
-    list.items = mem_array((size_t)db_rows(rows) + 1, sizeof list.items[0]);
-    for (; !rc && list.count < (size_t)db_rows(rows); list.count++)
-        rc = read_row(rows, (int)list.count, &list.items[list.count], e);
-    if (rc)
-        return rc;
-    *ret_payments = list;
-    list = (struct payments){0};
-    *ret_total = db_int(total, 0, 0);
-    return ERR_OK;
-}
 
 enum err_code payments_find(struct db *db, int64_t user_id, const struct uuid *id,
                             struct payment *ret_payment, struct err *e)

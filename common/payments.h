@@ -35,13 +35,7 @@ struct payment {
     char *paid_at; /* or NULL */
 };
 
-struct payments {
-    struct payment *items; /* owned */
-    size_t count;
-};
-
 void payment_release(struct payment *payment);
-void payments_release(struct payments *payments);
 
 struct payment_new {
     int64_t user_id;
@@ -74,10 +68,7 @@ enum err_code payments_add_confirmation(struct db *db, int64_t order_id, struct 
 enum err_code payments_add_refund(struct db *db, const struct uuid *payment,
                                   struct job_ready *ret_job, struct err *e) MUST_CHECK;
 
-/* Of this user's orders, in the order they were made. */
-enum err_code payments_list(struct db *db, int64_t user_id, int64_t limit, int64_t offset,
-                            struct payments *ret_payments, int64_t *ret_total,
-                            struct err *e) MUST_CHECK;
+/* Of this user's orders; a list of them is payments_sql (common/shop.h). */
 enum err_code payments_find(struct db *db, int64_t user_id, const struct uuid *id,
                             struct payment *ret_payment, struct err *e) MUST_CHECK;
 

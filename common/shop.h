@@ -17,6 +17,7 @@ extern const struct resource_sql wishlist_items_sql;
 extern const struct resource_sql reviews_sql;
 extern const struct resource_sql orders_sql;
 extern const struct resource_sql order_items_sql;
+extern const struct resource_sql payments_sql; /* lists alone */
 extern const struct resource_sql users_sql;
 
 /* A product's rating, or 404. */

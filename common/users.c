@@ -24,6 +24,11 @@
         "u") ", " SQL_UPDATED("u")
 #define VISIBLE                                                                                    \
     "users u WHERE (u.id = $1 OR EXISTS (SELECT FROM users s WHERE s.id = $1 AND s.is_staff))"
+/* $4 part of the user name or e-mail address, $5 whether staff */
+#define LISTED                                                                                     \
+    VISIBLE " AND ($4::text IS NULL OR strpos(lower(u.username), lower($4)) > 0"                   \
+            " OR strpos(lower(u.email), lower($4)) > 0)"                                           \
+            " AND ($5::boolean IS NULL OR u.is_staff = $5)"
 
 #define ASKING                                                                                     \
     "id, username, is_active, is_staff, (SELECT last_value FROM catalogue_version),"               \
@@ -56,7 +61,7 @@ static const struct db_stmt statements[] = {
     [FIND_MANY_ASKING] = {"users_find_many_asking", "SELECT " MANY_ASKING, 1},
     [FIND_BY_EMAIL] = {"users_find_by_email",
                        "SELECT " COLUMNS " FROM users WHERE lower(email) = lower($1)", 1},
-    [LIST] = {"users_list", SQL_PAGE(SHOWN, VISIBLE, "u.id"), 3},
+    [LIST] = {"users_list", SQL_PAGE(SHOWN, LISTED, "u.id"), 5},
     [SHOW] = {"users_show", SQL_ROW(SHOWN, VISIBLE " AND u.id = $2"), 2},
     [TAKEN] = {"users_taken",
                "SELECT EXISTS (SELECT FROM users WHERE username = $1),"

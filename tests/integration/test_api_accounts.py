@@ -316,3 +316,29 @@ def test_one_sees_oneself_and_staff_sees_all(api):
     api.query("UPDATE users SET is_staff = true WHERE id = %s", me)
     assert shop.expect(200, shop.get("/api/users/"))["count"] == 2
     assert shop.expect(200, shop.get(f"/api/users/{other}/"))["id"] == other
+
+
+def test_staff_finds_users(api):
+    shop = api.shop()
+    me = shop.register(username="The.Boss", email="boss@example.com")["id"]
+    ada = api.shop().register(username="ada_100%", email="ada@Example.org")["id"]
+    bob = api.shop().register(username="bob", email="bob@example.org")["id"]
+    shop.login()
+
+    def found(query):
+        page = shop.expect(200, shop.get("/api/users/?" + query))
+        assert page["count"] == len(page["results"])
+        return [user["id"] for user in page["results"]]
+
+    assert found("search=bob") == [], "who is not staff finds oneself alone"
+    assert found("search=BOSS") == [me]
+    api.query("UPDATE users SET is_staff = true WHERE id = %s", me)
+    assert found("") == [me, ada, bob]
+    assert found("search=EXAMPLE.ORG") == [ada, bob]
+    assert found("search=bo") == [me, bob]
+    assert found("search=%25") == [ada], "no pattern"
+    assert found("is_staff=true") == found("search=boss&is_staff=1") == [me]
+    assert found("is_staff=false&search=example.com") == []
+    assert error_of(shop.get("/api/users/?is_staff=maybe"), 400) == {
+        "is_staff": ['"maybe" is not a valid choice.']
+    }

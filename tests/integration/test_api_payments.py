@@ -104,6 +104,36 @@ def test_an_order_has_one_live_payment(api, shop, order):
     assert api.value("SELECT count(*) FROM jobs") == 1
 
 
+def test_payments_are_filtered_and_ordered(api, shop):
+    product = api.product(price="11.01")
+    orders = [shop.order((product, 1))["id"] for _ in range(3)]
+    made = [shop.pay(order)["id"] for order in orders]
+    api.query("UPDATE payments SET status = 'failed', failure_code = 'a \"code\"' WHERE id = %s", made[1])
+    other = api.shop().sign_up()
+    other.pay(other.order((product, 1))["id"])
+
+    def found(query):
+        page = shop.expect(200, shop.get("/api/payments/?" + query))
+        assert page["count"] == len(page["results"])
+        for payment in page["results"]:
+            assert payment == shop.payment(payment["id"])
+            assert list(payment) == list(shop.payment(payment["id"]))
+        return [payment["id"] for payment in page["results"]]
+
+    assert found("") == found("ordering=created_at") == made
+    assert found("ordering=-created_at") == made[::-1]
+    assert found(f"order_id={orders[2]}") == made[2:]
+    assert found("status=failed") == made[1:2]
+    assert found("status=pending&ordering=-created_at") == [made[2], made[0]]
+    assert found(f"status=failed&order_id={orders[0]}") == []
+    second = shop.expect(200, shop.get("/api/payments/?page_size=2&status=pending&page=last"))
+    assert ([payment["id"] for payment in second["results"]], second["count"]) == ([made[0], made[2]], 2)
+    assert error_of(shop.get("/api/payments/?status=lost&order_id=x"), 400) == {
+        "status": ['"lost" is not a valid choice.'],
+        "order_id": ["Incorrect type. Expected pk value, received str."],
+    }
+
+
 @pytest.mark.parametrize(
     "status, text",
     [
