@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/crashpoint.h"
 #include "common/jobs.h"
+#include "common/jobs_heal.h"
 #include "common/mem.h"
 #include "common/queue.h"
 #include "common/queue_fast.h"
@@ -33,6 +34,8 @@ struct order_of_jobs {
     size_t count;
     const char *batch;  /* file of args, one job a line, or NULL */
     struct lines lines; /* owned */
+    bool countdown;     /* job.scheduled_us is by this machine's clock, so far */
+    bool expires_in;    /* and job.expires_us */
     bool fast;          /* stream entries alone */
     bool wait;
     int64_t timeout_s; /* 0: none */
@@ -55,8 +58,9 @@ static int read_priority(const char *name, enum job_priority *ret_priority)
     return cli_usage("--priority is high, normal or low");
 }
 
-static int read_time(struct cli *cli, struct job_new *job)
+static int read_time(struct cli *cli, struct order_of_jobs *order)
 {
+    struct job_new *job = &order->job;
     const char *eta = cli_option(cli, "eta");
     const char *countdown = cli_option(cli, "countdown");
     int64_t seconds;
@@ -69,6 +73,7 @@ static int read_time(struct cli *cli, struct job_new *job)
         if (!text_to_int(countdown, 0, INT64_C(10) * 366 * 86400, &seconds))
             return cli_usage("--countdown is a number of seconds");
         job->scheduled_us = clock_wall_us() + seconds * US_PER_S;
+        order->countdown = true;
     }
     return EXIT_DONE;
 }
@@ -123,9 +128,9 @@ static int read_words(struct cli *cli, struct order_of_jobs *order)
     job->max_attempts = (int)number;
     if (id && (order->count > 1 || order->batch || !uuid_parse(id, &job->id)))
         return cli_usage("--id is the UUID of a single job");
-    code = read_time(cli, job);
+    code = read_time(cli, order);
     if (code == EXIT_DONE)
-        code = read_options(cli, job, &order->headers);
+        code = read_options(cli, job, &order->headers, &order->expires_in);
     if (code != EXIT_DONE)
         return code;
     job->task = cli_word(cli);
@@ -142,6 +147,27 @@ static struct job_new job_at(const struct order_of_jobs *order, size_t at)
     if (order->batch)
         job.args = order->lines.items[at];
     return job;
+}
+
+/* Times are PostgreSQL's: what was told as seconds from now is from its now, whatever the clock of
+ * this machine says. */
+static enum err_code use_servers_clock(struct cli *cli, struct order_of_jobs *order, struct err *e)
+{
+    int64_t server_us = 0;
+    int64_t ahead_us;
+    enum err_code rc;
+
+    if (!order->countdown && !order->expires_in)
+        return ERR_OK;
+    rc = jobs_server_time(cli_db(cli), &server_us, e);
+    if (rc)
+        return rc;
+    ahead_us = server_us - clock_wall_us();
+    if (order->countdown)
+        order->job.scheduled_us += ahead_us;
+    if (order->expires_in)
+        order->job.expires_us += ahead_us;
+    return ERR_OK;
 }
 
 /* Reads the lines and checks every one, so that a bad one is named before anything happens. */
@@ -321,7 +347,7 @@ static int run_enqueue(struct cli *cli)
 
     if (code != EXIT_DONE)
         return code;
-    if (read_batch(&order, &e))
+    if (read_batch(&order, &e) || use_servers_clock(cli, &order, &e))
         return cli_fail(&e);
     added_init(&added, order.count);
     if (order.fast ? enqueue_fast(cli, &order, &added, &e) : enqueue(cli, &order, &added, &e))

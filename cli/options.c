@@ -64,14 +64,15 @@ static int read_duration(struct cli *cli, const char *name, int64_t *ret_seconds
 }
 
 /* Seconds from now, or a time. */
-static int read_expiry(struct cli *cli, struct job_new *job)
+static int read_expiry(struct cli *cli, struct job_new *job, bool *ret_expires_in)
 {
     const char *text = cli_option(cli, "expires");
     int64_t seconds;
 
     if (!text)
         return EXIT_DONE;
-    if (text_to_int(text, 0, JOB_DURATION_MAX_S, &seconds))
+    *ret_expires_in = text_to_int(text, 0, JOB_DURATION_MAX_S, &seconds);
+    if (*ret_expires_in)
         job->expires_us = clock_wall_us() + seconds * US_PER_S;
     else if (!clock_parse(text, &job->expires_us))
         return cli_usage("--expires is a number of seconds, or a time such as "
@@ -94,7 +95,7 @@ static int read_unique(struct cli *cli, struct job_new *job)
     return EXIT_DONE;
 }
 
-int read_options(struct cli *cli, struct job_new *job, char **ret_headers)
+int read_options(struct cli *cli, struct job_new *job, char **ret_headers, bool *ret_expires_in)
 {
     AUTO(mem_free) char *headers = NULL;
     struct err e = {0};
@@ -106,7 +107,7 @@ int read_options(struct cli *cli, struct job_new *job, char **ret_headers)
     if (code == EXIT_DONE)
         code = read_duration(cli, "retention", &job->retention_s);
     if (code == EXIT_DONE)
-        code = read_expiry(cli, job);
+        code = read_expiry(cli, job, ret_expires_in);
     if (code == EXIT_DONE)
         code = read_unique(cli, job);
     if (code != EXIT_DONE)

@@ -15,8 +15,9 @@
     " [--limit-key KEY] [--time-limit S] [--soft-time-limit S]"
 
 /* Takes them out of the words into `job`, which has its scheduled_us. `ret_headers` gets the text
- * that job->headers points to, to be freed by the caller (mem_free()); NULL without headers. An
- * exit code. */
-int read_options(struct cli *cli, struct job_new *job, char **ret_headers);
+ * that job->headers points to, to be freed by the caller (mem_free()); NULL without headers.
+ * `ret_expires_in`: job->expires_us was told as seconds, and is by this machine's clock. An exit
+ * code. */
+int read_options(struct cli *cli, struct job_new *job, char **ret_headers, bool *ret_expires_in);
 
 #endif

@@ -41,6 +41,17 @@ def test_a_scheduler_two_days_off_takes_nobody_for_gone(stack, offset):
     assert one.wait_job(long, timeout=40)["attempt"] == 1
 
 
+@pytest.mark.parametrize("offset", ["+1h", "-1h"])
+def test_seconds_from_now_are_by_the_servers_clock(stack, offset):
+    """Whoever enqueues may be on a machine whose clock is wrong."""
+    one = stack(clock(offset))
+    made = one.till("enqueue", "till.tasks.noop", "--countdown", "600", "--expires", "900").stdout.strip()
+    [times] = one.query("SELECT extract(epoch FROM scheduled_at - created_at)::float8 AS starts,"
+                        " extract(epoch FROM expires_at - created_at)::float8 AS ends FROM jobs WHERE id = %s", made)
+    assert times["starts"] == pytest.approx(600, abs=30)
+    assert times["ends"] == pytest.approx(900, abs=30)
+
+
 @full
 @pytest.mark.parametrize("offset", ["+1h", "-1h", "+1d", "+0 x3"])
 @pytest.mark.parametrize("program", ["till-worker", "till-scheduler"])
