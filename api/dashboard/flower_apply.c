@@ -20,6 +20,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/text.h"
 
 enum {
     APPLY_WAIT_S = 300, /* then apply tells how far it is */
@@ -41,9 +42,11 @@ static enum err_code insert(struct request *req, struct order *order, struct job
     rc = act_begin(&act, req, "task.enqueue", order->job.id.text, e);
     if (!rc)
         rc = jobs_insert(thread_of(req)->db, &order->job, ret_ready, e);
-    if (!rc)
-        rc = act_commit(&act, ACT_DONE, json_pack("{s:s}", "task", order->job.task), e);
-    return rc;
+    if (rc)
+        return rc;
+    act.target = ret_ready->id.text; /* another's when that one holds the unique key */
+    return act_commit(&act, ret_ready->outcome == JOB_KEPT ? ACT_NOTHING : ACT_DONE,
+                      json_pack("{s:s}", "task", order->job.task), e);
 }
 
 /* Without Redis the scheduler delivers it. */
@@ -69,9 +72,25 @@ static void count_retries(struct order *order, const struct known_task *task)
         order->job.max_attempts = max > order->retries ? max - order->retries : 1;
 }
 
-/* `ret_id` is "" when the reply is a refusal. */
+/* The id exists, or on_conflict is refuse and the error names the job that holds the key. */
+static enum err_code refuse_conflict(struct reply *reply, const struct order *order,
+                                     const struct err *problem)
+{
+    if (order->job.unique_key && order->job.on_conflict == JOB_CONFLICT_REFUSE &&
+        text_starts(problem->text, "unique key"))
+        return flower_refuse(reply, 409, "The %s", problem->text);
+    return flower_refuse(reply, 409, "There is already a task '%s'", order->job.id.text);
+}
+
+/* What was enqueued; its id is "" when the reply is a refusal. */
+struct enqueued {
+    struct uuid id;
+    bool has_key; /* a unique one: then the outcome is told */
+    enum job_outcome outcome;
+};
+
 static enum err_code enqueue(struct request *req, struct reply *reply, bool must_be_known,
-                             struct uuid *ret_id, struct err *e)
+                             struct enqueued *ret_made, struct err *e)
 {
     AUTO(json_decref) json_t *given = NULL;
     AUTO_VALUE(order_release) struct order order = {0};
@@ -81,7 +100,7 @@ static enum err_code enqueue(struct request *req, struct reply *reply, bool must
     struct err problem = {0};
     enum err_code rc = tasks_find(thread_of(req)->db, name, &task, e);
 
-    *ret_id = (struct uuid){0};
+    *ret_made = (struct enqueued){0};
     if (rc)
         return rc;
     if (must_be_known && !task.is_known)
@@ -94,26 +113,37 @@ static enum err_code enqueue(struct request *req, struct reply *reply, bool must
     if (rc == ERR_INVALID)
         return flower_refuse(reply, 400, "%s", problem.text);
     if (rc == ERR_CONFLICT)
-        return flower_refuse(reply, 409, "There is already a task '%s'", order.job.id.text);
+        return refuse_conflict(reply, &order, &problem);
     if (rc) {
         *e = problem;
         return rc;
     }
     push(req, &ready);
-    *ret_id = ready.id;
+    *ret_made = (struct enqueued){
+        .id = ready.id, .has_key = order.job.unique_key != NULL, .outcome = ready.outcome};
     return ERR_OK;
 }
 
 static enum err_code enqueue_async(struct request *req, struct reply *reply, bool must_be_known,
                                    struct err *e)
 {
-    struct uuid id;
-    enum err_code rc = enqueue(req, reply, must_be_known, &id, e);
+    static const char *const outcomes[] = {
+        [JOB_ADDED] = "added", [JOB_KEPT] = "kept", [JOB_REPLACED] = "replaced"};
+    enum job_state state = JOB_PENDING;
+    struct enqueued made;
+    json_t *value;
+    enum err_code rc = enqueue(req, reply, must_be_known, &made, e);
 
-    if (rc || !*id.text)
+    if (rc || !*made.id.text)
         return rc;
-    return reply_json(reply, 200, json_pack("{s:s, s:s}", "task-id", id.text, "state", "PENDING"),
-                      e);
+    if (made.outcome == JOB_KEPT)
+        rc = jobs_state_of(thread_of(req)->db, &made.id, &state, e);
+    if (rc)
+        return rc;
+    value = json_pack("{s:s, s:s}", "task-id", made.id.text, "state", job_state_name(state));
+    if (made.has_key)
+        (void)json_object_set_new(value, "outcome", json_string(outcomes[made.outcome]));
+    return reply_json(reply, 200, value, e);
 }
 
 enum err_code flower_async_apply(struct request *req, struct reply *reply, struct err *e)
@@ -213,14 +243,14 @@ static enum err_code answer_result(struct request *req, struct reply *reply, con
 
 enum err_code flower_apply(struct request *req, struct reply *reply, struct err *e)
 {
-    struct uuid id;
+    struct enqueued made;
     enum err_code rc;
 
     if (!begin_wait(req, reply))
         return ERR_OK;
-    rc = enqueue(req, reply, true, &id, e);
-    if (!rc && *id.text)
-        rc = answer_result(req, reply, &id, APPLY_WAIT_S * US_PER_S, e);
+    rc = enqueue(req, reply, true, &made, e);
+    if (!rc && *made.id.text)
+        rc = answer_result(req, reply, &made.id, APPLY_WAIT_S * US_PER_S, e);
     end_wait(req);
     return rc;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The body of a request to enqueue: args, kwargs and Celery's options, as a job. The body is JSON
- * whatever its media type says, since `curl -d` says form. Pure.
+ * The body of a request to enqueue: args, kwargs, Celery's options and ours, as a job. The body is
+ * JSON whatever its media type says, since `curl -d` says form. Pure.
  */
 #include "api/dashboard/flower_options.h"
 
@@ -192,6 +192,59 @@ static enum err_code take_max_retries(struct order *order, const json_t *value, 
     return ERR_OK;
 }
 
+/* A text; what may stand in it is judged with all other options of the job (job_options.h). */
+static enum err_code take_text(const char *name, const json_t *value, const char **ret_text,
+                               struct err *e)
+{
+    if (!json_is_string(value))
+        return err_set(e, ERR_INVALID, "Invalid option: %s is a text", name);
+    *ret_text = json_string_value(value);
+    return ERR_OK;
+}
+
+static enum err_code take_duration(const char *name, const json_t *value, int64_t *ret_seconds,
+                                   struct err *e)
+{
+    double seconds;
+
+    if (!order_number(value, &seconds) || seconds < 1 || seconds > JOB_DURATION_MAX_S ||
+        seconds != trunc(seconds))
+        return err_set(e, ERR_INVALID, "Invalid option: %s is a number of seconds from 1 to %d",
+                       name, JOB_DURATION_MAX_S);
+    *ret_seconds = (int64_t)seconds;
+    return ERR_OK;
+}
+
+static enum err_code take_unique_key(struct order *order, const json_t *value, struct err *e)
+{
+    return take_text("unique_key", value, &order->job.unique_key, e);
+}
+
+static enum err_code take_unique_ttl(struct order *order, const json_t *value, struct err *e)
+{
+    return take_duration("unique_ttl", value, &order->job.unique_ttl_s, e);
+}
+
+static enum err_code take_on_conflict(struct order *order, const json_t *value, struct err *e)
+{
+    const char *name = json_string_value(value);
+
+    if (!name || !job_conflict_parse(name, &order->job.on_conflict))
+        return err_set(e, ERR_INVALID, "Invalid option: on_conflict is keep, replace or refuse");
+    order->has_conflict = true;
+    return ERR_OK;
+}
+
+static enum err_code take_limit_key(struct order *order, const json_t *value, struct err *e)
+{
+    return take_text("limit_key", value, &order->job.limit_key, e);
+}
+
+static enum err_code take_retention(struct order *order, const json_t *value, struct err *e)
+{
+    return take_duration("retention", value, &order->job.retention_s, e);
+}
+
 /* Options of Celery that say how a message travels, or what its logs show: here it is a row, so
  * they say nothing. */
 static enum err_code take_nothing(struct order *order, const json_t *value, struct err *e)
@@ -219,13 +272,16 @@ static const struct {
     {"headers", take_headers},
     {"ignore_result", take_nothing},
     {"kwargsrepr", take_nothing},
+    {"limit_key", take_limit_key},
     {"mandatory", take_nothing},
     {"max_retries", take_max_retries},
+    {"on_conflict", take_on_conflict},
     {"parent_id", take_nothing},
     {"priority", take_priority},
     {"queue", take_queue},
     {"replaced_task_nesting", take_nothing},
     {"reply_to", take_nothing},
+    {"retention", take_retention},
     {"retries", take_retries},
     {"retry", take_nothing},
     {"retry_policy", take_nothing},
@@ -237,6 +293,8 @@ static const struct {
     {"soft_time_limit", take_soft_time_limit},
     {"task_id", take_id},
     {"time_limit", take_time_limit},
+    {"unique_key", take_unique_key},
+    {"unique_ttl", take_unique_ttl},
 };
 
 static enum err_code take_options(struct order *order, json_t *given, struct err *e)
@@ -259,6 +317,9 @@ static enum err_code take_options(struct order *order, json_t *given, struct err
         if (rc)
             return rc;
     }
+    if (!order->job.unique_key && (order->has_conflict || order->job.unique_ttl_s))
+        return err_set(e, ERR_INVALID,
+                       "Invalid option: unique_ttl and on_conflict belong to unique_key");
     return ERR_OK;
 }
 

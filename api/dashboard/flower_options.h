@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a request to enqueue says, in Celery's options.
+ * What a request to enqueue says, in Celery's options and Till's.
  *
  *   AUTO(json_decref) json_t *given = NULL;
  *   AUTO_VALUE(order_release) struct order order = {0};
@@ -21,6 +21,7 @@ struct order {
     char *headers;
     json_t *header_texts; /* what `headers` is made of */
     int retries;          /* attempts that count as made */
+    bool has_conflict;    /* on_conflict was given */
 };
 
 /* ERR_INVALID with a text for the client. `ret_given` is a new value. */

@@ -19,7 +19,7 @@
 #include "common/mem.h"
 #include "common/redact.h"
 
-enum { VALUE_MAX = 1024 * 1024 };
+enum { VALUE_MAX = 1024 * 1024, ATTEMPTS_MAX = 1000 };
 
 /* `given` with what `shown` hides of `real` put back. A new value; NULL: the error says why. */
 static json_t *restore(const json_t *given, const json_t *shown, const json_t *real, struct err *e)
@@ -104,6 +104,14 @@ static enum err_code insert(struct request *req, const struct uuid *parent,
     return rc;
 }
 
+/* As many as the original may have, without those that a snooze has given it. */
+static int attempts_of(const struct job_detail *detail)
+{
+    int attempts = detail->job.max_attempts - detail->snoozes;
+
+    return attempts < 1 ? 1 : attempts > ATTEMPTS_MAX ? ATTEMPTS_MAX : attempts;
+}
+
 static enum err_code replay(struct request *req, const struct uuid *parent, const json_t *body,
                             struct uuid *ret_id, struct err *e)
 {
@@ -134,6 +142,8 @@ static enum err_code replay(struct request *req, const struct uuid *parent, cons
                            .priority = detail.job.priority,
                            .args = args,
                            .kwargs = kwargs,
+                           .max_attempts = attempts_of(&detail),
+                           .limit_key = detail.job.limit_key,
                            .headers = detail.job.headers,
                            .traceparent = detail.job.traceparent,
                            .retention_s = detail.job.retention_s};

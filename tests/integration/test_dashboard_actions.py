@@ -66,6 +66,12 @@ def test_revoke_retry_terminate_delete_one(system):
     assert ("local", "task.revoke", made["STARTED"], "nothing") in audit(system)
 
 
+def test_a_task_that_is_run_again_stays_under_its_limit_and_has_its_attempts(system):
+    made = system.enqueue("shop.mail", max_attempts=3, limit_key="tenant-1", retention=60)
+    again = system.job(post(system, f"/api/v1/tasks/{made}/replay", 201)["id"])
+    assert (again["limit_key"], again["max_attempts"], again["retention_s"]) == ("tenant-1", 3, 60)
+
+
 def test_replay_keeps_the_lineage(system):
     first = rows.insert(system, "FAILURE", task="shop.mail", queue="mail", args=["a", 1], kwargs={"k": 1})
     second = post(system, f"/api/v1/tasks/{first}/replay", 201, {"args": ["b"], "kwargs": {"k": 2}})["id"]

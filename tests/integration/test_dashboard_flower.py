@@ -181,6 +181,43 @@ def test_result_of_every_state(system):
     assert get(system, f"/api/task/result/{unknown}") == {"task-id": unknown, "state": "PENDING"}
 
 
+# ---- Till's own options ----
+
+
+def test_enqueueing_takes_the_options_of_till_enqueue(system):
+    made = post(system, "/api/task/send-task/shop.mail", json={
+        "unique_key": "order 7", "unique_ttl": 60, "limit_key": "tenant-1", "retention": 3600}).json()
+    job = system.job(made["task-id"])
+    assert made["outcome"] == "added"
+    assert (job["unique_key"], job["limit_key"], job["retention_s"]) == ("order 7", "tenant-1", 3600)
+    assert job["unique_until"] is not None
+    plain = post(system, "/api/task/async-apply/shop.mail", json={"retention": "60"}).json()
+    assert set(plain) == {"task-id", "state"}
+    for wrong in ({"unique_key": 7}, {"unique_key": ""}, {"unique_key": "a", "on_conflict": "perhaps"}, {"on_conflict": "keep"},
+                  {"unique_ttl": 5}, {"unique_key": "a", "unique_ttl": 0}, {"retention": 0.5}, {"retention": "x"},
+                  {"limit_key": ["a"]}, {"limit_key": ""}):
+        post(system, "/api/task/send-task/shop.mail", 400, json=wrong)
+
+
+def test_a_unique_key_that_is_held_is_kept_replaced_or_refused(system):
+    path = "/api/task/send-task/shop.mail"
+    held = post(system, path, json={"args": [1], "unique_key": "k", "countdown": 900}).json()["task-id"]
+    kept = post(system, path, json={"args": [2], "unique_key": "k"}).json()
+    assert kept == {"task-id": held, "state": "PENDING", "outcome": "kept"} and system.job(held)["args"] == [1]
+    refused = post(system, path, 409, json={"args": [3], "unique_key": "k", "on_conflict": "refuse"})
+    assert held in refused.text and "unique key" in refused.text
+    put = post(system, path, json={"args": [4], "unique_key": "k", "on_conflict": "replace", "countdown": 900}).json()
+    assert put == {"task-id": held, "state": "PENDING", "outcome": "replaced"} and system.job(held)["args"] == [4]
+    system.query("UPDATE jobs SET state = 'STARTED', attempt = 1, worker = 'h:0', started_at = now(), enqueued_at = now()"
+                 " WHERE id = %s", held)
+    assert post(system, path, json={"unique_key": "k"}).json() == {"task-id": held, "state": "STARTED", "outcome": "kept"}
+    assert system.value("SELECT count(*) FROM jobs") == 1
+    assert [(row["target"], row["outcome"]) for row in audit(system) if row["target"] == held] == [
+        (held, "done"), (held, "nothing"), (held, "done"), (held, "nothing")]
+    twice = post(system, path, 409, json={"task_id": held, "unique_key": "other", "on_conflict": "refuse"})
+    assert "There is already a task" in twice.text
+
+
 # ---- revoking ----
 
 
