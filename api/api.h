@@ -10,6 +10,7 @@
 #include "api/backends.h"
 #include "api/http.h"
 #include "api/leases.h"
+#include "api/token.h"
 #include "common/conf.h"
 #include "common/db.h"
 #include "common/jobs.h"
@@ -41,6 +42,13 @@ struct api {
 };
 
 static inline struct api *api_of(const struct request *req) { return req->context; }
+
+static inline struct token_keys api_keys(const struct request *req)
+{
+    const struct conf *conf = api_of(req)->conf;
+
+    return (struct token_keys){conf->jwt_secret, conf->jwt_secret_previous};
+}
 
 /* The request's connections, lent to it until its answer is made; see backends.h. */
 static inline struct backends *api_backends(const struct request *req)

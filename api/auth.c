@@ -144,18 +144,19 @@ static void pair_release(struct pair *pair)
     mem_wipe_free(pair->refresh);
 }
 
-static enum err_code make_pair(const char *secret, int64_t user_id, struct pair *ret_pair,
+static enum err_code make_pair(const struct request *req, int64_t user_id, struct pair *ret_pair,
                                struct err *e)
 {
+    const struct token_keys keys = api_keys(req);
     int64_t now_us = clock_wall_us();
     struct uuid access_jti = uuid_v4();
     enum err_code rc =
-        token_make(secret, TOKEN_ACCESS, user_id, &access_jti, now_us, &ret_pair->access, e);
+        token_make(&keys, TOKEN_ACCESS, user_id, &access_jti, now_us, &ret_pair->access, e);
 
     ret_pair->refresh_jti = uuid_v4();
     ret_pair->refresh_expires_us = now_us + TOKEN_REFRESH_S * US_PER_S;
     if (!rc)
-        rc = token_make(secret, TOKEN_REFRESH, user_id, &ret_pair->refresh_jti, now_us,
+        rc = token_make(&keys, TOKEN_REFRESH, user_id, &ret_pair->refresh_jti, now_us,
                         &ret_pair->refresh, e);
     return rc;
 }
@@ -219,7 +220,6 @@ enum err_code auth_login(struct request *req, struct reply *reply, struct err *e
 {
     AUTO_VALUE(fields_release) struct fields f = {0};
     AUTO_VALUE(pair_release) struct pair pair = {0};
-    struct api *api = api_of(req);
     char account[ACCOUNT_SIZE];
     char address[LIMITS_NAME_SIZE];
     const char *email;
@@ -244,7 +244,7 @@ enum err_code auth_login(struct request *req, struct reply *reply, struct err *e
     note_guess(req, account, address, matches);
     if (!matches)
         return refuse(reply, "{\"detail\":\"No active account found with the given credentials\"}");
-    rc = make_pair(api->conf->jwt_secret, user_id, &pair, e);
+    rc = make_pair(req, user_id, &pair, e);
     if (!rc)
         rc = sessions_start(api_db(req), user_id, &pair.refresh_jti, pair.refresh_expires_us, e);
     if (rc)
@@ -257,6 +257,7 @@ enum err_code auth_login(struct request *req, struct reply *reply, struct err *e
 static bool read_refresh(struct request *req, struct token_claims *ret_claims, struct reply *reply)
 {
     AUTO_VALUE(fields_release) struct fields f = {0};
+    const struct token_keys keys = api_keys(req);
     const char *token;
     enum token_verdict verdict;
 
@@ -265,8 +266,7 @@ static bool read_refresh(struct request *req, struct token_claims *ret_claims, s
     token = fields_text(&f, "refresh", TOKEN_SIZE_MAX, 0);
     if (!fields_end(&f, reply))
         return false;
-    verdict = token_read(api_of(req)->conf->jwt_secret, token, TOKEN_REFRESH, clock_wall_us(),
-                         ret_claims);
+    verdict = token_read(&keys, token, TOKEN_REFRESH, clock_wall_us(), ret_claims);
     if (verdict == TOKEN_GOOD)
         return true;
     (void)refuse(reply, verdict == TOKEN_WRONG_KIND
@@ -279,14 +279,13 @@ static bool read_refresh(struct request *req, struct token_claims *ret_claims, s
 enum err_code auth_refresh(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO_VALUE(pair_release) struct pair pair = {0};
-    struct api *api = api_of(req);
     struct token_claims claims;
     struct err denied = {0};
     enum err_code rc;
 
     if (!read_refresh(req, &claims, reply))
         return ERR_OK;
-    rc = make_pair(api->conf->jwt_secret, claims.user_id, &pair, e);
+    rc = make_pair(req, claims.user_id, &pair, e);
     if (rc)
         return rc;
     rc = sessions_rotate(api_db(req), &claims.jti, &pair.refresh_jti, pair.refresh_expires_us,

@@ -202,6 +202,7 @@ static bool user_is_within(const struct request *req, struct reply *reply)
 
 bool guard_authorise(struct request *req, struct reply *reply)
 {
+    const struct token_keys keys = api_keys(req);
     struct token_claims claims;
     enum token_verdict verdict;
     const char *token = "";
@@ -215,7 +216,7 @@ bool guard_authorise(struct request *req, struct reply *reply)
         return true;
     if (!find_token(req, &token, &len, reply))
         return false;
-    verdict = tokens_read(api_of(req)->conf->jwt_secret, token, len, clock_wall_us(), &claims);
+    verdict = tokens_read(&keys, token, len, clock_wall_us(), &claims);
     if (verdict != TOKEN_GOOD)
         return refuse_token(reply, verdict);
     if (!load_user(req, claims.user_id, reply) || !user_is_within(req, reply))

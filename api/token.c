@@ -20,6 +20,10 @@
 
 #define ISSUER "till"
 #define AUDIENCE "till-api"
+/* Hashed before a key, so that its name is of no use anywhere else. */
+#define KEY_NAME_OF "till token key "
+
+enum { KEY_NAME_BYTES = 8, KEY_NAME_SIZE = 2 * KEY_NAME_BYTES + 1 };
 
 AUTO_DEFINE(jwt_t *, jwt_free);
 
@@ -28,13 +32,53 @@ static const char *kind_name(enum token_kind kind)
     return kind == TOKEN_ACCESS ? "access" : "refresh";
 }
 
+/* ---- keys ---- */
+
+static void name_key(const char *secret, char ret_name[KEY_NAME_SIZE])
+{
+    unsigned char hash[crypto_hash_sha256_BYTES];
+    crypto_hash_sha256_state state;
+
+    (void)crypto_hash_sha256_init(&state);
+    (void)crypto_hash_sha256_update(&state, (const unsigned char *)KEY_NAME_OF,
+                                    strlen(KEY_NAME_OF));
+    (void)crypto_hash_sha256_update(&state, (const unsigned char *)secret, strlen(secret));
+    (void)crypto_hash_sha256_final(&state, hash);
+    (void)sodium_bin2hex(ret_name, KEY_NAME_SIZE, hash, KEY_NAME_BYTES);
+}
+
+static bool is_good_key(const char *secret) { return secret && strlen(secret) >= TOKEN_SECRET_MIN; }
+
+static bool is_key_of(const char *secret, const char *name)
+{
+    char own[KEY_NAME_SIZE];
+
+    if (!is_good_key(secret))
+        return false;
+    name_key(secret, own);
+    return strcmp(own, name) == 0;
+}
+
+/* The key that a name stands for, NULL: none of ours. */
+static const char *find_key(const struct token_keys *keys, const char *name)
+{
+    if (is_key_of(keys->present, name))
+        return keys->present;
+    return is_key_of(keys->previous, name) ? keys->previous : NULL;
+}
+
+/* ---- making ---- */
+
 static enum err_code sign(const char *secret, const json_t *claims, char **ret_text, struct err *e)
 {
     AUTO(jwt_free) jwt_t *jwt = NULL;
     AUTO(mem_free) char *json = json_write(claims);
+    char name[KEY_NAME_SIZE];
     char *text = NULL;
 
+    name_key(secret, name);
     if (json && jwt_new(&jwt) == 0 && jwt_add_grants_json(jwt, json) == 0 &&
+        jwt_add_header(jwt, "kid", name) == 0 &&
         jwt_set_alg(jwt, JWT_ALG_HS256, (const unsigned char *)secret, (int)strlen(secret)) == 0)
         text = jwt_encode_str(jwt);
     if (!text)
@@ -44,20 +88,20 @@ static enum err_code sign(const char *secret, const json_t *claims, char **ret_t
     return ERR_OK;
 }
 
-enum err_code token_make(const char *secret, enum token_kind kind, int64_t user_id,
+enum err_code token_make(const struct token_keys *keys, enum token_kind kind, int64_t user_id,
                          const struct uuid *jti, int64_t now_us, char **ret_text, struct err *e)
 {
     int64_t now = now_us / US_PER_S;
     int64_t life = kind == TOKEN_ACCESS ? TOKEN_ACCESS_S : TOKEN_REFRESH_S;
     AUTO(json_decref) json_t *claims = NULL;
 
-    if (strlen(secret) < TOKEN_SECRET_MIN)
+    if (!is_good_key(keys->present))
         return err_set(e, ERR_INVALID, "JWT_SECRET is shorter than %d bytes", TOKEN_SECRET_MIN);
     claims =
         json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "iss", ISSUER, "aud", AUDIENCE,
                   "token_type", kind_name(kind), "jti", jti->text, "user_id", (json_int_t)user_id,
                   "iat", (json_int_t)now, "nbf", (json_int_t)now, "exp", (json_int_t)now + life);
-    return sign(secret, claims, ret_text, e);
+    return sign(keys->present, claims, ret_text, e);
 }
 
 /* ---- reading ---- */
@@ -88,14 +132,26 @@ static bool is_text(const json_t *object, const char *key, const char *wanted)
     return value && strcmp(value, wanted) == 0;
 }
 
-/* Nothing but the algorithm and, if at all, the type: no key ids, no URLs, no extensions. */
-static bool is_good_header(const char *text, size_t len)
+/* Nothing but the algorithm and, if at all, the type and the name of a key: no URLs, no extensions.
+ * Gives the key to verify with; NULL: the header is not good. */
+static const char *read_header(const struct token_keys *keys, const char *text, size_t len)
 {
     AUTO(json_decref) json_t *header = read_segment(text, len);
-    size_t known = header && json_object_get(header, "typ") ? 2 : 1;
+    const json_t *kid = header ? json_object_get(header, "kid") : NULL;
+    size_t known = 1 + (kid != NULL);
 
-    return header && is_text(header, "alg", "HS256") && json_object_size(header) == known &&
-           (known == 1 || is_text(header, "typ", "JWT"));
+    if (!header || !is_text(header, "alg", "HS256"))
+        return NULL;
+    if (json_object_get(header, "typ")) {
+        if (!is_text(header, "typ", "JWT"))
+            return NULL;
+        known++;
+    }
+    if (json_object_size(header) != known)
+        return NULL;
+    if (!kid)
+        return keys->present;
+    return json_is_string(kid) ? find_key(keys, json_string_value(kid)) : NULL;
 }
 
 static bool is_signed(const char *secret, const char *text)
@@ -147,18 +203,21 @@ static bool find_dots(const char *text, const char **ret_first, const char **ret
     return true;
 }
 
-enum token_verdict token_read(const char *secret, const char *text, enum token_kind kind,
+enum token_verdict token_read(const struct token_keys *keys, const char *text, enum token_kind kind,
                               int64_t now_us, struct token_claims *ret_claims)
 {
     AUTO(json_decref) json_t *claims = NULL;
     struct token_claims read = {0};
+    const char *secret;
     const char *first;
     const char *second;
     const char *jti;
 
-    if (strlen(secret) < TOKEN_SECRET_MIN || strlen(text) > TOKEN_SIZE_MAX ||
-        !find_dots(text, &first, &second) || !is_good_header(text, (size_t)(first - text)) ||
-        !is_signed(secret, text))
+    if (!is_good_key(keys->present) || strlen(text) > TOKEN_SIZE_MAX ||
+        !find_dots(text, &first, &second))
+        return TOKEN_BAD;
+    secret = read_header(keys, text, (size_t)(first - text));
+    if (!secret || !is_signed(secret, text))
         return TOKEN_BAD;
     claims = read_segment(first + 1, (size_t)(second - first - 1));
     jti = claims ? json_member_text(claims, "jti") : NULL;

@@ -3,6 +3,10 @@
  * Access and refresh tokens: JSON web tokens signed with HS256, the only algorithm there is. Pure:
  * the time is given, nothing is stored; what a refresh token may still do stands in the database
  * (common/sessions.h).
+ *
+ * A token names the key that signed it by `kid`, a hash of the key. It only picks one of the two
+ * keys that there are at most; one that names no key (it was made before there were names) is held
+ * against the present one.
  */
 #ifndef API_TOKEN_H
 #define API_TOKEN_H
@@ -20,6 +24,12 @@ enum {
     TOKEN_REFRESH_S = 7 * 24 * 3600,
 };
 
+/* Borrowed. New tokens are signed with the present key. */
+struct token_keys {
+    const char *present;
+    const char *previous; /* NULL or "": none */
+};
+
 enum token_kind { TOKEN_ACCESS, TOKEN_REFRESH };
 
 struct token_claims {
@@ -34,12 +44,12 @@ enum token_verdict {
     TOKEN_WRONG_KIND /* good, but a refresh token where an access token belongs, or the reverse */
 };
 
-/* The text is to be freed with mem_free(). ERR_INVALID: the secret is too short. */
-enum err_code token_make(const char *secret, enum token_kind kind, int64_t user_id,
+/* The text is to be freed with mem_free(). ERR_INVALID: the present key is too short. */
+enum err_code token_make(const struct token_keys *keys, enum token_kind kind, int64_t user_id,
                          const struct uuid *jti, int64_t now_us, char **ret_text,
                          struct err *e) MUST_CHECK;
 
-enum token_verdict token_read(const char *secret, const char *text, enum token_kind kind,
+enum token_verdict token_read(const struct token_keys *keys, const char *text, enum token_kind kind,
                               int64_t now_us, struct token_claims *ret_claims);
 
 #endif

@@ -88,8 +88,8 @@ static void keep(struct row *row, const char *text, size_t len, const struct tok
     (void)pthread_mutex_unlock(&row->lock);
 }
 
-enum token_verdict tokens_read(const char *secret, const char *text, size_t len, int64_t now_us,
-                               struct token_claims *ret_claims)
+enum token_verdict tokens_read(const struct token_keys *keys, const char *text, size_t len,
+                               int64_t now_us, struct token_claims *ret_claims)
 {
     AUTO(mem_free) char *copy = NULL;
     struct row *row = row_of(text, len);
@@ -98,7 +98,7 @@ enum token_verdict tokens_read(const char *secret, const char *text, size_t len,
     if (len > 0 && len <= TEXT_MAX && find(row, text, len, now_us, ret_claims))
         return TOKEN_GOOD;
     copy = mem_dup_n(text, len);
-    verdict = token_read(secret, copy, TOKEN_ACCESS, now_us, ret_claims);
+    verdict = token_read(keys, copy, TOKEN_ACCESS, now_us, ret_claims);
     if (verdict == TOKEN_GOOD && len <= TEXT_MAX)
         keep(row, text, len, ret_claims);
     return verdict;

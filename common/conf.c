@@ -56,6 +56,8 @@ static const struct setting settings[] = {
      "signing secret of the gateway's webhooks (whsec_...); empty: they are refused"},
     {"JWT_SECRET", NULL, TEXT(jwt_secret), NULL, 0, 0, true, PROGRAM_API,
      "key of the access and refresh tokens, 32 bytes or more"},
+    {"JWT_SECRET_PREVIOUS", NULL, TEXT(jwt_secret_previous), "", 0, 0, true, PROGRAM_API,
+     "another key whose tokens are good, while JWT_SECRET is changed; empty: none"},
     {"LOG_FORMAT", "log-format", TEXT(log_format), "json", 0, 0, false, ALL,
      "json (one object a line) or text"},
     {"LOG_LEVEL", "log-level", TEXT(log_level), "info", 0, 0, false, ALL,

@@ -38,6 +38,7 @@ struct conf {
     char *gateway_secret_key;
     char *gateway_webhook_secret;
     char *jwt_secret;
+    char *jwt_secret_previous; /* "": none */
     char *log_level;
     char *log_format;
     char *api_listen;

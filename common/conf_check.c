@@ -37,6 +37,19 @@ static enum err_code check_worker(const struct conf *conf, struct err *e)
     return ERR_OK;
 }
 
+static bool is_weak_key(const char *key) { return strlen(key) < 32 || is_placeholder(key); }
+
+static enum err_code check_keys(const struct conf *conf, struct err *e)
+{
+    bool is_weak = is_weak_key(conf->jwt_secret);
+
+    if (is_weak || (*conf->jwt_secret_previous && is_weak_key(conf->jwt_secret_previous)))
+        return err_set(e, ERR_INVALID,
+                       "%s is shorter than 32 bytes: make one with \"openssl rand -hex 32\"",
+                       is_weak ? "JWT_SECRET" : "JWT_SECRET_PREVIOUS");
+    return ERR_OK;
+}
+
 enum err_code conf_check(const struct conf *conf, enum program program, struct err *e)
 {
     struct queue_list queues = {0};
@@ -49,11 +62,8 @@ enum err_code conf_check(const struct conf *conf, enum program program, struct e
     if (strcmp(conf->log_format, "json") != 0 && strcmp(conf->log_format, "text") != 0)
         return err_set(e, ERR_INVALID, "LOG_FORMAT=\"%.20s\" is not json or text",
                        conf->log_format);
-    if (program == PROGRAM_API &&
-        (strlen(conf->jwt_secret) < 32 || is_placeholder(conf->jwt_secret)))
-        return err_set(
-            e, ERR_INVALID,
-            "JWT_SECRET is shorter than 32 bytes: make one with \"openssl rand -hex 32\"");
+    if (program == PROGRAM_API && check_keys(conf, e))
+        return ERR_INVALID;
     if (program == PROGRAM_WORKER && is_placeholder(conf->gateway_secret_key))
         return err_set(e, ERR_INVALID, "GATEWAY_SECRET_KEY is a placeholder");
     if (program == PROGRAM_WORKER && queue_list_parse(conf->queues, &queues, &why))

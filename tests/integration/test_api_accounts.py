@@ -342,3 +342,24 @@ def test_staff_finds_users(api):
     assert error_of(shop.get("/api/users/?is_staff=maybe"), 400) == {
         "is_staff": ['"maybe" is not a valid choice.']
     }
+
+
+def test_the_key_of_tokens_is_changed_without_logging_anybody_out(stack):
+    old, new = "the-key-of-last-year-0123456789-0123", "the-key-of-this-year-0123456789-0123"
+    api = stack()
+
+    def restart(**keys):
+        api.api.term_and_wait()
+        api.start_api(**keys)
+
+    api.start_api(JWT_SECRET=old)
+    shop = api.shop().sign_up()
+    tokens = shop.login()
+    restart(JWT_SECRET=new, JWT_SECRET_PREVIOUS=old)
+    shop.expect(200, shop.get("/api/products/"))
+    newer = shop.expect(200, refresh(shop, tokens["refresh"]))
+    restart(JWT_SECRET=new)
+    assert error_of(shop.get("/api/products/"), 401)["code"] == "token_not_valid"
+    shop.token = newer["access"]
+    shop.expect(200, shop.get("/api/products/"))
+    shop.expect(200, refresh(shop, newer["refresh"]))

@@ -92,6 +92,17 @@ def test_a_secret_comes_from_a_file_and_is_never_printed(tmp_path):
     assert "too-short-but-telling" not in done.stdout + done.stderr
 
 
+def test_a_weak_previous_key_is_refused_as_the_present_one_is(tmp_path):
+    secret = tmp_path / "jwt"
+    secret.write_text("too-short-but-telling\n")
+    done = check("till-api", {**COMPLETE, "JWT_SECRET_PREVIOUS_FILE": secret})
+    assert done.returncode == 2
+    assert "JWT_SECRET_PREVIOUS" in done.stderr
+    assert "too-short-but-telling" not in done.stdout + done.stderr
+    secret.write_text("abcdefghijklmnopqrstuvwxyz-0123456789\n")
+    assert check("till-api", {**COMPLETE, "JWT_SECRET_PREVIOUS_FILE": secret}).returncode == 0
+
+
 def test_a_secret_file_that_cannot_be_read_is_named(tmp_path):
     without = {key: value for key, value in COMPLETE.items() if key != "JWT_SECRET"}
 

@@ -17,7 +17,10 @@
 #include "common/mem.h"
 
 #define SECRET "0123456789abcdef0123456789abcdef"
+#define OTHER "another secret of thirty-two bytes"
 #define NOW (INT64_C(1800000000) * US_PER_S)
+#define KEYS(present, previous) (&(struct token_keys){present, previous})
+#define ONLY(secret) KEYS(secret, NULL)
 #define HEADER "{\"alg\":\"HS256\",\"typ\":\"JWT\"}"
 #define JTI "42d4e801-e25b-4006-9673-0e29bf7bcff3"
 #define GOOD_BUT(type, user, iat, nbf, exp)                                                        \
@@ -56,7 +59,7 @@ static enum token_verdict judge(const char *text)
 {
     struct token_claims claims = {0};
 
-    return token_read(SECRET, text, TOKEN_ACCESS, NOW, &claims);
+    return token_read(ONLY(SECRET), text, TOKEN_ACCESS, NOW, &claims);
 }
 
 static enum token_verdict judge_signed(const char *header, const char *claims)
@@ -75,21 +78,72 @@ Test(token, is_read_as_it_was_made)
         AUTO(mem_free) char *text = NULL;
         int64_t life = kind == TOKEN_ACCESS ? 900 : 7 * 86400;
 
-        cr_assert_eq(token_make(SECRET, kind, 42, &jti, NOW, &text, NULL), ERR_OK);
-        cr_assert_eq(token_read(SECRET, text, kind, NOW, &claims), TOKEN_GOOD);
+        cr_assert_eq(token_make(ONLY(SECRET), kind, 42, &jti, NOW, &text, NULL), ERR_OK);
+        cr_assert_eq(token_read(ONLY(SECRET), text, kind, NOW, &claims), TOKEN_GOOD);
         cr_assert_eq(claims.user_id, 42);
         cr_assert_str_eq(claims.jti.text, jti.text);
         cr_assert_eq(claims.expires_us, NOW + life * US_PER_S);
-        cr_assert_eq(token_read(SECRET, text, !kind, NOW, &claims), TOKEN_WRONG_KIND);
-        cr_assert_eq(token_read("another secret of thirty-two bytes", text, kind, NOW, &claims),
-                     TOKEN_BAD);
-        cr_assert_eq(token_read(SECRET, text, kind, NOW + (life + 59) * US_PER_S, &claims),
+        cr_assert_eq(token_read(ONLY(SECRET), text, !kind, NOW, &claims), TOKEN_WRONG_KIND);
+        cr_assert_eq(token_read(ONLY(OTHER), text, kind, NOW, &claims), TOKEN_BAD);
+        cr_assert_eq(token_read(ONLY(SECRET), text, kind, NOW + (life + 59) * US_PER_S, &claims),
                      TOKEN_GOOD);
-        cr_assert_eq(token_read(SECRET, text, kind, NOW + (life + 60) * US_PER_S, &claims),
+        cr_assert_eq(token_read(ONLY(SECRET), text, kind, NOW + (life + 60) * US_PER_S, &claims),
                      TOKEN_BAD);
-        cr_assert_eq(token_read(SECRET, text, kind, NOW - 60 * US_PER_S, &claims), TOKEN_GOOD);
-        cr_assert_eq(token_read(SECRET, text, kind, NOW - 61 * US_PER_S, &claims), TOKEN_BAD);
+        cr_assert_eq(token_read(ONLY(SECRET), text, kind, NOW - 60 * US_PER_S, &claims),
+                     TOKEN_GOOD);
+        cr_assert_eq(token_read(ONLY(SECRET), text, kind, NOW - 61 * US_PER_S, &claims), TOKEN_BAD);
     }
+}
+
+Test(token, a_key_can_be_changed)
+{
+    struct uuid jti = uuid_v4();
+    struct token_claims claims = {0};
+    AUTO(mem_free) char *old = NULL;
+    AUTO(mem_free) char *new = NULL;
+
+    cr_assert_eq(token_make(ONLY(SECRET), TOKEN_REFRESH, 42, &jti, NOW, &old, NULL), ERR_OK);
+    cr_assert_eq(token_make(KEYS(OTHER, SECRET), TOKEN_REFRESH, 42, &jti, NOW, &new, NULL), ERR_OK);
+    cr_assert_eq(token_read(KEYS(OTHER, SECRET), old, TOKEN_REFRESH, NOW, &claims), TOKEN_GOOD);
+    cr_assert_eq(claims.user_id, 42);
+    cr_assert_eq(token_read(KEYS(OTHER, SECRET), new, TOKEN_REFRESH, NOW, &claims), TOKEN_GOOD);
+    /* Signed with the new key alone, which those know who know it as the other one. */
+    cr_assert_eq(token_read(ONLY(OTHER), new, TOKEN_REFRESH, NOW, &claims), TOKEN_GOOD);
+    cr_assert_eq(token_read(KEYS(SECRET, OTHER), new, TOKEN_REFRESH, NOW, &claims), TOKEN_GOOD);
+    cr_assert_eq(token_read(ONLY(SECRET), new, TOKEN_REFRESH, NOW, &claims), TOKEN_BAD);
+    cr_assert_eq(token_read(KEYS(OTHER, ""), old, TOKEN_REFRESH, NOW, &claims), TOKEN_BAD);
+    cr_assert_eq(token_read(KEYS(OTHER, "short"), old, TOKEN_REFRESH, NOW, &claims), TOKEN_BAD);
+}
+
+/* The header that names a key, from a token that was signed with it. */
+static char *header_of(const char *secret)
+{
+    struct uuid jti = uuid_v4();
+    AUTO(mem_free) char *text = NULL;
+    char *header = mem_alloc(200);
+    size_t len = 0;
+
+    cr_assert_eq(token_make(ONLY(secret), TOKEN_ACCESS, 1, &jti, NOW, &text, NULL), ERR_OK);
+    cr_assert_eq(sodium_base642bin((unsigned char *)header, 199, text, strcspn(text, "."), NULL,
+                                   &len, NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING),
+                 0);
+    return header;
+}
+
+Test(token, a_name_of_a_key_opens_nothing_but_that_key)
+{
+    AUTO(mem_free) char *named = header_of(SECRET);
+    AUTO(mem_free) char *good = sign(named, GOOD, SECRET);
+    AUTO(mem_free) char *forged = sign(named, GOOD, OTHER);
+    AUTO(mem_free) char *plain = sign(HEADER, GOOD, SECRET);
+    struct token_claims claims;
+
+    cr_assert_null(strstr(named, SECRET));
+    cr_assert_eq(token_read(KEYS(OTHER, SECRET), good, TOKEN_ACCESS, NOW, &claims), TOKEN_GOOD);
+    cr_assert_eq(token_read(KEYS(OTHER, SECRET), forged, TOKEN_ACCESS, NOW, &claims), TOKEN_BAD);
+    /* Without a name it is of the present key. */
+    cr_assert_eq(token_read(KEYS(SECRET, OTHER), plain, TOKEN_ACCESS, NOW, &claims), TOKEN_GOOD);
+    cr_assert_eq(token_read(KEYS(OTHER, SECRET), plain, TOKEN_ACCESS, NOW, &claims), TOKEN_BAD);
 }
 
 Test(token, needs_a_long_secret)
@@ -99,10 +153,10 @@ Test(token, needs_a_long_secret)
     AUTO(mem_free) char *weak = sign(HEADER, GOOD, "short");
     char *text = NULL;
 
-    cr_assert_eq(token_make("short", TOKEN_ACCESS, 1, &jti, NOW, &text, NULL), ERR_INVALID);
+    cr_assert_eq(token_make(ONLY("short"), TOKEN_ACCESS, 1, &jti, NOW, &text, NULL), ERR_INVALID);
     cr_assert_null(text);
-    cr_assert_eq(token_read("short", weak, TOKEN_ACCESS, NOW, &claims), TOKEN_BAD);
-    cr_assert_eq(token_read("", weak, TOKEN_ACCESS, NOW, &claims), TOKEN_BAD);
+    cr_assert_eq(token_read(ONLY("short"), weak, TOKEN_ACCESS, NOW, &claims), TOKEN_BAD);
+    cr_assert_eq(token_read(ONLY(""), weak, TOKEN_ACCESS, NOW, &claims), TOKEN_BAD);
 }
 
 Test(token, ours_is_good)
@@ -138,6 +192,10 @@ Test(token, bad_headers)
         "{\"alg\":\"HS256\",\"jwk\":{}}",
         "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"crit\":[\"exp\"]}",
         "{\"alg\":\"HS256\"} x",
+        "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"\"}",
+        "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":null}",
+        "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":[\"0\"]}",
+        "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"0123456789abcdef\"}",
     };
 
     for (size_t i = 0; i < COUNT_OF(headers); i++)
@@ -209,7 +267,7 @@ Test(token, bad_claims)
 Test(token, bad_texts)
 {
     AUTO(mem_free) char *good = sign(HEADER, GOOD, SECRET);
-    AUTO(mem_free) char *other = sign(HEADER, GOOD, "another secret of thirty-two bytes");
+    AUTO(mem_free) char *other = sign(HEADER, GOOD, OTHER);
     AUTO(mem_free) char *huge = mem_alloc(TOKEN_SIZE_MAX + 100);
     const char *last_dot = strrchr(good, '.');
     static const char *const texts[] = {"",        ".",        "..",         "...",  "a",

@@ -20,7 +20,9 @@ static char *make(enum token_kind kind, int64_t user_id)
     struct uuid jti = uuid_v4();
     char *text = NULL;
 
-    cr_assert_eq(token_make(SECRET, kind, user_id, &jti, NOW, &text, NULL), ERR_OK);
+    cr_assert_eq(
+        token_make(&(struct token_keys){.present = SECRET}, kind, user_id, &jti, NOW, &text, NULL),
+        ERR_OK);
     return text;
 }
 
@@ -28,7 +30,8 @@ static enum token_verdict judge(const char *secret, const char *text, int64_t no
                                 int64_t *ret_user_id)
 {
     struct token_claims claims = {0};
-    enum token_verdict verdict = tokens_read(secret, text, strlen(text), now_us, &claims);
+    enum token_verdict verdict =
+        tokens_read(&(struct token_keys){.present = secret}, text, strlen(text), now_us, &claims);
 
     *ret_user_id = claims.user_id;
     return verdict;
@@ -78,7 +81,8 @@ Test(tokens, one_byte_makes_another_token)
         text[i] = was == 'A' ? 'B' : 'A';
         cr_assert_eq(judge(SECRET, text, NOW, &user_id), TOKEN_BAD, "byte %zu", i);
         text[i] = was;
-        cr_assert_eq(tokens_read(SECRET, text, i, NOW, &claims), TOKEN_BAD, "%zu bytes", i);
+        cr_assert_eq(tokens_read(&(struct token_keys){.present = SECRET}, text, i, NOW, &claims),
+                     TOKEN_BAD, "%zu bytes", i);
     }
     cr_assert_eq(judge(SECRET, text, NOW, &user_id), TOKEN_GOOD);
 }
