@@ -40,17 +40,18 @@ static json_t *schedule_json(struct request *req, const struct schedule_view *vi
                         &shown, e))
         return NULL;
     return json_pack(
-        "{s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:s?, s:s, s:I, s:s?, s:s?, s:o, s:o, s:o, s:o, s:o,"
-        " s:s?, s:s?}",
+        "{s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:s?, s:s, s:I, s:I, s:I, s:s?, s:s?, s:o, s:o, s:o,"
+        " s:o, s:o, s:s?, s:s?}",
         "name", schedule->name, "cron", schedule->cron, "zone", schedule->zone, "words",
         words_json(schedule->cron), "task", schedule->task, "args", value_or_null(shown.args),
         "kwargs", value_or_null(shown.kwargs), "queue", schedule->queue, "overlap",
         schedule_overlap_name(schedule->overlap), "jitter_s", (json_int_t)schedule->jitter_s,
-        "problem", view->problem, "paused_by", view->paused_by, "paused_at",
-        job_time_json(view->paused_us), "next_at", job_time_json(view->next_tick_us), "next_run_at",
-        job_time_json(view->next_run_us), "last_at", job_time_json(view->last_tick_us),
-        "last_run_at", job_time_json(view->last_run_us), "last_job", view->last_job, "last_state",
-        view->last_state);
+        "catch_up_s", (json_int_t)schedule->catch_up_s, "catch_up_runs",
+        (json_int_t)schedule->catch_up_runs, "problem", view->problem, "paused_by", view->paused_by,
+        "paused_at", job_time_json(view->paused_us), "next_at", job_time_json(view->next_tick_us),
+        "next_run_at", job_time_json(view->next_run_us), "last_at",
+        job_time_json(view->last_tick_us), "last_run_at", job_time_json(view->last_run_us),
+        "last_job", view->last_job, "last_state", view->last_state);
 }
 
 static enum err_code err_or_nomem(struct err *e)

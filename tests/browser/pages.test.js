@@ -201,6 +201,21 @@ test('looks', async () => {
     }
   }
 
+  // A schedule is shown with the time at which it really comes, and its tick beneath.
+  const {page: plans, check: planned} = await open({colorScheme: 'light', timezoneId: 'UTC'});
+  await visit(plans, '/schedules');
+  const coming = plans.locator('td[data-label="Next"]');
+  await coming.getByText('+ 40 min 10 s').waitFor(WAIT);
+  assert.equal(Date.parse(await coming.locator('time').first().getAttribute('datetime')), Date.parse('2126-11-23T07:10:10Z'));
+  assert.match(await plans.locator('tbody').textContent(), /queue mail.*jitter 1 h/);
+  await visit(plans, '/schedule/nightly');
+  const fields = plans.locator('dl.fields');
+  await fields.getByText('2126-11-23 07:10:10').waitFor(WAIT);
+  await fields.getByText(/tick 2126-11-23 06:30:00.*\+ 40 min 10 s/).waitFor(WAIT);
+  await fields.getByText('up to 1 h after its tick').waitFor(WAIT);
+  await fields.getByText('the last run of the past 1 d').waitFor(WAIT);
+  await planned();
+
   // The visitor's own choice is kept, whatever the system says.
   const {page, check} = await open({colorScheme: 'light'});
   await visit(page, '/tasks?state=PENDING');

@@ -97,8 +97,9 @@ def test_walk_from_list_to_task(stack, walk):
 @pytest.mark.slow
 def test_looks_light_dark_narrow_wide(stack, walk):
     system, facts = filled(stack)
-    system.query("INSERT INTO schedules (name, cron, zone, task, source, source_hash)"
-                 " VALUES ('nightly', '30 7 * * 1-5', 'Europe/Berlin', 'shop.mail', 'schedules.conf', 'x')")
+    system.query("INSERT INTO schedules (name, cron, zone, task, queue, jitter_s, next_tick, next_run, source, source_hash)"
+                 " VALUES ('nightly', '30 7 * * 1-5', 'Europe/Berlin', 'shop.mail', 'mail', 3600,"
+                 "  '2126-11-23T06:30:00Z', '2126-11-23T07:10:10Z', 'schedules.conf', 'x')")
     assert system.till("schedule", "run", "nightly").returncode == 0
     chain = json.dumps({"chain": [{"task": "till.tasks.noop"}, {"task": "till.tasks.noop"}]})
     assert system.till("flow", "run", "-", "--name", "two steps", stdin=chain).returncode == 0

@@ -5,7 +5,7 @@
 import {follow, get} from './api.js';
 import {button, order} from './desk.js';
 import {cell, dotted, h, redraw, table} from './dom.js';
-import {badge, time} from './format.js';
+import {badge, duration, exactTime, time} from './format.js';
 
 const KINDS = {fired: 'success', skipped: 'retry', missed: 'failure', waiting: 'pending'};
 
@@ -25,16 +25,38 @@ function status(schedule) {
   return [h('span', {class: 'badge success'}, 'ON')];
 }
 
+/* As a person has set it: "1 h", not "60 min 0 s". */
+function setting(seconds) {
+  for (const [length, unit] of [[86400, 'd'], [3600, 'h'], [60, 'min']]) if (seconds % length === 0) return `${seconds / length} ${unit}`;
+  return duration(seconds);
+}
+
 function when(schedule) {
-  return [h('span', {}, schedule.words ?? schedule.cron), h('span', {class: 'sub'}, h('code', {}, schedule.cron), ` ${schedule.zone}`)];
+  return [h('span', {}, schedule.words ?? schedule.cron), h('span', {class: 'sub'}, h('code', {}, schedule.cron), ` ${schedule.zone}`,
+    schedule.jitter_s ? ` · jitter ${setting(schedule.jitter_s)}` : '')];
+}
+
+/* When it really comes; beneath, the tick, where its jitter makes it come later. */
+function next(schedule, isExact) {
+  const run = schedule.next_run_at ?? schedule.next_at;
+  if (schedule.paused_at || !run) return [time(null)];
+  const later = (Date.parse(run) - Date.parse(schedule.next_at)) / 1000;
+  return [time(run), isExact ? h('span', {class: 'sub'}, exactTime(run)) : null,
+    later > 0 ? h('span', {class: 'sub'}, 'tick ', isExact ? exactTime(schedule.next_at) : time(schedule.next_at), ` + ${duration(later)}`) : null];
+}
+
+function catchUp({catch_up_runs: runs, catch_up_s: seconds}) {
+  if (!runs || !seconds) return 'what was missed is not made up for';
+  return `${runs === 1 ? 'the last run' : `the last ${runs} runs`} of the past ${setting(seconds)}`;
 }
 
 function row(schedule) {
   return h('tr', {},
-    cell('Schedule', 'name', h('a', {href: `/schedule/${encodeURIComponent(schedule.name)}`}, schedule.name), h('span', {class: 'sub'}, dotted(schedule.task))),
+    cell('Schedule', 'name', h('a', {href: `/schedule/${encodeURIComponent(schedule.name)}`}, schedule.name), h('span', {class: 'sub'}, dotted(schedule.task)),
+      schedule.queue ? h('span', {class: 'sub'}, 'queue ', schedule.queue) : null),
     cell('When', 'reason', ...when(schedule)),
     cell('State', 'state', ...status(schedule)),
-    cell('Next', 'nowrap', time(schedule.paused_at ? null : schedule.next_at)),
+    cell('Next', 'nowrap', ...next(schedule, false)),
     cell('Last', 'nowrap', schedule.last_job ? h('a', {href: `/task/${schedule.last_job}`}, time(schedule.last_run_at)) : time(schedule.last_run_at),
       schedule.last_state ? h('span', {class: 'sub'}, badge(schedule.last_state)) : null),
     cell('Actions', 'acts', ...actions(schedule)));
@@ -83,7 +105,10 @@ export function showSchedule(root, [name]) {
       h('div', {class: 'title'}, h('h1', {}, name), ...status(schedule), h('div', {class: 'acts'}, ...actions(schedule))),
       h('section', {class: 'panel'}, h('dl', {class: 'fields'},
         h('dt', {}, 'When'), h('dd', {}, ...when(schedule)),
-        h('dt', {}, 'Next'), h('dd', {}, time(schedule.paused_at ? null : schedule.next_at)),
+        h('dt', {}, 'Next'), h('dd', {}, ...next(schedule, true)),
+        h('dt', {}, 'Jitter'), h('dd', {}, schedule.jitter_s ? `up to ${setting(schedule.jitter_s)} after its tick, always the same` : 'none'),
+        h('dt', {}, 'After a downtime'), h('dd', {}, catchUp(schedule)),
+        h('dt', {}, 'Queue'), h('dd', {}, schedule.queue ? h('a', {href: `/tasks?${new URLSearchParams({queue: schedule.queue})}`}, schedule.queue) : 'as its task declares'),
         h('dt', {}, 'Task'), h('dd', {}, h('a', {href: `/tasks?${new URLSearchParams({task: schedule.task})}`}, schedule.task)),
         h('dt', {}, 'Args'), h('dd', {class: 'code'}, JSON.stringify(schedule.args)),
         h('dt', {}, 'Kwargs'), h('dd', {class: 'code'}, JSON.stringify(schedule.kwargs)),
