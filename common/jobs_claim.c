@@ -13,7 +13,7 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { CLAIM_WAITING, CLAIM_FREE, CLAIM_PARK, CLAIM_FIRST, CLAIM_LIMITED, CLAIM_REST };
+enum { CLAIM_WAITING, CLAIM_FREE, CLAIM_PARK, CLAIM_FIRST, CLAIM_LIMITED, CLAIM_REST, UNCLAIM };
 enum {
     ARRAY_MAX = 4 * 1024 * 1024,
     REFUSALS_MAX = 5, /* after so many in a row a whole batch is tried once in 2^5 */
@@ -106,6 +106,14 @@ static const struct db_stmt statements[] = {
          " 'the worker died or lost its lease during the last attempt') END"
          " FROM decided h WHERE j.id = h.id" CLAIMED("h.n"),
          6},
+    /* The number is given to another attempt, so this must not meet that one, however late it
+     * comes: no other claim has the same worker and entry. */
+    [UNCLAIM] = {"jobs_unclaim",
+                 "UPDATE jobs SET state = 'PENDING', attempt = attempt - 1, enqueued_at = now(),"
+                 " started_at = CASE WHEN attempt > 1 THEN started_at END"
+                 " WHERE id = $1 AND attempt = $2 AND state = 'STARTED' AND worker = $3"
+                 " AND delivery = $4",
+                 4},
 };
 
 DB_STATEMENTS(jobs_claim, statements);
@@ -323,5 +331,19 @@ enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_d
         rc = claim_step(&c, CLAIM_REST, e);
     for (size_t i = 0; rc && i < count; i++)
         job_release(&claims[i].job);
+    return rc;
+}
+
+enum err_code jobs_unclaim(struct db *db, const char *worker, const char *entry,
+                           const struct job *job, bool *ret_released, struct err *e)
+{
+    int64_t touched = 0;
+    enum err_code rc = db_exec(
+        db, &statements[UNCLAIM],
+        DB_ARGS(DB_TEXT(job->id.text), DB_INT(job->attempt), DB_TEXT(worker), DB_TEXT(entry)),
+        &touched, e);
+
+    if (!rc)
+        *ret_released = touched > 0;
     return rc;
 }

@@ -51,6 +51,11 @@ enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_d
                          size_t count, struct claim_rules *rules, bool retried,
                          struct claim *claims, struct err *e) MUST_CHECK;
 
+/* Takes the claim of a job back that was made by this entry and has not been run: PENDING again,
+ * and the attempt is not counted. False: it is not ours any more. */
+enum err_code jobs_unclaim(struct db *db, const char *worker, const char *entry,
+                           const struct job *job, bool *ret_released, struct err *e) MUST_CHECK;
+
 /* One row of a claim's answer: state, task, queue, priority, attempt, max_attempts, args, kwargs,
  * created_us, headers, traceparent, snoozes, has_places from its second column on. Owned. */
 void jobs_claimed(const struct db_result *rows, int row, const struct uuid *id,

@@ -355,6 +355,7 @@ void *fetch_main(void *context)
     fetch.reader = reader_new(process);
     fetch.intake.db = db_open(process->conf->database_url, "till-worker");
     fetch.redis = redis_open(process->conf->redis_url, process->name, REDIS_TIMEOUT_MS);
+    fetch.intake.redis = fetch.redis;
     while (is_working(&fetch)) {
         struct err e = {0};
         enum err_code rc = step(&fetch, &e);

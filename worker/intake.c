@@ -176,10 +176,59 @@ static const char *trace_id(const struct job *job, char out[TRACE_ID_SIZE])
     return out;
 }
 
+/* A waiting job that was replaced may be of another queue since. Its old entry must not bring it
+ * past the pause and the limits of the new one, to workers that do not read that. */
+static bool is_stray(const struct intake *intake, const struct item *item, const struct job *job)
+{
+    const struct queue_stream *stream = &intake->process->streams[item->delivery.stream];
+
+    return job->priority != stream->priority || strcmp(job->queue, stream->queue) != 0;
+}
+
+/* Into the stream where it belongs. False: not now, it comes back by its entry. */
+static bool redirect(struct intake *intake, const struct item *item, const struct job *job)
+{
+    struct queue_stream own = queue_stream_of(job->queue, job->priority);
+    bool released = false;
+    struct err e = {0};
+    enum err_code rc =
+        jobs_unclaim(intake->db, intake->process->name, item->delivery.entry, job, &released, &e);
+
+    CRASH_POINT("stray.unclaimed");
+    if (!rc && released)
+        rc = queue_push(intake->redis, &own, &job->id, 1, &e);
+    if (rc)
+        log_warn("redirect_failed", L_STR("job_id", job->id.text), L_ERR(&e));
+    else
+        log_info("job_redirected", L_STR("job_id", job->id.text), L_STR("queue", job->queue));
+    return !rc;
+}
+
+/* Claimed, and not to be run: they are too few to burden the claim of all others with a look. */
+static void redirect_strays(struct intake *intake, struct claiming *claiming, const size_t *strays,
+                            size_t count)
+{
+    struct item *items[INTAKE_MAX];
+    bool over[INTAKE_MAX];
+
+    for (size_t i = 0; i < count; i++) {
+        struct job *job = &claiming->claims[strays[i]].job;
+
+        items[i] = claiming->items[strays[i]];
+        over[i] = redirect(intake, items[i], job);
+        job_release(job);
+    }
+    if (count > 0)
+        pool_finish(intake->process->pool, items, over, count);
+    atomic_fetch_add(&intake->process->dropped, count);
+}
+
 static void distribute(struct intake *intake, struct claiming *claiming)
 {
     struct items ready = {.count = 0};
     struct items over = {.count = 0};
+    size_t strays[INTAKE_MAX];
+    size_t stray_count = 0;
     char id[TRACE_ID_SIZE];
 
     for (size_t i = 0; i < claiming->count; i++) {
@@ -188,6 +237,10 @@ static void distribute(struct intake *intake, struct claiming *claiming)
 
         switch (claim->result) {
         case CLAIM_RUN:
+            if (is_stray(intake, item, &claim->job)) {
+                strays[stray_count++] = i;
+                break;
+            }
             item->job = claim->job;
             item->task = task_find(item->job.task);
             ready.list[ready.count++] = item;
@@ -217,6 +270,7 @@ static void distribute(struct intake *intake, struct claiming *claiming)
     finish(intake, &over, true);
     if (ready.count > 0)
         pool_make_ready(intake->process->pool, ready.list, ready.count, 0);
+    redirect_strays(intake, claiming, strays, stray_count);
 }
 
 /* Leaves the batch to others: without an acknowledgement, its entries come back. */

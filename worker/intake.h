@@ -17,6 +17,7 @@ enum { INTAKE_MAX = 256 /* deliveries at once */ };
 struct intake {
     struct process *process;
     struct db *db;
+    struct redis *redis;
     struct limit_list limits; /* of tasks and keys; the fetch thread's */
     struct claim_rules rules; /* the same, as a claim asks */
     struct buf limited_tasks; /* of the rules */

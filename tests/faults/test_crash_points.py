@@ -85,6 +85,16 @@ def fast_jobs(stage):
     wait_for(lambda: stage.one.redis.xlen(key) == 0, 60, "fast jobs are left")
 
 
+def stray(stage):
+    """A job whose entry is in the stream of another queue, as one that was replaced leaves it."""
+    yield
+    job = stage.one.value(
+        "INSERT INTO jobs (task, args, queue, enqueued_at) VALUES ('till.tasks.tally', '[1]', 'mail', now()) RETURNING id"
+    )
+    stage.one.redis.xadd("till:{default}:normal", {"job": str(job)})
+    stage.finish(job)
+
+
 def undecodable(stage):
     yield
     stage.known.dead += 1
@@ -268,6 +278,7 @@ VISITS = [
     (WORKER, jobs("till.tasks.tally_many", "[2]", 30), "many.before many.after many.fenced many.committed"),
     (WORKER, batch_that_breaks, "many.halved"),
     (WORKER, fast_jobs, "fast.taken"),
+    (WORKER, stray, "stray.unclaimed"),
     (WORKER, undecodable, "undecodable.written"),
     (WORKER, limited_fast_jobs, "claim.rows_made"),
     (WORKER, jobs("till.tasks.talk", "[3, 0]"), "journal.before journal.written"),

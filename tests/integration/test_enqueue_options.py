@@ -1,6 +1,7 @@
 """What an enqueue may say besides task and arguments: unique keys, expiry, headers, traces."""
 
 import json
+import signal
 import threading
 import uuid
 
@@ -180,6 +181,49 @@ def test_replacing_a_failed_job_that_waits_gives_it_all_attempts_and_keeps_its_e
     job = one.wait_job(first)
     assert (job["attempt"], job["max_attempts"]) == (2, 11)
     assert one.value("SELECT count(*) FROM job_errors WHERE job_id = %s", first) == 1
+
+
+@both
+@pytest.mark.parametrize("limited", [False, True], ids=["free", "limited"])
+def test_a_job_replaced_into_another_queue_is_not_run_by_its_old_entry(stack, enqueue, limited):
+    """The worker of the old queue meets that entry, and brings the job where it belongs."""
+    one = stack({"TILL_QUEUES": "default"})
+    if limited:
+        assert one.till("limit", "set", "key", "narrow", "--concurrency", "1").returncode == 0
+    options = {"unique_key": "k", **({"limit_key": "narrow"} if limited else {})}
+    old = one.start_quiet_worker()
+    first = by_cli(one, "till.tasks.noop", **options)
+    assert one.redis.xlen("till:{default}:normal") == 1
+    assert enqueue(one, "till.tasks.noop", queue="special", on_conflict="replace", **options) == first
+    one.query("UPDATE jobs SET enqueued_at = now() WHERE id = %s", first)  # as the scheduler does before its XADD
+    one.redis.delete("till:{special}:normal")
+    assert one.till("queue", "pause", "special").returncode == 0
+
+    old.send(signal.SIGCONT)
+    assert old.wait_for_log("job_redirected", job_id=first)["queue"] == "special"
+    wait_for(lambda: one.redis.xlen("till:{default}:normal") == 0, 30, "the old entry stays")
+    row = one.job(first)
+    assert (row["state"], row["queue"], row["attempt"]) == ("PENDING", "special", 0)
+    assert one.redis.xlen("till:{special}:normal") == 1, "it is where it belongs"
+    one.start_worker(TILL_QUEUES="special")
+    assert one.till("queue", "resume", "special").returncode == 0
+
+    assert one.wait_job(first, timeout=30)["attempt"] == 1
+    one.settle()
+
+
+@both
+def test_a_job_replaced_with_another_priority_runs_once_by_the_entry_of_that(stack, enqueue):
+    one = stack()
+    worker = one.start_quiet_worker()
+    first = by_cli(one, "till.tasks.noop", unique_key="k")
+    priority = 0 if enqueue is by_sql else "high"
+    assert enqueue(one, "till.tasks.noop", priority=priority, unique_key="k", on_conflict="replace") == first
+    one.start_scheduler()
+    worker.send(signal.SIGCONT)
+
+    assert one.wait_job(first, timeout=30)["attempt"] == 1
+    one.settle()
 
 
 @both
