@@ -67,14 +67,15 @@ static int print_queue(struct cli *cli, const struct jobs_queue *queue, const st
         total.waiting += depth.waiting;
         total.pending += depth.pending;
     }
-    (void)printf(
-        cli->json ? "{\"queue\":\"%s\",\"waiting\":%" PRId64 ",\"pending\":%" PRId64
-                    ",\"scheduled\":%" PRId64 ",\"dead\":%" PRId64 ",\"oldest_seconds\":%" PRId64
-                    ",\"paused\":%s"
-                  : "%-20s waiting %-8" PRId64 " running %-6" PRId64 " scheduled %-6" PRId64
-                    " dead %-6" PRId64 " oldest %" PRId64 " s%s",
-        queue->name, total.waiting, total.pending, queue->scheduled.count, queue->dead.count, age_s,
-        cli->json ? (queue->paused_us ? "true" : "false") : (queue->paused_us ? "  paused" : ""));
+    (void)printf(cli->json ? "{\"queue\":\"%s\",\"waiting\":%" PRId64 ",\"pending\":%" PRId64
+                             ",\"parked\":%" PRId64 ",\"scheduled\":%" PRId64 ",\"dead\":%" PRId64
+                             ",\"oldest_seconds\":%" PRId64 ",\"paused\":%s"
+                           : "%-20s waiting %-8" PRId64 " running %-6" PRId64 " parked %-6" PRId64
+                             " scheduled %-6" PRId64 " dead %-6" PRId64 " oldest %" PRId64 " s%s",
+                 queue->name, total.waiting, total.pending, queue->parked.count,
+                 queue->scheduled.count, queue->dead.count, age_s,
+                 cli->json ? (queue->paused_us ? "true" : "false")
+                           : (queue->paused_us ? "  paused" : ""));
     print_limit(cli, limit);
     (void)printf(cli->json ? "}\n" : "\n");
     return EXIT_DONE;
@@ -98,7 +99,8 @@ static int run_queues(struct cli *cli)
 
 const struct command command_queue_list = {
     "queue list", "",
-    "lists queues: what waits, runs, is scheduled, is dead, the oldest's age, which are paused "
+    "lists queues: what waits, runs, is parked under a limit, is scheduled, is dead, the oldest's "
+    "age, which are paused "
     "and which limited",
     run_queues};
 

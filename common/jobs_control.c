@@ -23,6 +23,7 @@ enum {
     COUNT_HELD,
     DELETE_MATCHING,
     PURGE_READY,
+    PURGE_PARKED,
     PURGE_SCHEDULED,
     PAUSE,
     RESUME,
@@ -129,6 +130,12 @@ static const struct db_stmt statements[] = {
          " ORDER BY priority, enqueued_at LIMIT $3"
          " FOR NO KEY UPDATE SKIP LOCKED))",
          3},
+    [PURGE_PARKED] = {"jobs_purge_parked",
+                      PURGED " AND parked_on IS NOT NULL AND enqueued_at IS NULL"
+                             " AND created_at <= to_timestamp($2::bigint / 1000000.0)"
+                             " ORDER BY parked_on, created_at, id LIMIT $3"
+                             " FOR NO KEY UPDATE SKIP LOCKED))",
+                      3},
     [PURGE_SCHEDULED] = {"jobs_purge_scheduled",
                          PURGED " AND enqueued_at IS NULL AND waits IS NULL"
                                 " AND created_at <= to_timestamp($2::bigint / 1000000.0)"
@@ -289,8 +296,17 @@ enum err_code jobs_delete_matching(struct db *db, const struct dead_filter *filt
 enum err_code jobs_purge(struct db *db, const char *queue, bool scheduled, int64_t until_us,
                          int max, int64_t *ret_count, struct err *e)
 {
-    return db_exec(db, &statements[scheduled ? PURGE_SCHEDULED : PURGE_READY],
-                   DB_ARGS(DB_TEXT(queue), DB_INT(until_us), DB_INT(max)), ret_count, e);
+    int64_t parked = 0;
+    enum err_code rc =
+        db_exec(db, &statements[scheduled ? PURGE_SCHEDULED : PURGE_READY],
+                DB_ARGS(DB_TEXT(queue), DB_INT(until_us), DB_INT(max)), ret_count, e);
+
+    if (rc || scheduled || *ret_count == max) /* there may be more of the first kind */
+        return rc;
+    rc = db_exec(db, &statements[PURGE_PARKED],
+                 DB_ARGS(DB_TEXT(queue), DB_INT(until_us), DB_INT(max - *ret_count)), &parked, e);
+    *ret_count += parked;
+    return rc;
 }
 
 enum err_code queues_pause(struct db *db, const char *queue, const char *by, bool *ret_changed,

@@ -73,7 +73,8 @@ enum err_code jobs_count_held(struct db *db, const struct dead_filter *filter, i
                               struct err *e) MUST_CHECK;
 
 /* Revokes at most `max` jobs of a queue that have been waiting since `until_us` or longer: those
- * that are ready, or (`scheduled`) those that wait for their time, retries among them. */
+ * that are ready or parked under a limit, or (`scheduled`) those that wait for their time, retries
+ * among them. */
 enum err_code jobs_purge(struct db *db, const char *queue, bool scheduled, int64_t until_us,
                          int max, int64_t *ret_count, struct err *e) MUST_CHECK;
 

@@ -18,6 +18,7 @@ _Static_assert(JOBS_COUNT_MAX == 20000, "BOUND is one more, as text");
 #define OPEN "enqueued_at IS NOT NULL AND finished_at IS NULL"
 #define WAITING OPEN " AND state IN ('PENDING', 'RETRY')"
 #define DUE "enqueued_at IS NULL AND finished_at IS NULL AND waits IS NULL"
+#define PARKED "parked_on IS NOT NULL AND enqueued_at IS NULL AND finished_at IS NULL"
 
 /* The distinct values of an index's first column, one probe each: a loose index scan. */
 #define DISTINCT_OF(name, column, condition)                                                       \
@@ -46,14 +47,18 @@ static const struct db_stmt statements[] = {
                0},
     [QUEUES] = {"jobs_queues",
                 "WITH RECURSIVE " READY_QUEUES ","
-                " due AS (SELECT queue, count(*) AS n FROM (SELECT queue FROM jobs WHERE " DUE
+                " due AS (SELECT queue, count(*) FILTER (WHERE parked_on IS NULL) AS n"
+                " FROM (SELECT queue, parked_on FROM jobs WHERE " DUE
                 " ORDER BY scheduled_at LIMIT " BOUND ") x GROUP BY queue),"
+                " parked AS (SELECT queue, count(*) AS n, min(created_at) AS first"
+                " FROM (SELECT queue, created_at FROM jobs WHERE " PARKED
+                " ORDER BY parked_on, created_at, id LIMIT " BOUND ") x GROUP BY queue),"
                 " started AS (SELECT queue, count(*) AS n FROM started_jobs GROUP BY queue),"
                 " dead AS (SELECT queue, count(*) AS n FROM (SELECT queue FROM jobs"
                 " WHERE listed_state = 'FAILURE' ORDER BY finished_at DESC LIMIT " BOUND ") x"
                 " GROUP BY queue),"
                 " names AS (SELECT queue FROM tasks UNION SELECT v FROM ready"
-                " WHERE v IS NOT NULL UNION SELECT queue FROM due"
+                " WHERE v IS NOT NULL UNION SELECT queue FROM due UNION SELECT queue FROM parked"
                 " UNION SELECT queue FROM started UNION SELECT queue FROM dead"
                 " UNION SELECT name FROM queues WHERE paused_at IS NOT NULL"
                 " UNION SELECT name FROM limits WHERE scope = 'queue')"
@@ -61,15 +66,15 @@ static const struct db_stmt statements[] = {
                 " WHERE j.queue = names.queue AND " WAITING
                 " ORDER BY priority, enqueued_at LIMIT " BOUND ") x),"
                 " due.n, started.n, dead.n,"
-                " (SELECT (extract(epoch FROM min(first)) * 1000000)::bigint"
+                " (SELECT (extract(epoch FROM least(min(first), parked.first)) * 1000000)::bigint"
                 " FROM generate_series(0, 2) p, LATERAL (SELECT enqueued_at AS first"
                 " FROM jobs j WHERE j.queue = names.queue AND priority = p AND " WAITING
                 " ORDER BY enqueued_at LIMIT 1) y),"
                 " (SELECT sum(n) FROM due), (SELECT sum(n) FROM dead),"
                 " (SELECT (extract(epoch FROM paused_at) * 1000000)::bigint FROM queues q"
-                " WHERE q.name = names.queue)"
+                " WHERE q.name = names.queue), parked.n, (SELECT sum(n) FROM parked)"
                 " FROM names LEFT JOIN due USING (queue) LEFT JOIN started USING (queue)"
-                " LEFT JOIN dead USING (queue) ORDER BY queue",
+                " LEFT JOIN dead USING (queue) LEFT JOIN parked USING (queue) ORDER BY queue",
                 0},
     [TASKS] = {"jobs_tasks",
                "WITH RECURSIVE " SEEN_TASKS " SELECT v FROM seen WHERE v IS NOT NULL"
@@ -154,6 +159,7 @@ enum err_code jobs_list_queues(struct db *db, struct jobs_queues *ret_queues, st
             .dead = {db_int(rows, row, 4), db_int(rows, row, 7) <= JOBS_COUNT_MAX},
             .oldest_us = db_int(rows, row, 5),
             .paused_us = db_int(rows, row, 8),
+            .parked = {db_int(rows, row, 9), db_int(rows, row, 10) <= JOBS_COUNT_MAX},
         };
     }
     queues.rows = TAKE(rows);

@@ -34,9 +34,11 @@ struct jobs_queue {
     const char *name;
     struct jobs_sum waiting;   /* meant to stand in a stream */
     struct jobs_sum scheduled; /* waiting for their time, retries among them */
+    struct jobs_sum parked;    /* waiting for a place under a limit of their task or key */
     struct jobs_sum started;
     struct jobs_sum dead;
-    int64_t oldest_us; /* since when the oldest of the waiting ones is ready; 0: none */
+    int64_t oldest_us; /* since when the oldest of the waiting ones is ready, or of the parked ones
+                        * is there; 0: none */
     int64_t paused_us; /* since when it is paused; 0: it is not */
 };
 

@@ -223,6 +223,7 @@ static double sum_of(const json_t *queue, const char *member)
 }
 
 static double waiting_of(const json_t *queue) { return sum_of(queue, "waiting"); }
+static double parked_of(const json_t *queue) { return sum_of(queue, "parked"); }
 static double scheduled_of(const json_t *queue) { return sum_of(queue, "scheduled"); }
 static double started_of(const json_t *queue) { return sum_of(queue, "started"); }
 static double dead_of(const json_t *queue) { return sum_of(queue, "dead"); }
@@ -262,6 +263,7 @@ static void add_queues(struct buf *out, const json_t *queues)
         {"till_queue_oldest_seconds", "Age of the oldest task that is ready and waits", age_of},
         {"till_queue_pending", "Entries that workers hold", pending_of},
         {"till_queue_waiting", "Tasks ready to run, by the database", waiting_of},
+        {"till_queue_parked", "Tasks that wait for a place under a limit", parked_of},
         {"till_queue_scheduled", "Tasks that wait for their time, retries among them",
          scheduled_of},
         {"till_queue_retries", "Tasks that failed and wait for their next attempt", retries_of},

@@ -43,12 +43,12 @@ static bool add_streams(struct redis *redis, const char *queue, json_t *out)
 
 static json_t *queue_json(const struct jobs_queue *queue)
 {
-    return json_pack("{s:s, s:n, s:n, s:n, s:n, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:n}", "name",
-                     queue->name, "depth", "pending", "stream_oldest_at", "streams", "waiting",
-                     sum_json(queue->waiting), "scheduled", sum_json(queue->scheduled), "started",
-                     sum_json(queue->started), "dead", sum_json(queue->dead), "oldest_at",
-                     job_time_json(queue->oldest_us), "paused_at", job_time_json(queue->paused_us),
-                     "retries", 0, "limit");
+    return json_pack("{s:s, s:n, s:n, s:n, s:n, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:n}",
+                     "name", queue->name, "depth", "pending", "stream_oldest_at", "streams",
+                     "waiting", sum_json(queue->waiting), "parked", sum_json(queue->parked),
+                     "scheduled", sum_json(queue->scheduled), "started", sum_json(queue->started),
+                     "dead", sum_json(queue->dead), "oldest_at", job_time_json(queue->oldest_us),
+                     "paused_at", job_time_json(queue->paused_us), "retries", 0, "limit");
 }
 
 static void add_retries(json_t *queues, const struct db_result *rows)

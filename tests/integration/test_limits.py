@@ -3,9 +3,11 @@
 import json
 import os
 import random
+import re
 import time
 
 import pytest
+import requests
 
 from harness.wait import a_second, pause, wait_for
 
@@ -499,6 +501,30 @@ def test_a_place_comes_back_however_a_job_ends(stack, how):
         one.query("DELETE FROM jobs WHERE id = %s", first)
 
     one.wait_job(second, timeout=4)
+
+
+def test_what_is_parked_is_shown_and_purged(stack):
+    """It waits for a worker like what stands in the stream, not for its time."""
+    one = stack()
+    limit(one, "set", "key", "one", "--concurrency", "1")
+    one.start(apis=0, dashboards=1)
+    running = one.enqueue("till.tasks.sleep", 30, limit_key="one")
+    one.wait_job(running, "STARTED")
+    others = [one.enqueue("till.tasks.noop", limit_key="one") for _ in range(5)]
+    wait_for(lambda: all(one.job(job)["parked_on"] for job in others), 30, "not parked")
+
+    def listed():
+        lines = map(json.loads, one.till("queue", "list", "--json").stdout.splitlines())
+        return next(line for line in lines if line["queue"] == "default")
+
+    assert (listed()["parked"], listed()["scheduled"]) == (5, 0)
+    metrics = requests.get(f"{one.dashboard.url}/metrics", timeout=30).text
+    assert re.search(r'^till_queue_parked\{.*queue="default".*\} 5', metrics, re.M)
+    assert re.search(r'^till_queue_scheduled\{.*queue="default".*\} 0', metrics, re.M)
+
+    assert one.till("queue", "purge", "default").returncode == 0
+    assert [one.job(job)["state"] for job in others] == ["REVOKED"] * 5
+    assert one.job(running)["state"] == "STARTED" and listed()["parked"] == 0
 
 
 def test_a_parked_job_can_be_revoked(stack):

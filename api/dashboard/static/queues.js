@@ -9,7 +9,7 @@ import {age, count, sum, time} from './format.js';
 
 const COLUMNS = [
   ['Queue'], ['In stream', 'number'], ['Delivered', 'number'], ['Oldest waits', 'number'],
-  ['Waiting', 'number'], ['Scheduled', 'number'], ['Running', 'number'], ['Dead', 'number'], ['By priority'], ['Actions'],
+  ['Waiting', 'number'], ['Parked', 'number'], ['Scheduled', 'number'], ['Running', 'number'], ['Dead', 'number'], ['By priority'], ['Actions'],
 ];
 
 const WITHOUT_REDIS = 'Redis does not answer: the streams cannot be read. Waiting, scheduled, running and dead come from PostgreSQL and are true; new tasks are delivered once Redis is back.';
@@ -62,6 +62,7 @@ function row(queue) {
     cell('Delivered', 'number', count(queue.pending)),
     cell('Oldest waits', 'number', age(oldest(queue))),
     linked(queue.name, 'Waiting', 'PENDING', queue.waiting),
+    linked(queue.name, 'Parked', 'PENDING', queue.parked),
     linked(queue.name, 'Scheduled', 'PENDING', queue.scheduled),
     linked(queue.name, 'Running', 'STARTED', queue.started),
     linked(queue.name, 'Dead', 'FAILURE', queue.dead),
@@ -88,6 +89,7 @@ export function showQueues(root) {
         h('dt', {}, 'In stream'), h('dd', {}, 'entries in Redis that no worker has got'),
         h('dt', {}, 'Delivered'), h('dd', {}, 'handed to a worker, not yet acknowledged'),
         h('dt', {}, 'Waiting'), h('dd', {}, 'ready, by PostgreSQL'),
+        h('dt', {}, 'Parked'), h('dd', {}, 'for a place under a limit of their task or key'),
         h('dt', {}, 'Scheduled'), h('dd', {}, 'for later, retries among them'),
         h('dt', {}, 'Dead'), h('dd', {}, 'failed for good'))));
   }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
