@@ -2,7 +2,8 @@
  *
  * Kept answers; see cache.h. Never a stale one: the version was read from the database with the
  * user who asks, and an answer is kept only when nobody was writing while it was made. Of many who
- * miss at once one makes the answer; the others wait for it a moment.
+ * miss at once one makes the answer: the others of this process wait for it until their deadline
+ * (flights.h), other processes for a moment. What is kept is also what those others may have.
  */
 #include "api/cache.h"
 
@@ -12,6 +13,7 @@
 
 #include "api/answers.h"
 #include "api/api.h"
+#include "api/flights.h"
 #include "api/metrics.h"
 #include "api/replica.h"
 #include "common/catalogue.h"
@@ -66,18 +68,27 @@ static bool wait_for_other(const struct request *req, const char *key, struct re
     return found;
 }
 
-static void keep(const struct request *req, const struct buf *name, const char *key,
+/* An answer that is wanted, and who waits for it. */
+struct wanted {
+    const struct buf *name;
+    struct flight *flight; /* that this request leads; NULL: none */
+    char key[CACHE_KEY_SIZE];
+};
+
+static void keep(const struct request *req, const struct wanted *wanted, bool in_redis,
                  const struct reply *reply)
 {
-    const struct api *api = api_of(req);
     struct err ignored = {0};
 
-    answers_keep(name, api->catalogue_version, &reply->body);
-    if (cache_put(api_redis(req), key, reply->body.data, reply->body.len, &ignored))
+    answers_keep(wanted->name, api_of(req)->catalogue_version, &reply->body);
+    flight_land(wanted->flight, &reply->body);
+    if (in_redis &&
+        cache_put(api_redis(req), wanted->key, reply->body.data, reply->body.len, &ignored))
         log_debug("cache_failed", L_ERR(&ignored));
 }
 
-static enum err_code fill(struct request *req, const struct buf *name, const char *key,
+/* Makes the answer; Redis gets it from who has its lock there. */
+static enum err_code make(struct request *req, const struct wanted *wanted, bool in_redis,
                           struct reply *reply, http_handler *handler, struct err *e)
 {
     struct err ignored = {0};
@@ -87,41 +98,68 @@ static enum err_code fill(struct request *req, const struct buf *name, const cha
 
     if (rc)
         is_still = false;
+    if (!is_still) /* it may be of a moment that is over for who comes later */
+        flight_land(wanted->flight, NULL);
     rc = is_still ? replica_serve_at(req, reply, position, handler, e)
                   : replica_serve(req, reply, handler, e);
     if (!rc && is_still && reply->status == 200)
-        keep(req, name, key, reply);
-    if (cache_end_fill(api_redis(req), key, &ignored))
+        keep(req, wanted, in_redis, reply);
+    if (in_redis && cache_end_fill(api_redis(req), wanted->key, &ignored))
         log_debug("cache_failed", L_ERR(&ignored));
     return rc;
 }
 
-/* Out of Redis, or made and kept there. */
-static enum err_code serve(struct request *req, const struct buf *name, struct reply *reply,
+/* Out of Redis, or made and kept there; without Redis, made and kept in memory. */
+static enum err_code serve(struct request *req, struct wanted *wanted, struct reply *reply,
                            http_handler *handler, struct err *e)
 {
     struct api *api = api_of(req);
     struct err ignored = {0};
-    char key[CACHE_KEY_SIZE];
     bool found = false;
     bool is_mine = false;
 
-    cache_key(key, (long long)api->catalogue_version, name->data);
-    if (look(req, key, reply, &found, &ignored)) {
+    cache_key(wanted->key, (long long)api->catalogue_version, wanted->name->data);
+    if (look(req, wanted->key, reply, &found, &ignored)) {
         metrics_add(METRIC_CACHE_FAILED);
-        return replica_serve(req, reply, handler, e);
+        return make(req, wanted, false, reply, handler, e);
     }
     metrics_add(found ? METRIC_CACHE_HIT : METRIC_CACHE_MISS);
     if (!found) {
-        if (cache_begin_fill(api_redis(req), key, &is_mine, &ignored))
-            return replica_serve(req, reply, handler, e);
-        if (is_mine)
-            return fill(req, name, key, reply, handler, e);
-        if (!wait_for_other(req, key, reply))
-            return replica_serve(req, reply, handler, e);
+        if (cache_begin_fill(api_redis(req), wanted->key, &is_mine, &ignored))
+            return make(req, wanted, false, reply, handler, e);
+        if (is_mine || !wait_for_other(req, wanted->key, reply))
+            return make(req, wanted, is_mine, reply, handler, e);
     }
-    answers_keep(name, api->catalogue_version, &reply->body);
+    keep(req, wanted, false, reply);
     return ERR_OK;
+}
+
+/* Made by this request, or by the one of this process that is making it. */
+static enum err_code serve_one(struct request *req, const struct buf *name, struct reply *reply,
+                               http_handler *handler, struct err *e)
+{
+    bool leads;
+    AUTO(flight_leave)
+    struct flight *flight = flight_join(name, api_of(req)->catalogue_version, &leads);
+    struct wanted wanted = {.name = name, .flight = leads ? flight : NULL};
+    enum flight_end end = FLIGHT_APART;
+    enum err_code rc;
+
+    if (!leads) {
+        api_give_back(req); /* who leads may need one */
+        end = flight_wait(flight, req->deadline_us, &reply->body);
+    }
+    if (end == FLIGHT_LATE)
+        return err_set(e, ERR_UNAVAILABLE, "the answer was not made in time");
+    if (end == FLIGHT_SHARED) {
+        metrics_add(METRIC_CACHE_HIT);
+        metrics_add(METRIC_CACHE_SHARED);
+        reply->status = 200;
+        return ERR_OK;
+    }
+    rc = serve(req, &wanted, reply, handler, e);
+    flight_land(wanted.flight, NULL);
+    return rc;
 }
 
 enum err_code cache_serve(struct request *req, struct reply *reply, http_handler *handler,
@@ -142,7 +180,7 @@ enum err_code cache_serve(struct request *req, struct reply *reply, http_handler
         found = find_in_memory(req, &name, reply);
     }
     if (!found)
-        return serve(req, &name, reply, handler, e);
+        return serve_one(req, &name, reply, handler, e);
     metrics_add(METRIC_CACHE_HIT);
     metrics_add(METRIC_CACHE_MEMORY);
     if (was_leased)

@@ -14,6 +14,7 @@ struct reply;
 #define METRICS_COUNTERS(X)                                                                        \
     X(CACHE_HIT, "cache_hits_total", "Answers that were kept.")                                    \
     X(CACHE_MEMORY, "cache_memory_hits_total", "Those of them that came out of memory.")           \
+    X(CACHE_SHARED, "cache_shared_total", "Those of them that another request was making.")        \
     X(CACHE_MISS, "cache_misses_total", "Answers that were made and could have been kept.")        \
     X(CACHE_FAILED, "cache_failures_total", "Times that Redis could not be asked for an answer.")  \
     X(REPLICA_READ, "replica_reads_total", "Answers that the replica gave.")                       \

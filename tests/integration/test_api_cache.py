@@ -1,10 +1,14 @@
 """What is kept in memory and in Redis is never stale, and what a client has is not sent again."""
 
 import concurrent.futures
+import re
 import threading
 import time
 
 import pytest
+import requests
+
+from harness.wait import wait_for
 
 
 def kept(api):
@@ -148,6 +152,61 @@ def test_of_many_who_miss_one_asks_the_database(stack):
     began = time.monotonic()
     assert seen(shop, path)["name"] == "from the database"
     assert time.monotonic() - began < 15
+
+
+def counter(api, name):
+    text = requests.get(api.api.url + "/metrics").text
+    return int(re.search(rf"^\w*{name} (\d+)$", text, re.MULTILINE)[1])
+
+
+@pytest.mark.parametrize("with_redis", [True, False], ids=["redis", "no redis"])
+def test_of_many_who_miss_a_slow_answer_one_asks_the_database(stack, with_redis):
+    api = stack(own_redis=True)
+    api.start_api()
+    shop = api.shop().sign_up()
+    product = api.product(name="Thing")
+    if not with_redis:
+        api.redis_server.stop()
+    connection = api.postgres.connect(api.database)
+    connection.autocommit = False
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock' AND query LIKE '%%FROM products%%'"
+    )
+    with connection.cursor() as cursor, concurrent.futures.ThreadPoolExecutor(32) as pool:
+        cursor.execute("LOCK TABLE products IN ACCESS EXCLUSIVE MODE")
+        readers = [pool.submit(seen, shop.another_session(), "/api/products/") for _ in range(32)]
+        try:
+            wait_for(lambda: counter(api, "requests_in_flight") > 32, 30, "not all have come")
+            wait_for(lambda: api.value(waiting) > 0, 30, "nobody asks")
+            until = time.monotonic() + 1
+            while time.monotonic() < until:
+                assert api.value(waiting) == 1
+        finally:
+            connection.rollback()
+        assert {r.result()["results"][0]["id"] for r in readers} == {product}
+    connection.close()
+    assert counter(api, "cache_shared_total") == 31
+
+
+def test_who_waits_for_an_answer_that_fails_makes_it_alone(stack):
+    api = stack()
+    api.start_api()
+    shop = api.shop().sign_up()
+    api.product(name="Thing")
+    connection = api.postgres.connect(api.database)
+    connection.autocommit = False
+    with connection.cursor() as cursor, concurrent.futures.ThreadPoolExecutor(8) as pool:
+        cursor.execute("LOCK TABLE products IN ACCESS EXCLUSIVE MODE")
+        path = "/api/products/999999/"
+        readers = [pool.submit(shop.another_session().get, path) for _ in range(8)]
+        try:
+            wait_for(lambda: counter(api, "requests_in_flight") > 8, 30, "not all have come")
+        finally:
+            connection.rollback()
+        assert [r.result().status_code for r in readers] == [404] * 8
+    connection.close()
+    assert counter(api, "cache_shared_total") == 0
 
 
 def test_without_redis_the_catalogue_is_there(stack):
