@@ -153,6 +153,19 @@ const struct command command_dead_retry = {
     "dead retry", SELECTION,
     "runs dead jobs again, with their task's attempts; TEXT is how the error begins", run_retry};
 
+static int tell_kept(struct cli *cli, const struct dead_filter *filter)
+{
+    struct err e = {0};
+    int64_t kept = 0;
+
+    if (jobs_count_in_flows(cli_db(cli), filter, &kept, &e))
+        return cli_fail(&e);
+    if (kept > 0)
+        (void)fprintf(stderr, "till: %" PRId64 " %s flow is not over\n", kept,
+                      kept == 1 ? "job was not deleted: its" : "jobs were not deleted: their");
+    return EXIT_DONE;
+}
+
 static int run_delete(struct cli *cli)
 {
     AUTO_VALUE(selection_release) struct selection selection = {0};
@@ -162,8 +175,10 @@ static int run_delete(struct cli *cli)
 
     if (code != EXIT_DONE)
         return code;
-    if (ids->count == 0)
-        return run_matching(cli, &selection.filter, "deleted", delete_batch);
+    if (ids->count == 0) {
+        code = run_matching(cli, &selection.filter, "deleted", delete_batch);
+        return code == EXIT_DONE ? tell_kept(cli, &selection.filter) : code;
+    }
     if (jobs_delete_dead(cli_db(cli), ids->items, ids->count, ids->done, &e))
         return cli_fail(&e);
     return print_done(cli, ids, "deleted");

@@ -71,6 +71,11 @@ static int print_not_done(struct cli *cli, const struct uuid *id, const char *do
     else if (find_holder(cli, &detail.job, done, &holder))
         (void)fprintf(stderr, "till: job %s is %s: not %s: unique key \"%s\" is held by job %s\n",
                       id->text, state, done, detail.job.unique_key, holder.text);
+    else if (detail.job.flow && detail.job.state == JOB_FAILURE && strcmp(done, "deleted") == 0)
+        (void)fprintf(stderr,
+                      "till: job %s belongs to flow %s, which is not over: not deleted; it can be"
+                      " once the flow has ended (till flow cancel ends it)\n",
+                      id->text, detail.job.flow);
     else
         (void)fprintf(stderr, "till: job %s is %s: not %s\n", id->text, state, done);
     return EXIT_FAILED;

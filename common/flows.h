@@ -42,12 +42,13 @@ enum { FLOW_INPUT_MAX = 8 * 1024 * 1024 };
 enum err_code flows_cancel(struct db *db, const struct uuid *id, int max, int64_t *ret_revoked,
                            int64_t *ret_left, struct err *e) MUST_CHECK;
 
-/* For whoever deletes finished jobs: a condition for rows `j` of jobs, which is true when no flow
- * needs the row any more. And the flows of which nothing is left, at most `max`, finished before
- * `before_us`: call it after the jobs are gone. */
-#define FLOWS_JOB_MAY_GO                                                                           \
-    "(j.flow_id IS NULL OR NOT EXISTS (SELECT FROM flows f WHERE f.id = j.flow_id"                 \
+/* For whoever deletes finished jobs: a condition for rows `j` (or others) of jobs, which is true
+ * when no flow needs the row any more. And the flows of which nothing is left, at most `max`,
+ * finished before `before_us`: call it after the jobs are gone. */
+#define FLOWS_MAY_GO_OF(j)                                                                         \
+    "(" j ".flow_id IS NULL OR NOT EXISTS (SELECT FROM flows f WHERE f.id = " j ".flow_id"         \
     " AND f.finished_at IS NULL))"
+#define FLOWS_JOB_MAY_GO FLOWS_MAY_GO_OF("j")
 enum err_code flows_prune(struct db *db, int64_t before_us, int max, int64_t *ret_count,
                           struct err *e) MUST_CHECK;
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/buf.h"
+#include "common/flows.h"
 #include "common/statements.h"
 #include "common/text.h"
 
@@ -22,6 +23,7 @@ enum {
     REQUEUE_MATCHING,
     COUNT_HELD,
     DELETE_MATCHING,
+    COUNT_IN_FLOWS,
     PURGE_READY,
     PURGE_PARKED,
     PURGE_SCHEDULED,
@@ -36,7 +38,7 @@ enum { ARRAY_MAX = 4 * 1024 * 1024, REQUEUE_TRIES = 20 };
  * last came by may still be pending: at its takeover the claim decides which of the two runs. */
 #define AGAIN                                                                                      \
     "UPDATE jobs j SET state = 'PENDING', finished_at = NULL, scheduled_at = now(),"               \
-    " enqueued_at = now(), max_attempts = greatest(j.max_attempts, j.attempt +"                    \
+    " enqueued_at = now(), parked_on = NULL, max_attempts = greatest(j.max_attempts, j.attempt +"  \
     " coalesce((SELECT t.max_attempts FROM tasks t WHERE t.name = j.task), 10)),"                  \
     " expires_at = CASE WHEN j.expires_at > now() THEN j.expires_at END,"                          \
     " unique_key = f.key, unique_until = CASE WHEN f.key IS NOT NULL THEN j.unique_until END"      \
@@ -111,7 +113,8 @@ static const struct db_stmt statements[] = {
                     " AND o.finished_at IS NULL WHERE d.id = $1 AND d.finished_at IS NOT NULL",
                     1},
     [DELETE] = {"jobs_delete_dead",
-                "DELETE FROM jobs WHERE id = ANY ($1::uuid[]) AND state = 'FAILURE' RETURNING id",
+                "DELETE FROM jobs j WHERE id = ANY ($1::uuid[]) AND state = 'FAILURE'"
+                " AND " FLOWS_JOB_MAY_GO " RETURNING id",
                 1},
     [REQUEUE_MATCHING] = {"jobs_requeue_matching",
                           "WITH found AS (SELECT id, " KEY " AS key" IS_DEAD
@@ -122,7 +125,11 @@ static const struct db_stmt statements[] = {
                     " AND " KEY_IS_HELD,
                     4},
     [DELETE_MATCHING] = {"jobs_delete_matching",
-                         "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id" IS_DEAD OLDEST "))", 5},
+                         "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id" IS_DEAD
+                         " AND " FLOWS_MAY_GO_OF("d") OLDEST "))",
+                         5},
+    [COUNT_IN_FLOWS] = {"jobs_count_in_flows",
+                        "SELECT count(*)" IS_DEAD " AND NOT " FLOWS_MAY_GO_OF("d"), 4},
     [PURGE_READY] =
         {"jobs_purge_ready",
          PURGED
@@ -273,11 +280,11 @@ enum err_code jobs_requeue_matching(struct db *db, const struct dead_filter *fil
     return requeue(db, &statements[REQUEUE_MATCHING], DEAD_ARGS(filter, max), ret_jobs, e);
 }
 
-enum err_code jobs_count_held(struct db *db, const struct dead_filter *filter, int64_t *ret_count,
-                              struct err *e)
+static enum err_code count_dead(struct db *db, const struct db_stmt *stmt,
+                                const struct dead_filter *filter, int64_t *ret_count, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = db_query(db, &statements[COUNT_HELD],
+    enum err_code rc = db_query(db, stmt,
                                 DB_ARGS(DB_TEXT(filter->task), DB_TEXT(filter->queue),
                                         DB_TEXT(filter->error), DB_INT(filter->until_us)),
                                 &rows, e);
@@ -285,6 +292,18 @@ enum err_code jobs_count_held(struct db *db, const struct dead_filter *filter, i
     if (!rc)
         *ret_count = db_int(rows, 0, 0);
     return rc;
+}
+
+enum err_code jobs_count_held(struct db *db, const struct dead_filter *filter, int64_t *ret_count,
+                              struct err *e)
+{
+    return count_dead(db, &statements[COUNT_HELD], filter, ret_count, e);
+}
+
+enum err_code jobs_count_in_flows(struct db *db, const struct dead_filter *filter,
+                                  int64_t *ret_count, struct err *e)
+{
+    return count_dead(db, &statements[COUNT_IN_FLOWS], filter, ret_count, e);
 }
 
 enum err_code jobs_delete_matching(struct db *db, const struct dead_filter *filter, int max,

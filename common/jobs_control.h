@@ -48,7 +48,8 @@ enum err_code jobs_requeue(struct db *db, const struct uuid *ids, size_t count, 
 enum err_code jobs_key_holder(struct db *db, const struct uuid *id, struct uuid *ret_holder,
                               struct err *e) MUST_CHECK;
 
-/* Deletes jobs in FAILURE with their errors. ret_deleted[i] tells which were. */
+/* Deletes jobs in FAILURE with their errors. ret_deleted[i] tells which were. Those of a flow that
+ * is not over are left: what comes behind them asks for them. */
 enum err_code jobs_delete_dead(struct db *db, const struct uuid *ids, size_t count,
                                bool *ret_deleted, struct err *e) MUST_CHECK;
 
@@ -71,6 +72,10 @@ enum err_code jobs_delete_matching(struct db *db, const struct dead_filter *filt
 /* How many of them cannot run again because another job holds their unique key. */
 enum err_code jobs_count_held(struct db *db, const struct dead_filter *filter, int64_t *ret_count,
                               struct err *e) MUST_CHECK;
+
+/* How many of them cannot be deleted because their flow is not over. */
+enum err_code jobs_count_in_flows(struct db *db, const struct dead_filter *filter,
+                                  int64_t *ret_count, struct err *e) MUST_CHECK;
 
 /* Revokes at most `max` jobs of a queue that have been waiting since `until_us` or longer: those
  * that are ready or parked under a limit, or (`scheduled`) those that wait for their time, retries

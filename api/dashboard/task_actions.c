@@ -185,6 +185,11 @@ static enum err_code change_one(struct request *req, struct reply *reply, enum c
         rc = jobs_state_of(thread_of(req)->db, &id, &state, e);
         if (rc)
             return rc;
+        if (change == CHANGE_DELETE && state == JOB_FAILURE)
+            return err_set(
+                e, ERR_CONFLICT,
+                "a task of a flow that is not over cannot be deleted: cancel the flow, or"
+                " wait for its end");
         return err_set(e, ERR_CONFLICT, "a task in state %s cannot be %s%s", job_state_name(state),
                        change == CHANGE_RETRY       ? "retried"
                        : change == CHANGE_TERMINATE ? "terminated"
