@@ -36,6 +36,15 @@ enum {
     " FROM orphans o WHERE j.id = o.id RETURNING j.id, j.queue, j.priority, j.state"               \
     ") SELECT id, queue, priority FROM taken WHERE state = 'PENDING'"
 
+/* What waits for its time and for nothing else: no other member of its flow, no place under a
+ * limit. */
+#define STANDS_ALONE                                                                               \
+    " enqueued_at IS NULL AND finished_at IS NULL AND waits IS NULL AND parked_on IS NULL"
+
+#define UNTIL(at)                                                                                  \
+    " CASE WHEN " at " IS NOT NULL THEN greatest(0,"                                               \
+    " (extract(epoch FROM " at " - clock_timestamp()) * 1000000)::bigint) END"
+
 static const struct db_stmt statements[] = {
     [EXPIRE] = {"jobs_expire",
                 "UPDATE jobs SET state = 'REVOKED', finished_at = now(), error = 'expired'"
@@ -45,19 +54,18 @@ static const struct db_stmt statements[] = {
                 1},
     [TAKE_DUE] = {"jobs_take_due",
                   "UPDATE jobs SET enqueued_at = now() WHERE id = ANY (ARRAY("
-                  " SELECT id FROM jobs WHERE enqueued_at IS NULL AND finished_at IS NULL"
-                  " AND waits IS NULL"
+                  " SELECT id FROM jobs WHERE" STANDS_ALONE
                   " AND scheduled_at <= now() ORDER BY scheduled_at LIMIT $1"
                   " FOR NO KEY UPDATE SKIP LOCKED)) RETURNING id, queue, priority",
                   1},
-    /* No row when nothing is due, ever: greatest(0, NULL) would be 0, which is due now. */
-    [NEXT_DUE] =
-        {"jobs_next_due",
-         "SELECT greatest(0, (extract(epoch FROM due - clock_timestamp()) * 1000000)::bigint)"
-         " FROM (SELECT min(scheduled_at) AS due FROM jobs"
-         " WHERE enqueued_at IS NULL AND finished_at IS NULL AND waits IS NULL) d WHERE due IS NOT "
-         "NULL",
-         0},
+    /* When the first is due, and when the first of those that are not due yet. greatest() alone
+     * would make 0, which is now, of NULL, which is never. */
+    [NEXT_DUE] = {"jobs_next_due",
+                  "SELECT" UNTIL("min(scheduled_at)") ", (SELECT" UNTIL(
+                      "min(scheduled_at)") " FROM jobs WHERE" STANDS_ALONE
+                                           " AND scheduled_at > now())"
+                                           " FROM jobs WHERE" STANDS_ALONE,
+                  0},
     /* A loose index scan: one step for each queue and priority, however many rows wait. */
     [WAITING_STREAMS] = {"jobs_waiting_streams",
                          "WITH RECURSIVE streams AS ("
@@ -138,14 +146,17 @@ enum err_code jobs_take_due(struct db *db, int max, struct job_list *ret_jobs, s
     return take(db, &statements[TAKE_DUE], DB_ARGS(DB_INT(max)), ret_jobs, e);
 }
 
-enum err_code jobs_next_due(struct db *db, int64_t *ret_wait_us, struct err *e)
+enum err_code jobs_next_due(struct db *db, int64_t *ret_wait_us, int64_t *ret_later_us,
+                            struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
     enum err_code rc = db_query(db, &statements[NEXT_DUE], DB_NO_ARGS, &rows, e);
 
-    if (!rc)
-        *ret_wait_us = db_rows(rows) == 0 ? -1 : db_int(rows, 0, 0);
-    return rc;
+    if (rc)
+        return rc;
+    *ret_wait_us = db_is_null(rows, 0, 0) ? -1 : db_int(rows, 0, 0);
+    *ret_later_us = db_is_null(rows, 0, 1) ? -1 : db_int(rows, 0, 1);
+    return ERR_OK;
 }
 
 enum err_code jobs_list_waiting_streams(struct db *db, struct job_list *ret_streams, struct err *e)

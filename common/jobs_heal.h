@@ -22,8 +22,10 @@ enum err_code jobs_expire(struct db *db, int max, int64_t *ret_count, struct err
 enum err_code jobs_take_due(struct db *db, int max, struct job_list *ret_jobs,
                             struct err *e) MUST_CHECK;
 
-/* Microseconds until the next one is due: 0 when one is, negative when none waits. */
-enum err_code jobs_next_due(struct db *db, int64_t *ret_wait_us, struct err *e) MUST_CHECK;
+/* Microseconds until the next one is due: 0 when one is, negative when none waits. ret_later_us:
+ * until the first that is not due yet. Jobs that are parked under a limit are not due by time. */
+enum err_code jobs_next_due(struct db *db, int64_t *ret_wait_us, int64_t *ret_later_us,
+                            struct err *e) MUST_CHECK;
 
 /* The queues and priorities that have waiting rows (`id` is unused). */
 enum err_code jobs_list_waiting_streams(struct db *db, struct job_list *ret_streams,

@@ -73,11 +73,12 @@ static const struct db_stmt statements[] = {
          " WHERE x.bucket IS NOT NULL GROUP BY x.bucket RETURNING wakes"
          ") SELECT n, (SELECT count(pg_notify('till_jobs', '')) FROM freed WHERE wakes) FROM done",
          3},
-    /* The same, and the places of buckets that others are parked for go straight to the oldest of
-     * these: worker $4 claims them here, of the queues in $6, by a delivery of its own ($5). No
-     * bucket is touched, since its count stays, and nobody is told. Whoever is next, but may not
-     * run here (it needs a place or a token elsewhere, too, or its queue is none of $6), waits for
-     * the scheduler, as does everybody of his bucket behind him: that place is given back.
+    /* The same, and the places of buckets that others are parked for go straight to the first of
+     * these, in the order of release_bucket() (sql/0034): worker $4 claims them here, of the queues
+     * in $6, by a delivery of its own ($5). No bucket is touched, since its count stays, and nobody
+     * is told. Whoever is next, but may not run here (it needs a place or a token elsewhere, too,
+     * or its queue is none of $6), waits for the scheduler, as does everybody of his bucket behind
+     * him: that place is given back.
      *
      * A job that waited for its task with a place of its key is not on its way any more. Its
      * enqueued_at is old, as that of any job that runs (started_jobs, sql/0007). */
@@ -102,17 +103,20 @@ static const struct db_stmt statements[] = {
          "   AND starts_with(substr(e.bucket, 5), left(l.name, -1))"
          "   ORDER BY length(l.name) DESC LIMIT 1)) END AS passes"
          " FROM ended e LEFT JOIN limit_buckets b ON b.bucket = e.bucket"
-         "), oldest AS MATERIALIZED ("
+         "), first AS MATERIALIZED ("
          " SELECT o.*, b.bucket, b.place FROM buckets b CROSS JOIN LATERAL ("
          "  SELECT j.id, j.task, j.limit_key, coalesce(j.places, 0) & 3 AS has,"
          "  j.queue = ANY ($6::text[]) AND j.attempt < j.max_attempts"
          "   AND (j.expires_at IS NULL OR j.expires_at > now()) AS may_run"
          "  FROM jobs j WHERE j.parked_on = b.bucket AND j.enqueued_at IS NULL"
          "  AND j.finished_at IS NULL AND j.state IN ('PENDING', 'RETRY')"
-         "  ORDER BY j.created_at, j.id LIMIT b.places FOR NO KEY UPDATE SKIP LOCKED) o"
+         "  AND NOT ARRAY[j.queue] <@ ARRAY(SELECT q.name FROM queues q WHERE q.paused_at IS NOT "
+         "NULL)"
+         "  ORDER BY (j.created_at AT TIME ZONE 'UTC') + j.priority * interval '10 minutes', j.id"
+         "  LIMIT b.places FOR NO KEY UPDATE SKIP LOCKED) o"
          " WHERE b.passes"
          "), next AS MATERIALIZED ("
-         " SELECT o.* FROM oldest o WHERE o.may_run AND NOT EXISTS (SELECT FROM limits l WHERE"
+         " SELECT o.* FROM first o WHERE o.may_run AND NOT EXISTS (SELECT FROM limits l WHERE"
          "  CASE WHEN o.place = 1 THEN l.scope = 'task' AND l.name = o.task"
          "  ELSE l.scope = 'key' AND (l.name = o.limit_key"
          "    OR right(l.name, 1) = '*' AND starts_with(o.limit_key, left(l.name, -1)))"
@@ -154,7 +158,7 @@ static const struct db_stmt statements[] = {
               " finished_at = CASE WHEN $3::bigint < 0 THEN now() END,"
               " scheduled_at = CASE WHEN $3::bigint < 0 THEN scheduled_at"
               "  ELSE now() + $3::bigint * interval '1 microsecond' END,"
-              " enqueued_at = CASE WHEN $3::bigint < 0 THEN enqueued_at END"
+              " enqueued_at = CASE WHEN $3::bigint < 0 THEN enqueued_at END, parked_on = NULL"
               " WHERE id = $1 AND attempt = $2 AND state = 'STARTED'"
               " RETURNING id, attempt, worker, started_at"
               ") INSERT INTO job_errors (job_id, attempt, worker, started_at, error, detail)"

@@ -55,7 +55,7 @@ struct passed_jobs {
 
 void passed_jobs_release(struct passed_jobs *passed);
 
-/* jobs_succeed_many() for jobs that have places. Where others are parked for these, the oldest of
+/* jobs_succeed_many() for jobs that have places. Where others are parked for these, the first of
  * them are claimed in the same statement: the caller is to run `ret_next`. When it fails with
  * ERR_UNAVAILABLE or ERR_TIMEOUT it may have been done all the same: jobs_find_passed() tells whom
  * the caller got then. */

@@ -10,7 +10,7 @@ enum { SNOOZE, SNOOZE_FAST };
 
 static const struct db_stmt statements[] = {
     [SNOOZE] = {"jobs_snooze",
-                "UPDATE jobs SET state = 'PENDING', enqueued_at = NULL,"
+                "UPDATE jobs SET state = 'PENDING', enqueued_at = NULL, parked_on = NULL,"
                 " scheduled_at = now() + $3::bigint * interval '1 microsecond',"
                 " max_attempts = max_attempts + 1, snoozes = coalesce(snoozes, 0) + 1"
                 " WHERE id = $1 AND attempt = $2 AND state = 'STARTED'",

@@ -11,7 +11,7 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { LIST, COUNT, SET, DELETE, MAKE_ROWS, RELEASE, RECOUNT };
+enum { LIST, COUNT, SET, DELETE, MAKE_ROWS, RELEASE, RECOUNT, LOOK };
 enum { ROWS_BYTES = 160 * 1024 * 1024 };
 
 #define BOUND "20000"
@@ -61,6 +61,7 @@ static const struct db_stmt statements[] = {
     [RELEASE] = {"limits_release",
                  "SELECT id, queue, priority, wait_us FROM till_release_parked($1)", 1},
     [RECOUNT] = {"limits_recount", "SELECT till_count_places()", 0},
+    [LOOK] = {"limits_look", "SELECT till_look_at_lines()", 0},
 };
 
 DB_STATEMENTS(limits, statements);
@@ -230,4 +231,9 @@ enum err_code limits_release(struct db *db, int max, struct job_list *ret_jobs,
 enum err_code limits_recount(struct db *db, struct err *e)
 {
     return db_exec(db, &statements[RECOUNT], DB_NO_ARGS, NULL, e);
+}
+
+enum err_code limits_look_at_lines(struct db *db, struct err *e)
+{
+    return db_exec(db, &statements[LOOK], DB_NO_ARGS, NULL, e);
 }

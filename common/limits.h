@@ -2,9 +2,10 @@
  *
  * The table of limits, and what it does to jobs. Limits of queues are only kept here: workers apply
  * them where they read (queue_limit.h). Those of tasks and keys are applied at the claim: a job
- * that may not run yet is parked, and let go when there is a place or a token for it, oldest first.
- * The work is done by functions of the database (sql/0025, 0030 to 0032), behind locks of what is
- * counted, so that no two claims give the same place away; the claim itself is in jobs_claim.h.
+ * that may not run yet is parked, and let go when there is a place or a token for it, by priority
+ * and age. The work is done by functions of the database (sql/0025, 0030 to 0034), behind locks of
+ * what is counted, so that no two claims give the same place away; the claim itself is in
+ * jobs_claim.h.
  */
 #ifndef COMMON_LIMITS_H
 #define COMMON_LIMITS_H
@@ -67,5 +68,8 @@ enum err_code limits_release(struct db *db, int max, struct job_list *ret_jobs,
 
 /* Counts anew what runs, as the table of jobs has it. */
 enum err_code limits_recount(struct db *db, struct err *e) MUST_CHECK;
+
+/* Has every line of parked jobs looked at by the next limits_release(). */
+enum err_code limits_look_at_lines(struct db *db, struct err *e) MUST_CHECK;
 
 #endif

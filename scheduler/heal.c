@@ -26,7 +26,7 @@
 #include "common/limits.h"
 #include "common/log.h"
 
-enum { HEAL_BATCH = 1000, HELD_MAX = 256 * 1024 };
+enum { HEAL_BATCH = 1000, HELD_MAX = 256 * 1024, LINES_SECONDS = 300 };
 
 /* ---- lost entries ---- */
 
@@ -288,6 +288,21 @@ static enum err_code expire(struct scheduler *s, struct err *e)
     return rc;
 }
 
+/* ---- lines of limits ---- */
+
+/* Seldom: a net under those who wake them, which is what lets jobs go. */
+static enum err_code look_at_lines(struct scheduler *s, struct err *e)
+{
+    enum err_code rc;
+
+    if (clock_mono_us() < s->lines_at_us)
+        return ERR_OK;
+    rc = limits_look_at_lines(s->db, e);
+    if (!rc)
+        s->lines_at_us = clock_mono_us() + LINES_SECONDS * US_PER_S;
+    return rc;
+}
+
 int64_t heal_pause_us(const struct scheduler *scheduler, const struct missing *missing)
 {
     int64_t pause_us = scheduler->conf->heal_seconds * US_PER_S;
@@ -306,6 +321,8 @@ enum err_code heal(struct scheduler *scheduler, struct missing *missing, struct 
         rc = heal_orphans(scheduler, missing, e);
     if (!rc)
         rc = limits_recount(scheduler->db, e);
+    if (!rc)
+        rc = look_at_lines(scheduler, e);
     if (rc)
         missing->count = 0; /* nobody can be missed while we cannot see */
     return rc;

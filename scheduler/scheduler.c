@@ -30,7 +30,8 @@ enum {
     DUE_BATCH = 500,
     FOLLOW_PAUSE_MS = 1000, /* between attempts to lead */
     ERROR_PAUSE_MS = 200,
-    DUE_PAUSE_MS = 2,
+    DUE_PAUSE_MS = 2, /* and twice as long each time, while nothing comes of it */
+    DUE_PAUSE_MAX_MS = 200,
     REDIS_TIMEOUT_MS = 5000,
 };
 
@@ -49,6 +50,7 @@ static enum err_code deliver_due(struct scheduler *s, struct err *e)
         if (rc || found == 0)
             break;
         CRASH_POINT("due.marked");
+        s->due_pause_us = 0;
         rc = job_list_push(&jobs, s->redis, e);
         CRASH_POINT("due.pushed");
         log_info("jobs_due", L_INT("count", found));
@@ -123,6 +125,24 @@ static void wait_signal(int signal_fd, int64_t timeout_us)
     (void)poll(&pfd, 1, (int)(timeout_us / US_PER_MS));
 }
 
+/* How long to sleep for the rows that jobs_next_due() tells of. One that is due, and was not taken
+ * just now, is locked by somebody, perhaps for long: no reason to spin. Others are not kept
+ * waiting. */
+static int64_t due_wait_us(struct scheduler *s, int64_t due_us, int64_t later_us)
+{
+    int64_t wait_us;
+
+    if (due_us != 0) {
+        s->due_pause_us = 0;
+        return due_us;
+    }
+    s->due_pause_us = s->due_pause_us ? 2 * s->due_pause_us : DUE_PAUSE_MS * US_PER_MS;
+    if (s->due_pause_us > DUE_PAUSE_MAX_MS * US_PER_MS)
+        s->due_pause_us = DUE_PAUSE_MAX_MS * US_PER_MS;
+    wait_us = s->due_pause_us;
+    return later_us >= 0 && later_us < wait_us ? later_us : wait_us;
+}
+
 /* Sleeps until something is due, at most until `heal_at_us`, and never so long that the server
  * would take our session for a frozen one's. `parked_us`: until a parked job is. */
 static enum err_code wait_for_work(struct scheduler *s, struct ticks *ticks, int signal_fd,
@@ -131,18 +151,19 @@ static enum err_code wait_for_work(struct scheduler *s, struct ticks *ticks, int
     int64_t now_us = clock_mono_us();
     int64_t wait_us = s->conf->lease_seconds * US_PER_S / 3;
     int64_t due_us = -1;
+    int64_t later_us = -1;
     bool notified;
-    enum err_code rc = jobs_next_due(s->db, &due_us, e);
+    enum err_code rc = jobs_next_due(s->db, &due_us, &later_us, e);
 
     if (rc)
         return rc;
+    due_us = due_wait_us(s, due_us, later_us);
     if (parked_us >= 0 && (due_us < 0 || parked_us < due_us))
         due_us = parked_us;
     if (wait_us > heal_at_us - now_us)
         wait_us = heal_at_us - now_us;
     if (wait_us > ticks->look_at_us - now_us)
         wait_us = ticks->look_at_us - now_us;
-    /* A row that is due and was not taken just now is locked by somebody: no reason to spin. */
     if (due_us >= 0 && due_us < DUE_PAUSE_MS * US_PER_MS)
         due_us = DUE_PAUSE_MS * US_PER_MS;
     if (due_us >= 0 && due_us < wait_us)

@@ -23,6 +23,8 @@ struct scheduler {
     bool leads;
     bool stopping;
     int64_t figures_at_us;  /* monotonic: when the figures are taken again */
+    int64_t due_pause_us;   /* since nothing comes of looking at what is due; 0: something did */
+    int64_t lines_at_us;    /* monotonic: when every line of a limit is looked at again */
     int64_t figures_minute; /* the one that they were last taken in */
 };
 
