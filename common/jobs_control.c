@@ -140,7 +140,7 @@ static const struct db_stmt statements[] = {
     [PURGE_PARKED] = {"jobs_purge_parked",
                       PURGED " AND parked_on IS NOT NULL AND enqueued_at IS NULL"
                              " AND created_at <= to_timestamp($2::bigint / 1000000.0)"
-                             " ORDER BY parked_on, created_at, id LIMIT $3"
+                             " ORDER BY parked_on LIMIT $3"
                              " FOR NO KEY UPDATE SKIP LOCKED))",
                       3},
     [PURGE_SCHEDULED] = {"jobs_purge_scheduled",

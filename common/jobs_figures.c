@@ -52,7 +52,7 @@ static const struct db_stmt statements[] = {
                 " ORDER BY scheduled_at LIMIT " BOUND ") x GROUP BY queue),"
                 " parked AS (SELECT queue, count(*) AS n, min(created_at) AS first"
                 " FROM (SELECT queue, created_at FROM jobs WHERE " PARKED
-                " ORDER BY parked_on, created_at, id LIMIT " BOUND ") x GROUP BY queue),"
+                " ORDER BY parked_on LIMIT " BOUND ") x GROUP BY queue),"
                 " started AS (SELECT queue, count(*) AS n FROM started_jobs GROUP BY queue),"
                 " dead AS (SELECT queue, count(*) AS n FROM (SELECT queue FROM jobs"
                 " WHERE listed_state = 'FAILURE' ORDER BY finished_at DESC LIMIT " BOUND ") x"
