@@ -111,15 +111,19 @@ static bool is_decent_id(const char *text)
     return len > 0 && len < HTTP_ID_SIZE && text_is_name(text) && !text_has_card_number(text, len);
 }
 
+static void make_id(char ret_id[HTTP_ID_SIZE])
+{
+    struct uuid made = uuid_v7();
+
+    text_copy(ret_id, HTTP_ID_SIZE, made.text);
+}
+
 static void take_id(const char *given, char ret_id[HTTP_ID_SIZE])
 {
-    struct uuid made;
-
-    if (!is_decent_id(given)) {
-        made = uuid_v7();
-        given = made.text;
-    }
-    text_copy(ret_id, HTTP_ID_SIZE, given);
+    if (is_decent_id(given))
+        text_copy(ret_id, HTTP_ID_SIZE, given);
+    else
+        make_id(ret_id);
 }
 
 /* What the request adds is part of the client's trace, or of one under the request's id. */
@@ -313,7 +317,7 @@ static int http_error(struct mg_connection *conn, int status, const char *messag
     char id[HTTP_ID_SIZE];
 
     (void)message;
-    take_id(NULL, id);
+    make_id(id);
     log_context_set("request_id", id);
     reply_init(&reply);
     fail(server, &reply, status, http_reason(status));

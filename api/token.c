@@ -69,8 +69,12 @@ static const char *find_key(const struct token_keys *keys, const char *name)
 
 /* ---- making ---- */
 
-static enum err_code sign(const char *secret, const json_t *claims, char **ret_text, struct err *e)
+/* A token names its key while there are two of them: a till-api of the version before, which may
+ * run beside this one, knows no names. */
+static enum err_code sign(const struct token_keys *keys, const json_t *claims, char **ret_text,
+                          struct err *e)
 {
+    const char *secret = keys->present;
     AUTO(jwt_free) jwt_t *jwt = NULL;
     AUTO(mem_free) char *json = json_write(claims);
     char name[KEY_NAME_SIZE];
@@ -78,7 +82,7 @@ static enum err_code sign(const char *secret, const json_t *claims, char **ret_t
 
     name_key(secret, name);
     if (json && jwt_new(&jwt) == 0 && jwt_add_grants_json(jwt, json) == 0 &&
-        jwt_add_header(jwt, "kid", name) == 0 &&
+        (!is_good_key(keys->previous) || jwt_add_header(jwt, "kid", name) == 0) &&
         jwt_set_alg(jwt, JWT_ALG_HS256, (const unsigned char *)secret, (int)strlen(secret)) == 0)
         text = jwt_encode_str(jwt);
     if (!text)
@@ -101,7 +105,7 @@ enum err_code token_make(const struct token_keys *keys, enum token_kind kind, in
         json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "iss", ISSUER, "aud", AUDIENCE,
                   "token_type", kind_name(kind), "jti", jti->text, "user_id", (json_int_t)user_id,
                   "iat", (json_int_t)now, "nbf", (json_int_t)now, "exp", (json_int_t)now + life);
-    return sign(keys->present, claims, ret_text, e);
+    return sign(keys, claims, ret_text, e);
 }
 
 /* ---- reading ---- */
@@ -132,26 +136,24 @@ static bool is_text(const json_t *object, const char *key, const char *wanted)
     return value && strcmp(value, wanted) == 0;
 }
 
-/* Nothing but the algorithm and, if at all, the type and the name of a key: no URLs, no extensions.
- * Gives the key to verify with; NULL: the header is not good. */
-static const char *read_header(const struct token_keys *keys, const char *text, size_t len)
+/* Nothing but the algorithm and, if at all, the type and the name of a key of ours: no URLs, no
+ * extensions. Gives the key that is named, or NULL when none is. */
+static bool read_header(const struct token_keys *keys, const char *text, size_t len,
+                        const char **ret_key)
 {
     AUTO(json_decref) json_t *header = read_segment(text, len);
     const json_t *kid = header ? json_object_get(header, "kid") : NULL;
     size_t known = 1 + (kid != NULL);
 
     if (!header || !is_text(header, "alg", "HS256"))
-        return NULL;
+        return false;
     if (json_object_get(header, "typ")) {
         if (!is_text(header, "typ", "JWT"))
-            return NULL;
+            return false;
         known++;
     }
-    if (json_object_size(header) != known)
-        return NULL;
-    if (!kid)
-        return keys->present;
-    return json_is_string(kid) ? find_key(keys, json_string_value(kid)) : NULL;
+    *ret_key = json_is_string(kid) ? find_key(keys, json_string_value(kid)) : NULL;
+    return json_object_size(header) == known && (!kid || *ret_key);
 }
 
 static bool is_signed(const char *secret, const char *text)
@@ -161,6 +163,15 @@ static bool is_signed(const char *secret, const char *text)
     /* A key of NULL would accept everything, so it is never passed. */
     return jwt_decode(&jwt, text, (const unsigned char *)secret, (int)strlen(secret)) == 0 &&
            jwt_get_alg(jwt) == JWT_ALG_HS256;
+}
+
+/* By the key that it names, or else by one of ours. */
+static bool is_ours(const struct token_keys *keys, const char *key, const char *text)
+{
+    if (key)
+        return is_signed(key, text);
+    return is_signed(keys->present, text) ||
+           (is_good_key(keys->previous) && is_signed(keys->previous, text));
 }
 
 static bool read_int(const json_t *claims, const char *key, int64_t *ret)
@@ -208,16 +219,14 @@ enum token_verdict token_read(const struct token_keys *keys, const char *text, e
 {
     AUTO(json_decref) json_t *claims = NULL;
     struct token_claims read = {0};
-    const char *secret;
+    const char *key = NULL;
     const char *first;
     const char *second;
     const char *jti;
 
     if (!is_good_key(keys->present) || strlen(text) > TOKEN_SIZE_MAX ||
-        !find_dots(text, &first, &second))
-        return TOKEN_BAD;
-    secret = read_header(keys, text, (size_t)(first - text));
-    if (!secret || !is_signed(secret, text))
+        !find_dots(text, &first, &second) ||
+        !read_header(keys, text, (size_t)(first - text), &key) || !is_ours(keys, key, text))
         return TOKEN_BAD;
     claims = read_segment(first + 1, (size_t)(second - first - 1));
     jti = claims ? json_member_text(claims, "jti") : NULL;

@@ -4,9 +4,9 @@
  * the time is given, nothing is stored; what a refresh token may still do stands in the database
  * (common/sessions.h).
  *
- * A token names the key that signed it by `kid`, a hash of the key. It only picks one of the two
- * keys that there are at most; one that names no key (it was made before there were names) is held
- * against the present one.
+ * While there are two keys, a token names the one that signed it by `kid`, a hash of the key, which
+ * only picks one of the two. One that names none, as those do that were made while there was one
+ * key, is held against both.
  */
 #ifndef API_TOKEN_H
 #define API_TOKEN_H

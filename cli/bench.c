@@ -104,7 +104,7 @@ static enum err_code measure_durable(const struct bench *bench, struct figures *
                                      struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    struct trial_times times;
+    struct trial_times times = {0};
     enum err_code rc = ERR_OK;
 
     for (size_t done = 0; done < bench->count && !rc;) {
@@ -126,7 +126,7 @@ static enum err_code measure_alone(const struct bench *bench, struct figures *fi
                                    struct err *e)
 {
     struct uuid ids[ALONE_JOBS];
-    struct trial_times times;
+    struct trial_times times = {0};
     enum err_code rc = ERR_OK;
 
     for (size_t i = 0; i < ALONE_JOBS && !rc; i++) {

@@ -14,7 +14,7 @@
 
 struct act_address act_address(const struct request *req)
 {
-    struct act_address address;
+    struct act_address address = {""};
 
     limits_address(req, address.text);
     if (!*address.text)
