@@ -8,6 +8,7 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/job_headers.h"
 #include "common/jobs.h"
 #include "common/mem.h"
 #include "common/text.h"
@@ -270,46 +271,63 @@ enum err_code flow_check(const json_t *flow, size_t *ret_jobs, struct err *e)
     return rc;
 }
 
-/* ---- traces ---- */
+/* ---- what the jobs inherit ---- */
 
-static int add_trace(json_t *node, const char *traceparent);
+struct inherited {
+    const char *traceparent; /* or NULL */
+    const json_t *headers;   /* or NULL */
+};
 
-static int add_trace_to_all(const json_t *nodes, const char *traceparent)
+static int inherit(json_t *node, const struct inherited *from);
+
+static int inherit_all(const json_t *nodes, const struct inherited *from)
 {
     int failed = 0;
 
     for (size_t i = 0; i < json_array_size(nodes) && !failed; i++)
-        failed = add_trace(json_array_get(nodes, i), traceparent);
+        failed = inherit(json_array_get(nodes, i), from);
+    return failed;
+}
+
+static int inherit_as_job(json_t *job, const struct inherited *from)
+{
+    const json_t *own = json_object_get(job, "traceparent");
+    int failed = 0;
+
+    if (from->traceparent && (!own || json_is_null(own)))
+        failed = json_object_set_new(job, "traceparent", json_string(from->traceparent));
+    if (from->headers && !failed) {
+        json_t *headers = job_headers_joined(json_object_get(job, "headers"), from->headers);
+
+        failed = headers ? json_object_set_new(job, "headers", headers) : 0;
+    }
     return failed;
 }
 
 /* `node` has been checked, which bounds the depth, or is NULL. */
-static int add_trace(json_t *node, const char *traceparent)
+static int inherit(json_t *node, const struct inherited *from)
 {
-    const json_t *own = json_object_get(node, "traceparent");
-
     if (!node)
         return 0;
     if (json_object_get(node, "task"))
-        return own && !json_is_null(own)
-                   ? 0
-                   : json_object_set_new(node, "traceparent", json_string(traceparent));
-    return add_trace_to_all(json_object_get(node, "chain"), traceparent) ||
-           add_trace_to_all(json_object_get(node, "group"), traceparent) ||
-           add_trace(json_object_get(node, "callback"), traceparent) ||
-           add_trace(json_object_get(node, "on_complete"), traceparent);
+        return inherit_as_job(node, from);
+    return inherit_all(json_object_get(node, "chain"), from) ||
+           inherit_all(json_object_get(node, "group"), from) ||
+           inherit(json_object_get(node, "callback"), from) ||
+           inherit(json_object_get(node, "on_complete"), from);
 }
 
-enum err_code flow_with_trace(const json_t *flow, const char *traceparent, json_t **ret_flow,
-                              struct err *e)
+enum err_code flow_with_trace(const json_t *flow, const char *traceparent, const json_t *headers,
+                              json_t **ret_flow, struct err *e)
 {
+    const struct inherited from = {.traceparent = traceparent, .headers = headers};
     AUTO(json_decref) json_t *copy = NULL;
     enum err_code rc = flow_check(flow, NULL, e);
 
     if (rc)
         return rc;
     copy = json_deep_copy(flow);
-    if (!copy || (traceparent && add_trace(copy, traceparent)))
+    if (!copy || inherit(copy, &from))
         return err_set(e, ERR_NOMEM, "out of memory");
     *ret_flow = TAKE(copy);
     return ERR_OK;

@@ -31,9 +31,10 @@ enum {
  */
 enum err_code flow_check(const json_t *flow, size_t *ret_jobs, struct err *e) MUST_CHECK;
 
-/* A copy of a flow of which every job that has no trace of its own has this one; without a trace
- * (NULL) a copy as it is. ERR_INVALID as by flow_check(). Release with json_decref(). */
-enum err_code flow_with_trace(const json_t *flow, const char *traceparent, json_t **ret_flow,
-                              struct err *e) MUST_CHECK;
+/* A copy of a flow of which every job has this trace, where it has none of its own, and these
+ * headers besides its own; each may be NULL. ERR_INVALID as by flow_check(). Release with
+ * json_decref(). */
+enum err_code flow_with_trace(const json_t *flow, const char *traceparent, const json_t *headers,
+                              json_t **ret_flow, struct err *e) MUST_CHECK;
 
 #endif

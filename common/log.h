@@ -20,7 +20,7 @@
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
-enum log_field_type { LOG_FIELD_STR, LOG_FIELD_INT, LOG_FIELD_BOOL };
+enum log_field_type { LOG_FIELD_STR, LOG_FIELD_INT, LOG_FIELD_BOOL, LOG_FIELD_JSON };
 
 struct log_field {
     enum log_field_type type;
@@ -34,6 +34,8 @@ struct log_field {
 #define L_KEY(k) (k), __builtin_strlen(k)
 #define L_STR(k, v) (&(const struct log_field){LOG_FIELD_STR, L_KEY(k), (v), 0})
 #define L_INT(k, v) (&(const struct log_field){LOG_FIELD_INT, L_KEY(k), NULL, (int64_t)(v)})
+/* A value that is JSON already, such as an object; NULL is left out. */
+#define L_JSON(k, v) (&(const struct log_field){LOG_FIELD_JSON, L_KEY(k), (v), 0})
 #define L_BOOL(k, v) (&(const struct log_field){LOG_FIELD_BOOL, L_KEY(k), NULL, (v)})
 /* Three fields: error code, error text, driver detail. */
 #define L_ERR(e)                                                                                   \
@@ -61,6 +63,8 @@ bool log_level_parse(const char *name, enum log_level *ret_level);
  * cut at 63 bytes). A NULL value removes the key. */
 enum { LOG_CONTEXT_MAX = 8 };
 void log_context_set(const char *key, const char *value);
+/* One value that is JSON, kept by reference as its key is: until it is set to NULL. */
+void log_context_set_json(const char *key, const char *json);
 void log_context_clear(void);
 
 /* Lines that could not be written (disk full, closed pipe) since the start. */

@@ -15,6 +15,7 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/job_headers.h"
 #include "common/json.h"
 #include "common/mem.h"
 #include "common/program.h"
@@ -35,6 +36,7 @@ struct gateway {
     char *authorization; /* header line */
     bool has_trace;
     struct trace trace;
+    const json_t *headers;        /* of the job, borrowed, or NULL */
     char reason[CURL_ERROR_SIZE]; /* of the last call that failed */
 };
 
@@ -124,6 +126,11 @@ void gateway_close(struct gateway *gateway)
 void gateway_set_trace(struct gateway *gateway, const char *traceparent)
 {
     gateway->has_trace = traceparent && trace_parse(traceparent, &gateway->trace);
+}
+
+void gateway_set_headers(struct gateway *gateway, const json_t *headers)
+{
+    gateway->headers = headers;
 }
 
 /* ---- what comes back ---- */
@@ -243,6 +250,20 @@ static void set_safe_options(CURL *curl, const char *url)
 
 static void slist_free(struct curl_slist **list) { curl_slist_free_all(*list); }
 
+static struct curl_slist *add_headers(struct curl_slist *list, const json_t *headers)
+{
+    char line[JOB_HEADER_OUT_NAME + JOB_HEADER_OUT_VALUE + 4];
+    const char *name;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)headers, name, value)
+    {
+        if (text_format(line, sizeof line, "%s: %s", name, json_string_value(value)))
+            list = curl_slist_append(list, line);
+    }
+    return list;
+}
+
 static CURLcode perform(struct gateway *gateway, const struct call *call, struct buf *body,
                         struct gateway_reply *reply)
 {
@@ -267,6 +288,7 @@ static CURLcode perform(struct gateway *gateway, const struct call *call, struct
         (void)snprintf(traceparent, sizeof traceparent, "traceparent: %s", text);
         headers = curl_slist_append(headers, traceparent);
     }
+    headers = add_headers(headers, gateway->headers);
     set_safe_options(gateway->curl, gateway->url);
     if (*gateway->ca_file) {
         curl_easy_setopt(gateway->curl, CURLOPT_CAINFO, gateway->ca_file);

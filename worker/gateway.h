@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "common/conf.h"
 #include "common/err.h"
 #include "common/payment.h"
@@ -55,6 +57,10 @@ void gateway_close(struct gateway *gateway);
 /* The trace that the calls from here on belong to, each as a span of its own; NULL: none. Copied.
  */
 void gateway_set_trace(struct gateway *gateway, const char *traceparent);
+
+/* Headers that the calls from here on carry besides: an object of job_headers_outgoing(), borrowed
+ * until the next call of this; NULL: none. */
+void gateway_set_headers(struct gateway *gateway, const json_t *headers);
 
 /* POST /v1/payment_intents with confirm=true under the payment's key. */
 void gateway_charge(struct gateway *gateway, const struct charge *charge, int64_t timeout_us,

@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/trace.h"
+#include "worker/conceal.h"
 #include "worker/tasks.h"
 
 enum { PAUSE_MS = 100 /* between attempts to reach the database */ };
@@ -176,6 +177,18 @@ static const char *trace_id(const struct job *job, char out[TRACE_ID_SIZE])
     return out;
 }
 
+/* Of a job that has its end without having run. */
+static void log_unrun(enum log_level level, const char *event, const struct job *job,
+                      const char *error)
+{
+    AUTO(mem_free) char *headers = conceal_headers_line(task_find(job->task), job->headers);
+    char id[TRACE_ID_SIZE];
+
+    log_write(level, event, L_STR("job_id", job->id.text), L_STR("task", job->task),
+              L_STR("trace_id", trace_id(job, id)), L_JSON("headers", headers),
+              L_STR("error", error), L_END);
+}
+
 /* A waiting job that was replaced may be of another queue since. Its old entry must not bring it
  * past the pause and the limits of the new one, to workers that do not read that. */
 static bool is_stray(const struct intake *intake, const struct item *item, const struct job *job)
@@ -229,7 +242,6 @@ static void distribute(struct intake *intake, struct claiming *claiming)
     struct items over = {.count = 0};
     size_t strays[INTAKE_MAX];
     size_t stray_count = 0;
-    char id[TRACE_ID_SIZE];
 
     for (size_t i = 0; i < claiming->count; i++) {
         struct claim *claim = &claiming->claims[i];
@@ -247,16 +259,14 @@ static void distribute(struct intake *intake, struct claiming *claiming)
             break;
         case CLAIM_DEAD:
             meter_count(task_find(claim->job.task), claiming->keys[i].stream, METER_FAILED, -1);
-            log_error("job_failed", L_STR("job_id", claim->job.id.text),
-                      L_STR("task", claim->job.task), L_STR("trace_id", trace_id(&claim->job, id)),
-                      L_STR("error", "its attempts are used up: it ended its workers"));
+            log_unrun(LOG_ERROR, "job_failed", &claim->job,
+                      "its attempts are used up: it ended its workers");
             job_release(&claim->job);
             over.list[over.count++] = item;
             break;
         case CLAIM_EXPIRED:
             atomic_fetch_add(&intake->process->dropped, 1);
-            log_info("job_expired", L_STR("job_id", claim->job.id.text),
-                     L_STR("task", claim->job.task), L_STR("trace_id", trace_id(&claim->job, id)));
+            log_unrun(LOG_INFO, "job_expired", &claim->job, NULL);
             job_release(&claim->job);
             over.list[over.count++] = item;
             break;

@@ -11,6 +11,7 @@
 #include <sodium.h>
 
 #include "common/clock.h"
+#include "common/job_headers.h"
 #include "common/mem.h"
 #include "common/text.h"
 #include "common/trace.h"
@@ -214,6 +215,20 @@ static bool is_message_id(const char *id)
     return *id && strlen(id) <= MESSAGE_ID_MAX;
 }
 
+static void add_job_headers(struct buf *out, const json_t *headers)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)headers, name, value)
+    {
+        const char *text = json_string_value(value);
+
+        if (text && job_header_goes_out(name, text))
+            buf_addf(out, "%s: %s\r\n", name, text);
+    }
+}
+
 enum err_code mail_compose(const struct mail_parts *parts, struct buf *out, struct err *e)
 {
     char boundary[80];
@@ -232,6 +247,7 @@ enum err_code mail_compose(const struct mail_parts *parts, struct buf *out, stru
     add_date(out, parts->date_us);
     if (parts->traceparent && trace_parse(parts->traceparent, &trace))
         buf_addf(out, "X-Till-Trace-Id: %s\r\n", trace.id);
+    add_job_headers(out, parts->headers);
     buf_addf(out, "Message-ID: <%s>\r\nMIME-Version: 1.0\r\nAuto-Submitted: auto-generated\r\n",
              parts->message_id);
     if (parts->html)

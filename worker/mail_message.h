@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "common/buf.h"
 #include "common/err.h"
 
@@ -24,6 +26,7 @@ struct mail_parts {
     const char *subject;     /* UTF-8 */
     const char *message_id;  /* without < >, at most 320 */
     const char *traceparent; /* its trace is told in X-Till-Trace-Id; NULL or no such: none */
+    const json_t *headers;   /* of job_headers_outgoing(): stand there as they are; NULL: none */
     int64_t date_us;         /* wall time */
     const char *text;        /* UTF-8, lines end with \n */
     const char *html;        /* NULL: the mail is plain text alone */

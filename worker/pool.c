@@ -84,6 +84,7 @@ static void item_free(struct item *item)
 {
     queue_delivery_release(&item->delivery);
     job_release(&item->job);
+    mem_free(item->headers_line);
     mem_free(item);
 }
 

@@ -49,6 +49,8 @@ struct item {
     atomic_int slot;                  /* whose it is, once it has begun */
     atomic_bool revoked;              /* the job was cancelled: nothing of it can be committed */
     atomic_int_fast64_t ended_at_us;  /* revoked and to be cut off: monotonic; 0: no */
+    char *headers_line;               /* what log lines tell of its headers, from its run on: JSON;
+                                         NULL: nothing. Owned */
 };
 
 /* The id of the trace that the job belongs to, in `ret_trace`; NULL without one. */

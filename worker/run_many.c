@@ -114,7 +114,8 @@ static void note_lost(const struct task_batch *batch)
         if (!member->is_lost)
             continue;
         log_warn("job_not_ours", L_STR("job_id", member->run.id.text),
-                 L_STR("trace_id", item_trace_id(member->item, &trace)));
+                 L_STR("trace_id", item_trace_id(member->item, &trace)),
+                 L_JSON("headers", member->item->headers_line));
         member->is_settled = true; /* not acknowledged */
     }
 }

@@ -286,13 +286,15 @@ static void note_successes(struct process *process, const struct batch *batch)
         if (!*success->ok) {
             *success->ok = is_over(success->item);
             log_warn("job_not_ours", L_STR("job_id", success->item->job.id.text),
-                     L_BOOL("revoked", *success->ok), L_STR("trace_id", trace_id));
+                     L_BOOL("revoked", *success->ok), L_STR("trace_id", trace_id),
+                     L_JSON("headers", success->item->headers_line));
             continue;
         }
         count_end(process, success->item, METER_SUCCEEDED, success->runtime_us);
         log_info("job_done", L_STR("job_id", success->item->job.id.text),
                  L_STR("task", success->item->job.task), L_STR("queue", success->item->job.queue),
                  L_INT("attempt", success->item->job.attempt), L_STR("trace_id", trace_id),
+                 L_JSON("headers", success->item->headers_line),
                  L_INT("runtime_us", success->runtime_us));
     }
 }
@@ -395,7 +397,8 @@ static void note_many(struct process *process, struct redis *redis, const struct
                      L_STR("task", member->item->job.task), L_STR("queue", member->item->job.queue),
                      L_INT("attempt", member->run.attempt),
                      L_STR("trace_id", item_trace_id(member->item, &trace)),
-                     L_INT("runtime_us", runtime_us), L_INT("batch", batch->count));
+                     L_JSON("headers", member->item->headers_line), L_INT("runtime_us", runtime_us),
+                     L_INT("batch", batch->count));
     }
 }
 

@@ -13,10 +13,12 @@
 
 #include "common/clock.h"
 #include "common/crashpoint.h"
+#include "common/job_headers.h"
 #include "common/jobs.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "worker/conceal.h"
 #include "worker/deadlines.h"
 #include "worker/events.h"
 #include "worker/gateway.h"
@@ -47,6 +49,7 @@ void slot_set_log_context(const struct slot *slot, const struct item *item,
     log_context_set("attempt", attempt);
     log_context_set("queue", slot->process->streams[item->delivery.stream].queue);
     log_context_set("trace_id", item_trace_id(item, &trace));
+    log_context_set_json("headers", item->headers_line);
 }
 
 void slot_clear_log_context(void)
@@ -56,6 +59,7 @@ void slot_clear_log_context(void)
     log_context_set("attempt", NULL);
     log_context_set("queue", NULL);
     log_context_set("trace_id", NULL);
+    log_context_set_json("headers", NULL);
 }
 
 /* Their size was judged when the job was accepted: PostgreSQL gives them back with blanks, longer
@@ -137,12 +141,23 @@ static json_t *read_headers(const char *text)
     return text && !json_read(text, strlen(text), SIZE_MAX, &headers, NULL) ? headers : NULL;
 }
 
+/* What may be seen of the headers goes to the log and, so far as it is meant to, to others. */
+static json_t *show_headers(struct item *item, const char *text)
+{
+    AUTO(json_decref) json_t *shown = conceal_headers(item, text);
+
+    mem_free(item->headers_line);
+    item->headers_line = job_headers_line(shown);
+    return job_headers_outgoing(shown);
+}
+
 struct task_run slot_begin_run(const struct slot *slot, struct item *item)
 {
     bool fast = item->delivery.kind == DELIVERY_FAST;
     int64_t now_us = clock_mono_us();
     struct deadline limit = {.soft_us = UNKNOWN_TASK_LIMIT_S * US_PER_S};
-    json_t *headers = read_headers(fast ? item->delivery.headers : item->job.headers);
+    const char *text = fast ? item->delivery.headers : item->job.headers;
+    json_t *headers = read_headers(text);
 
     atomic_store_explicit(&item->slot, slot->index, memory_order_relaxed);
     atomic_store_explicit(&item->begun_us, now_us, memory_order_relaxed);
@@ -157,6 +172,7 @@ struct task_run slot_begin_run(const struct slot *slot, struct item *item)
         .max_attempts = max_attempts_of(item),
         .traceparent = fast ? item->delivery.traceparent : item->job.traceparent,
         .headers = headers,
+        .headers_out = text ? show_headers(item, text) : NULL,
         .snoozes = fast ? 0 : item->job.snoozes,
         .journal = fast ? NULL : slot->process->journal,
         .deadline_us = now_us + limit.soft_us,
@@ -199,6 +215,7 @@ enum task_outcome slot_check_end(struct db *db, const struct db_tx *tx, enum tas
 void slot_end_run(struct task_run *run)
 {
     json_decref(run->headers);
+    json_decref(run->headers_out);
     mem_free(run->result);
     mem_free(run->follow_ups);
 }
@@ -234,6 +251,7 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
 
     slot_set_log_context(slot, s->item, &run);
     gateway_set_trace(slot->gateway, run.traceparent);
+    gateway_set_headers(slot->gateway, run.headers_out);
     if (s->item->delivery.kind == DELIVERY_DURABLE)
         events_add(slot->process->events, s->item, JOB_STARTED, 0);
     CRASH_POINT("run.before");
@@ -242,6 +260,7 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
     CRASH_POINT("run.after");
     slot_flush_journal(&run);
     gateway_set_trace(slot->gateway, NULL);
+    gateway_set_headers(slot->gateway, NULL);
     slot_lift_limit(s->item);
     runtime_us = clock_mono_us() - began_us;
     run.ran_us = runtime_us;

@@ -14,6 +14,7 @@
 
 #include "common/clock.h"
 #include "common/flows.h"
+#include "common/job_headers.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -49,8 +50,22 @@ enum err_code task_begin(struct task_run *run, struct err *e)
     return run->tx.db ? ERR_OK : db_begin(run->db, &run->tx, e);
 }
 
+/* With those that it inherits; NULL: only its own. */
+static char *headers_of(const struct task_run *run, const struct job_new *job)
+{
+    AUTO(json_decref) json_t *own = NULL;
+    AUTO(json_decref) json_t *joined = NULL;
+
+    if (!run->headers_out ||
+        (job->headers && json_read(job->headers, strlen(job->headers), SIZE_MAX, &own, NULL)))
+        return NULL; /* what is wrong is told where it is inserted */
+    joined = job_headers_joined(own, run->headers_out);
+    return joined ? json_write(joined) : NULL;
+}
+
 enum err_code task_enqueue(struct task_run *run, const struct job_new *job, struct err *e)
 {
+    AUTO(mem_free) char *headers = headers_of(run, job);
     struct job_new added = *job;
     enum err_code rc;
 
@@ -60,6 +75,8 @@ enum err_code task_enqueue(struct task_run *run, const struct job_new *job, stru
         run->follow_ups = mem_array(TASK_FOLLOW_UPS_MAX, sizeof run->follow_ups[0]);
     if (!added.traceparent)
         added.traceparent = run->traceparent;
+    if (headers)
+        added.headers = headers;
     rc = task_begin(run, e);
     if (!rc)
         rc = jobs_insert(run->db, &added, &run->follow_ups[run->follow_up_count], e);
@@ -72,7 +89,7 @@ enum err_code task_enqueue_flow(struct task_run *run, const json_t *flow, struct
                                 struct err *e)
 {
     AUTO(json_decref) json_t *traced = NULL;
-    enum err_code rc = flow_with_trace(flow, run->traceparent, &traced, e);
+    enum err_code rc = flow_with_trace(flow, run->traceparent, run->headers_out, &traced, e);
 
     if (!rc)
         rc = task_begin(run, e);

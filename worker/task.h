@@ -57,6 +57,7 @@ struct task_run {
     const json_t *kwargs;    /* object */
     const char *traceparent; /* W3C Trace Context, or NULL; jobs that this one adds inherit it */
     json_t *headers;         /* object of texts, or NULL; see task_header() */
+    json_t *headers_out;     /* those of them that go out with what it sends, or NULL */
     int64_t deadline_us;     /* monotonic: the soft limit; give up with TASK_RETRY before it */
     int snoozes;             /* how often it has put itself off */
     const struct conf *conf;
@@ -153,11 +154,12 @@ const char *task_header(const struct task_run *run, const char *name);
 enum err_code task_begin(struct task_run *run, struct err *e) MUST_CHECK;
 
 /* Adds a job in that transaction, which it opens when it is not open yet; it is pushed into its
- * stream after the commit. Without a trace of its own it belongs to that of this job. */
+ * stream after the commit. Without a trace of its own it belongs to that of this job; it has the
+ * headers that go out, too. */
 enum err_code task_enqueue(struct task_run *run, const struct job_new *job,
                            struct err *e) MUST_CHECK;
 
-/* Adds a flow (common/flow_spec.h), likewise: its jobs belong to the trace of this one, too. */
+/* Adds a flow (common/flow_spec.h), likewise: its jobs have trace and headers of this one, too. */
 enum err_code task_enqueue_flow(struct task_run *run, const json_t *flow, struct uuid *ret_id,
                                 struct err *e) MUST_CHECK;
 

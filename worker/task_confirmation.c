@@ -111,6 +111,7 @@ static enum err_code compose(const struct task_run *run, const struct confirmati
                                              .subject = subject,
                                              .message_id = message_id,
                                              .traceparent = run->traceparent,
+                                             .headers = run->headers_out,
                                              .date_us = clock_wall_us(),
                                              .text = text.data,
                                              .html = html.data},

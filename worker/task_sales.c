@@ -120,6 +120,8 @@ static enum err_code compose(const struct task_run *run, const struct sales_repo
                                              .to = &to,
                                              .subject = subject,
                                              .message_id = message_id,
+                                             .traceparent = run->traceparent,
+                                             .headers = run->headers_out,
                                              .date_us = clock_wall_us(),
                                              .text = text.data},
                         out, e);

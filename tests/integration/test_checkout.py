@@ -1,5 +1,6 @@
 """The checkout from registration to the mail, and what may go wrong with card, gateway and mail."""
 
+import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -85,6 +86,35 @@ def test_a_trace_goes_from_the_request_to_gateway_mail_and_log(one, given):
     for task in tasks:
         assert one.worker.wait_for_log("job_done", task=task)["trace_id"] == trace_id
     assert one.api.wait_for_log("request", trace_id=trace_id)["status"] == 202
+
+
+def test_headers_named_x_go_with_the_job_to_gateway_follow_up_and_mail(stack):
+    one = stack()
+    one.start(workers=0)
+    shop = one.shop().sign_up()
+    order = shop.order((one.product(price="19.99"), 1))
+    payment = shop.expect(202, shop.post_payment(order["id"]))
+    headers = {
+        "X-Tenant": "seven", "tenant": "not for others", "X-Session-Token": "hush-hush",
+        "X-Evil": "a\r\nBcc: eve@example.com", "X-Till-Trace-Id": "forged",
+    }  # fmt: skip
+    one.query("UPDATE jobs SET headers = %s WHERE id = %s", json.dumps(headers), payment["task_id"])
+
+    one.start_worker()
+    shop.wait_order(order["id"], "paid")
+    one.settle()
+
+    (call,) = [r["headers"] for r in one.gateway.requests() if r["method"] == "POST"]
+    sent = {name.lower(): value for name, value in call.items() if name.lower().startswith("x-")}
+    assert sent == {"x-tenant": "seven"}
+    (mail,) = one.mail.messages()
+    assert mail.header("X-Tenant") == ["seven"]
+    assert not mail.header("X-Evil") and not mail.header("Bcc") and not mail.header("X-Session-Token")
+    assert "forged" not in mail.header("X-Till-Trace-Id")
+    (follow_up,) = one.query("SELECT headers FROM jobs WHERE task LIKE '%%confirmation%%'")
+    assert follow_up["headers"] == {"X-Tenant": "seven"}
+    line = one.worker.wait_for_log("job_done", task="payments.tasks.send_order_confirmation_email")
+    assert line["headers"] == {"X-Tenant": "seven"}
 
 
 def test_the_mail_has_items_total_and_a_fixed_message_id_in_text_and_html(one):

@@ -655,6 +655,33 @@ def test_log_lines_of_a_job_carry_its_trace(stack):
     assert (row["traceparent"], row["headers"]) == (TRACE, {"a": "b"})
 
 
+def test_log_lines_of_a_job_carry_its_headers_without_secrets(stack):
+    one = stack()
+    worker = one.start_worker(LOG_LEVEL="debug")
+    one.start_scheduler()
+    headers = json.dumps({"tenant": "a b", "api_key": "hush-hush"})
+    shown = {"tenant": "a b", "api_key": "[redacted]"}
+    done = by_cli(one, header="tenant=a b")
+    failed = by_sql(one, "till.tasks.fail", headers=headers, max_attempts=2)
+    plain = by_cli(one)
+    expired = by_cli(one, header="tenant=a b", expires=0)
+    fast = str(uuid.uuid4())
+    one.enqueue_fast("till.tasks.fail", id=fast, headers=headers)
+    many = one.till("enqueue", "till.tasks.tally_many", "[1]", "--count", 3, "--header", "tenant=a b")
+    for job_id, state in ((done, "SUCCESS"), (failed, "FAILURE"), (plain, "SUCCESS"), (expired, "REVOKED"),
+                          (fast, "FAILURE"), *((job, "SUCCESS") for job in many.stdout.split())):
+        one.wait_job(job_id, state)
+
+    for job_id in (done, *many.stdout.split()):
+        assert worker.wait_for_log("job_done", job_id=job_id)["headers"] == {"tenant": "a b"}
+    assert worker.wait_for_log("job_expired", job_id=expired)["headers"] == {"tenant": "a b"}
+    for job_id in (failed, fast):
+        for event in ("job_retry", "job_failed"):
+            assert worker.wait_for_log(event, job_id=job_id)["headers"] == shown
+    assert "headers" not in worker.wait_for_log("job_done", job_id=plain)
+    assert not any("hush-hush" in json.dumps(line) for line in worker.read_log())
+
+
 def test_a_fast_entry_with_a_bad_trace_runs_without_one(stack):
     one = stack()
     one.enqueue_fast("till.tasks.fail", traceparent=TRACE.upper())

@@ -157,7 +157,7 @@ Test(flow_spec, a_trace_goes_to_all_that_have_none)
     size_t found = 0;
 
     cr_assert_eq(flow_with_trace(flow, "00-22222222222222222222222222222222-2222222222222222-01",
-                                 &traced, NULL),
+                                 NULL, &traced, NULL),
                  ERR_OK);
     text = json_write(traced);
     for (const char *at = text; (at = strstr(at, "00-2222")); at++)
@@ -165,6 +165,24 @@ Test(flow_spec, a_trace_goes_to_all_that_have_none)
     cr_assert_eq(found, 4, "%s", text);
     cr_assert_not_null(strstr(text, "00-1111"), "%s", text);
     cr_assert(json_equal(flow, before), "it works on a copy");
-    cr_assert_eq(flow_with_trace(flow, NULL, &plain, NULL), ERR_OK);
+    cr_assert_eq(flow_with_trace(flow, NULL, NULL, &plain, NULL), ERR_OK);
     cr_assert(json_equal(flow, plain));
+}
+
+Test(flow_spec, headers_go_to_all_besides_their_own)
+{
+    AUTO(json_decref)
+    json_t *flow = read_value("{\"chain\": [{\"task\": \"a\"}, {\"group\": [{\"task\": \"b\","
+                              " \"headers\": {\"x-tenant\": \"own\", \"kind\": \"k\"}}],"
+                              " \"callback\": {\"task\": \"c\"}}]}");
+    AUTO(json_decref) json_t *headers = read_value("{\"X-Tenant\": \"seven\"}");
+    AUTO(json_decref) json_t *full = NULL;
+    AUTO(json_decref)
+    json_t *expected = read_value(
+        "{\"chain\": [{\"task\": \"a\", \"headers\": {\"X-Tenant\": \"seven\"}}, {\"group\": [{"
+        "\"task\": \"b\", \"headers\": {\"x-tenant\": \"own\", \"kind\": \"k\"}}],"
+        " \"callback\": {\"task\": \"c\", \"headers\": {\"X-Tenant\": \"seven\"}}}]}");
+
+    cr_assert_eq(flow_with_trace(flow, NULL, headers, &full, NULL), ERR_OK);
+    cr_assert(json_equal(full, expected));
 }

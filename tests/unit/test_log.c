@@ -174,6 +174,26 @@ Test(log, context_stands_on_each_line_until_it_is_cleared)
     cr_assert_null(strstr(captured(), "job_id"));
 }
 
+Test(log, a_value_that_is_json_stands_as_it_is)
+{
+    static const char headers[] = "{\"tenant\":\"a b\"}";
+    AUTO(json_decref) json_t *first = NULL;
+    AUTO(json_decref) json_t *second = NULL;
+
+    log_context_set_json("headers", headers);
+    capture();
+    log_info("a", L_JSON("more", "[1]"), L_JSON("none", NULL));
+    first = captured_object();
+    cr_assert_str_eq(json_member_text(json_object_get(first, "headers"), "tenant"), "a b");
+    cr_assert_eq(json_array_size(json_object_get(first, "more")), 1);
+    cr_assert_null(json_object_get(first, "none"));
+    log_context_set_json("headers", NULL);
+    capture();
+    log_info("b");
+    second = captured_object();
+    cr_assert_null(json_object_get(second, "headers"));
+}
+
 Test(log, context_is_bounded_and_copied)
 {
     AUTO(json_decref) json_t *line = NULL;

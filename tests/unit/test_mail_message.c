@@ -12,6 +12,7 @@
 #include <sodium.h>
 
 #include "common/auto.h"
+#include "common/json.h"
 #include "common/mem.h"
 #include "common/text.h"
 
@@ -383,6 +384,24 @@ Test(mail_compose, names_the_trace_of_its_job)
     cr_assert_eq(mail_compose(&parts, &message, NULL), ERR_OK);
     cr_expect_null(strstr(message.data, "Trace-Id"));
     cr_expect_null(strstr(message.data, "Bcc"));
+}
+
+Test(mail_compose, carries_the_headers_of_its_job_that_cannot_end_a_line)
+{
+    AUTO(json_decref)
+    json_t *headers = json_pack("{s:s, s:s, s:s, s:s}", "X-Tenant", "seven", "X-Evil",
+                                "a\r\nBcc: a@b", "Bcc", "a@b", "X-Till-Trace-Id", "forged");
+    struct mail_parts parts = some_parts();
+    AUTO_VALUE(buf_release) struct buf message;
+
+    buf_init(&message, MESSAGE_MAX);
+    parts.headers = headers;
+    cr_assert_eq(mail_compose(&parts, &message, NULL), ERR_OK);
+    cr_expect_lt(strstr(message.data, "\r\nX-Tenant: seven\r\n"), strstr(message.data, "\r\n\r\n"));
+    cr_expect_not_null(strstr(message.data, "\r\nX-Tenant: seven\r\n"));
+    cr_expect_null(strstr(message.data, "Bcc"));
+    cr_expect_null(strstr(message.data, "Evil"));
+    cr_expect_null(strstr(message.data, "forged"));
 }
 
 Test(mail_compose, leaves_an_empty_name_out)

@@ -75,7 +75,9 @@ class Request:
             "connection": handler.connection_number,
             "request_on_connection": handler.requests_here,
             "headers": {
-                name: self.headers[name] for name in LOGGED_HEADERS if name in self.headers
+                name: value
+                for name, value in ((name.lower(), value) for name, value in self.headers.items())
+                if name in LOGGED_HEADERS or name.startswith("x-")
             },
             "fault": None,
             "status": None,
