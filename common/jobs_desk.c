@@ -20,9 +20,6 @@ enum {
     REVOKE_WAITING,
     DEAD_OF,
     DEAD_REASON,
-    REPLAY_ADD,
-    REPLAY_FIND,
-    REPLAY_LIST,
 };
 
 enum { ARRAY_MAX = 4 * 1024 * 1024 };
@@ -52,17 +49,6 @@ static const struct db_stmt statements[] = {
                      "SELECT " SQL_DEAD_REASON
                      " FROM jobs WHERE id = $1 AND task = $2 AND " SQL_DEAD,
                      2},
-    [REPLAY_ADD] = {"job_replays_add",
-                    "INSERT INTO job_replays (job_id, parent_id, root_id, made_by)"
-                    " SELECT $1, $2::uuid,"
-                    " coalesce((SELECT root_id FROM job_replays WHERE job_id = $2::uuid), $2), $3",
-                    3},
-    [REPLAY_FIND] = {"job_replays_find",
-                     "SELECT parent_id, root_id, made_by FROM job_replays WHERE job_id = $1", 1},
-    [REPLAY_LIST] = {"job_replays_list",
-                     "SELECT job_id FROM job_replays WHERE parent_id = $1"
-                     " ORDER BY made_at, job_id LIMIT 100",
-                     1},
 };
 
 DB_STATEMENTS(jobs_desk, statements);
@@ -147,23 +133,4 @@ enum err_code jobs_dead_reason(struct db *db, const struct uuid *id, const char 
         return err_set(e, ERR_NOT_FOUND, "there is no dead task %s", id->text);
     *ret_reason = mem_dup(db_text(rows, 0, 0));
     return ERR_OK;
-}
-
-enum err_code job_replays_add(struct db *db, const struct uuid *id, const struct uuid *parent,
-                              const char *by, struct err *e)
-{
-    return db_exec(db, &statements[REPLAY_ADD],
-                   DB_ARGS(DB_TEXT(id->text), DB_TEXT(parent->text), DB_TEXT(by)), NULL, e);
-}
-
-enum err_code job_replays_find(struct db *db, const struct uuid *id, struct db_result **ret_rows,
-                               struct err *e)
-{
-    return db_query(db, &statements[REPLAY_FIND], DB_ARGS(DB_TEXT(id->text)), ret_rows, e);
-}
-
-enum err_code job_replays_list(struct db *db, const struct uuid *id, struct db_result **ret_rows,
-                               struct err *e)
-{
-    return db_query(db, &statements[REPLAY_LIST], DB_ARGS(DB_TEXT(id->text)), ret_rows, e);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the dashboard's desk asks of jobs beside looking (jobs_view.h) and ordering
- * (jobs_control.h): whether a task is known, how far a job is, what kinds of dead jobs there are,
- * and where a job that was run again comes from.
+ * (jobs_control.h): whether a task is known, how far a job is, what kinds of dead jobs there are.
+ * Where a job that was run again comes from is asked of job_replays.h.
  */
 #ifndef COMMON_JOBS_DESK_H
 #define COMMON_JOBS_DESK_H
@@ -58,19 +58,5 @@ enum err_code jobs_dead_of(struct db *db, const struct dead_walk *walk, int max,
  * no more. */
 enum err_code jobs_dead_reason(struct db *db, const struct uuid *id, const char *task,
                                char **ret_reason, struct err *e) MUST_CHECK;
-
-/* ---- run again with other args ---- */
-
-/* `parent` is the job that `id` is a copy of; its root becomes that of `id`. */
-enum err_code job_replays_add(struct db *db, const struct uuid *id, const struct uuid *parent,
-                              const char *by, struct err *e) MUST_CHECK;
-
-/* One row: parent, root, by; none when it is no copy. */
-enum err_code job_replays_find(struct db *db, const struct uuid *id, struct db_result **ret_rows,
-                               struct err *e) MUST_CHECK;
-
-/* Ids of its copies, the oldest first, at most 100. */
-enum err_code job_replays_list(struct db *db, const struct uuid *id, struct db_result **ret_rows,
-                               struct err *e) MUST_CHECK;
 
 #endif

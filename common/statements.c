@@ -18,6 +18,7 @@
     X(job_index)                                                                                   \
     X(job_logs)                                                                                    \
     X(job_minutes)                                                                                 \
+    X(job_replays)                                                                                 \
     X(job_segment_new)                                                                             \
     X(job_picks)                                                                                   \
     X(job_segments)                                                                                \

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT
  *
- * Running a task again with other args: a new task that knows which one it was made from. What the
- * page showed as redacted and sends back as it was is put back from the original; a secret is never
- * replaced by the word that hides it.
+ * Running a task again: a new task that knows which one it was made from. One at a time with other
+ * args: what the page showed as redacted and sends back as it was is put back from the original; a
+ * secret is never replaced by the word that hides it. Many at a time as they are.
  */
 #include <string.h>
 
 #include "api/dashboard/act.h"
 #include "api/dashboard/actions.h"
+#include "api/dashboard/change.h"
 #include "api/dashboard/dashboard.h"
 #include "common/crashpoint.h"
 #include "common/job_json.h"
 #include "common/job_list.h"
+#include "common/job_replays.h"
 #include "common/jobs.h"
-#include "common/jobs_desk.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -172,6 +173,50 @@ enum err_code task_replay(struct request *req, struct reply *reply, struct err *
         rc = replay(req, &parent, body, &id, e);
     return rc ? rc : reply_json(reply, 201, json_pack("{s:s}", "id", id.text), e);
 }
+
+/* ---- many ---- */
+
+json_t *replay_skipped_json(const size_t skipped[REPLAY_SKIP_COUNT])
+{
+    json_t *out = json_object();
+
+    for (int i = 0; i < REPLAY_SKIP_COUNT; i++)
+        if (skipped[i] > 0)
+            (void)json_object_set_new(out, replay_skip_name((enum replay_skip)i),
+                                      json_integer((json_int_t)skipped[i]));
+    return out;
+}
+
+enum err_code replay_some(struct request *req, const char *target, const struct uuid *order,
+                          const struct uuid *ids, size_t count, struct replay_count *counted,
+                          struct err *e)
+{
+    AUTO_VALUE(act_release) struct act act = {0};
+    AUTO_VALUE(replayed_release) struct replayed made = {0};
+    struct db *db = thread_of(req)->db;
+    struct err problem = {0};
+    enum err_code rc = act_begin(&act, req, "task.replay", target ? target : ids[0].text, e);
+
+    if (!rc)
+        rc = job_replays_make(db, ids, count, order, req->user.name, &made, e);
+    if (!rc)
+        rc = act_commit(&act, made.ready.count ? ACT_DONE : ACT_NOTHING,
+                        json_pack("{s:I, s:I, s:o, s:s}", "asked", (json_int_t)count, "changed",
+                                  (json_int_t)made.ready.count, "skipped",
+                                  replay_skipped_json(made.skipped), "order", order->text),
+                        e);
+    if (rc)
+        return rc;
+    counted->made += made.ready.count;
+    for (int i = 0; i < REPLAY_SKIP_COUNT; i++)
+        counted->skipped[i] += made.skipped[i];
+    CRASH_POINT("dashboard.replayed");
+    if (job_list_push(&made.ready, thread_of(req)->redis, &problem))
+        log_warn("push_failed", L_ERR(&problem));
+    return ERR_OK;
+}
+
+/* ---- lineage ---- */
 
 /* `parent_id`, `root_id`, `made_by` and `replays` of a task, added to its JSON. */
 enum err_code replay_describe(struct db *db, const struct uuid *id, json_t *out, struct err *e)

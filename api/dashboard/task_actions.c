@@ -59,6 +59,7 @@ static const struct {
     [CHANGE_TERMINATE] = {"terminate", "task.terminate", ROLE_OPERATOR},
     [CHANGE_RETRY] = {"retry", "task.retry", ROLE_OPERATOR},
     [CHANGE_DELETE] = {"delete", "task.delete", ROLE_ADMIN},
+    [CHANGE_REPLAY] = {"replay", "task.replay", ROLE_OPERATOR},
 };
 
 enum err_code read_change(struct request *req, const json_t *body, enum change *ret_change,
@@ -76,7 +77,7 @@ enum err_code read_change(struct request *req, const json_t *body, enum change *
         *ret_change = (enum change)i;
         return ERR_OK;
     }
-    return err_set(e, ERR_INVALID, "action is revoke, terminate, retry or delete");
+    return err_set(e, ERR_INVALID, "action is revoke, terminate, retry, replay or delete");
 }
 
 static size_t count_true(const bool *flags, size_t count)
@@ -110,6 +111,7 @@ static enum err_code apply(struct db *db, enum change change, struct selection *
         return jobs_terminate(db, of->ids, of->count, of->changed, e);
     case CHANGE_DELETE:
         return jobs_delete_dead(db, of->ids, of->count, of->changed, e);
+    case CHANGE_REPLAY: /* replay_some() does that */
     case CHANGE_RETRY:
         break;
     }
@@ -222,8 +224,47 @@ enum err_code task_delete(struct request *req, struct reply *reply, struct err *
 
 /* ---- some, and all that match ---- */
 
-static enum err_code change_ids(struct request *req, enum change change, const json_t *given,
-                                size_t *ret_changed, struct err *e)
+/* What one request asks for, and what has come of it so far. */
+struct order {
+    enum change change;
+    struct uuid id; /* of a replay, in all its requests: nothing is run again twice by it */
+    size_t changed;
+    struct replay_count replayed;
+};
+
+static enum err_code read_order(struct request *req, const json_t *body, struct order *order,
+                                struct err *e)
+{
+    const char *id = json_member_text(body, "order");
+    enum err_code rc = read_change(req, body, &order->change, e);
+
+    if (rc)
+        return rc;
+    if (id && !uuid_parse(id, &order->id))
+        return err_set(e, ERR_INVALID, "order is a UUID");
+    if (!id)
+        order->id = uuid_v4();
+    return ERR_OK;
+}
+
+static enum err_code order_some(struct request *req, struct order *order, const char *target,
+                                const struct uuid *ids, size_t count, struct err *e)
+{
+    size_t changed = 0;
+    enum err_code rc;
+
+    if (order->change == CHANGE_REPLAY) {
+        rc = replay_some(req, target, &order->id, ids, count, &order->replayed, e);
+        order->changed = order->replayed.made;
+        return rc;
+    }
+    rc = change_some(req, order->change, target, ids, count, &changed, e);
+    order->changed += changed;
+    return rc;
+}
+
+static enum err_code change_ids(struct request *req, struct order *order, const json_t *given,
+                                struct err *e)
 {
     size_t count = json_array_size(given);
     AUTO(mem_free) struct uuid *ids = mem_array(count + 1, sizeof ids[0]);
@@ -237,13 +278,9 @@ static enum err_code change_ids(struct request *req, enum change change, const j
         if (!text || !uuid_parse(text, &ids[i]))
             return err_set(e, ERR_INVALID, "ids are UUIDs");
     }
-    for (size_t at = 0; !rc && at < count; at += CHANGE_BATCH) {
-        size_t changed = 0;
-
-        rc = change_some(req, change, NULL, ids + at,
-                         count - at < CHANGE_BATCH ? count - at : CHANGE_BATCH, &changed, e);
-        *ret_changed += changed;
-    }
+    for (size_t at = 0; !rc && at < count; at += CHANGE_BATCH)
+        rc = order_some(req, order, NULL, ids + at,
+                        count - at < CHANGE_BATCH ? count - at : CHANGE_BATCH, e);
     return rc;
 }
 
@@ -276,9 +313,8 @@ static void describe(const json_t *given, struct buf *out)
 }
 
 /* Goes down the list for as long as there is time. */
-static enum err_code change_matching(struct request *req, enum change change, const json_t *given,
-                                     const json_t *cursor, size_t *ret_changed,
-                                     struct uuid *ret_next, struct err *e)
+static enum err_code change_matching(struct request *req, struct order *order, const json_t *given,
+                                     const json_t *cursor, struct uuid *ret_next, struct err *e)
 {
     AUTO_VALUE(job_search_release) struct job_search search = {0};
     AUTO_VALUE(buf_release) struct buf target;
@@ -292,7 +328,6 @@ static enum err_code change_matching(struct request *req, enum change change, co
     while (!rc) {
         AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
         AUTO(mem_free) struct uuid *ids = NULL;
-        size_t changed = 0;
 
         rc = jobs_list(thread_of(req)->db, &filter, &page, e);
         if (rc)
@@ -301,8 +336,7 @@ static enum err_code change_matching(struct request *req, enum change change, co
         for (size_t i = 0; i < page.count; i++)
             ids[i] = page.items[i].id;
         if (page.count > 0)
-            rc = change_some(req, change, target.data, ids, page.count, &changed, e);
-        *ret_changed += changed;
+            rc = order_some(req, order, target.data, ids, page.count, e);
         next = page.has_more ? page.next : (struct uuid){0};
         filter.cursor = next.text;
         if (!page.has_more || clock_mono_us() > end_us)
@@ -312,28 +346,35 @@ static enum err_code change_matching(struct request *req, enum change change, co
     return rc;
 }
 
+static json_t *answer_json(const struct order *order, const struct uuid *next)
+{
+    json_t *out = json_pack("{s:I, s:s?}", "changed", (json_int_t)order->changed, "next",
+                            *next->text ? next->text : NULL);
+
+    if (order->change == CHANGE_REPLAY) {
+        (void)json_object_set_new(out, "skipped", replay_skipped_json(order->replayed.skipped));
+        (void)json_object_set_new(out, "order", json_string(order->id.text));
+    }
+    return out;
+}
+
 enum err_code tasks_change(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO(json_decref) json_t *body = NULL;
-    enum change change = CHANGE_REVOKE;
+    struct order order = {0};
     struct uuid next = {0};
-    size_t changed = 0;
     enum err_code rc = read_body(req, &body, e);
 
     if (!rc)
-        rc = read_change(req, body, &change, e);
+        rc = read_order(req, body, &order, e);
     if (rc)
         return rc;
     if (json_is_array(json_object_get(body, "ids")))
-        rc = change_ids(req, change, json_object_get(body, "ids"), &changed, e);
+        rc = change_ids(req, &order, json_object_get(body, "ids"), e);
     else if (json_is_object(json_object_get(body, "filter")))
-        rc = change_matching(req, change, json_object_get(body, "filter"),
-                             json_object_get(body, "cursor"), &changed, &next, e);
+        rc = change_matching(req, &order, json_object_get(body, "filter"),
+                             json_object_get(body, "cursor"), &next, e);
     else
         rc = err_set(e, ERR_INVALID, "the body has ids or a filter");
-    return rc ? rc
-              : reply_json(reply, 200,
-                           json_pack("{s:I, s:s?}", "changed", (json_int_t)changed, "next",
-                                     *next.text ? next.text : NULL),
-                           e);
+    return rc ? rc : reply_json(reply, 200, answer_json(&order, &next), e);
 }

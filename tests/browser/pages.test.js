@@ -382,8 +382,18 @@ test('act', async () => {
   await say('Revoked.');
   await page.locator('.title .badge.revoked').waitFor(WAIT);
 
-  // A selection, then all that match.
+  // A selection, then all that match: run again as new tasks, which leaves them as they are, and retried.
   await visit(page, '/tasks?state=FAILURE');
+  await row(facts.dead[1]).getByRole('checkbox').check();
+  await page.locator('.bar').getByRole('button', {name: 'Run again', exact: true}).click();
+  assert.deepEqual(await findings(page), []);
+  await dialog.getByRole('button', {name: 'Run again'}).click();
+  await say('1 of 1 run again.');
+  await page.getByRole('button', {name: 'Run again all that match'}).click();
+  await dialog.getByText('run again as a new task').waitFor(WAIT);
+  await dialog.getByRole('button', {name: 'Run again all'}).click();
+  await say('3 tasks run again.');
+  assert.equal(await rows(page).count(), 3);
   await row(facts.dead[1]).getByRole('checkbox').check();
   await page.locator('.bar').getByRole('button', {name: 'Retry', exact: true}).click();
   await say('1 of 1 retried.');

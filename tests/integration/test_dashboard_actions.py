@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
 import pytest
@@ -135,6 +136,66 @@ def test_all_that_match_a_filter_and_nothing_else(system):
     assert changed == 1250 and system.job(other)["state"] == "FAILURE"
     left = system.query("SELECT queue, count(*) AS n FROM jobs WHERE state = 'FAILURE' GROUP BY queue ORDER BY queue")
     assert [dict(row) for row in left] == [{"queue": "mail", "n": 1}, {"queue": "other", "n": 1250}]
+
+
+def test_a_selection_is_run_again_once_by_one_order(system):
+    done = rows.insert(system, "SUCCESS", task="shop.mail", queue="mail", args=["a"], kwargs={"api_key": "k-1"},
+                       limit_key="tenant-1", retention_s=60, max_attempts=7, snoozes=2, priority=0)
+    dead = rows.insert(system, "FAILURE")
+    broken = rows.insert(system, "FAILURE", payload=b"\x00")
+    waiting = rows.insert(system, "PENDING", enqueued_at=None, scheduled_at="2126-01-01T00:00:00Z")
+    gone = str(uuid.uuid4())
+    asked = {"action": "replay", "ids": [done, dead, broken, waiting, gone]}
+    first = post(system, "/api/v1/tasks", body=asked)
+    assert (first["changed"], first["skipped"]) == (2, {"unreadable": 1, "unfinished": 1, "gone": 1})
+    (copy,) = get(system, f"/api/v1/tasks/{done}")["replays"]
+    made = system.job(copy)
+    assert (made["state"], made["task"], made["queue"], made["args"], made["kwargs"]) == (
+        "PENDING", "shop.mail", "mail", ["a"], {"api_key": "k-1"})
+    assert (made["limit_key"], made["retention_s"], made["max_attempts"], made["priority"]) == ("tenant-1", 60, 5, 0)
+    assert (system.job(done)["state"], system.job(dead)["state"]) == ("SUCCESS", "FAILURE")
+    # The answer was lost, so the order is given again; the copies belong to it, too.
+    again = post(system, "/api/v1/tasks", body={"action": "replay", "ids": [done, dead, done], "order": first["order"]})
+    assert (again["changed"], again["skipped"]) == (0, {"done": 3})
+    system.query("UPDATE jobs SET state = 'REVOKED', finished_at = now() WHERE id = %s", copy)
+    assert post(system, "/api/v1/tasks", body={"action": "replay", "ids": [copy], "order": first["order"]})["changed"] == 0
+    # Another order makes another copy, of the copy too: the lineage is kept.
+    assert post(system, "/api/v1/tasks", body={"action": "replay", "ids": [copy]})["changed"] == 1
+    (third,) = get(system, f"/api/v1/tasks/{copy}")["replays"]
+    assert get(system, f"/api/v1/tasks/{third}")["root_id"] == done
+    rows_of = system.query("SELECT outcome, detail FROM audit WHERE action = 'task.replay' ORDER BY id")
+    assert [row["outcome"] for row in rows_of] == ["done", "nothing", "nothing", "done"]
+    assert rows_of[0]["detail"] == {"asked": 5, "changed": 2, "order": first["order"],
+                                    "skipped": {"unreadable": 1, "unfinished": 1, "gone": 1}}
+
+
+def test_all_that_match_are_run_again_while_others_give_the_same_order(system):
+    system.query("INSERT INTO jobs (id, task, state, attempt, finished_at) SELECT new_job_id(), 'shop.mail', 'SUCCESS', 1, now()"
+                 " FROM generate_series(1, 1200)")
+    order, before = str(uuid.uuid4()), system.value("SELECT count(*) FROM jobs")
+
+    def run(_):
+        changed, cursor = 0, None
+        while True:
+            answer = post(system, "/api/v1/tasks", body={"action": "replay", "order": order, "cursor": cursor,
+                                                         "filter": {"state": "SUCCESS", "task": "shop.mail"}})
+            changed, cursor = changed + answer["changed"], answer["next"]
+            if not cursor:
+                return changed
+
+    with ThreadPoolExecutor(3) as pool:
+        changed = list(pool.map(run, range(3)))
+    assert sum(changed) == 1200 and system.value("SELECT count(*) FROM jobs") == before + 1200
+    assert system.value("SELECT count(DISTINCT parent_id) FROM job_replays") == 1200
+    post(system, "/api/v1/tasks", 400, {"action": "replay", "order": "x", "filter": {"state": "SUCCESS"}})
+
+
+def test_what_is_run_again_runs(stack):
+    system = stack().start(dashboards=1)
+    done = [system.enqueue("till.tasks.noop") for _ in range(3)]
+    wait_for(lambda: all(system.job(job)["state"] == "SUCCESS" for job in done))
+    assert post(system, "/api/v1/tasks", body={"action": "replay", "ids": done})["changed"] == 3
+    wait_for(lambda: system.value("SELECT count(*) FROM jobs WHERE state = 'SUCCESS'") == 6)
 
 
 @pytest.mark.parametrize("body", [

@@ -59,22 +59,46 @@ export async function order(path, body, words) {
   }
 }
 
-/* The same for what is done in parts: asks again until nothing is left. */
+const SKIPPED = {gone: 'gone meanwhile', unfinished: 'not over yet', unreadable: 'never decoded', done: 'run again by this order already'};
+
+/* Why some were left out, ' 2 left out: …', or nothing. */
+function leftOut(skipped) {
+  const reasons = Object.entries(skipped ?? {}).map(([why, number]) => `${number.toLocaleString('en')} ${SKIPPED[why] ?? why}`);
+  return reasons.length ? ` Left out: ${reasons.join(', ')}.` : '';
+}
+
+export const cameOf = ({changed, skipped}, what, asked) =>
+  `${asked ? `${changed.toLocaleString('en')} of ${asked.toLocaleString('en')}` : plural(changed, 'task')} ${what}.${leftOut(skipped)}`;
+
+/* The same for what is done in parts: asks again until nothing is left. Whether all of it was done. */
 export async function orderAll(path, body, what) {
-  let changed = 0;
+  const total = {changed: 0, skipped: {}};
   let rest = body;
   try {
     for (;;) {
       const done = await post(path, rest);
-      changed += done.changed;
+      total.changed += done.changed;
+      for (const [why, number] of Object.entries(done.skipped ?? {})) total.skipped[why] = (total.skipped[why] ?? 0) + number;
       if (!done.next && !done.more) break;
-      tell(`${plural(changed, 'task')} ${what} so far …`);
+      tell(`${plural(total.changed, 'task')} ${what} so far …`);
       rest = {...body, cursor: done.next ?? undefined};
     }
-    tell(`${plural(changed, 'task')} ${what}.`);
+    tell(cameOf(total, what));
+    return true;
   } catch (error) {
-    tell(`${plural(changed, 'task')} ${what}, then: ${error.message}`, 'bad');
+    tell(`${plural(total.changed, 'task')} ${what}, then: ${error.message}`, 'bad');
+    return false;
   }
+}
+
+/* The name of an order that makes something: given again, it makes nothing twice. Not randomUUID(), which is there
+ * only where there is TLS. */
+export function orderName() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const digits = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
 /* A button for an order, or nothing for those who may not. */

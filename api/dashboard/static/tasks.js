@@ -3,12 +3,14 @@
  * The list of tasks: filters in the address, pages by cursor, rows kept fresh by the feed.
  */
 import {follow, get} from './api.js';
-import {ask, button, may, order, orderAll} from './desk.js';
+import {ask, button, cameOf, may, order, orderAll, orderName} from './desk.js';
 import {arrange, cell, dotted, h, table} from './dom.js';
 import {badge, duration, sum, time, value} from './format.js';
 
 const STATES = ['PENDING', 'STARTED', 'RETRY', 'FAILURE', 'SUCCESS', 'REVOKED'];
 const FILTERS = ['state', 'task', 'queue', 'worker', 'text', 'search', 'order', 'cursor'];
+/* Those that an order for all that match has. */
+const WANTED = ['state', 'task', 'queue', 'worker', 'text', 'search'];
 const COLUMNS = [
   ['Name'], ['UUID'], ['State'], ['Args'], ['Kwargs'], ['Result'], ['Received'], ['Started'],
   ['Runtime', 'number'], ['Worker'],
@@ -130,6 +132,7 @@ function pager(filter, answer) {
 /* What can be done to tasks in a state, and what is said of it. */
 const ACTIONS = [
   ['retry', 'Retry', 'retried', ['FAILURE', 'REVOKED'], 'operator'],
+  ['replay', 'Run again', 'run again', ['SUCCESS', 'FAILURE', 'REVOKED'], 'operator'],
   ['revoke', 'Revoke', 'revoked', ['PENDING', 'RETRY'], 'operator'],
   ['terminate', 'Terminate', 'terminated', ['STARTED'], 'operator'],
   ['delete', 'Delete', 'deleted', ['FAILURE'], 'admin'],
@@ -138,19 +141,23 @@ const ACTIONS = [
 /* The bar for what is selected, and for all that match. `ids` gives the selection. */
 function actionBar(filter, ids, clear) {
   const number = h('span', {class: 'chosen', role: 'status'}, '');
-  const selected = (action, what) => async () => {
+  const replayed = 'Each is run again as a new task with the same args, and whatever it does is done again. These stay as they are.';
+  const unfinished = {}; /* of each action: the name of an order that was not carried out to its end */
+  const named = (action) => (action === 'replay' ? {order: unfinished[action] ??= orderName()} : {});
+  const selected = (action, words, what) => async () => {
     const chosen = ids();
-    await order('/api/v1/tasks', {action, ids: chosen}, ({changed}) => `${changed} of ${chosen.length} ${what}.`);
+    if (action === 'replay' && !await ask({title: `Run ${chosen.length.toLocaleString('en')} again?`, text: replayed, yes: words})) return;
+    await order('/api/v1/tasks', {action, ids: chosen, ...(action === 'replay' ? {order: orderName()} : {})}, (done) => cameOf(done, what, chosen.length));
     clear();
   };
   const matching = (action, words, what) => async () => {
-    const wanted = Object.fromEntries(['state', 'task', 'queue', 'worker', 'text', 'search'].filter((name) => filter[name]).map((name) => [name, filter[name]]));
+    const wanted = Object.fromEntries(WANTED.filter((name) => filter[name]).map((name) => [name, filter[name]]));
     const sure = await ask({title: `${words} all that match?`, yes: `${words} all`, danger: action === 'delete' || action === 'terminate',
-      text: `${Object.entries(wanted).map(([name, text]) => `${name}: ${text}`).join(', ')}. All pages are meant, not only this one.`});
-    if (sure) await orderAll('/api/v1/tasks', {action, filter: wanted}, what);
+      text: `${Object.entries(wanted).map(([name, text]) => `${name}: ${text}`).join(', ')}. All pages are meant, not only this one.${action === 'replay' ? ` ${replayed}` : ''}`});
+    if (sure && await orderAll('/api/v1/tasks', {action, filter: wanted, ...named(action)}, what)) delete unfinished[action];
   };
   const some = ACTIONS.filter(([, , , states]) => !filter.state || states.includes(filter.state)).map(([action, words, what, , role]) =>
-    button(words, {role, key: `some ${action}`, danger: action === 'delete', run: selected(action, what)}));
+    button(words, {role, key: `some ${action}`, danger: action === 'delete', run: selected(action, words, what)}));
   const all = ACTIONS.filter(([, , , states]) => states.includes(filter.state)).map(([action, words, what, , role]) =>
     button(`${words} all that match`, {role, key: `all ${action}`, danger: action === 'delete', run: matching(action, words, what)}));
   const chosenPart = h('div', {class: 'acts', hidden: true}, number, ...some.filter(Boolean));
