@@ -17,8 +17,10 @@ enum { CLI_REDIS_TIMEOUT_MS = 5000, PASSWD_BYTES = 4096 };
 
 struct db *cli_db(struct cli *cli)
 {
+    const char *url = cli->conf->database_url;
+
     if (!cli->db)
-        cli->db = db_open(cli->conf->database_url, "till");
+        cli->db = db_open(url ? url : "", "till"); /* "" is told as a setting that is missing */
     return cli->db;
 }
 
@@ -103,7 +105,8 @@ bool cli_is_done(struct cli *cli)
 {
     if (cli->argc == 0)
         return true;
-    (void)cli_usage("\"%.100s\" is not understood here", cli->argv[0]);
+    (void)cli_usage("\"%.100s\" is not understood here%s", cli->argv[0],
+                    text_starts(cli->argv[0], "--") ? ", or was given twice" : "");
     return false;
 }
 

@@ -5,6 +5,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/jobs.h"
 #include "common/jobs_control.h"
@@ -12,15 +13,6 @@
 #include "common/text.h"
 
 enum { DEAD_BATCH = 500 };
-
-static int check_names(const char *task, const char *queue)
-{
-    if (task && !text_is_name(task))
-        return cli_usage("\"%.60s\" is no name of a task", task);
-    if (queue && !text_is_name(queue))
-        return cli_usage("\"%.60s\" is no name of a queue", queue);
-    return EXIT_DONE;
-}
 
 static int run_list(struct cli *cli)
 {
@@ -30,14 +22,14 @@ static int run_list(struct cli *cli)
                                  .queue = cli_option(cli, "queue"),
                                  .cursor = cli_option(cli, "after")};
     int64_t number = 20;
-    int code = check_names(filter.task, filter.queue);
+    int code = check_job_names(filter.task, filter.queue);
 
     if (code != EXIT_DONE)
         return code;
     if (limit && !text_to_int(limit, 1, JOBS_LIMIT_MAX, &number))
         return cli_usage("--limit is a number from 1 to %d", JOBS_LIMIT_MAX);
     filter.limit = (int)number;
-    return cli_is_done(cli) ? print_jobs(cli, &filter, "dead list") : EXIT_USAGE;
+    return cli_is_done(cli) ? print_jobs(cli, &filter) : EXIT_USAGE;
 }
 
 const struct command command_dead_list = {
@@ -63,7 +55,10 @@ static int read_selection(struct cli *cli, const char *verb, struct selection *s
     filter->queue = cli_option(cli, "queue");
     filter->error = cli_option(cli, "error");
     matching = filter->task || filter->queue || filter->error;
-    code = check_names(filter->task, filter->queue);
+    /* An empty variable of a script must not mean all of them. */
+    if (filter->error && (!*filter->error || !text_is_utf8(filter->error, strlen(filter->error))))
+        return cli_usage("--error is how the error of the jobs begins: not empty, in UTF-8");
+    code = check_job_names(filter->task, filter->queue);
     if (code == EXIT_DONE)
         code = read_ids(cli, &selection->ids);
     if (code != EXIT_DONE)

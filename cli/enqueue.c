@@ -337,6 +337,13 @@ static enum err_code enqueue_fast(struct cli *cli, const struct order_of_jobs *o
     return rc;
 }
 
+static int fail(struct cli *cli, const struct err *e)
+{
+    if (e->code != ERR_CONFLICT || strcmp(db_constraint(cli_db(cli)), "jobs_pkey") != 0)
+        return cli_fail(e);
+    return cli_fail(&(struct err){.code = e->code, .text = "a job with this id exists already"});
+}
+
 static int run_enqueue(struct cli *cli)
 {
     AUTO_VALUE(order_release) struct order_of_jobs order = {0};
@@ -351,7 +358,7 @@ static int run_enqueue(struct cli *cli)
         return cli_fail(&e);
     added_init(&added, order.count);
     if (order.fast ? enqueue_fast(cli, &order, &added, &e) : enqueue(cli, &order, &added, &e))
-        return cli_fail(&e);
+        return fail(cli, &e);
     first = added.ids[0];
     return order.wait ? wait_for_job(cli, &first, order.timeout_s) : EXIT_DONE;
 }

@@ -14,12 +14,22 @@
 #include "common/jobs_control.h"
 #include "common/json.h"
 #include "common/mem.h"
+#include "common/text.h"
 
 void id_list_release(struct id_list *ids)
 {
     mem_free(ids->items);
     mem_free(ids->done);
     *ids = (struct id_list){0};
+}
+
+int check_job_names(const char *task, const char *queue)
+{
+    if (task && !text_is_name(task))
+        return cli_usage("\"%.60s\" is no name of a task", task);
+    if (queue && !text_is_name(queue))
+        return cli_usage("\"%.60s\" is no name of a queue", queue);
+    return EXIT_DONE;
 }
 
 int read_ids(struct cli *cli, struct id_list *ret_ids)
@@ -148,7 +158,7 @@ static void print_row(const struct job_view *job)
                  job->task, shown.error ? "  " : "", shown.error ? shown.error : "");
 }
 
-int print_jobs(struct cli *cli, const struct jobs_filter *filter, const char *verb)
+int print_jobs(struct cli *cli, const struct jobs_filter *filter)
 {
     AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
     struct err e = {0};
@@ -164,6 +174,6 @@ int print_jobs(struct cli *cli, const struct jobs_filter *filter, const char *ve
             print_row(&page.items[i]);
     }
     if (!cli->json && page.has_more)
-        (void)printf("more: till %s --after %s\n", verb, page.next.text);
+        (void)printf("more: the same command with --after %s\n", page.next.text);
     return code;
 }

@@ -24,6 +24,9 @@ struct id_list {
 
 void id_list_release(struct id_list *ids);
 
+/* EXIT_USAGE when one of them cannot be a name; NULL: not given. */
+int check_job_names(const char *task, const char *queue);
+
 /* Takes all words as UUIDs; none is allowed. An exit code: EXIT_USAGE when one is no UUID, or an
  * option is not understood. */
 int read_ids(struct cli *cli, struct id_list *ret_ids);
@@ -40,8 +43,8 @@ void mark_listed(struct id_list *ids, const struct job_list *jobs);
 /* Into their streams; what cannot be pushed now, the scheduler delivers. */
 void push_jobs(struct cli *cli, const struct job_list *jobs);
 
-/* One page of jobs. `verb` is what shows the next one. */
-int print_jobs(struct cli *cli, const struct jobs_filter *filter, const char *verb);
+/* One page of jobs, and how the next one is shown. */
+int print_jobs(struct cli *cli, const struct jobs_filter *filter);
 
 /* Prints one object and releases it. */
 int print_json(json_t *take_value);

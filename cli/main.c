@@ -2,9 +2,11 @@
  *
  * till: the command line. Finds the verb and runs it.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "common/text.h"
@@ -114,6 +116,28 @@ static int help(int argc, char **argv)
     return EXIT_DONE;
 }
 
+/* A reader that has left, as head does, wants no more: that is no failure. */
+static bool reader_has_left(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+}
+
+/* The exit code: output that got lost must not look like none. What was asked for is done. */
+static int end(int code)
+{
+    bool lost = ferror(stdout) != 0;
+
+    if (fflush(stdout) == 0 && !lost)
+        return code;
+    if (reader_has_left())
+        return code;
+    (void)fprintf(stderr, "till: standard output could not be written%s\n",
+                  code == EXIT_DONE ? "; what was asked for is done" : "");
+    return code == EXIT_DONE ? EXIT_FAILED : code;
+}
+
 int main(int argc, char **argv)
 {
     struct conf conf;
@@ -123,10 +147,10 @@ int main(int argc, char **argv)
 
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-            return help(argc - 1, argv + 1);
+            return end(help(argc - 1, argv + 1));
     }
     if (argc > 1 && strcmp(argv[1], "help") == 0)
-        return help(argc - 2, argv + 2);
+        return end(help(argc - 2, argv + 2));
     code = program_start("till", PROGRAM_CLI, usage, argc, argv, &conf, &request);
     if (code < 0) {
         cli = (struct cli){.conf = &conf, .argc = request.argc - 1, .argv = request.argv + 1};
@@ -136,7 +160,5 @@ int main(int argc, char **argv)
         redis_close(cli.redis);
     }
     conf_release(&conf);
-    if (fflush(stdout) != 0)
-        return EXIT_FAILED;
-    return code;
+    return end(code);
 }

@@ -129,10 +129,14 @@ static int run_list(struct cli *cli)
 
     if (!cli_is_done(cli))
         return EXIT_USAGE;
+    if (name && !text_is_name(name))
+        return cli_usage("schedule list takes the name of a schedule, or none");
     if (schedules_list(cli_db(cli), name, &views, &e))
         return cli_fail(&e);
-    if (name && views.count == 0)
-        return cli_fail(&(struct err){.code = ERR_NOT_FOUND, .text = "there is no such schedule"});
+    if (name && views.count == 0) {
+        (void)err_set(&e, ERR_NOT_FOUND, "there is no schedule \"%.100s\"", name);
+        return cli_fail(&e);
+    }
     for (size_t i = 0; i < views.count && code == EXIT_DONE; i++) {
         read_zone(views.items[i].schedule.zone, zone);
         if (cli->json)
@@ -203,7 +207,7 @@ static int run_history(struct cli *cli)
 
     if (!cli_is_done(cli))
         return EXIT_USAGE;
-    if (!name)
+    if (!name || !text_is_name(name))
         return cli_usage("schedule history needs the name of a schedule");
     if (limit_text && !text_to_int(limit_text, 1, HISTORY_MAX, &limit))
         return cli_usage("limit \"%.40s\" is no whole number from 1 to %d", limit_text,

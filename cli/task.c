@@ -19,12 +19,18 @@ static int read_filter(struct cli *cli, struct jobs_filter *filter)
     const char *limit = cli_option(cli, "limit");
     enum job_state parsed;
     int64_t number = 20;
+    int code;
 
     *filter = (struct jobs_filter){.state = JOBS_ANY_STATE,
                                    .task = cli_option(cli, "task"),
                                    .queue = cli_option(cli, "queue"),
                                    .worker = cli_option(cli, "worker"),
                                    .cursor = cli_option(cli, "after")};
+    code = check_job_names(filter->task, filter->queue);
+    if (code != EXIT_DONE)
+        return code;
+    if (filter->worker && !text_is_utf8(filter->worker, strlen(filter->worker)))
+        return cli_usage("--worker is a name as till worker list has it");
     if (state && !job_state_parse(state, &parsed))
         return cli_usage("--state is PENDING, STARTED, RETRY, SUCCESS, FAILURE or REVOKED");
     if (state)
@@ -40,7 +46,7 @@ static int run_list(struct cli *cli)
     struct jobs_filter filter;
     int code = read_filter(cli, &filter);
 
-    return code == EXIT_DONE ? print_jobs(cli, &filter, "task list") : code;
+    return code == EXIT_DONE ? print_jobs(cli, &filter) : code;
 }
 
 const struct command command_task_list = {

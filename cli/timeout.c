@@ -4,12 +4,12 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "cli/cli.h"
 #include "cli/jobs.h"
 #include "common/limits_json.h"
 #include "common/text.h"
+#include "common/time_limits.h"
 
 static json_t *seconds_json(int64_t ms)
 {
@@ -40,18 +40,6 @@ static int list(struct cli *cli)
     return EXIT_DONE;
 }
 
-/* "2.5" as milliseconds; false: it is no number of seconds. */
-static bool read_seconds(const char *text, int64_t *ret_ms)
-{
-    char *end = NULL;
-    double seconds = strtod(text, &end);
-
-    if (!*text || *end || !(seconds >= 0.001) || seconds > (double)TIME_LIMIT_MS_MAX / 1000.0)
-        return false;
-    *ret_ms = (int64_t)(seconds * 1000.0 + 0.5);
-    return true;
-}
-
 static int run_timeout(struct cli *cli)
 {
     const char *soft = cli_option(cli, "soft");
@@ -66,8 +54,9 @@ static int run_timeout(struct cli *cli)
         return EXIT_USAGE;
     if (!task)
         return soft || hard ? cli_usage("task timeout needs the name of a task") : list(cli);
-    if ((soft && !read_seconds(soft, &soft_ms)) || (hard && !read_seconds(hard, &hard_ms)))
-        return cli_usage("a time limit is a number of seconds, a millisecond to a year");
+    if ((soft && !text_to_ms(soft, TIME_LIMIT_MS_MAX, &soft_ms)) ||
+        (hard && !text_to_ms(hard, TIME_LIMIT_MS_MAX, &hard_ms)))
+        return cli_usage("a time limit is a number of seconds up to a year, such as 90 or 0.5");
     cli_user(by, sizeof by);
     if (time_limits_set(cli_db(cli), task, soft_ms, hard_ms, *by ? by : NULL, &e))
         return e.code == ERR_INVALID ? cli_usage("%s", e.text) : cli_fail(&e);

@@ -125,7 +125,10 @@ enum err_code db_connect(struct db *db, struct err *e)
     if (!db->url || clock_mono_us() < db->retry_at_us)
         return err_set(e, ERR_UNAVAILABLE, "the database is not reachable");
     if (!*db->url)
-        return err_set(e, ERR_INVALID, "setting DATABASE_URL is missing");
+        return err_set(
+            e, ERR_INVALID,
+            "setting DATABASE_URL is missing: set it in the environment, or in a file that "
+            "--config names");
     if (!text_format(options, sizeof options, "%s%s", common, db->options))
         return err_set(e, ERR_INTERNAL, "the options of a session are too long");
     db->conn = PQconnectdbParams(keys, values, 1);
@@ -156,6 +159,25 @@ enum err_code db_lost(struct db *db, struct err *e)
     return rc;
 }
 
+/* What the reader of a refusal can do about it, where one thing explains it. */
+static const char *advice_for(const char *state)
+{
+    static const struct {
+        const char *state;
+        const char *advice;
+    } known[] = {
+        {"25006", ": it takes no writes; DATABASE_URL must name the primary"},
+        {"42703", ": it lacks a column; \"till migrate\" brings it up to date"},
+        {"42883", ": it lacks a function; \"till migrate\" brings it up to date"},
+        {"42P01", ": it lacks a table; \"till migrate\" brings it up to date"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(known); i++)
+        if (strcmp(state, known[i].state) == 0)
+            return known[i].advice;
+    return "";
+}
+
 static enum err_code fail(struct db *db, const PGresult *result, const char *what, struct err *e)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -167,8 +189,8 @@ static enum err_code fail(struct db *db, const PGresult *result, const char *wha
     code = db_code_of(state);
     (void)snprintf(db->sqlstate, sizeof db->sqlstate, "%s", state);
     (void)snprintf(db->constraint, sizeof db->constraint, "%s", constraint ? constraint : "");
-    (void)err_set_detail(e, code, PQresultErrorMessage(result), "the database refused \"%s\"",
-                         what);
+    (void)err_set_detail(e, code, PQresultErrorMessage(result), "the database refused \"%s\"%s",
+                         what, advice_for(state));
     /* 57P01..03 end the session; a demoted primary must be left for the new one. */
     if (text_starts(state, "57P") || strcmp(state, "25006") == 0)
         db_disconnect(db);

@@ -250,7 +250,7 @@ enum err_code flows_list(struct db *db, const struct flows_filter *filter,
     enum err_code rc;
 
     if (filter->cursor && *filter->cursor && !uuid_parse(filter->cursor, &cursor))
-        return err_set(e, ERR_INVALID, "the cursor is not an id");
+        return err_set(e, ERR_INVALID, "the place to go on after is no UUID");
     if (filter->limit < 1 || filter->limit > FLOWS_LIMIT_MAX)
         return err_set(e, ERR_INVALID, "a page has 1 to %d flows", FLOWS_LIMIT_MAX);
     rc = db_query(

@@ -22,31 +22,13 @@ static enum err_code check_header(const char *name, const json_t *value, struct 
     return ERR_OK;
 }
 
-/* Digits, and up to three behind a point; 0 when it is no such time. */
-static int64_t read_seconds_as_ms(const char *text)
-{
-    const char *point = strchr(text, '.');
-    size_t whole_len = point ? (size_t)(point - text) : strlen(text);
-    size_t digits = point ? strlen(point + 1) : 0;
-    char joined[16];
-    int64_t ms;
-
-    if (whole_len < 1 || whole_len > 8 || digits > 3 || (point && digits == 0) ||
-        strspn(text, "0123456789") != whole_len ||
-        !text_format(joined, sizeof joined, "%.*s%s%.*s", (int)whole_len, text,
-                     point ? point + 1 : "", (int)(3 - digits), "000") ||
-        !text_to_int(joined, 1, TIME_LIMIT_MS_MAX, &ms))
-        return 0;
-    return ms;
-}
-
 static enum err_code read_limit(const json_t *headers, const char *name, int64_t *ret_ms,
                                 struct err *e)
 {
     const char *text = json_string_value(json_object_get(headers, name));
 
-    *ret_ms = text ? read_seconds_as_ms(text) : 0;
-    if (text && !*ret_ms)
+    *ret_ms = 0;
+    if (text && !text_to_ms(text, TIME_LIMIT_MS_MAX, ret_ms))
         return err_set(e, ERR_INVALID,
                        "header \"%s\" of a job is a number of seconds up to a year, such as 90 or"
                        " 0.5",

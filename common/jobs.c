@@ -51,14 +51,15 @@ DB_STATEMENTS(jobs, statements);
 static enum err_code check_json(const char *text, int type, const char *what, struct err *e)
 {
     AUTO(json_decref) json_t *value = NULL;
-    enum err_code rc;
+    const char *wanted = type == JSON_ARRAY ? "array" : "object";
+    struct err why = {0};
 
     if (!text)
         return ERR_OK;
-    rc = json_read(text, strlen(text), JOB_ARGS_MAX, &value, NULL);
-    if (rc || (int)json_typeof(value) != type)
-        return err_set(e, ERR_INVALID, "%s of a job must be a JSON %s of at most %d bytes", what,
-                       type == JSON_ARRAY ? "array" : "object", JOB_ARGS_MAX);
+    if (json_read(text, strlen(text), JOB_ARGS_MAX, &value, &why))
+        return err_set(e, ERR_INVALID, "%s of a job must be a JSON %s: %s", what, wanted, why.text);
+    if ((int)json_typeof(value) != type)
+        return err_set(e, ERR_INVALID, "%s of a job must be a JSON %s", what, wanted);
     return ERR_OK;
 }
 

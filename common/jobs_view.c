@@ -235,7 +235,7 @@ static enum err_code plan(const struct jobs_filter *filter, struct query *ret_qu
     for (size_t i = 0; i < len; i++)
         query.text[i] = (char)tolower((unsigned char)filter->text[i]);
     if (none_if_empty(filter->cursor) && !uuid_parse(filter->cursor, &query.bounds.cursor))
-        return err_set(e, ERR_INVALID, "the cursor is not an id");
+        return err_set(e, ERR_INVALID, "the place to go on after is no UUID");
     if (!*query.bounds.cursor.text)
         (void)snprintf(query.bounds.cursor.text, sizeof query.bounds.cursor.text, "%s",
                        filter->order == JOBS_OLDEST_FIRST ? UUID_FIRST : UUID_LAST);

@@ -5,6 +5,7 @@
 #include "common/text.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,21 @@ bool text_to_int(const char *text, int64_t min, int64_t max, int64_t *ret_value)
         return false;
     *ret_value = value;
     return true;
+}
+
+bool text_to_ms(const char *text, int64_t max_ms, int64_t *ret_ms)
+{
+    const char *point = strchr(text, '.');
+    size_t whole = point ? (size_t)(point - text) : strlen(text);
+    size_t digits = point ? strlen(point + 1) : 0;
+    char joined[16];
+
+    if (whole < 1 || whole > 8 || digits > 3 || (point && digits == 0) ||
+        strspn(text, "0123456789") != whole)
+        return false;
+    (void)snprintf(joined, sizeof joined, "%.*s%s%.*s", (int)whole, text, point ? point + 1 : "",
+                   (int)(3 - digits), "000");
+    return text_to_int(joined, 1, max_ms, ret_ms);
 }
 
 /* What may be odd has to be looked at: a byte above 0x7f is, and is no control. */

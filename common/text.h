@@ -12,6 +12,10 @@
 /* The whole text is a decimal integer within [min, max]; no sign but '-', no blanks. */
 bool text_to_int(const char *text, int64_t min, int64_t max, int64_t *ret_value);
 
+/* The whole text is a number of seconds, "90" or "2.5" with up to three digits behind the point,
+ * within a millisecond and `max_ms`. */
+bool text_to_ms(const char *text, int64_t max_ms, int64_t *ret_ms);
+
 /* Eight bytes at a time: a word of eight times `n`, below 256, and the top bit of each byte that is
  * a control character or no ASCII. */
 #define EACH_BYTE(n) (UINT64_C(0x0101010101010101) * (n))

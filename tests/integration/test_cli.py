@@ -1,7 +1,9 @@
 """The command line program `till`."""
 
 import json
+import os
 import re
+import subprocess
 import uuid
 
 import pytest
@@ -212,3 +214,99 @@ def test_bench_without_workers_says_what_to_look_at(stack):
     done = stack().till("bench", "--count", "10", "--timeout", "1")
     assert done.returncode == 1 and done.stdout == ""
     assert 'queue "default"' in done.stderr and "till worker list" in done.stderr
+
+
+def test_output_that_gets_lost_is_no_success(stack):
+    one = stack()
+    for words in (["enqueue", "till.tasks.noop"], ["task", "list"], ["queue", "--help"], ["--version"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [programs.path_of("till"), *words], env=programs.environment(one.settings),
+                stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+            )  # fmt: skip
+        assert done.returncode == 1 and "standard output could not be written" in done.stderr, words
+    assert one.value("SELECT count(*) FROM jobs") == 1
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure():
+    with subprocess.Popen(
+        [programs.path_of("till"), "cron", "next", "* * * * *", "--count", "10000"],
+        env=programs.environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 0
+        assert process.stderr.read() == b""
+
+
+def test_a_missing_address_of_the_database_is_named():
+    done = programs.run("till", {}, "task", "list")
+    assert done.returncode == 2 and "setting DATABASE_URL is missing" in done.stderr
+
+
+def test_a_database_without_the_tables_says_what_to_do(empty_database_url):
+    for words in (["enqueue", "till.tasks.noop"], ["task", "list"], ["queue", "list"], ["schedule", "list"]):
+        done = programs.run("till", {"DATABASE_URL": empty_database_url}, *words)
+        assert done.returncode == 1 and '"till migrate"' in done.stderr, words
+
+
+def test_a_database_that_takes_no_writes_says_what_to_do(stack):
+    one = stack()
+    name = one.value("SELECT current_database()")
+    one.query(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+
+    done = one.till("enqueue", "till.tasks.noop")
+
+    assert done.returncode == 1 and "DATABASE_URL must name the primary" in done.stderr
+
+
+def test_an_empty_text_of_errors_deletes_nothing(stack):
+    one = stack()
+    one.query("INSERT INTO jobs (task, state, attempt, finished_at, error) VALUES ('a', 'FAILURE', 1, now(), 'x')")
+
+    for verb in ("delete", "retry"):
+        done = one.till("dead", verb, "--error", "")
+        assert done.returncode == 2 and "--error" in done.stderr
+
+    assert one.value("SELECT count(*) FROM jobs WHERE state = 'FAILURE'") == 1
+
+
+@pytest.mark.parametrize(
+    "args, why",
+    [
+        ("[1", "line 1 column 2"),
+        ("[99999999999999999999]", "too big integer"),
+        ('[{"a": 1, "a": 2}]', "duplicate object key"),
+        ("[" * 40 + "]" * 40, "deeper than 32 levels"),
+        (json.dumps(["x" * 100000] * 3), "exceeds the limit of 262144"),
+    ],
+)
+def test_args_that_are_no_json_are_told_why(stack, tmp_path, args, why):
+    lines = tmp_path / "lines"
+    lines.write_text(args)
+    done = stack().till("enqueue", "till.tasks.noop", "--batch", lines)
+    assert done.returncode == 2 and why in done.stderr, done.stderr
+
+
+def test_what_cannot_be_a_name_or_a_time_is_wrong_usage(stack):
+    one = stack()
+    taken = one.enqueue("till.tasks.noop")
+    bad = os.fsencode("a\udcff")
+    for words, text in (
+        (["schedule", "list", bad], "name of a schedule"),
+        (["schedule", "history", bad], "name of a schedule"),
+        (["task", "list", "--task", bad], "no name of a task"),
+        (["task", "list", "--worker", bad], "--worker is a name"),
+        (["task", "list", "--after", "5"], "no UUID"),
+        (["task", "list", "--limit", "1", "--limit", "2"], "given twice"),
+        (["task", "timeout", "a.b", "--soft", "0x10"], "number of seconds"),
+        (["task", "timeout", "a.b", "--hard", " 5"], "number of seconds"),
+        (["dead", "retry", "--error", bad], "UTF-8"),
+    ):
+        done = subprocess.run(
+            [programs.path_of("till"), *words], env=programs.environment(one.settings),
+            capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2 and text in done.stderr.decode(errors="replace"), (words, done)
+    done = one.till("enqueue", "till.tasks.noop", "--id", taken)
+    assert done.returncode == 1 and "a job with this id exists already" in done.stderr

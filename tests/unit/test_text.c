@@ -68,6 +68,27 @@ Test(text_to_int, refuses)
     }
 }
 
+Test(text_to_ms, reads_seconds_with_up_to_three_digits_behind_the_point)
+{
+    static const struct int_case good[] = {
+        {"1", 1000}, {"0.001", 1}, {"2.5", 2500}, {"007.25", 7250}, {"31536000", 31536000000}};
+    static const char *const bad[] = {"",    "0",   ".5",   "5.",    "0.0001",     "1e3", "0x10",
+                                      " 5",  "5 ",  "-1",   "+1",    "31536000.1", "inf", "nan",
+                                      "1,5", "1..", "1.-5", "1.2.3", "999999999"};
+
+    for (size_t i = 0; i < COUNT_OF(good); i++) {
+        int64_t ms = 0;
+
+        cr_expect(text_to_ms(good[i].text, 31536000000, &ms), "%s", good[i].text);
+        cr_expect_eq(ms, good[i].value, "%s", good[i].text);
+    }
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        int64_t ms = 0;
+
+        cr_expect_not(text_to_ms(bad[i], 31536000000, &ms), "\"%s\"", bad[i]);
+    }
+}
+
 Test(text_to_int, keeps_to_its_bounds)
 {
     int64_t value;
