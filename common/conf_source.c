@@ -48,14 +48,35 @@ static char *trim(char *text)
     return text;
 }
 
-static void unquote(char *value)
+/* Quotes and backslashes as systemd has them in an EnvironmentFile, in place, so that a program has
+ * the same value whoever reads the file. A quote opens at the start of the value or behind another
+ * one; within '...' all is literal, within "..." a backslash counts before " \ ` and $ alone. Only
+ * the lines that systemd joins are refused: false. */
+static bool decode_value(char *value)
 {
-    size_t len = strlen(value);
+    char *out = value;
+    char quote = '\0';
+    bool is_plain = false;
 
-    if (len >= 2 && (*value == '"' || *value == '\'') && value[len - 1] == *value) {
-        memmove(value, value + 1, len - 2);
-        value[len - 2] = '\0';
+    for (const char *c = value; *c; c++) {
+        if (quote && *c == quote) {
+            quote = '\0';
+            continue;
+        }
+        if (!quote && !is_plain && strchr(" \t\"'", *c)) {
+            quote = *c == '"' || *c == '\'' ? *c : '\0';
+            continue;
+        }
+        is_plain = !quote;
+        if (*c == '\\' && quote != '\'') {
+            if (!c[1])
+                return false;
+            c += !quote || strchr("\"\\`$", c[1]);
+        }
+        *out++ = *c;
     }
+    *out = '\0';
+    return !quote;
 }
 
 static enum err_code read_line(struct conf_source *file, bool (*is_known)(const char *key),
@@ -75,7 +96,10 @@ static enum err_code read_line(struct conf_source *file, bool (*is_known)(const 
         return err_set(e, ERR_INVALID, "%s line %d: unknown setting \"%s\"", file->name, number,
                        text);
     equals = trim(equals + 1);
-    unquote(equals);
+    if (!decode_value(equals))
+        return err_set(e, ERR_INVALID,
+                       "%s line %d: %s has a quote that is not closed, or a backslash at its end",
+                       file->name, number, text);
     conf_source_add(file, text, strlen(text), equals);
     return ERR_OK;
 }

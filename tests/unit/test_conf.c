@@ -21,7 +21,7 @@ static struct conf conf;
 static struct conf_request request;
 static struct err e;
 static char *args[ARGS_MAX];
-static char paths[4][64];
+static char paths[8][64];
 static int path_count;
 
 /* A complete environment for every program; tests change it. */
@@ -231,13 +231,32 @@ Test(conf, queues_that_make_no_sense_are_refused)
     expect_refused(load(PROGRAM_WORKER, FLAGS("--queues", "a,a")), "TILL_QUEUES");
 }
 
-Test(conf, unbalanced_quotes_are_kept)
+Test(conf, values_are_quoted_and_escaped_as_systemd_has_it)
 {
-    const char *file = write_text("MAIL_FROM=\"x\nGATEWAY_URL='\n");
+    const char *file = write_text("MAIL_FROM=\"a \\\"b\\\" \\\\ \\$ \\n\"\n"
+                                  "SMTP_URL='a\\b\"c'\n"
+                                  "GATEWAY_URL=a\\ b\\\\c\"d\n"
+                                  "GATEWAY_CA_FILE=\"a\"'b' \"c\" d\n"
+                                  "SMTP_CA_FILE=\"\"\n");
 
     cr_assert_eq(load(PROGRAM_WORKER, FLAGS("--config", file)), ERR_OK, "%s", e.text);
-    cr_assert_str_eq(conf.mail_from, "\"x");
-    cr_assert_str_eq(conf.gateway_url, "'");
+    cr_expect_str_eq(conf.mail_from, "a \"b\" \\ $ \\n");
+    cr_expect_str_eq(conf.smtp_url, "a\\b\"c");
+    cr_expect_str_eq(conf.gateway_url, "a b\\c\"d");
+    cr_expect_str_eq(conf.gateway_ca_file, "abcd");
+    cr_expect_str_eq(conf.smtp_ca_file, "");
+}
+
+Test(conf, what_systemd_would_join_with_the_next_line_is_refused)
+{
+    static const char *const bad[] = {"MAIL_FROM=\"x", "MAIL_FROM='", "MAIL_FROM=x\\",
+                                      "MAIL_FROM=\"x\\\"", "MAIL_FROM=\"x\" 'y"};
+
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        const char *file = write_text(bad[i]);
+
+        expect_refused(load(PROGRAM_WORKER, FLAGS("--config", file)), "line 1: MAIL_FROM");
+    }
 }
 
 Test(conf, line_without_equals)
