@@ -14,6 +14,7 @@
     X(task_logs)                                                                                   \
     X(task_secrets)                                                                                \
     X(task_retry)                                                                                  \
+    X(task_run)                                                                                    \
     X(task_revoke)                                                                                 \
     X(dead_list)                                                                                   \
     X(dead_retry)                                                                                  \

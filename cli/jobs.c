@@ -59,6 +59,15 @@ static bool find_holder(struct cli *cli, const struct job_view *job, const char 
            !jobs_key_holder(cli_db(cli), &job->id, ret_holder, NULL);
 }
 
+/* Why one that waits was not made ready. */
+static const char *waits_for(const struct job_view *job)
+{
+    return job->waits         ? ": it waits for others of its flow"
+           : job->parked_on   ? ": it waits for a place or its turn under a limit"
+           : job->enqueued_us ? ": it is ready already, and waits for a worker"
+                              : "";
+}
+
 /* Why nothing was done: its state, or that there is no such job. */
 static int print_not_done(struct cli *cli, const struct uuid *id, const char *done)
 {
@@ -87,7 +96,11 @@ static int print_not_done(struct cli *cli, const struct uuid *id, const char *do
                       " once the flow has ended (till flow cancel ends it)\n",
                       id->text, detail.job.flow);
     else
-        (void)fprintf(stderr, "till: job %s is %s: not %s\n", id->text, state, done);
+        (void)fprintf(stderr, "till: job %s is %s: not %s%s\n", id->text, state, done,
+                      strcmp(done, "brought forward") == 0 &&
+                              (detail.job.state == JOB_PENDING || detail.job.state == JOB_RETRY)
+                          ? waits_for(&detail.job)
+                          : "");
     return EXIT_FAILED;
 }
 

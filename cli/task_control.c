@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * till task retry, till task revoke: one job or some, by their ids.
+ * till task retry, till task run, till task revoke: one job or some, by their ids.
  */
 #include "cli/jobs.h"
 #include "common/jobs_control.h"
@@ -34,6 +34,28 @@ const struct command command_task_retry = {
     "task retry", "UUID...",
     "runs dead or revoked jobs again, with their task's attempts; their errors are kept",
     run_retry};
+
+static int run_run(struct cli *cli)
+{
+    AUTO_VALUE(id_list_release) struct id_list ids = {0};
+    AUTO_VALUE(job_list_release) struct job_list jobs = {0};
+    struct err e = {0};
+    int code = read_some(cli, "task run", &ids);
+
+    if (code != EXIT_DONE)
+        return code;
+    if (jobs_run_now(cli_db(cli), ids.items, ids.count, &jobs, &e))
+        return cli_fail(&e);
+    push_jobs(cli, &jobs);
+    mark_listed(&ids, &jobs);
+    return print_done(cli, &ids, "brought forward");
+}
+
+const struct command command_task_run = {
+    "task run", "UUID...",
+    "runs jobs that wait for their time now: scheduled ones, and retries before their pause is "
+    "over",
+    run_run};
 
 static int run_revoke(struct cli *cli)
 {

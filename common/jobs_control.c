@@ -17,6 +17,7 @@ enum {
     REVOKE,
     RELEASE_KEYS,
     LIST_REVOKED,
+    RUN_NOW,
     REQUEUE,
     KEY_HOLDER,
     DELETE,
@@ -95,6 +96,14 @@ static const struct db_stmt statements[] = {
                       "SELECT id, error = 'terminated' FROM jobs"
                       " WHERE id = ANY ($1::uuid[]) AND state = 'REVOKED'",
                       1},
+    /* "Not before" becomes now, too: people read it. */
+    [RUN_NOW] = {"jobs_run_now",
+                 "UPDATE jobs j SET enqueued_at = now(), scheduled_at = least(scheduled_at, now())"
+                 " FROM (SELECT id FROM jobs WHERE id = ANY ($1::uuid[])"
+                 " AND state IN ('PENDING', 'RETRY') AND enqueued_at IS NULL AND waits IS NULL"
+                 " AND parked_on IS NULL ORDER BY id FOR NO KEY UPDATE) h"
+                 " WHERE j.id = h.id RETURNING j.id, j.queue, j.priority",
+                 1},
     /* Keys whose time to live is over, but that nobody has asked for since. */
     [RELEASE_KEYS] = {"jobs_release_keys",
                       "UPDATE jobs SET unique_key = NULL, unique_until = NULL"
@@ -209,6 +218,20 @@ enum err_code jobs_list_revoked(struct db *db, const char *ids, struct db_result
                                 struct err *e)
 {
     return db_query(db, &statements[LIST_REVOKED], DB_ARGS(DB_TEXT(ids)), ret_rows, e);
+}
+
+enum err_code jobs_run_now(struct db *db, const struct uuid *ids, size_t count,
+                           struct job_list *ret_jobs, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(buf_release) struct buf array;
+    enum err_code rc;
+
+    add_ids(ids, count, &array);
+    rc = db_query(db, &statements[RUN_NOW], DB_ARGS(DB_TEXT(array.data)), &rows, e);
+    if (!rc)
+        *ret_jobs = job_list_from_rows(rows);
+    return rc;
 }
 
 enum err_code jobs_delete_dead(struct db *db, const struct uuid *ids, size_t count,

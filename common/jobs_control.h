@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What people do to jobs and queues by hand: revoke, try again, delete, purge, pause. All of it is
- * in PostgreSQL and outlives every restart. Each function is one statement; those that make jobs
- * ready give a list, which the caller pushes after the commit (job_list_push()).
+ * What people do to jobs and queues by hand: revoke, try again, run now, delete, purge, pause. All
+ * of it is in PostgreSQL and outlives every restart. Each function is one statement; those that
+ * make jobs ready give a list, which the caller pushes after the commit (job_list_push()).
  *
  * A job that runs may be revoked: its attempt loses its fence, so nothing of it is committed, and
  * its handler is told (task_is_revoked()). What it did outside the database is not undone, and a
@@ -31,6 +31,11 @@ enum err_code jobs_terminate(struct db *db, const struct uuid *ids, size_t count
 /* Which of `ids` (an array parameter) are REVOKED: rows of (id, whether it is to be terminated). */
 enum err_code jobs_list_revoked(struct db *db, const char *ids, struct db_result **ret_rows,
                                 struct err *e) MUST_CHECK;
+
+/* What waits for its time (PENDING, RETRY) is ready now, whatever time that is; those that wait for
+ * others of their flow or for a limit are left, and what is ready is already. */
+enum err_code jobs_run_now(struct db *db, const struct uuid *ids, size_t count,
+                           struct job_list *ret_jobs, struct err *e) MUST_CHECK;
 
 /* Frees unique keys whose time to live is over. */
 enum err_code jobs_release_keys(struct db *db, struct err *e) MUST_CHECK;

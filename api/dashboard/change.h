@@ -16,7 +16,14 @@ enum {
     CHANGE_BUDGET_MS = 4000, /* of one request for all that match; then it tells where to go on */
 };
 
-enum change { CHANGE_REVOKE, CHANGE_TERMINATE, CHANGE_RETRY, CHANGE_DELETE, CHANGE_REPLAY };
+enum change {
+    CHANGE_REVOKE,
+    CHANGE_TERMINATE,
+    CHANGE_RETRY,
+    CHANGE_DELETE,
+    CHANGE_REPLAY,
+    CHANGE_RUN
+};
 
 /* The `action` of a body; ERR_DENIED, written down, when the user has not the role that it needs.
  */

@@ -139,6 +139,7 @@ http_handler metrics_show;
 http_handler task_revoke;
 http_handler task_terminate;
 http_handler task_retry;
+http_handler task_run;
 http_handler task_delete;
 http_handler tasks_change;
 http_handler dead_show;

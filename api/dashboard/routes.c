@@ -49,6 +49,7 @@ const struct route dashboard_routes[] = {
     {"POST", "/api/v1/tasks/<uuid>/revoke", SCOPE_OPERATOR, task_revoke},
     {"POST", "/api/v1/tasks/<uuid>/terminate", SCOPE_OPERATOR, task_terminate},
     {"POST", "/api/v1/tasks/<uuid>/retry", SCOPE_OPERATOR, task_retry},
+    {"POST", "/api/v1/tasks/<uuid>/run", SCOPE_OPERATOR, task_run},
     {"POST", "/api/v1/tasks/<uuid>/replay", SCOPE_OPERATOR, task_replay},
     {"POST", "/api/v1/tasks/<uuid>/delete", SCOPE_ADMIN, task_delete},
     {"POST", "/api/v1/dead", SCOPE_OPERATOR, dead_change},

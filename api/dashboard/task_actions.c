@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the pages do to tasks: revoke, terminate, retry, run again with other args; one, some, or
- * all that match a filter, page by page.
+ * What the pages do to tasks: revoke, terminate, retry, run now; one, some, or all that match a
+ * filter, page by page. Some and all can be run again as they are, too (replay.c).
  */
 #include <string.h>
 
@@ -60,6 +60,7 @@ static const struct {
     [CHANGE_RETRY] = {"retry", "task.retry", ROLE_OPERATOR},
     [CHANGE_DELETE] = {"delete", "task.delete", ROLE_ADMIN},
     [CHANGE_REPLAY] = {"replay", "task.replay", ROLE_OPERATOR},
+    [CHANGE_RUN] = {"run", "task.run", ROLE_OPERATOR},
 };
 
 enum err_code read_change(struct request *req, const json_t *body, enum change *ret_change,
@@ -77,7 +78,7 @@ enum err_code read_change(struct request *req, const json_t *body, enum change *
         *ret_change = (enum change)i;
         return ERR_OK;
     }
-    return err_set(e, ERR_INVALID, "action is revoke, terminate, retry, replay or delete");
+    return err_set(e, ERR_INVALID, "action is revoke, terminate, retry, replay, run or delete");
 }
 
 static size_t count_true(const bool *flags, size_t count)
@@ -113,9 +114,11 @@ static enum err_code apply(struct db *db, enum change change, struct selection *
         return jobs_delete_dead(db, of->ids, of->count, of->changed, e);
     case CHANGE_REPLAY: /* replay_some() does that */
     case CHANGE_RETRY:
+    case CHANGE_RUN:
         break;
     }
-    rc = jobs_requeue(db, of->ids, of->count, false, &of->ready, e);
+    rc = change == CHANGE_RUN ? jobs_run_now(db, of->ids, of->count, &of->ready, e)
+                              : jobs_requeue(db, of->ids, of->count, false, &of->ready, e);
     for (size_t i = 0; !rc && i < of->count; i++)
         for (size_t j = 0; j < of->ready.count && !of->changed[i]; j++)
             of->changed[i] = strcmp(of->ids[i].text, of->ready.items[j].id.text) == 0;
@@ -172,34 +175,76 @@ enum err_code change_some(struct request *req, enum change change, const char *t
 
 /* ---- one ---- */
 
+static const char *past_of(enum change change)
+{
+    switch (change) {
+    case CHANGE_RETRY:
+        return "retried";
+    case CHANGE_TERMINATE:
+        return "terminated";
+    case CHANGE_DELETE:
+        return "deleted";
+    case CHANGE_RUN:
+        return "run now";
+    case CHANGE_REPLAY:
+    case CHANGE_REVOKE:
+        break;
+    }
+    return "revoked";
+}
+
+/* Why one that waits cannot run now. */
+static enum err_code refuse_to_run(struct request *req, const struct uuid *id, struct err *e)
+{
+    AUTO_VALUE(job_detail_release) struct job_detail detail = {0};
+    enum err_code rc = jobs_find(thread_of(req)->db, id, &detail, e);
+
+    if (rc)
+        return rc;
+    return err_set(e, ERR_CONFLICT, "a task %s cannot be run now",
+                   detail.job.waits         ? "that waits for others of its flow"
+                   : detail.job.parked_on   ? "that waits for a place or its turn under a limit"
+                   : detail.job.enqueued_us ? "that is ready already, and waits for a worker,"
+                                            : "that is just changing");
+}
+
+static enum err_code refuse(struct request *req, enum change change, const struct uuid *id,
+                            struct err *e)
+{
+    enum job_state state;
+    enum err_code rc = jobs_state_of(thread_of(req)->db, id, &state, e);
+
+    if (rc)
+        return rc;
+    if (change == CHANGE_DELETE && state == JOB_FAILURE)
+        return err_set(e, ERR_CONFLICT,
+                       "a task of a flow that is not over cannot be deleted: cancel the flow, or"
+                       " wait for its end");
+    if (change == CHANGE_RUN && (state == JOB_PENDING || state == JOB_RETRY))
+        return refuse_to_run(req, id, e);
+    return err_set(e, ERR_CONFLICT, "a task in state %s cannot be %s%s", job_state_name(state),
+                   past_of(change),
+                   change == CHANGE_RETRY ? ", or another has its unique key" : "");
+}
+
 static enum err_code change_one(struct request *req, struct reply *reply, enum change change,
                                 struct err *e)
 {
     struct uuid id;
-    enum job_state state;
     size_t changed = 0;
     enum err_code rc;
 
     if (!uuid_parse(request_param(req, 0), &id))
         return err_set(e, ERR_NOT_FOUND, "there is no such task");
     rc = change_some(req, change, NULL, &id, 1, &changed, e);
-    if (!rc && !changed) {
-        rc = jobs_state_of(thread_of(req)->db, &id, &state, e);
-        if (rc)
-            return rc;
-        if (change == CHANGE_DELETE && state == JOB_FAILURE)
-            return err_set(
-                e, ERR_CONFLICT,
-                "a task of a flow that is not over cannot be deleted: cancel the flow, or"
-                " wait for its end");
-        return err_set(e, ERR_CONFLICT, "a task in state %s cannot be %s%s", job_state_name(state),
-                       change == CHANGE_RETRY       ? "retried"
-                       : change == CHANGE_TERMINATE ? "terminated"
-                       : change == CHANGE_DELETE    ? "deleted"
-                                                    : "revoked",
-                       change == CHANGE_RETRY ? ", or another has its unique key" : "");
-    }
+    if (!rc && !changed)
+        rc = refuse(req, change, &id, e);
     return rc ? rc : reply_json(reply, 200, json_pack("{s:i}", "changed", 1), e);
+}
+
+enum err_code task_run(struct request *req, struct reply *reply, struct err *e)
+{
+    return change_one(req, reply, CHANGE_RUN, e);
 }
 
 enum err_code task_revoke(struct request *req, struct reply *reply, struct err *e)

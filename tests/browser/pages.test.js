@@ -382,6 +382,31 @@ test('act', async () => {
   await say('Revoked.');
   await page.locator('.title .badge.revoked').waitFor(WAIT);
 
+  // What waits for its time runs now.
+  await visit(page, `/task/${facts.later}`);
+  await page.getByRole('button', {name: 'Run now', exact: true}).click();
+  await say('It runs now.');
+  await page.getByText('Waits for a worker since').waitFor(WAIT);
+  assert.equal(await page.getByRole('button', {name: 'Run now'}).count(), 0);
+
+  // One that runs is terminated, after a question that says what that does and does not do.
+  await visit(page, `/task/${facts.running}`);
+  await page.getByRole('button', {name: 'Terminate', exact: true}).click();
+  await dialog.getByText('What it did elsewhere is not undone.').waitFor(WAIT);
+  assert.deepEqual(await findings(page), []);
+  assert.deepEqual(await page.evaluate(poorContrasts), []);
+  if (process.env.TILL_SHOTS) await page.screenshot({path: `${process.env.TILL_SHOTS}/terminate.png`});
+  await dialog.getByRole('button', {name: 'Cancel'}).click();
+  await dialog.waitFor({...WAIT, state: 'detached'});
+  assert.equal(await page.locator('.title .badge.started').count(), 1);
+  await page.getByRole('button', {name: 'Terminate', exact: true}).click();
+  await dialog.getByRole('button', {name: 'Terminate'}).click();
+  await say('Terminated.');
+  await page.locator('.title .badge.revoked').waitFor(WAIT);
+  await page.getByText('its worker still runs it').waitFor(WAIT);
+  await page.getByRole('button', {name: 'Terminate', exact: true}).waitFor(WAIT);
+  if (process.env.TILL_SHOTS) await page.screenshot({path: `${process.env.TILL_SHOTS}/terminated.png`});
+
   // A selection, then all that match: run again as new tasks, which leaves them as they are, and retried.
   await visit(page, '/tasks?state=FAILURE');
   await row(facts.dead[1]).getByRole('checkbox').check();
@@ -457,7 +482,7 @@ test('act', async () => {
 
   // All of it is written down.
   await visit(page, '/audit');
-  for (const action of ['limit.set', 'limit.delete', 'task.timeout', 'task.replay', 'task.retry', 'task.revoke', 'task.delete', 'queue.pause', 'queue.resume', 'worker.grow', 'worker.autoscale']) {
+  for (const action of ['limit.set', 'limit.delete', 'task.timeout', 'task.replay', 'task.run', 'task.terminate', 'task.retry', 'task.revoke', 'task.delete', 'queue.pause', 'queue.resume', 'worker.grow', 'worker.autoscale']) {
     await page.locator('tbody').getByRole('link', {name: action, exact: true}).first().waitFor(WAIT);
   }
   assert.deepEqual(await findings(page), []);

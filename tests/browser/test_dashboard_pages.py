@@ -150,9 +150,12 @@ def test_actions_by_mouse_and_keyboard(stack, walk):
     dead = [rows.insert(system, "FAILURE", task="shop.mail", queue="mail", age=50 + n, args=["a"], kwargs={"api_key": "k-1"})
             for n in range(4)]
     rows.declare_task(system, "shop.mail")
-    rows.report_worker(system, "shop:1", concurrency=4, started_at="2026-01-01T00:00:00Z", beat_at="2026-01-01T00:00:00Z")
+    later = rows.insert(system, "PENDING", age=40, enqueued_at=None, scheduled_at="2126-01-01T00:00:00Z")
+    running = rows.insert(system, "STARTED", age=30, task="till.tasks.sleep", worker="shop:1")
+    rows.report_worker(system, "shop:1", concurrency=4, started_at="2026-01-01T00:00:00Z", beat_at="2026-01-01T00:00:00Z",
+                       jobs=[{"id": running, "task": "till.tasks.sleep", "started_at": "2026-01-01T00:00:00Z"}])
     system.start_dashboard()
-    walk("act", {"dead": dead, "database": system.settings["DATABASE_URL"]}, system=system)
+    walk("act", {"dead": dead, "later": later, "running": running, "database": system.settings["DATABASE_URL"]}, system=system)
     (copy,) = system.query("SELECT kwargs FROM jobs WHERE args = '[\"edited\"]'")
     assert copy["kwargs"] == {"api_key": "k-1"}
 

@@ -56,6 +56,48 @@ def wait_paused(program, queue="default", count=2):
     wait_for(heard, 10, f"{queue} was never paused")
 
 
+# ---- run now ----
+
+
+def test_jobs_that_wait_for_their_time_run_now_and_others_are_left(stack):
+    one = stack().start()
+    later = one.enqueue("till.tasks.noop", countdown=3600)
+    finished = one.enqueue("till.tasks.noop")
+    one.wait_job(finished, "SUCCESS")
+
+    ended = one.till("task", "run", later, finished, NOBODY, "--json")
+
+    assert ended.returncode == 1
+    assert [json.loads(line) for line in ended.stdout.splitlines()] == [
+        {"id": later, "done": "brought forward"},
+        {"id": finished, "done": None, "state": "SUCCESS"},
+        {"id": NOBODY, "done": None, "state": None},
+    ]
+    one.wait_job(later, "SUCCESS")
+
+
+def test_only_time_is_skipped_by_task_run(stack):
+    one = stack()
+    ready = one.enqueue("till.tasks.noop")
+    assert done(one, "limit", "set", "task", "shop.mail", "--concurrency", "1")
+    parked = one.insert_job("shop.mail", state="PENDING", enqueued_at=None, parked_on="task:shop.mail")
+    chain = json.dumps({"chain": [{"task": "till.tasks.noop"}, {"task": "shop.last"}]})
+    assert one.till("flow", "run", "-", stdin=chain).returncode == 0
+    member = one.value("SELECT id::text FROM jobs WHERE task = 'shop.last'")
+    retry = one.insert_job("till.tasks.noop", state="RETRY", attempt=1, enqueued_at=None, error="x",
+                           scheduled_at="2126-01-01T00:00:00Z")
+
+    for job, why in ((ready, "is ready already"), (parked, "under a limit"), (member, "others of its flow")):
+        ended = one.till("task", "run", job)
+        assert ended.returncode == 1 and why in ended.stderr, ended.stderr
+        assert one.job(job)["state"] == "PENDING"
+    assert one.job(member)["enqueued_at"] is None and one.job(parked)["enqueued_at"] is None
+    ended = one.till("task", "run", retry)
+    assert (ended.returncode, ended.stdout) == (0, f"{retry} brought forward\n1 job brought forward\n")
+    assert one.job(retry)["state"] == "RETRY" and one.job(retry)["enqueued_at"] is not None
+    assert one.value("SELECT scheduled_at <= now() FROM jobs WHERE id = %s", retry)
+
+
 # ---- revoke ----
 
 
@@ -515,7 +557,7 @@ def test_wrong_words_are_exit_code_2_and_do_nothing(stack, words):
 
 @pytest.mark.parametrize(
     "verb",
-    ["task retry", "task revoke", "dead list", "dead retry", "dead delete"]
+    ["task retry", "task run", "task revoke", "dead list", "dead retry", "dead delete"]
     + ["queue pause", "queue resume", "queue purge"],
 )
 def test_every_verb_has_a_help_page(stack, verb):

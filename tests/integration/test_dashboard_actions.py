@@ -190,6 +190,31 @@ def test_all_that_match_are_run_again_while_others_give_the_same_order(system):
     post(system, "/api/v1/tasks", 400, {"action": "replay", "order": "x", "filter": {"state": "SUCCESS"}})
 
 
+def test_what_waits_for_its_time_runs_now(system):
+    later = rows.insert(system, "PENDING", enqueued_at=None, scheduled_at="2126-01-01T00:00:00Z")
+    retry, ready = rows.insert(system, "RETRY"), rows.insert(system, "PENDING")
+    chain = json.dumps({"chain": [{"task": "till.tasks.noop"}, {"task": "shop.last", "queue": "mail"}]})
+    assert system.till("flow", "run", "-", stdin=chain).returncode == 0
+    member = system.value("SELECT id::text FROM jobs WHERE task = 'shop.last'")
+    assert post(system, f"/api/v1/tasks/{later}/run") == {"changed": 1}
+    assert "ready already" in post(system, f"/api/v1/tasks/{later}/run", 409)["detail"]
+    assert "others of its flow" in post(system, f"/api/v1/tasks/{member}/run", 409)["detail"]
+    done = rows.insert(system, "SUCCESS")
+    assert "SUCCESS cannot be run now" in post(system, f"/api/v1/tasks/{done}/run", 409)["detail"]
+    some = {"action": "run", "ids": [later, retry, ready, member, done]}
+    assert post(system, "/api/v1/tasks", body=some)["changed"] == 1
+    assert get(system, f"/api/v1/tasks/{retry}")["enqueued_at"]
+    for _ in range(3):
+        rows.insert(system, "RETRY", task="shop.mail")
+    matching = {"action": "run", "filter": {"state": "RETRY", "task": "shop.mail"}}
+    assert post(system, "/api/v1/tasks", body=matching)["changed"] == 3
+    assert post(system, "/api/v1/tasks", body=matching)["changed"] == 0
+    assert system.job(member)["enqueued_at"] is None
+    assert ("local", "task.run", later, "done") in audit(system) and ("local", "task.run", member, "nothing") in audit(system)
+    pushed = str(system.redis.xrange("till:{default}:normal"))
+    assert later in pushed and retry in pushed, "at once: no scheduler runs here"
+
+
 def test_what_is_run_again_runs(stack):
     system = stack().start(dashboards=1)
     done = [system.enqueue("till.tasks.noop") for _ in range(3)]

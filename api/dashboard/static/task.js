@@ -105,7 +105,9 @@ function actions(task, go) {
   const sure = async (title, text, yes, verb, words) => {
     if (await ask({title, text, yes, danger: true})) await order(`${path}/${verb}`, {}, words);
   };
+  const forItsTime = waits && !task.enqueued_at && !task.waits && !task.parked_on;
   return h('div', {class: 'acts'}, ...[
+    forItsTime ? button('Run now', {title: 'It does not wait for its time any more', run: () => order(`${path}/run`, {}, 'It runs now.')}) : null,
     waits ? button('Revoke', {danger: true, run: () => sure('Revoke this task?', 'It will not run.', 'Revoke', 'revoke', 'Revoked.')}) : null,
     task.state === 'STARTED' || task.still_runs ? button('Terminate', {danger: true, run: () => sure('Terminate this task?',
       'Nothing of this attempt is committed to the database. What it did elsewhere is not undone. If it has not ended after some seconds, its process is ended.', 'Terminate', 'terminate', 'Terminated.')}) : null,

@@ -133,6 +133,7 @@ function pager(filter, answer) {
 const ACTIONS = [
   ['retry', 'Retry', 'retried', ['FAILURE', 'REVOKED'], 'operator'],
   ['replay', 'Run again', 'run again', ['SUCCESS', 'FAILURE', 'REVOKED'], 'operator'],
+  ['run', 'Run now', 'run now', ['PENDING', 'RETRY'], 'operator'],
   ['revoke', 'Revoke', 'revoked', ['PENDING', 'RETRY'], 'operator'],
   ['terminate', 'Terminate', 'terminated', ['STARTED'], 'operator'],
   ['delete', 'Delete', 'deleted', ['FAILURE'], 'admin'],
