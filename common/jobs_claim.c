@@ -13,7 +13,16 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { CLAIM_WAITING, CLAIM_FREE, CLAIM_PARK, CLAIM_FIRST, CLAIM_LIMITED, CLAIM_REST, UNCLAIM };
+enum {
+    CLAIM_WAITING,
+    CLAIM_FREE,
+    CLAIM_PARK,
+    CLAIM_FIRST,
+    CLAIM_LIMITED,
+    CLAIM_REST,
+    UNCLAIM,
+    BURY
+};
 enum {
     ARRAY_MAX = 4 * 1024 * 1024,
     REFUSALS_MAX = 5, /* after so many in a row a whole batch is tried once in 2^5 */
@@ -114,6 +123,10 @@ static const struct db_stmt statements[] = {
                  " WHERE id = $1 AND attempt = $2 AND state = 'STARTED' AND worker = $3"
                  " AND delivery = $4",
                  4},
+    [BURY] = {"jobs_bury_unclaimable",
+              "UPDATE jobs SET state = 'FAILURE', finished_at = now(), error = $2"
+              " WHERE id = $1 AND state IN ('PENDING', 'RETRY')",
+              2},
 };
 
 DB_STATEMENTS(jobs_claim, statements);
@@ -345,5 +358,17 @@ enum err_code jobs_unclaim(struct db *db, const char *worker, const char *entry,
 
     if (!rc)
         *ret_released = touched > 0;
+    return rc;
+}
+
+enum err_code jobs_bury_unclaimable(struct db *db, const struct uuid *id, const char *error,
+                                    bool *ret_buried, struct err *e)
+{
+    int64_t touched = 0;
+    enum err_code rc =
+        db_exec(db, &statements[BURY], DB_ARGS(DB_TEXT(id->text), DB_TEXT(error)), &touched, e);
+
+    if (!rc)
+        *ret_buried = touched > 0;
     return rc;
 }

@@ -56,6 +56,11 @@ enum err_code jobs_claim(struct db *db, const char *worker, const struct queue_d
 enum err_code jobs_unclaim(struct db *db, const char *worker, const char *entry,
                            const struct job *job, bool *ret_released, struct err *e) MUST_CHECK;
 
+/* PENDING or RETRY -> FAILURE, without an attempt, for a row whose claim PostgreSQL refuses. False:
+ * there is no such row. */
+enum err_code jobs_bury_unclaimable(struct db *db, const struct uuid *id, const char *error,
+                                    bool *ret_buried, struct err *e) MUST_CHECK;
+
 /* One row of a claim's answer: state, task, queue, priority, attempt, max_attempts, args, kwargs,
  * created_us, headers, traceparent, snoozes, has_places from its second column on. Owned. */
 void jobs_claimed(const struct db_result *rows, int row, const struct uuid *id,

@@ -41,6 +41,12 @@ enum {
 #define STANDS_ALONE                                                                               \
     " enqueued_at IS NULL AND finished_at IS NULL AND waits IS NULL AND parked_on IS NULL"
 
+/* Meant to stand in the stream of queue $1 and priority $2 since a time that is... */
+#define LOST_ROWS                                                                                  \
+    "SELECT id FROM jobs WHERE queue = $1 AND priority = $2 AND enqueued_at IS NOT NULL"           \
+    " AND finished_at IS NULL AND state IN ('PENDING', 'RETRY') AND enqueued_at "
+#define LOCKED_FIRST " ORDER BY enqueued_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED"
+
 #define UNTIL(at)                                                                                  \
     " CASE WHEN " at " IS NOT NULL THEN greatest(0,"                                               \
     " (extract(epoch FROM " at " - clock_timestamp()) * 1000000)::bigint) END"
@@ -80,13 +86,12 @@ static const struct db_stmt statements[] = {
                          "  ORDER BY queue, priority LIMIT 1) n"
                          ") SELECT '', queue, priority FROM streams",
                          0},
+    /* A time to come is that of a producer whose clock is wrong: nobody knows what became of the
+     * entry, and a second one does no harm. */
     [TAKE_LOST] = {"jobs_take_lost",
-                   "UPDATE jobs SET enqueued_at = now() WHERE id = ANY (ARRAY("
-                   " SELECT id FROM jobs WHERE queue = $1 AND priority = $2"
-                   " AND enqueued_at IS NOT NULL AND finished_at IS NULL"
-                   " AND state IN ('PENDING', 'RETRY')"
-                   " AND enqueued_at < to_timestamp($3::bigint / 1000000.0)"
-                   " ORDER BY enqueued_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED))"
+                   "UPDATE jobs SET enqueued_at = now() WHERE id = ANY ("
+                   " ARRAY(" LOST_ROWS "< to_timestamp($3::bigint / 1000000.0)" LOCKED_FIRST ") ||"
+                   " ARRAY(" LOST_ROWS "> now() + interval '1 minute'" LOCKED_FIRST "))"
                    " RETURNING id, queue, priority",
                    4},
     [BUSY_WORKERS] = {"jobs_busy_workers",

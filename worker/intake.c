@@ -5,6 +5,7 @@
  */
 #include "worker/intake.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -310,6 +311,43 @@ static enum err_code claim_once(struct intake *intake, struct claiming *batch, b
                       batch->claims, e);
 }
 
+/* A job that PostgreSQL will not have claimed, whatever its row holds: dead, so that somebody looks
+ * at it. What cannot even be buried is left to its entry, which comes back. */
+static void bury(struct intake *intake, const struct claiming *batch, const struct err *why)
+{
+    struct item *item = batch->items[0];
+    const struct queue_delivery *delivery = &item->delivery;
+    char error[sizeof why->text + sizeof why->detail];
+    struct err e = {0};
+    bool is_buried = false;
+
+    (void)snprintf(error, sizeof error, "the job cannot be claimed: %s",
+                   *why->detail ? why->detail : why->text);
+    (void)!jobs_bury_unclaimable(intake->db, &delivery->id, error, &is_buried, &e);
+    log_error("job_unclaimable", L_STR("job_id", delivery->id.text), L_STR("error", error),
+              L_BOOL("buried", is_buried));
+    if (is_buried)
+        meter_count(NULL, delivery->stream, METER_FAILED, -1);
+    pool_finish(intake->process->pool, &item, &is_buried, 1);
+}
+
+static void claim(struct intake *intake, struct claiming *batch);
+
+/* One row that cannot be must not keep the others from being claimed. */
+static void claim_one_by_one(struct intake *intake, const struct claiming *batch)
+{
+    AUTO(mem_free) struct claiming *one = mem_alloc(sizeof *one);
+
+    for (size_t i = 0; i < batch->count; i++) {
+        one->items[0] = batch->items[i];
+        one->keys[0] = batch->keys[i];
+        one->max_attempts[0] = batch->max_attempts[i];
+        one->fast_count = batch->fast_count;
+        one->count = 1;
+        claim(intake, one);
+    }
+}
+
 /* Claims until it is answered; the keeper renews the leases meanwhile. */
 static void claim(struct intake *intake, struct claiming *batch)
 {
@@ -322,6 +360,13 @@ static void claim(struct intake *intake, struct claiming *batch)
         if (!rc) {
             CRASH_POINT("claim.done");
             distribute(intake, batch);
+            return;
+        }
+        if (rc == ERR_INVALID) {
+            if (batch->count == 1)
+                bury(intake, batch, &e);
+            else
+                claim_one_by_one(intake, batch);
             return;
         }
         process_note_doing(intake->process, ROLE_FETCH, "waits for the database", clock_mono_us());

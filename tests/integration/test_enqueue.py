@@ -361,6 +361,9 @@ def test_jobs_of_till_enqueue_run_when_the_transaction_commits_and_not_without(s
         ("'a', priority => 3", "priority is 0 (high), 1 (normal) or 2 (low), not 3"),
         ("'a', max_attempts => 0", "max_attempts is at least 1, not 0"),
         ("'a', scheduled_at => 'infinity'", "scheduled_at must be a time, not infinity"),
+        ("'a', scheduled_at => '294276-12-31'", "scheduled_at must be a time in the years 1 to 9999"),
+        ("'a', scheduled_at => '4713-01-01 BC'", "scheduled_at must be a time in the years 1 to 9999"),
+        ("'a', expires_at => '10000-01-01'", "expires_at must be a time in the years 1 to 9999"),
     ],
 )
 def test_till_enqueue_names_what_is_wrong(stack, words, told):
@@ -394,6 +397,13 @@ def test_till_enqueue_refuses_an_id_that_exists(stack):
         ("kwargs", "[]"),
         ("scheduled_at", "infinity"),
         ("scheduled_at", "-infinity"),
+        ("scheduled_at", "10000-01-01 00:00:00+00"),
+        ("created_at", "infinity"),
+        ("created_at", "294276-12-31"),
+        ("enqueued_at", "infinity"),
+        ("expires_at", "294276-12-31"),
+        ("unique_until", "infinity"),
+        ("unique_until", "0001-01-01 BC"),
     ],
 )
 def test_an_insert_that_cannot_be_a_job_is_refused(stack, column, value):
@@ -405,6 +415,47 @@ def test_an_insert_that_cannot_be_a_job_is_refused(stack, column, value):
             f"INSERT INTO jobs ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))})",
             *columns.values(),
         )
+
+
+def test_a_job_of_the_last_year_can_be_looked_at(stack):
+    one = stack()
+    last = one.value("SELECT till_enqueue('a', scheduled_at => '9999-12-31 23:59:59.999999+00')")
+    first = one.value("SELECT till_enqueue('b', scheduled_at => '0001-01-01 00:00:00+00')")
+
+    shown = [json.loads(line) for line in one.till("task", "list", "--json").stdout.splitlines()]
+
+    assert {job["id"]: job["scheduled_at"] for job in shown} == {
+        last: "9999-12-31T23:59:59.999999Z",
+        first: "0001-01-01T00:00:00.000000Z",
+    }
+
+
+def test_a_row_that_cannot_be_claimed_keeps_no_other_from_it(stack):
+    """Nothing but a hole in the rules makes such a row; all workers stood still before it."""
+    one = stack()
+    one.query("ALTER TABLE jobs DISABLE TRIGGER jobs_time_check")
+    bad = one.insert_job("till.tasks.noop", created_at="infinity")
+    good = [one.insert_job("till.tasks.noop") for _ in range(5)]
+
+    one.start(apis=0)
+
+    for job in good:
+        one.wait_job(job)
+    dead = one.wait_job(bad, "FAILURE")
+    assert "the job cannot be claimed" in dead["error"] and "bigint" in dead["error"]
+    assert dead["attempt"] == 0
+    one.wait_settled()
+
+
+def test_a_producer_whose_clock_is_ahead_loses_no_job(stack):
+    """It says that it has pushed the job, by its own clock, and has not."""
+    one = stack().start(apis=0)
+
+    job = one.value(
+        "INSERT INTO jobs (task, enqueued_at) VALUES ('till.tasks.noop', now() + interval '1 day') RETURNING id"
+    )
+
+    one.wait_job(job)
 
 
 def test_a_name_of_two_hundred_is_accepted(stack):
