@@ -117,8 +117,10 @@ static int tell_held(struct cli *cli, const struct dead_filter *filter)
         return cli_fail(&e);
     if (held > 0)
         (void)fprintf(stderr,
-                      "till: %" PRId64 " %s not retried: another job holds the unique key\n", held,
-                      held == 1 ? "job was" : "jobs were");
+                      "till: %" PRId64
+                      " %s not retried: another job holds the unique key, or took it"
+                      " while it ran\n",
+                      held, held == 1 ? "job was" : "jobs were");
     return EXIT_DONE;
 }
 

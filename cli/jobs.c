@@ -51,12 +51,14 @@ int read_ids(struct cli *cli, struct id_list *ret_ids)
     return EXIT_DONE;
 }
 
-/* Whether a job cannot run again because another one holds its unique key. */
-static bool find_holder(struct cli *cli, const struct job_view *job, const char *done,
-                        struct uuid *ret_holder)
+/* Why a dead or revoked job was not retried; NULL: because of its state. Owned by the caller. */
+static char *find_why(struct cli *cli, const struct job_view *job, const char *done)
 {
-    return job->unique_key && strcmp(done, "retried") == 0 &&
-           !jobs_key_holder(cli_db(cli), &job->id, ret_holder, NULL);
+    char *why = NULL;
+
+    if (strcmp(done, "retried") == 0 && jobs_why_not_requeued(cli_db(cli), &job->id, &why, NULL))
+        return NULL;
+    return why;
 }
 
 /* Why one that waits was not made ready. */
@@ -75,7 +77,7 @@ static int print_not_done(struct cli *cli, const struct uuid *id, const char *do
     struct err e = {0};
     enum err_code rc = jobs_find(cli_db(cli), id, &detail, &e);
     const char *state = rc ? NULL : job_state_name(detail.job.state);
-    struct uuid holder;
+    AUTO(mem_free) char *why = rc ? NULL : find_why(cli, &detail.job, done);
 
     if (rc && rc != ERR_NOT_FOUND)
         return cli_fail(&e);
@@ -87,9 +89,8 @@ static int print_not_done(struct cli *cli, const struct uuid *id, const char *do
         (void)fprintf(stderr, "till: there is no job %s\n", id->text);
     else if (detail.job.payload)
         (void)fprintf(stderr, "till: job %s could not be decoded: not %s\n", id->text, done);
-    else if (find_holder(cli, &detail.job, done, &holder))
-        (void)fprintf(stderr, "till: job %s is %s: not %s: unique key \"%s\" is held by job %s\n",
-                      id->text, state, done, detail.job.unique_key, holder.text);
+    else if (why)
+        (void)fprintf(stderr, "till: job %s is %s: not %s: %s\n", id->text, state, done, why);
     else if (detail.job.flow && detail.job.state == JOB_FAILURE && strcmp(done, "deleted") == 0)
         (void)fprintf(stderr,
                       "till: job %s belongs to flow %s, which is not over: not deleted; it can be"

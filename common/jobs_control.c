@@ -10,6 +10,7 @@
 
 #include "common/buf.h"
 #include "common/flows.h"
+#include "common/mem.h"
 #include "common/statements.h"
 #include "common/text.h"
 
@@ -19,7 +20,7 @@ enum {
     LIST_REVOKED,
     RUN_NOW,
     REQUEUE,
-    KEY_HOLDER,
+    WHY_NOT,
     DELETE,
     REQUEUE_MATCHING,
     COUNT_HELD,
@@ -49,6 +50,9 @@ enum { ARRAY_MAX = 4 * 1024 * 1024, REQUEUE_TRIES = 20 };
 #define KEY "CASE WHEN d.unique_until <= now() THEN NULL ELSE d.unique_key END"
 #define KEY_IS_HELD                                                                                \
     "EXISTS (SELECT FROM jobs o WHERE o.unique_key = " KEY " AND o.finished_at IS NULL)"
+
+/* What can never run again, and what cannot while another has its key. */
+#define MAY_RUN_AGAIN "payload IS NULL AND d.superseded IS NULL AND NOT " KEY_IS_HELD
 
 /* Those of `found` that can run again: of several with one key, the first. */
 #define FREE                                                                                       \
@@ -113,25 +117,30 @@ static const struct db_stmt statements[] = {
                       0},
     [REQUEUE] = {"jobs_requeue",
                  "WITH found AS (SELECT id, " KEY " AS key FROM jobs d"
-                 " WHERE id = ANY ($1::uuid[]) AND payload IS NULL"
+                 " WHERE id = ANY ($1::uuid[])"
                  " AND (state = 'FAILURE' OR (state = 'REVOKED' AND NOT $2::bool))"
-                 " AND NOT " KEY_IS_HELD " ORDER BY id FOR NO KEY UPDATE" FREE AGAIN,
+                 " AND " MAY_RUN_AGAIN " ORDER BY id FOR NO KEY UPDATE" FREE AGAIN,
                  2},
-    [KEY_HOLDER] = {"jobs_key_holder",
-                    "SELECT o.id FROM jobs d JOIN jobs o ON o.unique_key = " KEY
-                    " AND o.finished_at IS NULL WHERE d.id = $1 AND d.finished_at IS NOT NULL",
-                    1},
+    [WHY_NOT] =
+        {"jobs_why_not_requeued",
+         "SELECT CASE WHEN d.payload IS NOT NULL THEN 'it could not be decoded'"
+         " WHEN d.superseded IS NOT NULL THEN format("
+         "  'a newer job took its unique key \"%s\" while it ran: enqueue it anew', d.superseded)"
+         " ELSE (SELECT format('unique key \"%s\" is held by job %s', o.unique_key, o.id)"
+         "  FROM jobs o WHERE o.unique_key = " KEY " AND o.finished_at IS NULL) END"
+         " FROM jobs d WHERE d.id = $1 AND d.state IN ('FAILURE', 'REVOKED')",
+         1},
     [DELETE] = {"jobs_delete_dead",
                 "DELETE FROM jobs j WHERE id = ANY ($1::uuid[]) AND state = 'FAILURE'"
                 " AND " FLOWS_JOB_MAY_GO " RETURNING id",
                 1},
     [REQUEUE_MATCHING] = {"jobs_requeue_matching",
                           "WITH found AS (SELECT id, " KEY " AS key" IS_DEAD
-                          " AND payload IS NULL AND NOT " KEY_IS_HELD OLDEST FREE AGAIN,
+                          " AND " MAY_RUN_AGAIN OLDEST FREE AGAIN,
                           5},
     [COUNT_HELD] = {"jobs_count_held",
-                    "SELECT count(*)" IS_DEAD " AND payload IS NULL AND d.unique_key IS NOT NULL"
-                    " AND " KEY_IS_HELD,
+                    "SELECT count(*)" IS_DEAD " AND payload IS NULL AND (d.superseded IS NOT NULL"
+                    " OR (d.unique_key IS NOT NULL AND " KEY_IS_HELD "))",
                     4},
     [DELETE_MATCHING] = {"jobs_delete_matching",
                          "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id" IS_DEAD
@@ -280,16 +289,15 @@ enum err_code jobs_requeue(struct db *db, const struct uuid *ids, size_t count, 
                    ret_jobs, e);
 }
 
-enum err_code jobs_key_holder(struct db *db, const struct uuid *id, struct uuid *ret_holder,
-                              struct err *e)
+enum err_code jobs_why_not_requeued(struct db *db, const struct uuid *id, char **ret_why,
+                                    struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = db_query(db, &statements[KEY_HOLDER], DB_ARGS(DB_TEXT(id->text)), &rows, e);
+    enum err_code rc = db_query(db, &statements[WHY_NOT], DB_ARGS(DB_TEXT(id->text)), &rows, e);
 
     if (rc)
         return rc;
-    if (db_rows(rows) == 0 || !uuid_parse(db_text(rows, 0, 0), ret_holder))
-        return err_set(e, ERR_NOT_FOUND, "no job holds the unique key of job %s", id->text);
+    *ret_why = db_rows(rows) > 0 && !db_is_null(rows, 0, 0) ? mem_dup(db_text(rows, 0, 0)) : NULL;
     return ERR_OK;
 }
 

@@ -42,16 +42,17 @@ enum err_code jobs_release_keys(struct db *db, struct err *e) MUST_CHECK;
 
 /* FAILURE, and REVOKED unless `dead_only`, -> PENDING, with as many attempts as its task declares
  * from now on; its errors are kept, an expiry that is over is lifted. Jobs in another state, that
- * could never be decoded, or whose unique key another job holds (jobs_key_holder() tells which) are
- * left as they are and are not in the list. In a transaction the caller calls jobs_release_keys()
- * before it, and begins anew at ERR_CONFLICT: another job has taken such a key meanwhile. */
+ * could never be decoded, or whose unique key another job holds or took while they ran are left as
+ * they are and are not in the list (jobs_why_not_requeued() tells). In a transaction the caller
+ * calls jobs_release_keys() before it, and begins anew at ERR_CONFLICT: another job has taken such
+ * a key meanwhile. */
 enum err_code jobs_requeue(struct db *db, const struct uuid *ids, size_t count, bool dead_only,
                            struct job_list *ret_jobs, struct err *e) MUST_CHECK;
 
-/* The unfinished job that holds the unique key which this finished one would take again;
- * ERR_NOT_FOUND when there is none. */
-enum err_code jobs_key_holder(struct db *db, const struct uuid *id, struct uuid *ret_holder,
-                              struct err *e) MUST_CHECK;
+/* Why this dead or revoked job cannot run again, for people; to be freed with mem_free(). NULL when
+ * it can, is in another state, or is not there. */
+enum err_code jobs_why_not_requeued(struct db *db, const struct uuid *id, char **ret_why,
+                                    struct err *e) MUST_CHECK;
 
 /* Deletes jobs in FAILURE with their errors. ret_deleted[i] tells which were. Those of a flow that
  * is not over are left: what comes behind them asks for them. */
@@ -74,7 +75,8 @@ enum err_code jobs_requeue_matching(struct db *db, const struct dead_filter *fil
 enum err_code jobs_delete_matching(struct db *db, const struct dead_filter *filter, int max,
                                    int64_t *ret_count, struct err *e) MUST_CHECK;
 
-/* How many of them cannot run again because another job holds their unique key. */
+/* How many of them cannot run again because another job holds their unique key, or took it while
+ * they ran. */
 enum err_code jobs_count_held(struct db *db, const struct dead_filter *filter, int64_t *ret_count,
                               struct err *e) MUST_CHECK;
 

@@ -211,20 +211,24 @@ static enum err_code refuse_to_run(struct request *req, const struct uuid *id, s
 static enum err_code refuse(struct request *req, enum change change, const struct uuid *id,
                             struct err *e)
 {
+    AUTO(mem_free) char *why = NULL;
     enum job_state state;
     enum err_code rc = jobs_state_of(thread_of(req)->db, id, &state, e);
 
+    if (!rc && change == CHANGE_RETRY)
+        rc = jobs_why_not_requeued(thread_of(req)->db, id, &why, e);
     if (rc)
         return rc;
+    if (why)
+        return err_set(e, ERR_CONFLICT, "the task cannot be retried: %s", why);
     if (change == CHANGE_DELETE && state == JOB_FAILURE)
         return err_set(e, ERR_CONFLICT,
                        "a task of a flow that is not over cannot be deleted: cancel the flow, or"
                        " wait for its end");
     if (change == CHANGE_RUN && (state == JOB_PENDING || state == JOB_RETRY))
         return refuse_to_run(req, id, e);
-    return err_set(e, ERR_CONFLICT, "a task in state %s cannot be %s%s", job_state_name(state),
-                   past_of(change),
-                   change == CHANGE_RETRY ? ", or another has its unique key" : "");
+    return err_set(e, ERR_CONFLICT, "a task in state %s cannot be %s", job_state_name(state),
+                   past_of(change));
 }
 
 static enum err_code change_one(struct request *req, struct reply *reply, enum change change,

@@ -247,6 +247,63 @@ def test_what_replaces_a_running_job_is_a_job_of_its_own(stack, enqueue):
     assert one.job(first)["attempt"] == 1
 
 
+def superseded(one, first):
+    """The old one has ended, says why, and cannot be made to run behind the new one."""
+    old = one.wait_job(first, "REVOKED")
+    assert old["error"] == 'superseded: a newer job took its unique key "k" while it ran'
+    done = one.till("task", "retry", first)
+    assert done.returncode == 1 and 'took its unique key "k" while it ran' in done.stderr
+    one.settle()
+    return (one.job(first)["state"], one.job(first)["attempt"]) == ("REVOKED", 1)
+
+
+def test_a_superseded_job_that_is_given_back_does_not_run_again(stack):
+    one = stack()
+    worker = one.start_worker(TILL_WORKER_PROCESSES=1, TILL_SHUTDOWN_SECONDS=1)
+    one.start_scheduler()
+    first = by_cli(one, "till.tasks.sleep", "[600]", unique_key="k")
+    one.wait_job(first, "STARTED")
+    second = by_sql(one, args="[2]", unique_key="k", on_conflict="replace")
+    one.wait_job(second)
+
+    worker.term_and_wait()
+    one.start_worker()
+
+    assert superseded(one, first)
+
+
+# Whatever a worker writes of jobs waits for advisory lock 1 while one runs.
+HOLD = """
+    CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF current_setting('application_name') = 'till-worker' AND EXISTS (SELECT FROM jobs WHERE state = 'STARTED') THEN
+            PERFORM pg_advisory_xact_lock(1);
+        END IF;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER hold BEFORE UPDATE ON jobs FOR EACH STATEMENT EXECUTE FUNCTION hold()
+"""
+
+
+@pytest.mark.parametrize(("task", "args"), [("till.tasks.snooze", "[0.05, 9]"), ("till.tasks.fail", "[]")])
+def test_a_superseded_job_that_would_be_run_later_is_not(stack, task, args):
+    """Its worker writes how the attempt ended behind the one that took the key."""
+    one = stack()
+    one.query(HOLD)
+    one.start_worker(TILL_WORKER_PROCESSES=1)
+    one.start_scheduler()
+
+    with connect(one) as holder, holder.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(1)")
+        first = by_cli(one, task, args, unique_key="k")
+        one.wait_job(first, "STARTED")
+        second = by_sql(one, args="[2]", unique_key="k", on_conflict="replace")
+        assert second != first
+
+    one.wait_job(second)
+    assert superseded(one, first)
+
+
 @both
 def test_refusing_names_the_holder_and_changes_nothing(stack, enqueue):
     one = stack()
