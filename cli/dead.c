@@ -119,7 +119,7 @@ static int tell_held(struct cli *cli, const struct dead_filter *filter)
         (void)fprintf(stderr,
                       "till: %" PRId64
                       " %s not retried: another job holds the unique key, or took it"
-                      " while it ran\n",
+                      " while it ran, or what came before it in its flow was deleted\n",
                       held, held == 1 ? "job was" : "jobs were");
     return EXIT_DONE;
 }

@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/crashpoint.h"
+#include "common/flows.h"
 #include "common/job_json.h"
 #include "common/jobs_control.h"
 #include "common/json.h"
@@ -105,19 +106,46 @@ static int print_not_done(struct cli *cli, const struct uuid *id, const char *do
     return EXIT_FAILED;
 }
 
+static void print_one_done(const struct cli *cli, const struct uuid *id, const char *done,
+                           const char *waits_for)
+{
+    if (cli->json && waits_for)
+        (void)printf("{\"id\":\"%s\",\"done\":\"%s\",\"waits_for\":\"%s\"}\n", id->text, done,
+                     waits_for); /* ids, and names of tasks */
+    else if (cli->json)
+        (void)printf("{\"id\":\"%s\",\"done\":\"%s\"}\n", id->text, done);
+    else if (waits_for)
+        (void)printf("%s %s, but does not run yet: it waits for %s\n", id->text, done, waits_for);
+    else
+        (void)printf("%s %s\n", id->text, done);
+}
+
+/* What it was found to wait for, or NULL. */
+static const char *find_waits_for(const struct db_result *rows, const struct uuid *id)
+{
+    for (int row = 0; rows && row < db_rows(rows); row++)
+        if (strcmp(db_text(rows, row, 0), id->text) == 0)
+            return db_is_null(rows, row, 1) ? "others of its flow" : db_text(rows, row, 1);
+    return NULL;
+}
+
 int print_done(struct cli *cli, const struct id_list *ids, const char *done)
 {
+    AUTO(db_result_free) struct db_result *waiting = NULL;
+    struct err e = {0};
     int code = EXIT_DONE;
     int64_t count = 0;
 
+    if (strcmp(done, "retried") == 0 &&
+        flows_waits_for(cli_db(cli), ids->items, ids->count, &waiting, &e))
+        return cli_fail(&e);
     for (size_t i = 0; i < ids->count; i++) {
         if (!ids->done[i]) {
             code = print_not_done(cli, &ids->items[i], done);
             continue;
         }
         count++;
-        (void)printf(cli->json ? "{\"id\":\"%s\",\"done\":\"%s\"}\n" : "%s %s\n",
-                     ids->items[i].text, done);
+        print_one_done(cli, &ids->items[i], done, find_waits_for(waiting, &ids->items[i]));
     }
     if (!cli->json)
         print_sum(cli, count, done);

@@ -8,13 +8,16 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "common/buf.h"
 #include "common/clock.h"
 #include "common/jobs_view.h"
 #include "common/mem.h"
 #include "common/redact.h"
 #include "common/statements.h"
 
-enum { INSERT, INPUT, CANCEL, REVOKE, LEFT, PRUNE, LIST, FIND, MEMBERS };
+enum { INSERT, INPUT, CANCEL, REVOKE, LEFT, PRUNE, WAITS_FOR, LIST, FIND, MEMBERS };
+
+enum { FLOW_IDS_BYTES = 4 * 1024 * 1024 };
 
 #define US(column) "(extract(epoch FROM " column ") * 1000000)::bigint"
 
@@ -90,6 +93,19 @@ static const struct db_stmt statements[] = {
                " AND NOT EXISTS (SELECT FROM jobs j WHERE j.flow_id = f.id)"
                " ORDER BY f.finished_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
                2},
+    /* Who was stopped himself says by whom. */
+    [WAITS_FOR] = {"flows_waits_for",
+                   "SELECT d.id, (SELECT CASE WHEN starts_with(m.error, 'depends on job ')"
+                   "  AND m.state = 'REVOKED' THEN substr(m.error, 12)"
+                   "  ELSE format('job %s (%s), which %s', m.id, m.task, CASE m.state"
+                   "   WHEN 'FAILURE' THEN 'failed' WHEN 'REVOKED' THEN 'was revoked'"
+                   "   ELSE 'is not over' END) END"
+                   " FROM jobs m WHERE m.flow_id = d.flow_id AND m.state <> 'SUCCESS'"
+                   " AND m.flow_to = ANY (flow_gates_of(d.flow_id, d.flow_from))"
+                   " ORDER BY m.state = 'FAILURE' DESC, m.state = 'REVOKED' DESC, m.flow_step"
+                   " LIMIT 1) FROM jobs d"
+                   " WHERE d.id = ANY ($1::uuid[]) AND d.waits AND d.finished_at IS NULL",
+                   1},
     [LIST] = {"flows_list",
               "WITH f AS MATERIALIZED (SELECT * FROM flows WHERE id < $1::uuid"
               " AND (NOT $2::bool OR finished_at IS NULL) ORDER BY id DESC LIMIT $3) " WITH_COUNTS,
@@ -192,6 +208,18 @@ enum err_code flows_prune(struct db *db, int64_t before_us, int max, int64_t *re
                           struct err *e)
 {
     return db_exec(db, &statements[PRUNE], DB_ARGS(DB_INT(before_us), DB_INT(max)), ret_count, e);
+}
+
+enum err_code flows_waits_for(struct db *db, const struct uuid *ids, size_t count,
+                              struct db_result **ret_rows, struct err *e)
+{
+    AUTO_VALUE(buf_release) struct buf array;
+
+    buf_init(&array, FLOW_IDS_BYTES);
+    for (size_t i = 0; i < count; i++)
+        db_array_add(&array, ids[i].text);
+    db_array_end(&array);
+    return db_query(db, &statements[WAITS_FOR], DB_ARGS(DB_TEXT(array.data)), ret_rows, e);
 }
 
 /* ---- looking ---- */

@@ -49,8 +49,28 @@ enum err_code flows_cancel(struct db *db, const struct uuid *id, int max, int64_
     "(" j ".flow_id IS NULL OR NOT EXISTS (SELECT FROM flows f WHERE f.id = " j ".flow_id"         \
     " AND f.finished_at IS NULL))"
 #define FLOWS_JOB_MAY_GO FLOWS_MAY_GO_OF("j")
+/* The same for jobs that go by the time that they are kept: a flow that has failed goes on when its
+ * dead job is retried, and needs the results then; so they are kept as long as that, `dead`. */
+#define FLOWS_MAY_AGE(dead)                                                                        \
+    "(j.flow_id IS NULL OR NOT EXISTS (SELECT FROM flows f WHERE f.id = j.flow_id"                 \
+    " AND (f.finished_at IS NULL OR (f.outcome = 'FAILURE'"                                        \
+    " AND f.finished_at > now() - " dead "::bigint * interval '1 second'))))"
 enum err_code flows_prune(struct db *db, int64_t before_us, int max, int64_t *ret_count,
                           struct err *e) MUST_CHECK;
+
+/* A condition for rows `d` of jobs: jobs before it in its flow were deleted, and what they gave
+ * with them. Behind a group any earlier one counts that is not there. */
+#define FLOWS_INPUT_IS_GONE                                                                        \
+    "EXISTS (SELECT FROM flow_gates g WHERE g.flow_id = d.flow_id AND g.gate = d.flow_from"        \
+    " AND CASE WHEN g.many THEN d.flow_step - 1 > (SELECT count(*) FROM jobs m"                    \
+    "  WHERE m.flow_id = d.flow_id AND m.flow_step < d.flow_step)"                                 \
+    " ELSE NOT EXISTS (SELECT FROM jobs m WHERE m.flow_id = d.flow_id"                             \
+    "  AND m.flow_to = ANY (flow_gates_of(d.flow_id, d.flow_from))) END)"
+
+/* What the jobs among these wait for, that were retried before their turn: rows of (id, "job ...
+ * (task), which failed"). */
+enum err_code flows_waits_for(struct db *db, const struct uuid *ids, size_t count,
+                              struct db_result **ret_rows, struct err *e) MUST_CHECK;
 
 /* ---- looking ---- */
 

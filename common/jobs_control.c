@@ -52,7 +52,9 @@ enum { ARRAY_MAX = 4 * 1024 * 1024, REQUEUE_TRIES = 20 };
     "EXISTS (SELECT FROM jobs o WHERE o.unique_key = " KEY " AND o.finished_at IS NULL)"
 
 /* What can never run again, and what cannot while another has its key. */
-#define MAY_RUN_AGAIN "payload IS NULL AND d.superseded IS NULL AND NOT " KEY_IS_HELD
+#define MAY_RUN_AGAIN                                                                              \
+    "payload IS NULL AND d.superseded IS NULL AND NOT " KEY_IS_HELD " AND "                        \
+                                                                    "NOT " FLOWS_INPUT_IS_GONE
 
 /* Those of `found` that can run again: of several with one key, the first. */
 #define FREE                                                                                       \
@@ -126,6 +128,9 @@ static const struct db_stmt statements[] = {
          "SELECT CASE WHEN d.payload IS NOT NULL THEN 'it could not be decoded'"
          " WHEN d.superseded IS NOT NULL THEN format("
          "  'a newer job took its unique key \"%s\" while it ran: enqueue it anew', d.superseded)"
+         " WHEN " FLOWS_INPUT_IS_GONE
+         " THEN 'jobs before it in its flow were deleted, and with them"
+         " what they gave it: declare the flow anew'"
          " ELSE (SELECT format('unique key \"%s\" is held by job %s', o.unique_key, o.id)"
          "  FROM jobs o WHERE o.unique_key = " KEY " AND o.finished_at IS NULL) END"
          " FROM jobs d WHERE d.id = $1 AND d.state IN ('FAILURE', 'REVOKED')",
@@ -140,7 +145,8 @@ static const struct db_stmt statements[] = {
                           5},
     [COUNT_HELD] = {"jobs_count_held",
                     "SELECT count(*)" IS_DEAD " AND payload IS NULL AND (d.superseded IS NOT NULL"
-                    " OR (d.unique_key IS NOT NULL AND " KEY_IS_HELD "))",
+                    " OR " FLOWS_INPUT_IS_GONE " OR (d.unique_key IS NOT NULL AND " KEY_IS_HELD
+                    "))",
                     4},
     [DELETE_MATCHING] = {"jobs_delete_matching",
                          "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id" IS_DEAD

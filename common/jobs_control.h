@@ -42,8 +42,10 @@ enum err_code jobs_release_keys(struct db *db, struct err *e) MUST_CHECK;
 
 /* FAILURE, and REVOKED unless `dead_only`, -> PENDING, with as many attempts as its task declares
  * from now on; its errors are kept, an expiry that is over is lifted. Jobs in another state, that
- * could never be decoded, or whose unique key another job holds or took while they ran are left as
- * they are and are not in the list (jobs_why_not_requeued() tells). In a transaction the caller
+ * could never be decoded, whose unique key another job holds or took while they ran, or whose flow
+ * has lost what comes before them, are left as they are and are not in the list
+ * (jobs_why_not_requeued() tells). One whose turn in its flow has not come goes on waiting
+ * (flows_waits_for()). In a transaction the caller
  * calls jobs_release_keys() before it, and begins anew at ERR_CONFLICT: another job has taken such
  * a key meanwhile. */
 enum err_code jobs_requeue(struct db *db, const struct uuid *ids, size_t count, bool dead_only,
@@ -76,7 +78,7 @@ enum err_code jobs_delete_matching(struct db *db, const struct dead_filter *filt
                                    int64_t *ret_count, struct err *e) MUST_CHECK;
 
 /* How many of them cannot run again because another job holds their unique key, or took it while
- * they ran. */
+ * they ran, or their flow has lost what came before them. */
 enum err_code jobs_count_held(struct db *db, const struct dead_filter *filter, int64_t *ret_count,
                               struct err *e) MUST_CHECK;
 

@@ -58,22 +58,26 @@ static const struct db_stmt statements[] = {
          "WITH kept AS MATERIALIZED (SELECT " KEPT_UNTIL " AS until"
          "), seen AS MATERIALIZED ("
          " SELECT id, " IS_KEPT_BY_TASK " AND finished_at <= (SELECT until FROM kept)"
-         " AND " FLOWS_JOB_MAY_GO " AS is_over"
-         " FROM jobs j WHERE (task, id) > ($1, $4::uuid) AND (task, id) < ($1, (SELECT "
-         "(lpad(to_hex("
-         "  (extract(epoch FROM until) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid"
-         "  FROM kept)) ORDER BY task, id LIMIT $3"
-         "), gone AS (DELETE FROM jobs WHERE id = ANY (ARRAY("
-         " SELECT id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM seen WHERE is_over))"
-         " AND " IS_KEPT_BY_TASK LOCKED ")) RETURNING id"
-         ") SELECT (SELECT count(*) FROM gone), (SELECT id FROM seen ORDER BY id DESC LIMIT 1)",
-         4},
-    [PRUNE_ODD] = {"jobs_prune_odd",
-                   "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM jobs j"
-                   " WHERE task = $1 AND " IS_KEPT_BY_TASK " AND " FLOWS_JOB_MAY_GO
-                   " AND get_byte(uuid_send(id), 6) >> 4 <> 7 AND finished_at <= " KEPT_UNTIL
+         " AND " FLOWS_MAY_AGE(
+             "$5") " AS is_over"
+                   " FROM jobs j WHERE (task, id) > ($1, $4::uuid) AND (task, id) < ($1, (SELECT "
+                   "(lpad(to_hex("
+                   "  (extract(epoch FROM until) * 1000)::bigint), 12, '0') || repeat('0', "
+                   "20))::uuid"
+                   "  FROM kept)) ORDER BY task, id LIMIT $3"
+                   "), gone AS (DELETE FROM jobs WHERE id = ANY (ARRAY("
+                   " SELECT id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM seen WHERE is_over))"
+                   " AND " IS_KEPT_BY_TASK LOCKED ")) RETURNING id"
+                   ") SELECT (SELECT count(*) FROM gone), (SELECT id FROM seen ORDER BY id DESC "
+                   "LIMIT 1)",
+         5},
+    [PRUNE_ODD] =
+        {"jobs_prune_odd",
+         "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM jobs j"
+         " WHERE task = $1 AND " IS_KEPT_BY_TASK " AND " FLOWS_MAY_AGE(
+             "$4") " AND get_byte(uuid_send(id), 6) >> 4 <> 7 AND finished_at <= " KEPT_UNTIL
                    " ORDER BY finished_at LIMIT $3" LOCKED "))",
-                   3},
+         4},
 };
 
 DB_STATEMENTS(jobs_prune, statements);
@@ -116,10 +120,11 @@ static enum err_code prune_task(struct db *db, const struct retention *retention
                                 struct pruning *pruning, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = db_query(db, &statements[PRUNE_TASK],
-                                DB_ARGS(DB_TEXT(pruning->task), DB_INT(retention->finished_s),
-                                        DB_INT(max), DB_TEXT(pruning->after.text)),
-                                &rows, e);
+    enum err_code rc =
+        db_query(db, &statements[PRUNE_TASK],
+                 DB_ARGS(DB_TEXT(pruning->task), DB_INT(retention->finished_s), DB_INT(max),
+                         DB_TEXT(pruning->after.text), DB_INT(retention->dead_s)),
+                 &rows, e);
 
     if (rc)
         return rc;
@@ -145,9 +150,9 @@ enum err_code jobs_prune(struct db *db, const struct retention *retention, int m
     case STEP_TASK:
         return prune_task(db, retention, max, pruning, e);
     default:
-        return delete_up_to(
-            db, &statements[PRUNE_ODD],
-            DB_ARGS(DB_TEXT(pruning->task), DB_INT(retention->finished_s), DB_INT(max)), max,
-            STEP_NEXT_TASK, pruning, e);
+        return delete_up_to(db, &statements[PRUNE_ODD],
+                            DB_ARGS(DB_TEXT(pruning->task), DB_INT(retention->finished_s),
+                                    DB_INT(max), DB_INT(retention->dead_s)),
+                            max, STEP_NEXT_TASK, pruning, e);
     }
 }

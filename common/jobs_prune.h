@@ -2,7 +2,8 @@
  *
  * Deleting finished jobs that have been kept long enough, with their errors: a job for its own
  * retention, else its task's, else that of the settings; a dead one (FAILURE) for that of dead
- * jobs, or its own when that is longer; one of a flow until the flow is over, too.
+ * jobs, or its own when that is longer; one of a flow until the flow is over, too,
+ * and where that has failed and the job says nothing itself, as long as the dead.
  *
  *   struct pruning pruning = {0};
  *   while (!pruning.is_done)

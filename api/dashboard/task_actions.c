@@ -11,6 +11,7 @@
 #include "api/dashboard/dashboard.h"
 #include "common/clock.h"
 #include "common/crashpoint.h"
+#include "common/flows.h"
 #include "common/job_json.h"
 #include "common/job_list.h"
 #include "common/jobs_control.h"
@@ -234,6 +235,7 @@ static enum err_code refuse(struct request *req, enum change change, const struc
 static enum err_code change_one(struct request *req, struct reply *reply, enum change change,
                                 struct err *e)
 {
+    AUTO(db_result_free) struct db_result *waiting = NULL;
     struct uuid id;
     size_t changed = 0;
     enum err_code rc;
@@ -243,7 +245,17 @@ static enum err_code change_one(struct request *req, struct reply *reply, enum c
     rc = change_some(req, change, NULL, &id, 1, &changed, e);
     if (!rc && !changed)
         rc = refuse(req, change, &id, e);
-    return rc ? rc : reply_json(reply, 200, json_pack("{s:i}", "changed", 1), e);
+    if (!rc && change == CHANGE_RETRY)
+        rc = flows_waits_for(thread_of(req)->db, &id, 1, &waiting, e);
+    if (rc)
+        return rc;
+    if (waiting && db_rows(waiting) > 0)
+        return reply_json(
+            reply, 200,
+            json_pack("{s:i, s:s}", "changed", 1, "waits_for",
+                      db_is_null(waiting, 0, 1) ? "others of its flow" : db_text(waiting, 0, 1)),
+            e);
+    return reply_json(reply, 200, json_pack("{s:i}", "changed", 1), e);
 }
 
 enum err_code task_run(struct request *req, struct reply *reply, struct err *e)
@@ -278,6 +290,7 @@ struct order {
     enum change change;
     struct uuid id; /* of a replay, in all its requests: nothing is run again twice by it */
     size_t changed;
+    size_t waiting; /* of these, for others of their flows */
     struct replay_count replayed;
 };
 
@@ -296,6 +309,18 @@ static enum err_code read_order(struct request *req, const json_t *body, struct 
     return ERR_OK;
 }
 
+/* Members of flows that were retried before their turn. */
+static enum err_code count_waiting(struct request *req, struct order *order, const struct uuid *ids,
+                                   size_t count, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *waiting = NULL;
+    enum err_code rc = flows_waits_for(thread_of(req)->db, ids, count, &waiting, e);
+
+    if (!rc)
+        order->waiting += (size_t)db_rows(waiting);
+    return rc;
+}
+
 static enum err_code order_some(struct request *req, struct order *order, const char *target,
                                 const struct uuid *ids, size_t count, struct err *e)
 {
@@ -309,7 +334,7 @@ static enum err_code order_some(struct request *req, struct order *order, const 
     }
     rc = change_some(req, order->change, target, ids, count, &changed, e);
     order->changed += changed;
-    return rc;
+    return rc || order->change != CHANGE_RETRY ? rc : count_waiting(req, order, ids, count, e);
 }
 
 static enum err_code change_ids(struct request *req, struct order *order, const json_t *given,
@@ -400,6 +425,8 @@ static json_t *answer_json(const struct order *order, const struct uuid *next)
     json_t *out = json_pack("{s:I, s:s?}", "changed", (json_int_t)order->changed, "next",
                             *next->text ? next->text : NULL);
 
+    if (order->change == CHANGE_RETRY)
+        (void)json_object_set_new(out, "waiting", json_integer((json_int_t)order->waiting));
     if (order->change == CHANGE_REPLAY) {
         (void)json_object_set_new(out, "skipped", replay_skipped_json(order->replayed.skipped));
         (void)json_object_set_new(out, "order", json_string(order->id.text));

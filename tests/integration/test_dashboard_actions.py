@@ -43,6 +43,24 @@ def audit(system):
 # ---- one task ----
 
 
+def test_a_retry_tells_that_a_member_of_a_flow_waits_or_can_not_run(system):
+    flow = system.value("""SELECT till_flow('{"chain": [{"task": "a"}, {"task": "b"}, {"task": "c"}]}')""")
+    first, second, third = [str(row["id"]) for row in system.query("SELECT id FROM jobs WHERE flow_id = %s ORDER BY flow_step", flow)]
+    post(system, f"/api/v1/tasks/{first}/revoke")
+    assert system.job(second)["state"] == "REVOKED"
+
+    reason = f"job {first} (a), which was revoked"
+    assert post(system, f"/api/v1/tasks/{second}/retry") == {"changed": 1, "waits_for": reason}
+    assert post(system, "/api/v1/tasks", body={"action": "retry", "ids": [first, third]})["waiting"] == 1
+
+    for job in (first, second):
+        system.query("UPDATE jobs SET state = 'STARTED', attempt = 1, worker = 'w', started_at = now(), enqueued_at = now() WHERE id = %s", job)
+        system.query("UPDATE jobs SET state = 'SUCCESS', finished_at = now() WHERE id = %s", job)
+    post(system, f"/api/v1/tasks/{third}/revoke")
+    system.query("DELETE FROM jobs WHERE id = %s", second)
+    assert "were deleted" in post(system, f"/api/v1/tasks/{third}/retry", 409)["detail"]
+
+
 def test_revoke_retry_terminate_delete_one(system):
     made = rows.insert_every_state(system)
 

@@ -195,7 +195,11 @@ def test_what_was_stopped_can_not_be_made_to_run_before_its_turn(stack):
     wait_over(one, flow, "FAILURE")
     stopped = members(one, flow)[1]
 
-    assert one.till("task", "retry", stopped["id"]).returncode == 0
+    dead = members(one, flow)[0]
+    told = one.till("task", "retry", stopped["id"])
+    assert told.returncode == 0
+    reason = f"job {dead['id']} (till.tasks.fail), which failed"
+    assert f"{stopped['id']} retried, but does not run yet: it waits for {reason}" in told.stdout
     flow2 = declare(one, {"chain": [echo("x"), echo("y")]})
     wait_over(one, flow2)  # time in which the scheduler would have delivered it
 
@@ -205,6 +209,8 @@ def test_what_was_stopped_can_not_be_made_to_run_before_its_turn(stack):
     assert one.till("task", "revoke", stopped["id"]).returncode == 0
     wait_over(one, flow, "FAILURE")
     flows.check(one)
+    told = json.loads(one.till("task", "retry", stopped["id"], "--json").stdout.splitlines()[0])
+    assert told == {"id": stopped["id"], "done": "retried", "waits_for": reason}
 
 
 def test_a_member_that_expires_while_it_waits_stops_what_follows(stack):

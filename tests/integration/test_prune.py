@@ -133,6 +133,32 @@ def test_jobs_of_a_flow_are_kept_until_it_is_over(stack):
     assert one.value("SELECT count(*) FROM flows") == 0
 
 
+def test_a_failed_flow_keeps_what_a_retry_needs_as_long_as_its_dead(stack):
+    """The dead are kept for half a year, what has succeeded for a week: a retry in between was given nothing."""
+    one = stack().start(apis=0)
+    flow = one.value("SELECT till_chain(%s)", json.dumps([{"task": "till.tasks.echo"}, {"task": "till.tasks.fail"}]))
+    dead = one.value("SELECT id FROM jobs WHERE flow_id = %s AND flow_step = 2", flow)
+    one.query("UPDATE jobs SET max_attempts = 1 WHERE id = %s", dead)
+    one.wait_job(dead, "FAILURE")
+    over = "SELECT finished_at FROM flows WHERE id = %s"
+    wait_for(lambda: one.value(over, flow), 10, "the flow does not end")
+
+    def age(days):
+        one.query(
+            "UPDATE jobs SET id = %s::uuid, finished_at = now() - %s * interval '1 day'"
+            " WHERE flow_id = %s AND flow_step = 1", id_of(days * 86400, 7), days, flow)  # fmt: skip
+        one.query("UPDATE flows SET finished_at = now() - %s * interval '1 day' WHERE id = %s", days, flow)
+
+    age(100)
+    assert prune(one)["jobs"] == 0
+    age(200)
+    assert prune(one)["jobs"] == 1
+
+    told = one.till("task", "retry", dead)
+    assert told.returncode == 1 and "jobs before it in its flow were deleted" in told.stderr
+    assert one.job(dead)["state"] == "FAILURE"
+
+
 def test_the_settings_say_how_long(stack):
     one = stack(settings={"TILL_RETENTION_SECONDS": 60, "TILL_DEAD_RETENTION_SECONDS": 600})
     one.start_worker()

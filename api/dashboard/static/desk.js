@@ -67,17 +67,20 @@ function leftOut(skipped) {
   return reasons.length ? ` Left out: ${reasons.join(', ')}.` : '';
 }
 
-export const cameOf = ({changed, skipped}, what, asked) =>
-  `${asked ? `${changed.toLocaleString('en')} of ${asked.toLocaleString('en')}` : plural(changed, 'task')} ${what}.${leftOut(skipped)}`;
+const stillWait = (number) => (number ? ` ${number.toLocaleString('en')} of them still wait for others of their flow.` : '');
+
+export const cameOf = ({changed, skipped, waiting}, what, asked) =>
+  `${asked ? `${changed.toLocaleString('en')} of ${asked.toLocaleString('en')}` : plural(changed, 'task')} ${what}.${stillWait(waiting)}${leftOut(skipped)}`;
 
 /* The same for what is done in parts: asks again until nothing is left. Whether all of it was done. */
 export async function orderAll(path, body, what) {
-  const total = {changed: 0, skipped: {}};
+  const total = {changed: 0, waiting: 0, skipped: {}};
   let rest = body;
   try {
     for (;;) {
       const done = await post(path, rest);
       total.changed += done.changed;
+      total.waiting += done.waiting ?? 0;
       for (const [why, number] of Object.entries(done.skipped ?? {})) total.skipped[why] = (total.skipped[why] ?? 0) + number;
       if (!done.next && !done.more) break;
       tell(`${plural(total.changed, 'task')} ${what} so far …`);

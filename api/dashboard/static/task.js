@@ -112,7 +112,7 @@ function actions(task, go) {
     task.state === 'STARTED' || task.still_runs ? button('Terminate', {danger: true, run: () => sure('Terminate this task?',
       'Nothing of this attempt is committed to the database. What it did elsewhere is not undone. If it has not ended after some seconds, its process is ended.', 'Terminate', 'terminate', 'Terminated.')}) : null,
     (task.state === 'FAILURE' || task.state === 'REVOKED') && !task.payload
-      ? button('Retry', {run: () => order(`${path}/retry`, {}, 'It will run again.')}) : null,
+      ? button('Retry', {run: () => order(`${path}/retry`, {}, ({waits_for: first}) => (first ? `It does not run yet: it waits for ${first}.` : 'It will run again.'))}) : null,
     task.payload ? null : button('Run again with other args…', {run: () => runAgain(task, go)}),
     task.state === 'FAILURE' ? button('Delete', {role: 'admin', danger: true, run: () => sure('Delete this task?',
       'It and its errors are gone then; this cannot be undone.', 'Delete for ever', 'delete', 'Deleted.')}) : null,
