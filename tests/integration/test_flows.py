@@ -361,6 +361,21 @@ WRONG = [
     ({"group": [echo()], "callback": {"chain": []}}, 'flow.callback "chain" is empty'),
     ({"name": "", "chain": [echo()]}, "the name of a flow is 1 to 200 bytes"),
     ({"name": "x" * 201, "chain": [echo()]}, "the name of a flow is 1 to 200 bytes"),
+    ({"name": 5, "chain": [echo()]}, "the name of a flow is 1 to 200 bytes"),
+    ({"chain": [echo(), echo(scheduled_at="soon")]}, "flow.chain[1]"),
+    ({"chain": [echo(scheduled_at="2030-02-30T00:00:00Z")]}, "flow.chain[0]"),
+    ({"chain": [echo(expires_at="infinity")]}, "flow.chain[0]"),
+    ({"chain": [echo(limit_key="")]}, "flow.chain[0]"),
+    ({"chain": [echo(limit_key="a\nb")]}, "flow.chain[0]"),
+    ({"chain": [echo(unique_key="")]}, "flow.chain[0]"),
+    ({"chain": [echo(priority=1.0)]}, "flow.chain[0]"),
+    ({"chain": [echo(priority="1")]}, "flow.chain[0]"),
+    ({"chain": [echo(priority=None)]}, "flow.chain[0]"),
+    ({"chain": [echo(max_attempts=1.5)]}, "flow.chain[0]"),
+    ({"chain": [echo(retention_s=999999999)]}, "flow.chain[0]"),
+    ({"chain": [echo(headers={"time_limit": "soon"})]}, "flow.chain[0]"),
+    ({"chain": [echo(traceparent="x")]}, "flow.chain[0]"),
+    ({"chain": [{"task": "t", "args": None}]}, "flow.chain[0]"),
     (DEEP, "is nested deeper than 8 levels"),
     ({"group": [echo()] * 10001}, 'flow "group" has more than 10000 members'),
     ({"chain": [{"group": [echo()] * 10000}, {"group": [echo()] * 10000}, echo()]}, "at most 20000 jobs"),
@@ -378,6 +393,32 @@ def test_a_wrong_flow_is_refused_whole_by_the_shell_and_by_sql(stack, flow, text
     assert refused.returncode == 2 and text in refused.stderr, refused.stderr
     assert by_sql.value.pgcode == "22023" and text in str(by_sql.value)
     assert one.value("SELECT count(*) FROM jobs") == one.value("SELECT count(*) FROM flows") == 0
+
+
+def test_what_only_one_job_can_have_is_told_with_its_place(stack):
+    one = stack()
+    taken = str(uuid.uuid4())
+    assert one.till("enqueue", "any.task", "--id", taken, "--unique", "k").returncode == 0
+
+    def refuse(*jobs):
+        with pytest.raises(psycopg2.Error) as error:
+            one.query("SELECT till_flow(%s)", json.dumps({"chain": [echo(), {"group": list(jobs)}]}))
+        return error.value.pgcode, error.value.diag.constraint_name, error.value.diag.message_primary
+
+    new = str(uuid.uuid4())
+    assert refuse(echo(id=new), echo(id=new.upper())) == (
+        "22023", None, 'flow.chain[1].group[1] "id" is that of flow.chain[1].group[0], too',
+    )  # fmt: skip
+    assert refuse(echo(unique_key="a"), echo(), echo(unique_key="a")) == (
+        "22023", None, 'flow.chain[1].group[2] "unique_key" is that of flow.chain[1].group[0], too',
+    )  # fmt: skip
+    assert refuse(echo(id=taken)) == (
+        "23505", "jobs_pkey", f'flow.chain[1].group[0] "id" is that of a job that exists: {taken}',
+    )  # fmt: skip
+    assert refuse(echo(), echo(unique_key="k")) == (
+        "23505", "jobs_unique_key", f'flow.chain[1].group[1] "unique_key" "k" is held by job {taken}',
+    )  # fmt: skip
+    assert one.value("SELECT count(*) FROM jobs") == 1 and one.value("SELECT count(*) FROM flows") == 0
 
 
 def test_members_carry_what_any_job_may(stack):
