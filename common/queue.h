@@ -89,13 +89,14 @@ enum err_code queue_decode_read(const redisReply *reply, const struct queue_stre
                                 size_t count, struct queue_deliveries *ret_deliveries,
                                 struct err *e) MUST_CHECK;
 
-/* Makes the group of each stream, at its beginning; one that exists is left as it is. */
+/* Makes the group of each stream, at its beginning; one that exists is left as it is. A key that
+ * holds no stream is renamed and told by ERR_UNAVAILABLE: call again. */
 enum err_code queue_create_groups(struct redis *redis, const struct queue_stream *streams,
                                   size_t count, struct err *e) MUST_CHECK;
 
 /* Reads at most `max` new entries from each stream, waiting up to `block_ms` for the first (0: not
  * at all). Nothing there is ERR_OK with count 0. On NOGROUP (the data is gone) it makes the groups
- * anew and answers count 0. */
+ * anew and answers count 0; on WRONGTYPE it does what queue_create_groups() does. */
 enum err_code queue_read(struct redis *redis, const struct queue_stream *streams, size_t count,
                          const char *consumer, int max, int block_ms,
                          struct queue_deliveries *ret_deliveries, struct err *e) MUST_CHECK;

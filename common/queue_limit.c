@@ -17,6 +17,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/mem.h"
+#include "common/queue_aside.h"
 #include "common/text.h"
 
 enum {
@@ -70,7 +71,7 @@ static const char read_script[] =
     "if rate > 0 then\n"
     "  now = time[1] * 1000000 + time[2]\n"
     "  cost = ARGV[6] / rate\n"
-    "  tat = tonumber(redis.call('GET', bucket) or 0) - ARGV[8] * cost\n"
+    "  tat = (tonumber(redis.call('GET', bucket) or 0) or 0) - ARGV[8] * cost\n"
     "  tat = math.min(math.max(tat, now), now + burst * cost)\n"
     "  room = math.min(room, math.floor(burst - (tat - now) / cost + 1e-6))\n"
     "end\n"
@@ -121,6 +122,20 @@ static enum err_code decode(const redisReply *reply, const struct queue_stream *
     return queue_decode_read(reply->element[3], streams, STREAMS, ret_deliveries, e);
 }
 
+/* Whatever the script met that is of another type than it should be. */
+static enum err_code put_aside(struct redis *redis, const struct queue_read_order *order,
+                               struct err *e)
+{
+    char key[KEY_SIZE];
+    enum err_code rc = queue_create_groups(redis, order->streams, STREAMS, e);
+
+    queue_key(order->streams[0].queue, "bucket", key);
+    if (!rc)
+        rc = queue_put_aside(redis, key, "string", e);
+    queue_key(order->streams[0].queue, "permits", key);
+    return rc ? rc : queue_put_aside(redis, key, "hash", e);
+}
+
 /* One run of the script, which reads by itself, or permits. `unused`: tokens to be given back. */
 static enum err_code run_script(struct redis *redis, struct queue_script *script,
                                 const struct queue_read_order *order, int max, int unused,
@@ -160,6 +175,8 @@ static enum err_code run_script(struct redis *redis, struct queue_script *script
     rc = queue_script_call(redis, script, &args, &reply, &own);
     if (rc && strcmp(redis_error_word(redis), "NOGROUP") == 0)
         return queue_create_groups(redis, order->streams, STREAMS, e);
+    if (rc && strcmp(redis_error_word(redis), "WRONGTYPE") == 0 && put_aside(redis, order, e))
+        return ERR_UNAVAILABLE;
     if (rc)
         return err_set_detail(e, rc, own.detail, "%s", own.text);
     return decode(reply, order->streams, ret_deliveries, ret_gate, ret_permit, e);
@@ -278,16 +295,34 @@ static enum err_code take_last(struct redis *redis, struct queue_watch *watch, s
     return ERR_OK;
 }
 
-enum err_code queue_watch_from_now(struct redis *redis, struct queue_watch *watches, size_t count,
-                                   struct err *e)
+static enum err_code put_watched_aside(struct redis *redis, const struct queue_watch *watches,
+                                       size_t count, struct err *e)
 {
     enum err_code rc = ERR_OK;
 
-    for (size_t i = 0; i < count && !rc; i++)
-        rc = append_last(redis, &watches[i], e);
-    for (size_t i = 0; i < count && !rc; i++)
-        rc = take_last(redis, &watches[i], e);
+    for (size_t i = 0; i < count && !rc; i++) {
+        char key[KEY_SIZE];
+
+        watch_key(&watches[i], key);
+        rc = queue_put_aside(redis, key, "stream", e);
+    }
     return rc;
+}
+
+enum err_code queue_watch_from_now(struct redis *redis, struct queue_watch *watches, size_t count,
+                                   struct err *e)
+{
+    struct err own = {0};
+    enum err_code rc = ERR_OK;
+
+    for (size_t i = 0; i < count && !rc; i++)
+        rc = append_last(redis, &watches[i], &own);
+    for (size_t i = 0; i < count && !rc; i++)
+        rc = take_last(redis, &watches[i], &own);
+    if (rc && strcmp(redis_error_word(redis), "WRONGTYPE") == 0 &&
+        put_watched_aside(redis, watches, count, e))
+        return ERR_UNAVAILABLE;
+    return rc ? err_set_detail(e, rc, own.detail, "%s", own.text) : ERR_OK;
 }
 
 enum err_code queue_watch_wait(struct redis *redis, const struct queue_watch *watches, size_t count,

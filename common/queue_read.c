@@ -10,6 +10,7 @@
 
 #include "common/buf.h"
 #include "common/mem.h"
+#include "common/queue_aside.h"
 
 void queue_deliveries_release(struct queue_deliveries *deliveries)
 {
@@ -55,6 +56,8 @@ static enum err_code create_group(struct redis *redis, const struct queue_stream
     rc = redis_call(redis, &args, NULL, &own);
     if (!rc || strcmp(redis_error_word(redis), "BUSYGROUP") == 0)
         return ERR_OK;
+    if (strcmp(redis_error_word(redis), "WRONGTYPE") == 0)
+        return queue_put_aside(redis, stream->key, "stream", e);
     return err_set_detail(e, rc, own.detail, "%s", own.text);
 }
 
@@ -127,6 +130,13 @@ enum err_code queue_decode_read(const redisReply *reply, const struct queue_stre
     return decode_one(reply, streams, count, false, ret_deliveries, e);
 }
 
+/* Whether a command was refused for what queue_create_groups() mends. */
+static bool is_groupless(const struct redis *redis)
+{
+    return strcmp(redis_error_word(redis), "NOGROUP") == 0 ||
+           strcmp(redis_error_word(redis), "WRONGTYPE") == 0;
+}
+
 /* Runs a reading command; a missing group is made anew and counts as nothing read. */
 static enum err_code call_reading(struct redis *redis, const struct redis_args *args,
                                   const struct queue_stream *streams, size_t count,
@@ -135,7 +145,7 @@ static enum err_code call_reading(struct redis *redis, const struct redis_args *
     struct err own = {0};
     enum err_code rc = redis_call(redis, args, ret_reply, &own);
 
-    if (rc && strcmp(redis_error_word(redis), "NOGROUP") == 0)
+    if (rc && is_groupless(redis))
         return queue_create_groups(redis, streams, count, e);
     if (rc)
         return err_set_detail(e, rc, own.detail, "%s", own.text);
@@ -233,7 +243,7 @@ static enum err_code call_both(struct redis *redis, const struct queue_stream *s
     if (rc)
         return rc;
     rc = redis_take_each(redis, ret_replies, 2, &own);
-    if (rc && strcmp(redis_error_word(redis), "NOGROUP") == 0)
+    if (rc && is_groupless(redis))
         return queue_create_groups(redis, streams, count[0] + count[1], e);
     return rc ? err_set_detail(e, rc, own.detail, "%s", own.text) : ERR_OK;
 }

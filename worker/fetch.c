@@ -26,6 +26,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/migrate.h"
+#include "common/text.h"
 #include "common/time_limits.h"
 #include "worker/control.h"
 #include "worker/intake.h"
@@ -347,6 +348,7 @@ void *fetch_main(void *context)
 {
     struct process *process = context;
     struct fetch fetch = {.process = process, .intake = {.process = process}};
+    char told[sizeof((struct err *)0)->text] = "";
     bool healthy = true;
 
     (void)pthread_setname_np(pthread_self(), "fetch");
@@ -360,9 +362,10 @@ void *fetch_main(void *context)
         struct err e = {0};
         enum err_code rc = step(&fetch, &e);
 
-        if (rc && healthy)
+        if (rc && (healthy || strcmp(e.text, told) != 0)) {
             log_warn("fetch_interrupted", L_ERR(&e));
-        else if (!rc && !healthy)
+            text_copy(told, sizeof told, e.text);
+        } else if (!rc && !healthy)
             log_info("fetch_resumed");
         healthy = !rc;
         if (rc)

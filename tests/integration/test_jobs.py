@@ -282,6 +282,36 @@ def test_a_stream_that_was_deleted_is_filled_again(stack):
     assert one.value("SELECT count(*) FROM jobs WHERE state = 'SUCCESS'") == len(made)
 
 
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_key_of_another_type_stops_no_queue(stack, limited):
+    """A string in the place of one stream was an error for the command that names all of them."""
+    one = stack({"TILL_QUEUES": "default,mail"})
+    if limited:
+        assert one.till("limit", "set", "queue", "default", "--concurrency", "1", "--rate", "100/s").returncode == 0
+    spoilt = ["till:{default}:low", "till:{default}:normal"]
+    if limited:
+        spoilt += [f"till:{{default}}:{name}" for name in ("permits", "place")]
+        one.redis.lpush("till:{default}:bucket", "not ours")
+    for key in spoilt:
+        one.redis.set(key, "not ours")
+
+    one.start(apis=0)
+
+    for queue in ("mail", "default"):
+        one.wait_job(one.insert_job("till.tasks.noop", queue=queue), timeout=30)
+    for job in [one.insert_job("till.tasks.sleep", [1]) for _ in range(3)]:  # of a limited queue two wait for a place
+        one.wait_job(job, timeout=30)
+    for key in spoilt:
+        aside = wait_for(lambda: one.redis.keys(key + ":aside:*"), 15, lambda: f"{key} was left where it is")
+        assert [one.redis.get(name) for name in aside] == ["not ours"], key
+    told = one.worker.wait_for_log("fetch_interrupted")
+    assert "was no stream" in told["error"]
+    one.redis.delete("till:{mail}:normal")
+    one.redis.set("till:{mail}:normal", "again")
+    one.wait_job(one.insert_job("till.tasks.noop", queue="mail"), timeout=30)
+    one.wait_job(one.insert_job("till.tasks.noop"), timeout=30)
+
+
 def test_an_idle_system_starts_a_job_within_milliseconds_and_stays_small(stack, capsys):
     one = stack()
     worker = one.start_worker()
