@@ -156,11 +156,15 @@ $(B)/faults/till-dashboard: $(CRASHING_DASHBOARD) $(CRASHING_COMMON) \
     $(O)/dashboard_files.o $(B)/libapi.a $(B)/libcommon.a
 	$(call link,$(LIBS_API) $(LIBS_COMMON))
 
-# Tries a task in a transaction that is rolled back; see tests/README.md.
+# Tries a task in a transaction that is rolled back; see tests/README.md. The linker hands what opens
+# connections over to task_try.c, which counts them.
+comma := ,
+TASK_TRY_WRAPS := $(patsubst %,-Wl$(comma)--wrap=%,PQconnectdb PQconnectStart PQconnectdbParams \
+    PQconnectStartParams PQsetdbLogin)
 $(B)/tests/harness/try_task: $(call objects,tests/harness/try_task.c tests/harness/task_try.c) \
     $(B)/libworker.a $(B)/libcommon.a
 	$(Q)mkdir -p $(@D)
-	$(call link,$(LIBS_WORKER) $(LIBS_COMMON))
+	$(call link,$(TASK_TRY_WRAPS) $(LIBS_WORKER) $(LIBS_COMMON))
 
 # What `make bench` measures with; built with the tests, so that it goes on compiling.
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))

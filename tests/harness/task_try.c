@@ -5,12 +5,38 @@
  */
 #include "tests/harness/task_try.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <libpq-fe.h>
 
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/mem.h"
+
+/* Connections that anybody in this process has opened: the linker turns the calls over to these. */
+static atomic_int opened;
+
+#define COUNTED(name, parameters, arguments)                                                       \
+    PGconn *__real_##name parameters;                                                              \
+    PGconn *__wrap_##name parameters;                                                              \
+    PGconn *__wrap_##name parameters                                                               \
+    {                                                                                              \
+        atomic_fetch_add(&opened, 1);                                                              \
+        return __real_##name arguments;                                                            \
+    }
+
+COUNTED(PQconnectdb, (const char *info), (info))
+COUNTED(PQconnectStart, (const char *info), (info))
+COUNTED(PQconnectdbParams, (const char *const *keys, const char *const *values, int expand),
+        (keys, values, expand))
+COUNTED(PQconnectStartParams, (const char *const *keys, const char *const *values, int expand),
+        (keys, values, expand))
+COUNTED(PQsetdbLogin,
+        (const char *host, const char *port, const char *options, const char *tty, const char *name,
+         const char *login, const char *password),
+        (host, port, options, tty, name, login, password))
 
 static const struct db_stmt ADD_JOB = {
     "try_add_job",
@@ -61,6 +87,7 @@ struct trial {
     struct uuid id;
     json_t *args;   /* owned */
     json_t *kwargs; /* owned */
+    int connections;
 };
 
 static void trial_release(struct trial *trial)
@@ -116,8 +143,9 @@ static enum task_outcome call_many(const struct trial *trial, struct task_run *r
 }
 
 /* One run, as a slot would do it; `cut`: its worker dies before the commit. */
-static void run_once(const struct trial *trial, int attempt, bool cut, struct task_end *end)
+static void run_once(struct trial *trial, int attempt, bool cut, struct task_end *end)
 {
+    int before = atomic_load(&opened);
     struct task_run run = {.id = trial->id,
                            .attempt = attempt,
                            .max_attempts = trial->task->max_attempts,
@@ -137,6 +165,7 @@ static void run_once(const struct trial *trial, int attempt, bool cut, struct ta
             end->outcome = TASK_RETRY;
         db_rollback(&run.tx);
     }
+    trial->connections += atomic_load(&opened) - before;
     end->result = run.result;
     end->follow_ups = run.follow_up_count;
     mem_free(run.follow_ups);
@@ -148,7 +177,7 @@ static bool ends_alike(const struct task_end *a, const struct task_end *b)
 }
 
 /* Done, and done once more. The state in between goes to `ret_done`. */
-static enum err_code run_twice(const struct trial *trial, const struct db_result *before,
+static enum err_code run_twice(struct trial *trial, const struct db_result *before,
                                struct task_proof *proof, struct db_result **ret_done, struct err *e)
 {
     AUTO(db_result_free) struct db_result *done = NULL;
@@ -172,7 +201,7 @@ static enum err_code run_twice(const struct trial *trial, const struct db_result
 
 /* Cut off before the commit, and then run to the end: as if it had run once? Ids and times may be
  * others, so rows are counted. */
-static enum err_code run_after_crash(const struct trial *trial, const struct db_result *done,
+static enum err_code run_after_crash(struct trial *trial, const struct db_result *done,
                                      struct task_proof *proof, struct err *e)
 {
     AUTO(db_result_free) struct db_result *after = NULL;
@@ -212,6 +241,29 @@ static enum err_code prove(struct trial *trial, const char *args, const char *kw
     return rc ? rc : run_after_crash(trial, done, proof, e);
 }
 
+/* What is committed while the trial is not. */
+static enum err_code prove_watched(struct trial *trial, const char *args, const char *kwargs,
+                                   struct task_proof *proof, struct err *e)
+{
+    AUTO(db_close) struct db *watch = db_open(trial->env->conf->database_url, "task_try");
+    AUTO(db_result_free) struct db_result *before = NULL;
+    AUTO(db_result_free) struct db_result *after = NULL;
+    enum err_code rc = look(watch, &before, e);
+
+    if (!rc)
+        rc = prove(trial, args, kwargs, proof, e);
+    proof->connections = trial->connections;
+    if (rc || trial->connections == 0)
+        return rc;
+    rc = look(watch, &after, e);
+    if (rc)
+        return rc;
+    compare(before, after, BY_CONTENT, proof->outside);
+    proof->is_idempotent = proof->is_idempotent && !*proof->outside;
+    proof->survives_a_crash = proof->survives_a_crash && !*proof->outside;
+    return ERR_OK;
+}
+
 enum err_code task_try(const struct task_try_env *env, const struct task *task, const char *args,
                        const char *kwargs, struct task_proof *ret_proof, struct err *e)
 {
@@ -221,7 +273,7 @@ enum err_code task_try(const struct task_try_env *env, const struct task *task, 
 
     if (rc)
         return rc;
-    rc = prove(&trial, args, kwargs, &proof, e);
+    rc = prove_watched(&trial, args, kwargs, &proof, e);
     db_unnest(env->db);
     if (rc)
         task_proof_release(&proof);

@@ -13,6 +13,11 @@
  * the job's end is in that transaction, so a run that was committed is never repeated. What is
  * written before task_begin(), or done outside of the database, has to stand a repetition.
  *
+ * A task that opens a connection of its own writes past all that: nothing takes it back, neither a
+ * crash nor this trial. So connections are counted, and where there was one, the tables are looked
+ * at from outside, too: what is committed there, by whomever, is the task's.
+ *
+ * The program is linked with TASK_TRY_WRAPS of the Makefile, which lets connections be counted.
  * Servers that the task calls are called for real: give it sandboxes.
  */
 #ifndef TESTS_HARNESS_TASK_TRY_H
@@ -47,6 +52,8 @@ struct task_proof {
     char touched[TASK_TABLES_MAX];   /* tables that the first run changed: "orders payments" */
     char changed[TASK_TABLES_MAX];   /* those that the second changed once more */
     char after_cut[TASK_TABLES_MAX]; /* those with other numbers of rows after a crash and a run */
+    char outside[TASK_TABLES_MAX];   /* those that were changed outside of its transaction */
+    int connections;                 /* to PostgreSQL that it opened */
     bool is_idempotent;
     bool survives_a_crash;
 };

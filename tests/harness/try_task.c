@@ -5,6 +5,7 @@
  * whoever writes a task. The exit code is 1 when the trial itself was not possible.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include <sodium.h>
 
@@ -19,6 +20,38 @@
 static const char *const outcomes[] = {
     [TASK_DONE] = "done", [TASK_RETRY] = "retry", [TASK_FAIL] = "fail", [TASK_SNOOZE] = "snooze"};
 
+/* What no author should write: its effect stands in no transaction that a crash would take back. */
+static enum task_outcome run_outside(struct task_run *run, struct err *e)
+{
+    AUTO(db_close) struct db *own = db_open(run->conf->database_url, "own");
+
+    return db_run_script(own, "UPDATE trial_counters SET total = total + 1 WHERE id = 7", e)
+               ? task_outcome_of(e)
+               : TASK_DONE;
+}
+
+/* It only reads there. */
+static enum task_outcome run_looks(struct task_run *run, struct err *e)
+{
+    AUTO(db_close) struct db *own = db_open(run->conf->database_url, "own");
+
+    return db_run_script(own, "SELECT FROM trial_counters", e) ? task_outcome_of(e) : TASK_DONE;
+}
+
+/* Bad ones, for the test of the trial itself. */
+static const struct task bad_tasks[] = {
+    {.name = "try.tasks.outside", .queue = "default", .max_attempts = 1, .run = run_outside},
+    {.name = "try.tasks.looks", .queue = "default", .max_attempts = 1, .run = run_looks},
+};
+
+static const struct task *find(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(bad_tasks); i++)
+        if (strcmp(name, bad_tasks[i].name) == 0)
+            return &bad_tasks[i];
+    return task_find(name);
+}
+
 static json_t *end_json(const struct task_end *end)
 {
     return json_pack("{s:s, s:s, s:s?, s:i}", "outcome", outcomes[end->outcome], "error",
@@ -28,11 +61,12 @@ static json_t *end_json(const struct task_end *end)
 static void print(const struct task_proof *proof)
 {
     AUTO(json_decref)
-    json_t *out = json_pack(
-        "{s:o, s:o, s:o, s:s, s:s, s:s, s:b, s:b}", "first", end_json(&proof->first), "second",
-        end_json(&proof->second), "after_crash", end_json(&proof->after_crash), "touched",
-        proof->touched, "changed", proof->changed, "after_cut", proof->after_cut, "is_idempotent",
-        proof->is_idempotent, "survives_a_crash", proof->survives_a_crash);
+    json_t *out = json_pack("{s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:i, s:b, s:b}", "first",
+                            end_json(&proof->first), "second", end_json(&proof->second),
+                            "after_crash", end_json(&proof->after_crash), "touched", proof->touched,
+                            "changed", proof->changed, "after_cut", proof->after_cut, "outside",
+                            proof->outside, "connections", proof->connections, "is_idempotent",
+                            proof->is_idempotent, "survives_a_crash", proof->survives_a_crash);
     AUTO(mem_free) char *text = out ? json_write(out) : NULL;
 
     (void)puts(text ? text : "{}");
@@ -40,7 +74,7 @@ static void print(const struct task_proof *proof)
 
 static int try_it(const struct conf *conf, const char *name, const char *args, const char *kwargs)
 {
-    const struct task *task = task_find(name);
+    const struct task *task = find(name);
     AUTO(db_close) struct db *db = db_open(conf->database_url, "try_task");
     struct task_try_env env = {.conf = conf, .db = db};
     const struct gateway_place gateway = gateway_place_of(conf);

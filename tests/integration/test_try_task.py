@@ -123,6 +123,21 @@ def test_a_task_whose_effect_is_in_its_transaction_survives_a_crash_and_is_told_
     assert one.value("SELECT sum(total) FROM trial_counters") == 0
 
 
+def test_a_task_that_writes_by_a_connection_of_its_own_is_not_proved(stack):
+    """Neither a crash nor the trial takes that back, and no look from within the transaction sees it."""
+    one = stack()
+
+    proof = one.try_task("try.tasks.outside")
+
+    assert proof["first"]["outcome"] == "done" and proof["touched"] == proof["changed"] == ""
+    assert (proof["outside"], proof["connections"]) == ("trial_counters", 4)
+    assert not proof["is_idempotent"] and not proof["survives_a_crash"], proof
+    assert one.value("SELECT total FROM trial_counters WHERE id = 7") == 4, "a run each"
+    proof = one.try_task("try.tasks.looks")
+    assert (proof["outside"], proof["connections"]) == ("", 4)
+    assert proof["is_idempotent"] and proof["survives_a_crash"], proof
+
+
 def test_a_task_that_nobody_knows_is_an_error(stack):
     with pytest.raises(AssertionError, match="there is no task"):
         stack().try_task("no.such.task")
