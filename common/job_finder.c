@@ -78,11 +78,12 @@ static const struct db_stmt statements[] = {
                    " AND id >= $2 AND id <= $3 AND " JOB_FILTERS
                    " ORDER BY id DESC LIMIT $11) j" JOB_SECRETS " ORDER BY id DESC",
                    11},
-    [FIND_KEYS] =
-        {"job_find_keys",
-         "SELECT id, task, state, (extract(epoch FROM started_at) * 1000000)::bigint FROM jobs"
-         " WHERE id = ANY ($1::uuid[]) AND id >= $2 AND id <= $3 AND " JOB_FILTERS " LIMIT $11",
-         11},
+    [FIND_KEYS] = {"job_find_keys",
+                   "SELECT id, task, state, (extract(epoch FROM started_at) * 1000000)::bigint,"
+                   " (extract(epoch FROM finished_at) * 1000000)::bigint FROM jobs"
+                   " WHERE id = ANY ($1::uuid[]) AND id >= $2 AND id <= $3 AND " JOB_FILTERS
+                   " LIMIT $11",
+                   11},
 };
 DB_STATEMENTS(job_finder, statements);
 
@@ -234,7 +235,9 @@ enum err_code finder_sort(const struct finder *f, struct found_ids *ids, struct 
     for (int row = 0; row < db_rows(rows); row++) {
         struct job_view *key = &keys[count];
 
-        *key = (struct job_view){.task = db_text(rows, row, 1), .started_us = db_int(rows, row, 3)};
+        *key = (struct job_view){.task = db_text(rows, row, 1),
+                                 .started_us = db_int(rows, row, 3),
+                                 .finished_us = db_int(rows, row, 4)};
         if (uuid_parse(db_text(rows, row, 0), &key->id) &&
             job_state_parse(db_text(rows, row, 2), &key->state))
             count++;

@@ -7,12 +7,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int64_t order_value(const struct job_view *job)
+static bool by_runtime(enum jobs_order order)
 {
-    return job->started_us ? job->started_us : INT64_MAX;
+    return order == JOBS_BY_RUNTIME || order == JOBS_BY_RUNTIME_DOWN;
 }
 
-/* The orders of Flower's sort_by; without a start: last, either way. */
+/* What an order by a time or a length goes by; -1: it has none. */
+static int64_t order_value(const struct job_view *job, enum jobs_order order)
+{
+    if (!job->started_us)
+        return -1;
+    if (!by_runtime(order))
+        return job->started_us;
+    return job->finished_us >= job->started_us ? job->finished_us - job->started_us : -1;
+}
+
+/* Without a value: last, either way. */
+static int compare_values(int64_t a, int64_t b, bool up)
+{
+    if (a < 0 || b < 0 || !up)
+        return (a < b) - (a > b);
+    return (a > b) - (a < b);
+}
+
+/* The orders of Flower's sort_by, and of its table. */
 static int compare(const struct job_view *a, const struct job_view *b, enum jobs_order order)
 {
     int result = 0;
@@ -25,10 +43,9 @@ static int compare(const struct job_view *a, const struct job_view *b, enum jobs
         result = strcmp(job_state_name(a->state), job_state_name(b->state));
     else if (order == JOBS_BY_STATE_DOWN)
         result = strcmp(job_state_name(b->state), job_state_name(a->state));
-    else if (!a->started_us || !b->started_us || order == JOBS_BY_STARTED)
-        result = (order_value(a) > order_value(b)) - (order_value(a) < order_value(b));
     else
-        result = (a->started_us < b->started_us) - (a->started_us > b->started_us);
+        result = compare_values(order_value(a, order), order_value(b, order),
+                                order == JOBS_BY_STARTED || order == JOBS_BY_RUNTIME);
     return result ? result : strcmp(b->id.text, a->id.text);
 }
 

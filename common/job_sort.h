@@ -7,7 +7,7 @@
 
 #include "common/jobs_view.h"
 
-/* By task, state or started_us, then the newest first. */
+/* By task, state, started_us or running time, then the newest first. */
 void jobs_sort(struct job_view *items, size_t count, enum jobs_order order);
 
 #endif

@@ -3,6 +3,9 @@
  * A page of jobs: the rows that hold its texts, the items that borrow them, and what is secret in
  * values that are too long to be among them. See jobs_view.h.
  */
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "common/job_columns.h"
 #include "common/mem.h"
 #include "common/task_secrets.h"
@@ -109,4 +112,20 @@ void jobs_page_release(struct jobs_page *page)
     mem_free(page->rows);
     mem_free(page->items);
     *page = (struct jobs_page){0};
+}
+
+void jobs_cursor(const struct jobs_filter *filter, const struct jobs_page *page,
+                 char out[JOBS_CURSOR_SIZE])
+{
+    int offset = filter->offset + filter->limit;
+
+    out[0] = '\0';
+    if (!page->has_more || (page->sorted_of && offset >= JOBS_WINDOW))
+        return;
+    if (page->sorted_of)
+        (void)snprintf(out, JOBS_CURSOR_SIZE, "+%d", offset);
+    else if (page->is_by_due)
+        (void)snprintf(out, JOBS_CURSOR_SIZE, "%" PRId64 ".%s", page->next_due_us, page->next.text);
+    else
+        (void)snprintf(out, JOBS_CURSOR_SIZE, "%s", page->next.text);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Lists of jobs and one job in full; see jobs_view.h.
+ * Lists of jobs; see jobs_view.h. One job in full: jobs_detail.c.
  *
  * A list takes a window of one index in its order and lets the filters choose among these rows.
  * Which index is decided here and not by the planner, whose statistics are wrong just when a queue
@@ -21,6 +21,7 @@
 #include "common/job_find.h"
 #include "common/mem.h"
 #include "common/statements.h"
+#include "common/text.h"
 
 _Static_assert(JOBS_PREVIEW_MAX == 4096, "LIST_COLUMNS has it as text");
 #define LIST_COLUMNS JOB_LIST_COLUMNS("4096")
@@ -28,7 +29,8 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "LIST_COLUMNS has it as text");
 /* $1 cursor, $2 to $10 as struct job_bounds has them, $11 limit, $12 offset, $13 window, $14 order.
  */
 #define WINDOW(from, order)                                                                        \
-    "SELECT id, task, queue, worker, state, listed_state, created_at, started_at FROM jobs "       \
+    "SELECT id, task, queue, worker, state, listed_state, created_at, started_at,"                 \
+    " finished_at FROM jobs "                                                                      \
     "WHERE " from " ORDER BY " order " LIMIT $13"
 
 #define ALL_DOWN WINDOW("id < $1 AND id >= $2 AND id <= $3", "id DESC")
@@ -55,6 +57,14 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "LIST_COLUMNS has it as text");
 #define STARTED_DOWN WINDOW(OF_STARTED "id < $1 AND id >= $2 AND id <= $3", "id DESC")
 #define STARTED_UP WINDOW(OF_STARTED "id > $1 AND id >= $2 AND id <= $3", "id")
 
+/* What waits for its time and for nothing else, by an index of its own. $14 time of the cursor, $15
+ * last time. */
+#define DUE                                                                                        \
+    "SELECT id, task, queue, worker, state, created_at, scheduled_at FROM jobs"                    \
+    " WHERE finished_at IS NULL AND enqueued_at IS NULL AND waits IS NULL AND parked_on IS NULL"   \
+    " AND (scheduled_at, id) > ($14::timestamptz, $1::uuid) AND scheduled_at <= $15::timestamptz"  \
+    " AND id >= $2 AND id <= $3 ORDER BY scheduled_at, id LIMIT $13"
+
 /* `order` is that of the window, word for word: what is in order need not be sorted. */
 #define CHOSEN(window, filters, order, shown)                                                      \
     "SELECT " LIST_COLUMNS " FROM (SELECT id AS chosen FROM (" window ") w WHERE " filters         \
@@ -66,7 +76,9 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "LIST_COLUMNS has it as text");
     "CASE $14::int WHEN 2 THEN task WHEN 4 THEN state::text END,"                                  \
     " CASE $14 WHEN 3 THEN task WHEN 5 THEN state::text END DESC,"                                 \
     " CASE $14 WHEN 6 THEN started_at END,"                                                        \
-    " CASE $14 WHEN 7 THEN started_at END DESC NULLS LAST, id DESC"
+    " CASE $14 WHEN 7 THEN started_at END DESC NULLS LAST,"                                        \
+    " CASE $14 WHEN 8 THEN finished_at - started_at END,"                                          \
+    " CASE $14 WHEN 9 THEN finished_at - started_at END DESC NULLS LAST, id DESC"
 
 #define LISTED(name, window, filters, order, shown)                                                \
     {                                                                                              \
@@ -76,10 +88,15 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "LIST_COLUMNS has it as text");
     {                                                                                              \
         "jobs_sort_" name, CHOSEN(window, filters, BY_COLUMN, BY_COLUMN), 14                       \
     }
-_Static_assert(JOBS_BY_NAME == 2 && JOBS_BY_STARTED_DOWN == 7, "SORTED has the orders as numbers");
+_Static_assert(JOBS_BY_NAME == 2 && JOBS_BY_RUNTIME_DOWN == 9, "SORTED has the orders as numbers");
 
 enum source { FROM_ALL, FROM_TASK, FROM_STATE, FROM_PENDING, FROM_STARTED, SOURCE_COUNT };
-enum { DOWN = 0, UP = SOURCE_COUNT, SORT = 2 * SOURCE_COUNT, FIND = 3 * SOURCE_COUNT, FAILURES };
+enum {
+    DOWN = 0,
+    UP = SOURCE_COUNT,
+    SORT = 2 * SOURCE_COUNT,
+    BY_DUE = 3 * SOURCE_COUNT,
+};
 
 static const struct db_stmt statements[] = {
     [DOWN + FROM_ALL] = LISTED("all", ALL_DOWN, JOB_FILTERS, "id DESC", "id DESC"),
@@ -99,36 +116,11 @@ static const struct db_stmt statements[] = {
     [SORT + FROM_STATE] = SORTED("state", STATE_DOWN, JOB_FILTERS_NO_STATE),
     [SORT + FROM_PENDING] = SORTED("pending", PENDING_DOWN, JOB_FILTERS),
     [SORT + FROM_STARTED] = SORTED("started", STARTED_DOWN, JOB_FILTERS),
-    [FIND] =
-        {"jobs_find",
-         "SELECT " JOB_COMMON_COLUMNS
-         "args, octet_length(args::text), kwargs, octet_length(kwargs::text), result,"
-         " coalesce(octet_length(result::text), 0), error, delivery, encode(payload, 'escape'),"
-         " (extract(epoch FROM expires_at) * 1000000)::bigint, unique_key,"
-         " (extract(epoch FROM unique_until) * 1000000)::bigint, headers, traceparent,"
-         " retention_s,"
-         " coalesce(snoozes, 0), progress_done, progress_total, progress_text,"
-         " (extract(epoch FROM progress_at) * 1000000)::bigint, flow_id, flow_step, waits,"
-         " limit_key, CASE WHEN enqueued_at IS NULL AND finished_at IS NULL THEN parked_on END,"
-         " job_secrets(task) FROM jobs j LEFT JOIN LATERAL (SELECT done AS progress_done,"
-         "  total AS progress_total, text AS progress_text, updated_at AS progress_at"
-         "  FROM job_progress WHERE job_id = j.id) p ON true WHERE id = $1",
-         1},
-    [FAILURES] = {"jobs_failures",
-                  "SELECT attempt, worker, (extract(epoch FROM started_at) * 1000000)::bigint,"
-                  " (extract(epoch FROM failed_at) * 1000000)::bigint, error, detail"
-                  " FROM job_errors WHERE job_id = $1"
-                  " ORDER BY attempt DESC, failed_at DESC LIMIT 200",
-                  1},
+    [BY_DUE] = {"jobs_list_due", CHOSEN(DUE, JOB_FILTERS, "scheduled_at, id", "scheduled_at, id"),
+                15},
 };
-_Static_assert(JOBS_FAILURES_MAX == 200, "jobs_failures has it as text");
 
 DB_STATEMENTS(jobs_view, statements);
-
-static const char *text_or_null(const struct db_result *rows, int row, int col)
-{
-    return db_is_null(rows, row, col) ? NULL : db_text(rows, row, col);
-}
 
 /* A filter as the parameters of a statement. */
 struct query {
@@ -136,6 +128,8 @@ struct query {
     char text[37];
     char created_from[CLOCK_TEXT_SIZE];
     char created_to[CLOCK_TEXT_SIZE];
+    char due_from[CLOCK_TEXT_SIZE];
+    char due_to[CLOCK_TEXT_SIZE];
     enum source source;
     int window;
 };
@@ -177,6 +171,11 @@ static bool has_words(const struct jobs_filter *filter)
     return filter->search && filter->search->count > 0;
 }
 
+static bool is_sorted(enum jobs_order order)
+{
+    return order > JOBS_OLDEST_FIRST && order != JOBS_DUE_FIRST;
+}
+
 /* Whether there is something to choose by among the rows of a source. */
 static bool is_filtered(const struct jobs_filter *filter, const struct query *query)
 {
@@ -192,7 +191,7 @@ static bool is_indexed(const struct jobs_filter *filter)
 {
     bool is_final = filter->state != JOBS_ANY_STATE && job_is_final((enum job_state)filter->state);
 
-    return filter->offset == 0 &&
+    return filter->offset == 0 && filter->order != JOBS_DUE_FIRST &&
            (is_final || (filter->state == JOBS_ANY_STATE &&
                          (none_if_empty(filter->queue) || none_if_empty(filter->task) ||
                           none_if_empty(filter->worker))));
@@ -203,12 +202,13 @@ static bool is_indexed(const struct jobs_filter *filter)
  * words goes on, there is no need to begin with many. */
 static int window_of(const struct jobs_filter *filter, const struct query *query)
 {
-    bool is_scattered = query->source == FROM_TASK || query->source == FROM_STATE;
-    bool is_sorted = filter->order > JOBS_OLDEST_FIRST;
+    bool is_scattered = query->source == FROM_TASK || query->source == FROM_STATE ||
+                        filter->order == JOBS_DUE_FIRST;
+    bool sorted = is_sorted(filter->order);
 
-    if (is_scattered && is_sorted)
+    if (is_scattered && sorted)
         return JOBS_WINDOW_SCATTERED;
-    if (is_sorted || filter->offset > 0 || !is_filtered(filter, query))
+    if (sorted || filter->offset > 0 || !is_filtered(filter, query))
         return JOBS_WINDOW;
     if (is_indexed(filter))
         return JOBS_WINDOW_FIRST;
@@ -224,23 +224,65 @@ static void move_cursor(struct job_bounds *bounds, bool up)
         bounds->cursor = edge;
 }
 
+/* "1764000000000000.<id>", or from the beginning. */
+static bool read_due(const struct jobs_filter *filter, struct query *query)
+{
+    const char *dot = filter->cursor ? strchr(filter->cursor, '.') : NULL;
+    int64_t at_us = filter->due_from_us;
+    char number[JOBS_CURSOR_SIZE];
+
+    if (none_if_empty(filter->cursor) &&
+        (!dot ||
+         !text_format(number, sizeof number, "%.*s", (int)(dot - filter->cursor), filter->cursor) ||
+         !text_to_int(number, INT64_MIN / 2, INT64_MAX / 2, &at_us) ||
+         !uuid_parse(dot + 1, &query->bounds.cursor)))
+        return false;
+    if (!none_if_empty(filter->cursor))
+        query->bounds.cursor = (struct uuid){UUID_FIRST};
+    (void)snprintf(query->due_from, sizeof query->due_from, "-infinity");
+    (void)snprintf(query->due_to, sizeof query->due_to, "infinity");
+    if (none_if_empty(filter->cursor) || at_us)
+        clock_format(at_us, query->due_from);
+    if (filter->due_to_us)
+        clock_format(filter->due_to_us, query->due_to);
+    return true;
+}
+
+static enum err_code read_cursor(const struct jobs_filter *filter, struct query *query,
+                                 struct err *e)
+{
+    const char *cursor = none_if_empty(filter->cursor);
+
+    if (filter->order == JOBS_DUE_FIRST)
+        return read_due(filter, query) ? ERR_OK
+                                       : err_set(e, ERR_INVALID,
+                                                 "the cursor is not one of a list"
+                                                 " by due time");
+    if (cursor && !uuid_parse(cursor, &query->bounds.cursor))
+        return err_set(e, ERR_INVALID, "the cursor is not an id");
+    if (!cursor)
+        (void)snprintf(query->bounds.cursor.text, sizeof query->bounds.cursor.text, "%s",
+                       filter->order == JOBS_OLDEST_FIRST ? UUID_FIRST : UUID_LAST);
+    return ERR_OK;
+}
+
 static enum err_code plan(const struct jobs_filter *filter, struct query *ret_query, struct err *e)
 {
     struct query query = {.bounds = {.from = {UUID_FIRST}, .to = {UUID_LAST}},
                           .source = choose_source(filter)};
     size_t len = filter->text ? strlen(filter->text) : 0;
+    enum err_code rc;
 
     if (len >= sizeof query.text)
         return err_set(e, ERR_INVALID, "no id is longer than 36 characters");
     for (size_t i = 0; i < len; i++)
         query.text[i] = (char)tolower((unsigned char)filter->text[i]);
-    if (none_if_empty(filter->cursor) && !uuid_parse(filter->cursor, &query.bounds.cursor))
-        return err_set(e, ERR_INVALID, "the place to go on after is no UUID");
-    if (!*query.bounds.cursor.text)
-        (void)snprintf(query.bounds.cursor.text, sizeof query.bounds.cursor.text, "%s",
-                       filter->order == JOBS_OLDEST_FIRST ? UUID_FIRST : UUID_LAST);
+    rc = read_cursor(filter, &query, e);
+    if (rc)
+        return rc;
     bound_by_time(filter, &query);
-    move_cursor(&query.bounds, filter->order == JOBS_OLDEST_FIRST);
+    if (filter->order != JOBS_DUE_FIRST)
+        move_cursor(&query.bounds, filter->order == JOBS_OLDEST_FIRST);
     query.window = window_of(filter, &query);
     *ret_query = query;
     return ERR_OK;
@@ -253,7 +295,8 @@ static enum err_code run(struct db *db, const struct jobs_filter *filter, const 
     bool of_task = query->source == FROM_TASK;
     bool of_state = query->source == FROM_STATE;
     bool filters = !window_end;
-    bool sorted = filters && filter->order > JOBS_OLDEST_FIRST;
+    bool sorted = filters && is_sorted(filter->order);
+    bool by_due = filter->order == JOBS_DUE_FIRST;
     int base = sorted ? SORT : filter->order == JOBS_OLDEST_FIRST ? UP : DOWN;
     const struct db_param params[] = {
         DB_TEXT(query->bounds.cursor.text),
@@ -271,11 +314,15 @@ static enum err_code run(struct db *db, const struct jobs_filter *filter, const 
         DB_INT(window_end ? 1 : filter->limit + 1),
         DB_INT(window_end ? query->window - 1 : filter->offset),
         DB_INT(query->window),
-        DB_INT(filter->order),
+        by_due ? DB_TEXT(query->due_from) : DB_INT(filter->order),
+        DB_TEXT(query->due_to),
     };
 
-    return db_query(db, &statements[base + (int)query->source],
-                    (struct db_args){params, sorted ? 14 : 13}, ret_rows, e);
+    return db_query(db, &statements[by_due ? BY_DUE : base + (int)query->source],
+                    (struct db_args){params, by_due   ? 15
+                                             : sorted ? 14
+                                                      : 13},
+                    ret_rows, e);
 }
 
 /* Goes on behind the window, by the index. */
@@ -288,6 +335,7 @@ static enum err_code look_further(struct db *db, const struct jobs_filter *filte
     (void)uuid_parse(db_text(end, 0, 0), &bounds.cursor);
     page->is_cut = true;
     page->next = bounds.cursor;
+    page->next_due_us = db_int(end, 0, 9);
     if (!is_indexed(filter))
         return ERR_OK;
     page->is_cut = false;
@@ -303,6 +351,7 @@ static void end_page(struct jobs_page *page, size_t limit)
         page->count = limit;
         page->is_cut = false;
         page->next = page->items[limit - 1].id;
+        page->next_due_us = page->items[limit - 1].scheduled_us;
     }
 }
 
@@ -320,7 +369,7 @@ static enum err_code fill_page(struct db *db, const struct jobs_filter *filter,
     *ret_is_short = false;
     if (!rc)
         rc = jobs_page_take(&page, db, rows, e);
-    if (!rc && page.count <= (size_t)filter->limit && filter->order <= JOBS_OLDEST_FIRST &&
+    if (!rc && page.count <= (size_t)filter->limit && !is_sorted(filter->order) &&
         is_filtered(filter, query)) {
         rc = run(db, filter, query, true, &end, e);
         if (!rc && db_rows(end) == 1) {
@@ -359,7 +408,8 @@ static enum err_code list_ids(struct db *db, const struct jobs_filter *filter, s
 
     if (!uuid_range(query->text, &ranged.bounds.from, &ranged.bounds.to))
         return list_rows(db, filter, query, ret_page, e);
-    move_cursor(&ranged.bounds, filter->order == JOBS_OLDEST_FIRST);
+    if (filter->order != JOBS_DUE_FIRST)
+        move_cursor(&ranged.bounds, filter->order == JOBS_OLDEST_FIRST);
     rc = list_rows(db, filter, &ranged, ret_page, e);
     if (rc || ret_page->count > 0 || strlen(query->text) == sizeof query->text - 1)
         return rc;
@@ -375,7 +425,7 @@ static enum err_code list_words(struct db *db, const struct jobs_filter *filter,
 {
     AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
     enum jobs_order order = filter->order;
-    bool sorted = order > JOBS_OLDEST_FIRST;
+    bool sorted = is_sorted(order);
     size_t skip = (size_t)filter->offset;
     size_t wanted = skip + (size_t)filter->limit + 1;
     enum err_code rc = sorted ? jobs_find_sorted(db, filter, &query->bounds, wanted, &page, e)
@@ -400,6 +450,8 @@ static enum jobs_order order_of(const struct jobs_filter *filter)
     bool by_name = filter->order == JOBS_BY_NAME || filter->order == JOBS_BY_NAME_DOWN;
     bool by_state = filter->order == JOBS_BY_STATE || filter->order == JOBS_BY_STATE_DOWN;
 
+    if (filter->due_from_us || filter->due_to_us)
+        return JOBS_DUE_FIRST;
     return (by_name && none_if_empty(filter->task)) || (by_state && filter->state != JOBS_ANY_STATE)
                ? JOBS_NEWEST_FIRST
                : filter->order;
@@ -417,6 +469,9 @@ enum err_code jobs_list(struct db *db, const struct jobs_filter *given, struct j
         return err_set(e, ERR_INVALID, "limit is 1 to %d, offset 0 to %d", JOBS_LIMIT_MAX,
                        JOBS_WINDOW - 1);
     filter.order = order_of(given);
+    if (filter.order == JOBS_DUE_FIRST && has_words(&filter))
+        return err_set(e, ERR_INVALID,
+                       "what is listed by due time is not searched: leave out one of the two");
     rc = plan(&filter, &query, e);
     if (rc)
         return rc;
@@ -424,75 +479,14 @@ enum err_code jobs_list(struct db *db, const struct jobs_filter *given, struct j
     query.bounds.created_from = none_if_empty(query.created_from);
     query.bounds.created_to = none_if_empty(query.created_to);
     if (has_words(&filter))
-        return list_words(db, &filter, &query, ret_page, e);
-    return *query.text ? list_ids(db, &filter, &query, ret_page, e)
-                       : list_rows(db, &filter, &query, ret_page, e);
-}
-
-static void read_failures(struct job_detail *detail)
-{
-    size_t count = (size_t)db_rows(detail->failure_rows);
-
-    detail->failures = mem_array(count + 1, sizeof detail->failures[0]);
-    detail->failure_count = count;
-    for (size_t i = 0; i < count; i++) { /* rows come newest first */
-        int row = (int)(count - 1 - i);
-        const struct db_result *rows = detail->failure_rows;
-
-        detail->failures[i] = (struct job_failure){.attempt = (int)db_int(rows, row, 0),
-                                                   .worker = text_or_null(rows, row, 1),
-                                                   .started_us = db_int(rows, row, 2),
-                                                   .failed_us = db_int(rows, row, 3),
-                                                   .error = db_text(rows, row, 4),
-                                                   .detail = text_or_null(rows, row, 5)};
-    }
-}
-
-enum err_code jobs_find(struct db *db, const struct uuid *id, struct job_detail *ret_detail,
-                        struct err *e)
-{
-    AUTO_VALUE(job_detail_release) struct job_detail detail = {0};
-    enum err_code rc = db_query(db, &statements[FIND], DB_ARGS(DB_TEXT(id->text)), &detail.rows, e);
-
-    if (rc)
-        return rc;
-    if (db_rows(detail.rows) == 0)
-        return err_set(e, ERR_NOT_FOUND, "there is no job %s", id->text);
-    rc = db_query(db, &statements[FAILURES], DB_ARGS(DB_TEXT(id->text)), &detail.failure_rows, e);
-    if (rc)
-        return rc;
-    job_view_read(detail.rows, 0, &detail.job);
-    detail.job.secrets = text_or_null(detail.rows, 0, 39);
-    detail.job.delivery = text_or_null(detail.rows, 0, 21);
-    detail.job.payload = text_or_null(detail.rows, 0, 22);
-    detail.job.expires_us = db_int(detail.rows, 0, 23);
-    detail.job.unique_key = text_or_null(detail.rows, 0, 24);
-    detail.job.unique_until_us = db_int(detail.rows, 0, 25);
-    detail.job.headers = text_or_null(detail.rows, 0, 26);
-    detail.job.traceparent = text_or_null(detail.rows, 0, 27);
-    detail.job.retention_s = db_int(detail.rows, 0, 28);
-    detail.job.flow = text_or_null(detail.rows, 0, 34);
-    detail.job.flow_step = db_int(detail.rows, 0, 35);
-    detail.job.limit_key = text_or_null(detail.rows, 0, 37);
-    detail.job.parked_on = text_or_null(detail.rows, 0, 38);
-    detail.job.waits = db_bool(detail.rows, 0, 36);
-    detail.snoozes = (int)db_int(detail.rows, 0, 29);
-    detail.progress = (struct job_progress_view){.done = db_int(detail.rows, 0, 30),
-                                                 .total = db_int(detail.rows, 0, 31),
-                                                 .text = text_or_null(detail.rows, 0, 32),
-                                                 .updated_us = db_int(detail.rows, 0, 33)};
-    read_failures(&detail);
-    *ret_detail = detail;
-    detail = (struct job_detail){0};
-    return ERR_OK;
-}
-
-void job_detail_release(struct job_detail *detail)
-{
-    mem_free(detail->failures);
-    if (detail->rows)
-        db_result_free(detail->rows);
-    if (detail->failure_rows)
-        db_result_free(detail->failure_rows);
-    *detail = (struct job_detail){0};
+        rc = list_words(db, &filter, &query, ret_page, e);
+    else if (*query.text)
+        rc = list_ids(db, &filter, &query, ret_page, e);
+    else
+        rc = list_rows(db, &filter, &query, ret_page, e);
+    if (!rc)
+        ret_page->is_by_due = filter.order == JOBS_DUE_FIRST;
+    if (!rc && is_sorted(filter.order))
+        ret_page->sorted_of = has_words(&filter) ? JOB_FIND_LOOKS : query.window;
+    return rc;
 }

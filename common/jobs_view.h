@@ -9,6 +9,8 @@
  * it (`is_cut`), and its `next` goes on where this one stopped. So no filter costs more than some
  * milliseconds, at any number of rows.
  *
+ * What waits for its time can be listed by that, and bounded by it; not by words then.
+ *
  * Words are looked for in what may be seen of a job (job_shown.h): no secret is found.
  *
  *   AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
@@ -47,6 +49,9 @@ enum jobs_order {
     JOBS_BY_STATE_DOWN,
     JOBS_BY_STARTED,
     JOBS_BY_STARTED_DOWN,
+    JOBS_BY_RUNTIME, /* what has none comes last, either way */
+    JOBS_BY_RUNTIME_DOWN,
+    JOBS_DUE_FIRST, /* only what waits for its time and for nothing else, the first due first */
 };
 
 /* For the sessions that list jobs (db_set_options), whose statements are made for one plan: an
@@ -66,8 +71,10 @@ struct jobs_filter {
     const struct job_search *search; /* NULL: none */
     int64_t created_from_us;         /* 0: open; inclusive */
     int64_t created_to_us;
+    int64_t due_from_us; /* 0: open; with either the order is JOBS_DUE_FIRST */
+    int64_t due_to_us;
     enum jobs_order order;
-    const char *cursor; /* `next` of the page before; for the two orders by id */
+    const char *cursor; /* as jobs_cursor() made it of the page before */
     int offset;         /* up to JOBS_WINDOW - 1 */
     int limit;          /* 1 .. JOBS_LIMIT_MAX */
 };
@@ -119,8 +126,11 @@ struct jobs_page {
     struct job_view *items; /* owned */
     size_t count;
     bool has_more;
-    bool is_cut;             /* JOBS_WINDOW ended before the page was full */
-    struct uuid next;        /* cursor of the next page, when has_more */
+    bool is_cut;      /* JOBS_WINDOW ended before the page was full */
+    struct uuid next; /* cursor of the next page, when has_more; see jobs_cursor() */
+    bool is_by_due;   /* in JOBS_DUE_FIRST: with `next` goes the time it is due */
+    int64_t next_due_us;
+    int sorted_of;           /* as many rows at most were put in order; 0: all there are */
     struct db_result **rows; /* owned: the texts of the items */
     size_t rows_count;
     struct secrets **in_long; /* owned: of items with long values */
@@ -130,6 +140,12 @@ struct jobs_page {
 enum err_code jobs_list(struct db *db, const struct jobs_filter *given, struct jobs_page *ret_page,
                         struct err *e) MUST_CHECK;
 void jobs_page_release(struct jobs_page *page);
+
+/* Where the next page begins: an id; with a time in JOBS_DUE_FIRST; the number of jobs before it in
+ * an order of a window. Empty: there is none. */
+enum { JOBS_CURSOR_SIZE = 64 };
+void jobs_cursor(const struct jobs_filter *filter, const struct jobs_page *page,
+                 char out[JOBS_CURSOR_SIZE]);
 /* For jobs_view.c and job_find.c: the page owns the rows from here on. The first makes items of
  * them all. */
 enum err_code jobs_page_take(struct jobs_page *page, struct db *db, struct db_result *rows,

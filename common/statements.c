@@ -26,6 +26,7 @@
     X(jobs_claim)                                                                                  \
     X(jobs_control)                                                                                \
     X(jobs_desk)                                                                                   \
+    X(jobs_detail)                                                                                 \
     X(jobs_figures)                                                                                \
     X(jobs_heal)                                                                                   \
     X(jobs_prune)                                                                                  \

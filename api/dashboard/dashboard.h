@@ -87,6 +87,10 @@ http_handler summary_show;
 enum err_code job_search_take(const char *text, struct job_search *search,
                               struct jobs_filter *filter, struct err *e) MUST_CHECK;
 
+/* A bound of a filter, RFC 3339; nothing for nothing. */
+enum err_code jobs_filter_time(const char *name, const char *text, int64_t *value,
+                               struct err *e) MUST_CHECK;
+
 /* workers.c */
 http_handler workers_list;
 http_handler worker_show;

@@ -121,6 +121,7 @@ static enum err_code take_order(const struct request *req, enum jobs_order *orde
         {"state", JOBS_BY_STATE},        {"-state", JOBS_BY_STATE_DOWN},
         {"received", JOBS_OLDEST_FIRST}, {"-received", JOBS_NEWEST_FIRST},
         {"started", JOBS_BY_STARTED},    {"-started", JOBS_BY_STARTED_DOWN},
+        {"runtime", JOBS_BY_RUNTIME},    {"-runtime", JOBS_BY_RUNTIME_DOWN},
     };
     AUTO(mem_free) char *text = request_query(req, "sort_by");
 
@@ -133,7 +134,7 @@ static enum err_code take_order(const struct request *req, enum jobs_order *orde
         }
     }
     return err_set(e, ERR_INVALID,
-                   "sort_by is name, state, received or started, with - to turn it"
+                   "sort_by is name, state, received, started or runtime, with - to turn it"
                    " round");
 }
 

@@ -100,6 +100,7 @@ static bool take_order(const struct request *req, struct reply *reply, enum jobs
         {"state", JOBS_BY_STATE, JOBS_BY_STATE_DOWN},
         {"received", JOBS_OLDEST_FIRST, JOBS_NEWEST_FIRST},
         {"started", JOBS_BY_STARTED, JOBS_BY_STARTED_DOWN},
+        {"runtime", JOBS_BY_RUNTIME, JOBS_BY_RUNTIME_DOWN},
     };
     AUTO(mem_free) char *way = flower_argument(req, "order[0][dir]");
     AUTO(mem_free) char *column = NULL;

@@ -358,6 +358,27 @@ static enum err_code change_ids(struct request *req, struct order *order, const 
     return rc;
 }
 
+static enum err_code read_times(const json_t *given, struct jobs_filter *filter, struct err *e)
+{
+    const struct {
+        const char *name;
+        int64_t *value;
+    } times[] = {{"from", &filter->created_from_us},
+                 {"to", &filter->created_to_us},
+                 {"due_from", &filter->due_from_us},
+                 {"due_to", &filter->due_to_us}};
+    enum err_code rc = ERR_OK;
+
+    for (size_t i = 0; !rc && i < COUNT_OF(times); i++) {
+        const json_t *value = json_object_get(given, times[i].name);
+
+        rc = value && !json_is_string(value)
+                 ? err_set(e, ERR_INVALID, "%s is a text", times[i].name)
+                 : jobs_filter_time(times[i].name, json_string_value(value), times[i].value, e);
+    }
+    return rc;
+}
+
 static enum err_code read_filter(const json_t *given, const json_t *cursor,
                                  struct job_search *search, struct jobs_filter *ret_filter,
                                  struct err *e)
@@ -375,6 +396,8 @@ static enum err_code read_filter(const json_t *given, const json_t *cursor,
     if (!state || !job_state_parse(state, &parsed))
         return err_set(e, ERR_INVALID, "a filter for an action has a state");
     filter.state = (int)parsed;
+    if (read_times(given, &filter, e))
+        return ERR_INVALID;
     *ret_filter = filter;
     return words && *words ? job_search_take(words, search, ret_filter, e) : ERR_OK;
 }
@@ -388,13 +411,13 @@ static void describe(const json_t *given, struct buf *out)
 
 /* Goes down the list for as long as there is time. */
 static enum err_code change_matching(struct request *req, struct order *order, const json_t *given,
-                                     const json_t *cursor, struct uuid *ret_next, struct err *e)
+                                     const json_t *cursor, char ret_next[JOBS_CURSOR_SIZE],
+                                     struct err *e)
 {
     AUTO_VALUE(job_search_release) struct job_search search = {0};
     AUTO_VALUE(buf_release) struct buf target;
     int64_t end_us = clock_mono_us() + CHANGE_BUDGET_MS * US_PER_MS;
     struct jobs_filter filter = {0};
-    struct uuid next = {0};
     enum err_code rc = read_filter(given, cursor, &search, &filter, e);
 
     buf_init(&target, 2048);
@@ -411,19 +434,18 @@ static enum err_code change_matching(struct request *req, struct order *order, c
             ids[i] = page.items[i].id;
         if (page.count > 0)
             rc = order_some(req, order, target.data, ids, page.count, e);
-        next = page.has_more ? page.next : (struct uuid){0};
-        filter.cursor = next.text;
-        if (!page.has_more || clock_mono_us() > end_us)
+        jobs_cursor(&filter, &page, ret_next);
+        filter.cursor = ret_next;
+        if (!*ret_next || clock_mono_us() > end_us)
             break;
     }
-    *ret_next = next;
     return rc;
 }
 
-static json_t *answer_json(const struct order *order, const struct uuid *next)
+static json_t *answer_json(const struct order *order, const char *next)
 {
     json_t *out = json_pack("{s:I, s:s?}", "changed", (json_int_t)order->changed, "next",
-                            *next->text ? next->text : NULL);
+                            *next ? next : NULL);
 
     if (order->change == CHANGE_RETRY)
         (void)json_object_set_new(out, "waiting", json_integer((json_int_t)order->waiting));
@@ -438,7 +460,7 @@ enum err_code tasks_change(struct request *req, struct reply *reply, struct err 
 {
     AUTO(json_decref) json_t *body = NULL;
     struct order order = {0};
-    struct uuid next = {0};
+    char next[JOBS_CURSOR_SIZE] = "";
     enum err_code rc = read_body(req, &body, e);
 
     if (!rc)
@@ -449,8 +471,8 @@ enum err_code tasks_change(struct request *req, struct reply *reply, struct err 
         rc = change_ids(req, &order, json_object_get(body, "ids"), e);
     else if (json_is_object(json_object_get(body, "filter")))
         rc = change_matching(req, &order, json_object_get(body, "filter"),
-                             json_object_get(body, "cursor"), &next, e);
+                             json_object_get(body, "cursor"), next, e);
     else
         rc = err_set(e, ERR_INVALID, "the body has ids or a filter");
-    return rc ? rc : reply_json(reply, 200, answer_json(&order, &next), e);
+    return rc ? rc : reply_json(reply, 200, answer_json(&order, next), e);
 }

@@ -16,6 +16,7 @@
 #include "api/dashboard/dashboard.h"
 #include "api/dashboard/shared.h"
 #include "common/buf.h"
+#include "common/clock.h"
 #include "common/job_json.h"
 #include "common/job_logs.h"
 #include "common/jobs_view.h"
@@ -44,6 +45,10 @@ struct params {
     char *cursor;
     char *limit;
     char *order;
+    char *from;
+    char *to;
+    char *due_from;
+    char *due_to;
     char *since;
 };
 
@@ -58,6 +63,10 @@ static void params_release(struct params *params)
     mem_free(params->cursor);
     mem_free(params->limit);
     mem_free(params->order);
+    mem_free(params->from);
+    mem_free(params->to);
+    mem_free(params->due_from);
+    mem_free(params->due_to);
     mem_free(params->since);
 }
 
@@ -73,6 +82,10 @@ static struct params take_params(const struct request *req)
         .cursor = request_query(req, "cursor"),
         .limit = request_query(req, "limit"),
         .order = request_query(req, "order"),
+        .from = request_query(req, "from"),
+        .to = request_query(req, "to"),
+        .due_from = request_query(req, "due_from"),
+        .due_to = request_query(req, "due_to"),
         .since = request_query(req, "since"),
     };
 }
@@ -90,6 +103,52 @@ enum err_code job_search_take(const char *text, struct job_search *search,
     }
     filter->search = search;
     return job_search_parse(text ? text : "", search, e);
+}
+
+enum err_code jobs_filter_time(const char *name, const char *text, int64_t *value, struct err *e)
+{
+    if (!text || !*text || (clock_parse(text, value) && *value > 0))
+        return ERR_OK;
+    return err_set(e, ERR_INVALID, "%s is a time like 2026-11-21T19:19:16Z", name);
+}
+
+static enum err_code take_order(const struct params *params, struct jobs_filter *filter,
+                                struct err *e)
+{
+    static const struct {
+        const char *name;
+        enum jobs_order order;
+    } orders[] = {
+        {"newest", JOBS_NEWEST_FIRST},     {"oldest", JOBS_OLDEST_FIRST}, {"due", JOBS_DUE_FIRST},
+        {"slowest", JOBS_BY_RUNTIME_DOWN}, {"fastest", JOBS_BY_RUNTIME},
+    };
+    const char *cursor = params->cursor;
+    int64_t offset = 0;
+    size_t at = 0;
+
+    while (params->order && *params->order && strcmp(params->order, orders[at].name) != 0)
+        if (++at == COUNT_OF(orders))
+            return err_set(e, ERR_INVALID, "order is newest, oldest, due, slowest or fastest");
+    filter->order = orders[at].order;
+    if (!cursor || *cursor != '+')
+        return ERR_OK;
+    if (at < 3 || !text_to_int(cursor + 1, 0, JOBS_WINDOW - 1, &offset))
+        return err_set(e, ERR_INVALID, "the cursor is not one of this order");
+    filter->cursor = NULL;
+    filter->offset = (int)offset;
+    return ERR_OK;
+}
+
+static enum err_code take_times(const struct params *params, struct jobs_filter *filter,
+                                struct err *e)
+{
+    enum err_code rc = jobs_filter_time("from", params->from, &filter->created_from_us, e);
+
+    if (!rc)
+        rc = jobs_filter_time("to", params->to, &filter->created_to_us, e);
+    if (!rc)
+        rc = jobs_filter_time("due_from", params->due_from, &filter->due_from_us, e);
+    return rc ? rc : jobs_filter_time("due_to", params->due_to, &filter->due_to_us, e);
 }
 
 static enum err_code filter_of(const struct params *params, struct job_search *search,
@@ -117,10 +176,8 @@ static enum err_code filter_of(const struct params *params, struct job_search *s
             return err_set(e, ERR_INVALID, "limit is a number from 1 to %d", LIMIT_MAX);
         filter.limit = (int)limit;
     }
-    if (params->order && strcmp(params->order, "oldest") == 0)
-        filter.order = JOBS_OLDEST_FIRST;
-    else if (params->order && strcmp(params->order, "newest") != 0)
-        return err_set(e, ERR_INVALID, "order is newest or oldest");
+    if (take_order(params, &filter, e) || take_times(params, &filter, e))
+        return ERR_INVALID;
     if (params->search && *params->search && job_search_take(params->search, search, &filter, e))
         return ERR_INVALID;
     *ret_filter = filter;
@@ -148,14 +205,17 @@ static bool holds(const char *since, const char *print)
 }
 
 /* For every row a line, its fingerprint and its JSON; before them a line that ends every answer. */
-static enum err_code write_page(const struct jobs_page *page, struct buf *out, struct err *e)
+static enum err_code write_page(const struct jobs_filter *filter, const struct jobs_page *page,
+                                struct buf *out, struct err *e)
 {
     AUTO(json_decref) json_t *ids = json_array();
     AUTO(json_decref) json_t *rest = NULL;
     AUTO(mem_free) char *end = NULL;
     AUTO_VALUE(buf_release) struct buf lines;
     AUTO_VALUE(buf_release) struct buf prints;
+    char next[JOBS_CURSOR_SIZE];
 
+    jobs_cursor(filter, page, next);
     buf_init(&lines, HTTP_REPLY_MAX);
     buf_init(&prints, JOBS_LIMIT_MAX * PRINT_TEXT);
     for (size_t i = 0; i < page->count; i++) {
@@ -171,7 +231,9 @@ static enum err_code write_page(const struct jobs_page *page, struct buf *out, s
         (void)json_array_append_new(ids, json_string(page->items[i].id.text));
     }
     rest = json_pack("{s:O, s:s, s:s?, s:b}", "ids", ids, "since", prints.data, "next",
-                     page->has_more ? page->next.text : NULL, "is_cut", page->is_cut);
+                     *next ? next : NULL, "is_cut", page->is_cut);
+    if (rest && page->sorted_of)
+        (void)json_object_set_new(rest, "sorted_of", json_integer(page->sorted_of));
     end = rest ? json_dumps(rest, JSON_COMPACT) : NULL;
     if (!end)
         return err_set(e, ERR_NOMEM, "out of memory");
@@ -193,7 +255,7 @@ static enum err_code make_page(struct request *req, struct reply *reply, struct 
     if (!rc)
         rc = jobs_list(thread_of(req)->db, &filter, &page, e);
     reply->status = 200;
-    return rc ? rc : write_page(&page, &reply->body, e);
+    return rc ? rc : write_page(&filter, &page, &reply->body, e);
 }
 
 /* The lines as an answer to who holds what `since` says. */
@@ -217,9 +279,10 @@ static void answer_lines(const char *lines, const char *since, struct buf *out)
 /* What tells one list from another: all that is asked but `since`. */
 static bool key_of(const struct params *params, char out[SHARED_KEY_MAX + 1])
 {
-    const char *const texts[] = {params->state,  params->task,  params->queue,
-                                 params->worker, params->text,  params->search,
-                                 params->cursor, params->limit, params->order};
+    const char *const texts[] = {params->state, params->task,   params->queue,  params->worker,
+                                 params->text,  params->search, params->cursor, params->limit,
+                                 params->order, params->from,   params->to,     params->due_from,
+                                 params->due_to};
     AUTO_VALUE(buf_release) struct buf key;
 
     buf_init(&key, SHARED_KEY_MAX);

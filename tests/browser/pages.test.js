@@ -53,7 +53,7 @@ const rows = (page) => page.locator('table tbody tr');
 const names = (page) => page.locator('tbody td.name').allTextContents();
 
 test('walk', async () => {
-  const {page, check} = await open();
+  const {page, check} = await open({timezoneId: 'UTC'});
   await visit(page, '/');
   assert.equal(await page.locator('h1').textContent(), 'Workers');
   assert.equal(await page.locator('.card', {hasText: 'Online'}).locator('.figure').textContent(), '1');
@@ -126,6 +126,33 @@ test('walk', async () => {
   await visit(page, '/tasks?state=PENDING');
   await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 2, null, WAIT);
   await page.getByText(/runs in \d+ years/).waitFor(WAIT);
+
+  // By when it is due, by keyboard, with what is folded away; and by how long it ran, which says among how many.
+  await visit(page, '/tasks?order=due');
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 2, null, WAIT);
+  await page.getByText('More filters').focus();
+  await page.keyboard.press('Enter');
+  await page.getByLabel('Due after').fill('2100-01-01T00:00:01');
+  await page.getByRole('button', {name: 'Filter by these'}).click();
+  await page.waitForURL(/due_from=2100-01-01T00%3A00%3A01.000Z/, WAIT);
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1, null, WAIT);
+  assert.equal(await page.locator('tbody .uuid a').getAttribute('title'), facts.jobs.LATER);
+  await page.getByText('More filters').click();
+  assert.equal(await page.getByLabel('Due after', {exact: true}).inputValue(), '2100-01-01T00:00:01');
+  assert.deepEqual(await findings(page), []);
+  if (process.env.TILL_SHOTS) await page.screenshot({path: `${process.env.TILL_SHOTS}/filters.png`});
+  await page.setViewportSize({width: 360, height: 800});
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);
+  if (process.env.TILL_SHOTS) await page.screenshot({path: `${process.env.TILL_SHOTS}/filters-narrow.png`});
+  await page.setViewportSize({width: 1440, height: 900});
+  await page.getByRole('link', {name: /^Remove the filter due after/}).click();
+  await page.waitForURL('**/tasks', WAIT);
+  await page.locator('#f-order').selectOption('slowest');
+  await page.waitForURL('**/tasks?order=slowest', WAIT);
+  await page.getByText('By running time among the newest 20,000').waitFor(WAIT);
+  await page.getByRole('link', {name: 'Faster'}).click();
+  await page.waitForURL('**cursor=%2B50**', WAIT);
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 50, null, WAIT);
 
   await visit(page, '/queues');
   await page.getByRole('link', {name: 'mail', exact: true}).waitFor(WAIT);

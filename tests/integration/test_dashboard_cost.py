@@ -74,6 +74,17 @@ def test_a_page_reads_a_page_of_one_index(system):
         assert read[index][0] > 50 and sum(entries for entries, _ in read.values()) <= PAGE, (filters, read)
 
 
+def test_a_page_by_due_time_reads_a_page_of_its_index(system):
+    system.query(
+        "INSERT INTO jobs (id, task, enqueued_at, scheduled_at) SELECT new_job_id(), 'shop.later', NULL,"
+        f" now() + interval '1 day' + n % 7 * interval '1 s' FROM generate_series(1, {MANY}) n"
+    )
+    first, read = ask(system, "/api/v1/tasks", order="due")
+    assert read["jobs_due_alone"][0] > 50 and sum(entries for entries, _ in read.values()) <= PAGE, read
+    second, read = ask(system, "/api/v1/tasks", order="due", cursor=first["next"])
+    assert len(second["tasks"]) == 50 and sum(entries for entries, _ in read.values()) <= PAGE, read
+
+
 def test_what_is_skipped_costs_no_row_of_the_table(system):
     for filters in ({"state": "FAILURE"}, {"taskname": "shop.task_1"}, {}):
         answer, read = ask(system, "/api/tasks", limit=20, offset=2000, **filters)

@@ -63,7 +63,7 @@ function row(queue) {
     cell('Oldest waits', 'number', age(oldest(queue))),
     linked(queue.name, 'Waiting', 'PENDING', queue.waiting),
     linked(queue.name, 'Parked', 'PENDING', queue.parked),
-    linked(queue.name, 'Scheduled', 'PENDING', queue.scheduled),
+    cell('Scheduled', 'number', queue.scheduled.count ? h('a', {href: `/tasks?${new URLSearchParams({queue: queue.name, order: 'due'})}`}, sum(queue.scheduled)) : sum(queue.scheduled)),
     linked(queue.name, 'Running', 'STARTED', queue.started),
     linked(queue.name, 'Dead', 'FAILURE', queue.dead),
     cell('By priority', 'dim', priorities(queue.streams)),

@@ -5,28 +5,14 @@
 import {follow, get} from './api.js';
 import {ask, button, cameOf, may, order, orderAll, orderName} from './desk.js';
 import {arrange, cell, dotted, h, table} from './dom.js';
-import {badge, duration, sum, time, value} from './format.js';
+import {badge, count, duration, sum, time, value} from './format.js';
+import {FILTERS, WANTED, address, current, filterForm} from './task_filters.js';
 
 const STATES = ['PENDING', 'STARTED', 'RETRY', 'FAILURE', 'SUCCESS', 'REVOKED'];
-const FILTERS = ['state', 'task', 'queue', 'worker', 'text', 'search', 'order', 'cursor'];
-/* Those that an order for all that match has. */
-const WANTED = ['state', 'task', 'queue', 'worker', 'text', 'search'];
 const COLUMNS = [
   ['Name'], ['UUID'], ['State'], ['Args'], ['Kwargs'], ['Result'], ['Received'], ['Started'],
   ['Runtime', 'number'], ['Worker'],
 ];
-
-const current = () => {
-  const query = new URLSearchParams(location.search);
-  return Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? '']));
-};
-
-/* The address of this list with some filters changed; any but the cursor begins at the first page. */
-function address(changes) {
-  const query = new URLSearchParams();
-  for (const [name, text] of Object.entries({...current(), cursor: '', ...changes})) if (text) query.set(name, text);
-  return query.size ? `/tasks?${query}` : '/tasks';
-}
 
 /* When a task that waits for its time will run; its time has come when it waits for others of its flow or for a limit. */
 function waits(task) {
@@ -80,37 +66,9 @@ function stateLinks(filter) {
   }};
 }
 
-function filterForm(filter, go) {
-  const task = h('select', {name: 'task', id: 'f-task'}, h('option', {value: ''}, 'Every task'));
-  const text = h('input', {type: 'search', name: 'search', id: 'f-text', value: filter.search || filter.text, maxlength: '900', placeholder: 'id, word, kwargs:user=7', autocomplete: 'off', spellcheck: 'false',
-    title: 'Words must all be found; OR, brackets and "quotes" work. name: state: worker: queue: args: kwargs:KEY=VALUE result: error:'});
-  const order = h('select', {name: 'order', id: 'f-order'}, h('option', {value: ''}, 'Newest first'), h('option', {value: 'oldest'}, 'Oldest first'));
-  const apply = () => go(address({task: task.value, text: '', search: text.value.trim(), order: order.value}));
-  const form = h('form', {class: 'filters', role: 'search', on: {submit: (event) => {
-    event.preventDefault();
-    apply();
-  }}},
-  h('label', {for: 'f-task'}, 'Task', task),
-  h('label', {for: 'f-text', class: 'wide'}, 'Search', text),
-  h('label', {for: 'f-order'}, 'Order', order),
-  h('button', {type: 'submit'}, 'Filter'),
-  ...['queue', 'worker'].filter((name) => filter[name]).map((name) =>
-    h('a', {class: 'chip', href: address({[name]: ''}), 'aria-label': `Remove the filter ${name} ${filter[name]}`},
-      `${name}: ${filter[name]}`, h('span', {'aria-hidden': 'true'}, '×'))));
-  order.value = filter.order;
-  task.addEventListener('change', apply);
-  order.addEventListener('change', apply);
-
-  const fill = (names) => {
-    const all = filter.task && !names.includes(filter.task) ? [filter.task, ...names] : names;
-    task.append(...all.map((name) => h('option', {value: name}, name)));
-    task.value = filter.task;
-  };
-  return {form, fill};
-}
-
 function emptyText(filter, answer) {
   if (answer.is_cut) return 'Nothing among the tasks that were looked through so far.';
+  if (filter.order === 'due') return 'No task that is like that waits for its time.';
   if (FILTERS.some((name) => filter[name])) return 'No task is like that.';
   return 'No task has been enqueued yet.';
 }
@@ -122,11 +80,12 @@ function emptyHint(filter, answer) {
 }
 
 function pager(filter, answer) {
-  const further = answer.is_cut ? 'Search further' : filter.order === 'oldest' ? 'Newer' : 'Older';
+  const further = answer.is_cut ? 'Search further' : {oldest: 'Newer', due: 'Later', slowest: 'Faster', fastest: 'Slower'}[filter.order] ?? 'Older';
   return h('nav', {class: 'pager', 'aria-label': 'Further pages'},
     filter.cursor ? h('a', {class: 'button', href: address({})}, 'First page') : null,
     answer.next ? h('a', {class: 'button', rel: 'next', href: address({cursor: answer.next})}, further) : null,
-    answer.is_cut ? h('span', {class: 'dim'}, 'One search looks through 20,000 tasks.') : null);
+    answer.is_cut ? h('span', {class: 'dim'}, 'One search looks through 20,000 tasks.') : null,
+    answer.sorted_of ? h('span', {class: 'dim'}, `By running time among the newest ${count(answer.sorted_of)} that may be meant.`) : null);
 }
 
 /* What can be done to tasks in a state, and what is said of it. */
