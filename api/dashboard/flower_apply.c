@@ -17,6 +17,7 @@
 #include "common/job_json.h"
 #include "common/job_list.h"
 #include "common/jobs_desk.h"
+#include "common/jobs_heal.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -59,6 +60,20 @@ static void push(struct request *req, const struct job_ready *ready)
     CRASH_POINT("dashboard.applied");
     if (ready->is_ready && job_list_push(&list, thread_of(req)->redis, &e))
         log_warn("push_failed", L_ERR(&e));
+}
+
+/* Times of jobs are judged by PostgreSQL's clock: seconds from now are from its now. */
+static enum err_code use_servers_clock(struct request *req, struct order *order, struct err *e)
+{
+    int64_t now_us = 0;
+    enum err_code rc = ERR_OK;
+
+    if (!order_needs_now(order))
+        return ERR_OK;
+    rc = jobs_server_time(thread_of(req)->db, &now_us, e);
+    if (!rc)
+        order_begin_at(order, now_us);
+    return rc;
 }
 
 /* A task's attempts, less those that count as made. */
@@ -109,6 +124,9 @@ static enum err_code enqueue(struct request *req, struct reply *reply, bool must
         return flower_refuse(reply, 400, "%s", problem.text);
     order.job.task = name;
     count_retries(&order, &task);
+    rc = use_servers_clock(req, &order, e);
+    if (rc)
+        return rc;
     rc = insert(req, &order, &ready, &problem);
     if (rc == ERR_INVALID)
         return flower_refuse(reply, 400, "%s", problem.text);

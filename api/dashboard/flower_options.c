@@ -47,6 +47,14 @@ bool order_number(const json_t *value, double *ret_number)
     return isfinite(*ret_number) && fabs(*ret_number) <= SECONDS_MAX;
 }
 
+void order_begin_at(struct order *order, int64_t now_us)
+{
+    if (order->countdown_us > 0)
+        order->job.scheduled_us = now_us + order->countdown_us;
+    if (order->has_expires_in)
+        order->job.expires_us = now_us + order->expires_in_us;
+}
+
 static enum err_code take_countdown(struct order *order, const json_t *value, struct err *e)
 {
     double seconds;
@@ -54,7 +62,7 @@ static enum err_code take_countdown(struct order *order, const json_t *value, st
     if (!order_number(value, &seconds))
         return err_set(e, ERR_INVALID, "Invalid option: countdown is a number of seconds");
     if (seconds > 0)
-        order->job.scheduled_us = clock_wall_us() + (int64_t)(seconds * (double)US_PER_S);
+        order->countdown_us = (int64_t)(seconds * (double)US_PER_S);
     return ERR_OK;
 }
 
@@ -75,7 +83,8 @@ static enum err_code take_expires(struct order *order, const json_t *value, stru
     double seconds;
 
     if (order_number(value, &seconds)) {
-        order->job.expires_us = clock_wall_us() + (int64_t)(seconds * (double)US_PER_S);
+        order->expires_in_us = (int64_t)(seconds * (double)US_PER_S);
+        order->has_expires_in = true;
         return ERR_OK;
     }
     if (!text || !flower_time(text, &order->job.expires_us))

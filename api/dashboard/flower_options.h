@@ -22,11 +22,20 @@ struct order {
     json_t *header_texts; /* what `headers` is made of */
     int retries;          /* attempts that count as made */
     bool has_conflict;    /* on_conflict was given */
+    int64_t countdown_us; /* job.scheduled_us is so long after PostgreSQL's now; 0: it is as said */
+    int64_t expires_in_us; /* and job.expires_us */
+    bool has_expires_in;
 };
 
 /* ERR_INVALID with a text for the client. `ret_given` is a new value. */
 enum err_code order_read(const struct request *req, struct order *order, json_t **ret_given,
                          struct err *e) MUST_CHECK;
+/* Sets the times that were told as seconds from now, which is `now_us`. */
+void order_begin_at(struct order *order, int64_t now_us);
+static inline bool order_needs_now(const struct order *order)
+{
+    return order->countdown_us > 0 || order->has_expires_in;
+}
 void order_release(struct order *order);
 
 /* A number, or a text that is one: seconds, at most a hundred years. */

@@ -6,6 +6,7 @@ Only the wall clock is moved: the monotonic one cannot jump in a real system eit
 import glob
 
 import pytest
+import requests
 
 from harness import ordeal
 from harness.load import Load
@@ -48,6 +49,19 @@ def test_seconds_from_now_are_by_the_servers_clock(stack, offset):
     made = one.till("enqueue", "till.tasks.noop", "--countdown", "600", "--expires", "900").stdout.strip()
     [times] = one.query("SELECT extract(epoch FROM scheduled_at - created_at)::float8 AS starts,"
                         " extract(epoch FROM expires_at - created_at)::float8 AS ends FROM jobs WHERE id = %s", made)
+    assert times["starts"] == pytest.approx(600, abs=30)
+    assert times["ends"] == pytest.approx(900, abs=30)
+
+
+@pytest.mark.parametrize("offset", ["+1h", "-1h"])
+def test_seconds_from_now_of_the_dashboards_api_are_by_the_servers_clock(stack, offset):
+    one = stack()
+    one.start_dashboard(**clock(offset))
+    body = {"countdown": 600, "expires": 900}
+    answer = requests.post(one.dashboard.url + "/api/task/send-task/till.tasks.noop", json=body, timeout=30)
+    assert answer.status_code == 200, answer.text
+    [times] = one.query("SELECT extract(epoch FROM scheduled_at - created_at)::float8 AS starts,"
+                        " extract(epoch FROM expires_at - created_at)::float8 AS ends FROM jobs")
     assert times["starts"] == pytest.approx(600, abs=30)
     assert times["ends"] == pytest.approx(900, abs=30)
 
