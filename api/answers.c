@@ -21,6 +21,7 @@ enum {
     TAG_BYTES = 16,
     /* A database that was restored from a copy may come to an old version a second time. */
     KEEP_US = 600 * 1000 * 1000,
+    RENEW_FINDS = 8, /* see wants_version */
 };
 
 struct answer {
@@ -28,11 +29,17 @@ struct answer {
     TAILQ_ENTRY(answer) in_use; /* most lately used first */
     uint64_t hash;
     int64_t version;
+    int64_t token;
+    struct lease_stamp stamp;
     int64_t kept_us; /* monotonic */
+    int finds;       /* by its rows, where its version was wanted */
     size_t name_len;
     size_t body_len;
+    bool has_rows;
+    size_t rows_count;
     char tag[ANSWER_TAG_SIZE];
-    char bytes[]; /* name, then body */
+    char *bytes;   /* name, then body, behind: */
+    int64_t ids[]; /* of its rows */
 };
 
 static struct shard {
@@ -65,7 +72,8 @@ static uint64_t hash_of(const struct buf *name)
 
 static size_t size_of(const struct answer *answer)
 {
-    return sizeof *answer + answer->name_len + answer->body_len;
+    return sizeof *answer + answer->rows_count * sizeof answer->ids[0] + answer->name_len +
+           answer->body_len;
 }
 
 static void drop(struct shard *shard, struct answer *answer)
@@ -92,7 +100,22 @@ static bool is_old(const struct answer *answer, int64_t now_us)
     return now_us - answer->kept_us > KEEP_US;
 }
 
-bool answers_find(const struct buf *name, int64_t version, int64_t now_us, struct buf *body,
+static bool is_good(struct answer *answer, const struct answers_now *now)
+{
+    bool has_rows = now->token != 0 && answer->token == now->token;
+
+    if (is_old(answer, now->us))
+        return false;
+    if (has_rows && now->stamp.at_us > answer->stamp.at_us)
+        answer->stamp = now->stamp;
+    if (answer->version == now->version)
+        return true;
+    if (now->is_leased)
+        return leases_cover(&answer->stamp, now->us);
+    return has_rows && !(now->wants_version && ++answer->finds % RENEW_FINDS == 0);
+}
+
+bool answers_find(const struct buf *name, const struct answers_now *now, struct buf *body,
                   char ret_tag[ANSWER_TAG_SIZE])
 {
     uint64_t hash = hash_of(name);
@@ -103,7 +126,7 @@ bool answers_find(const struct buf *name, int64_t version, int64_t now_us, struc
         return false;
     (void)pthread_mutex_lock(&shard->lock);
     answer = find(shard, hash, name);
-    if (answer && (answer->version != version || is_old(answer, now_us)))
+    if (answer && !is_good(answer, now))
         answer = NULL;
     if (answer) {
         if (answer != TAILQ_FIRST(&shard->uses)) {
@@ -117,23 +140,58 @@ bool answers_find(const struct buf *name, int64_t version, int64_t now_us, struc
     return answer != NULL;
 }
 
-static struct answer *make(uint64_t hash, const struct buf *name, int64_t version,
+bool answers_rows(const struct buf *name, struct catalogue_rows *ret_rows)
+{
+    uint64_t hash = hash_of(name);
+    struct shard *shard = &shards[hash % SHARDS];
+    const struct answer *answer;
+    bool has_rows;
+
+    if (share == 0)
+        return false;
+    (void)pthread_mutex_lock(&shard->lock);
+    answer = find(shard, hash, name);
+    has_rows = answer && answer->has_rows;
+    if (has_rows) {
+        ret_rows->count = answer->rows_count;
+        memcpy(ret_rows->ids, answer->ids, answer->rows_count * sizeof answer->ids[0]);
+    }
+    (void)pthread_mutex_unlock(&shard->lock);
+    return has_rows;
+}
+
+static struct answer *make(uint64_t hash, const struct buf *name, const struct answers_made *of,
                            const struct buf *body)
 {
-    struct answer *answer = mem_alloc(sizeof *answer + name->len + body->len);
+    size_t rows_count = of->rows ? of->rows->count : 0;
+    size_t rows_size = rows_count * sizeof of->rows->ids[0];
+    struct answer *answer = mem_alloc(sizeof *answer + rows_size + name->len + body->len);
 
     answer->hash = hash;
-    answer->version = version;
+    answer->version = of->version;
+    answer->token = of->token;
+    answer->stamp = of->stamp;
     answer->kept_us = clock_mono_us();
+    answer->has_rows = of->rows != NULL;
+    answer->rows_count = rows_count;
     answer->name_len = name->len;
     answer->body_len = body->len;
     answers_tag(body, answer->tag);
+    answer->bytes = (char *)&answer->ids[rows_count];
+    if (rows_count > 0)
+        memcpy(answer->ids, of->rows->ids, rows_size);
     memcpy(answer->bytes, name->data, name->len);
     memcpy(answer->bytes + name->len, body->data, body->len);
     return answer;
 }
 
-void answers_keep(const struct buf *name, int64_t version, const struct buf *body)
+/* The one of an earlier version does not take the place of one that was made faster. */
+static bool is_older(const struct answer *made, const struct answer *before)
+{
+    return made->version > 0 && before->version > made->version && !is_old(before, made->kept_us);
+}
+
+void answers_keep(const struct buf *name, const struct answers_made *of, const struct buf *body)
 {
     uint64_t hash = hash_of(name);
     struct shard *shard = &shards[hash % SHARDS];
@@ -142,11 +200,11 @@ void answers_keep(const struct buf *name, int64_t version, const struct buf *bod
 
     if (sizeof *made + name->len + body->len > share / SHARE_PARTS)
         return;
-    made = make(hash, name, version, body);
+    made = make(hash, name, of, body);
     (void)pthread_mutex_lock(&shard->lock);
     before = find(shard, hash, name);
-    if (before && before->version > version && !is_old(before, made->kept_us)) {
-        mem_free(made); /* who made the newer one was faster */
+    if (before && is_older(made, before)) {
+        mem_free(made);
     } else {
         if (before)
             drop(shard, before);

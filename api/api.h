@@ -10,7 +10,9 @@
 #include "api/backends.h"
 #include "api/http.h"
 #include "api/leases.h"
+#include "api/lookups.h"
 #include "api/token.h"
+#include "common/catalogue.h"
 #include "common/conf.h"
 #include "common/db.h"
 #include "common/jobs.h"
@@ -39,6 +41,11 @@ struct api {
     int64_t catalogue_version;
     int64_t primary_position; /* of its log */
     int64_t user_writes;      /* of the user */
+    struct lookup_moment moment;
+    struct row_asker *row_asker;
+    /* The rows that the answer which was just made shows; see cache_note_rows(). */
+    struct catalogue_rows made;
+    bool has_made;
 };
 
 static inline struct api *api_of(const struct request *req) { return req->context; }

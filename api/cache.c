@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Kept answers; see cache.h. Never a stale one: the version was read from the database with the
- * user who asks, and an answer is kept only when nobody was writing while it was made. Of many who
- * miss at once one makes the answer: the others of this process wait for it until their deadline
- * (flights.h), other processes for a moment. What is kept is also what those others may have.
+ * Kept answers; see cache.h. Never a stale one. An answer is kept under the version of the whole
+ * catalogue, when nobody was writing while it was made, and under the versions of the rows that it
+ * shows (common/catalogue.h): of a list, when nobody was changing the shape meanwhile. Both are
+ * read from the database after the request has come: the version with the user who asks, the rows
+ * only where that has changed (row_versions.h). Which rows, the answer of that name tells that is
+ * in memory. One of the two is enough: the version
+ * tells of all answers at once, the rows tell of this one whatever is written elsewhere.
+ *
+ * Of many who miss at once one makes the answer: the others of this process wait for it until their
+ * deadline (flights.h), other processes for a moment. What is kept is also what those others may
+ * have. They know each other by the version or, while that changes all the time, by the rows: who
+ * wants the same rows in the same versions gets what shows just these.
  */
 #include "api/cache.h"
 
@@ -16,12 +24,19 @@
 #include "api/flights.h"
 #include "api/metrics.h"
 #include "api/replica.h"
+#include "api/row_versions.h"
 #include "common/catalogue.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/queue_cache.h"
 
-enum { NAME_MAX_BYTES = 20 * 1024, NAME_USUAL = 256, WAIT_STEP_MS = 3, WAIT_STEPS = 40 };
+enum {
+    NAME_MAX_BYTES = 20 * 1024,
+    NAME_USUAL = 256,
+    WAIT_STEP_MS = 3,
+    WAIT_STEPS = 40,
+    CALM_US = 100 * 1000, /* after which the version is worth that something be made anew for it */
+};
 
 /* All that the answer depends on besides the catalogue: links carry the host. */
 static void make_name(const struct request *req, struct buf *name)
@@ -33,11 +48,66 @@ static void make_name(const struct request *req, struct buf *name)
     request_origin(req, name);
 }
 
-static bool find_in_memory(const struct request *req, const struct buf *name, struct reply *reply)
+void cache_note_rows(const struct request *req, const char *rows)
 {
+    struct api *api = api_of(req);
+
+    api->has_made = catalogue_rows_read(rows, &api->made);
+}
+
+void cache_forget_rows(const struct request *req) { api_of(req)->has_made = false; }
+
+static int64_t token_of(enum cache_part part, const struct catalogue_rows *rows, int64_t shape)
+{
+    if (part == CACHE_ROW)
+        return rows->count == 1 ? catalogue_token(rows, 0) : 0;
+    return shape ? catalogue_token(rows, shape) : 0;
+}
+
+/* An answer that is wanted, and who waits for it. */
+struct wanted {
+    const struct buf *name;
+    enum cache_part part;
+    bool knows_rows;
+    struct catalogue_rows rows; /* of the answer there was, as they are now */
+    int64_t token;              /* of what it has to be made of; 0: nobody knows */
+    int64_t version;       /* by which others know it: the token or the version of the catalogue */
+    bool by_token;         /* which */
+    struct flight *flight; /* that this request leads; NULL: none */
+    char key[CACHE_KEY_SIZE];
+};
+
+/* What it has to be made of, as it is now: known when an answer of that name tells which rows it
+ * shows. False: nobody knows. */
+static bool ask_rows(const struct request *req, struct wanted *wanted)
+{
+    struct api *api = api_of(req);
+    int64_t shape = 0;
+
+    wanted->rows.count = 0;
+    wanted->knows_rows = wanted->part == CACHE_SHAPE || answers_rows(wanted->name, &wanted->rows);
+    if (wanted->knows_rows && row_versions_ask(api->row_asker, &wanted->rows, &shape))
+        wanted->token = token_of(wanted->part, &wanted->rows, shape);
+    return wanted->token != 0;
+}
+
+static bool find_in_memory(const struct request *req, const struct wanted *wanted,
+                           struct reply *reply)
+{
+    const struct api *api = api_of(req);
+    struct answers_now now = {
+        .version = api->catalogue_version,
+        .token = wanted->token,
+        .is_leased = api->is_leased,
+        .us = req->begun_us,
+    };
     char tag[ANSWER_TAG_SIZE];
 
-    if (!answers_find(name, api_of(req)->catalogue_version, req->begun_us, &reply->body, tag))
+    if (now.token) {
+        now.stamp = api->moment.stamp;
+        now.wants_version = req->begun_us - api->moment.same_us > CALM_US;
+    }
+    if (!answers_find(wanted->name, &now, &reply->body, tag))
         return false;
     reply->status = 200;
     reply_header(reply, "ETag", tag);
@@ -68,19 +138,48 @@ static bool wait_for_other(const struct request *req, const char *key, struct re
     return found;
 }
 
-/* An answer that is wanted, and who waits for it. */
-struct wanted {
-    const struct buf *name;
-    struct flight *flight; /* that this request leads; NULL: none */
-    char key[CACHE_KEY_SIZE];
-};
+/* What came from others is what was asked for. */
+static void keep_found(const struct request *req, const struct wanted *wanted,
+                       const struct reply *reply)
+{
+    struct answers_made of = {.rows = wanted->knows_rows ? &wanted->rows : NULL};
 
-static void keep(const struct request *req, const struct wanted *wanted, bool in_redis,
-                 const struct reply *reply)
+    if (wanted->by_token) {
+        of.token = wanted->token;
+        of.stamp = api_of(req)->moment.stamp;
+    } else {
+        of.version = wanted->version;
+    }
+    answers_keep(wanted->name, &of, &reply->body);
+    flight_land(wanted->flight, &reply->body);
+}
+
+/* The token of what was just made; 0: it is not to be kept by one. */
+static int64_t token_made(const struct request *req, const struct wanted *wanted,
+                          const struct catalogue_state *state)
+{
+    struct api *api = api_of(req);
+
+    if (wanted->part == CACHE_SHAPE) {
+        api->made.count = 0;
+        api->has_made = true;
+    }
+    if (!api->has_made || (wanted->part != CACHE_ROW && !state->is_shape_still))
+        return 0;
+    return token_of(wanted->part, &api->made, state->shape);
+}
+
+/* What was made is this process's; others get it when it is just what they want, too. */
+static void keep_made(const struct request *req, const struct wanted *wanted, bool in_redis,
+                      const struct answers_made *of, const struct reply *reply)
 {
     struct err ignored = {0};
+    bool is_wanted = wanted->by_token ? of->token == wanted->token : of->version == wanted->version;
 
-    answers_keep(wanted->name, api_of(req)->catalogue_version, &reply->body);
+    if (of->version || of->token)
+        answers_keep(wanted->name, of, &reply->body);
+    if (!is_wanted)
+        return;
     flight_land(wanted->flight, &reply->body);
     if (in_redis &&
         cache_put(api_redis(req), wanted->key, reply->body.data, reply->body.len, &ignored))
@@ -91,19 +190,32 @@ static void keep(const struct request *req, const struct wanted *wanted, bool in
 static enum err_code make(struct request *req, const struct wanted *wanted, bool in_redis,
                           struct reply *reply, http_handler *handler, struct err *e)
 {
+    struct api *api = api_of(req);
+    struct catalogue_state state = {0};
     struct err ignored = {0};
-    bool is_still = false;
-    int64_t position = 0;
-    enum err_code rc = catalogue_is_still(api_db(req), &is_still, &position, &ignored);
+    struct answers_made of = {0};
+    bool is_exact;
+    enum err_code rc;
 
-    if (rc)
-        is_still = false;
-    if (!is_still) /* it may be of a moment that is over for who comes later */
-        flight_land(wanted->flight, NULL);
-    rc = is_still ? replica_serve_at(req, reply, position, handler, e)
+    if (catalogue_look(api_db(req), &state, &ignored))
+        state = (struct catalogue_state){0};
+    /* Of what moment it is: a replica may lag behind what else it would be kept under. */
+    is_exact = state.is_still || (api->moment.is_busy && state.is_shape_still);
+    if (!(wanted->by_token ? is_exact : state.is_still))
+        flight_land(wanted->flight, NULL); /* it may be of one that is over for who comes later */
+    api->has_made = false;
+    rc = is_exact ? replica_serve_at(req, reply, state.position, handler, e)
                   : replica_serve(req, reply, handler, e);
-    if (!rc && is_still && reply->status == 200)
-        keep(req, wanted, in_redis, reply);
+    if (!rc && reply->status == 200) {
+        of.version = state.is_still ? api->catalogue_version : 0;
+        if (is_exact || !api_backends(req)->replica)
+            of.token = token_made(req, wanted, &state);
+        if (of.token) {
+            of.rows = &api->made;
+            of.stamp = api->moment.stamp;
+        }
+        keep_made(req, wanted, in_redis, &of, reply);
+    }
     if (in_redis && cache_end_fill(api_redis(req), wanted->key, &ignored))
         log_debug("cache_failed", L_ERR(&ignored));
     return rc;
@@ -113,12 +225,11 @@ static enum err_code make(struct request *req, const struct wanted *wanted, bool
 static enum err_code serve(struct request *req, struct wanted *wanted, struct reply *reply,
                            http_handler *handler, struct err *e)
 {
-    struct api *api = api_of(req);
     struct err ignored = {0};
     bool found = false;
     bool is_mine = false;
 
-    cache_key(wanted->key, (long long)api->catalogue_version, wanted->name->data);
+    cache_key(wanted->key, (long long)wanted->version, wanted->name->data);
     if (look(req, wanted->key, reply, &found, &ignored)) {
         metrics_add(METRIC_CACHE_FAILED);
         return make(req, wanted, false, reply, handler, e);
@@ -130,21 +241,23 @@ static enum err_code serve(struct request *req, struct wanted *wanted, struct re
         if (is_mine || !wait_for_other(req, wanted->key, reply))
             return make(req, wanted, is_mine, reply, handler, e);
     }
-    keep(req, wanted, false, reply);
+    keep_found(req, wanted, reply);
     return ERR_OK;
 }
 
 /* Made by this request, or by the one of this process that is making it. */
-static enum err_code serve_one(struct request *req, const struct buf *name, struct reply *reply,
+static enum err_code serve_one(struct request *req, struct wanted *wanted, struct reply *reply,
                                http_handler *handler, struct err *e)
 {
     bool leads;
-    AUTO(flight_leave)
-    struct flight *flight = flight_join(name, api_of(req)->catalogue_version, &leads);
-    struct wanted wanted = {.name = name, .flight = leads ? flight : NULL};
+    AUTO(flight_leave) struct flight *flight = NULL;
     enum flight_end end = FLIGHT_APART;
     enum err_code rc;
 
+    wanted->by_token = wanted->token != 0 && api_of(req)->moment.is_busy;
+    wanted->version = wanted->by_token ? wanted->token : api_of(req)->catalogue_version;
+    flight = flight_join(wanted->name, wanted->version, &leads);
+    wanted->flight = leads ? flight : NULL;
     if (!leads) {
         api_give_back(req); /* who leads may need one */
         end = flight_wait(flight, req->deadline_us, &reply->body);
@@ -157,30 +270,41 @@ static enum err_code serve_one(struct request *req, const struct buf *name, stru
         reply->status = 200;
         return ERR_OK;
     }
-    rc = serve(req, &wanted, reply, handler, e);
-    flight_land(wanted.flight, NULL);
+    rc = serve(req, wanted, reply, handler, e);
+    flight_land(wanted->flight, NULL);
     return rc;
 }
 
-enum err_code cache_serve(struct request *req, struct reply *reply, http_handler *handler,
-                          struct err *e)
+enum err_code cache_serve(struct request *req, struct reply *reply, enum cache_part part,
+                          http_handler *handler, struct err *e)
 {
     AUTO_VALUE(buf_release) struct buf name;
     char space[NAME_USUAL];
+    struct wanted wanted; /* mostly not for rows, which are large */
     bool was_leased = api_of(req)->is_leased;
     bool found;
 
     buf_init_in(&name, space, sizeof space, NAME_MAX_BYTES);
     make_name(req, &name);
-    found = find_in_memory(req, &name, reply);
+    wanted.name = &name;
+    wanted.part = part;
+    wanted.knows_rows = false;
+    wanted.token = 0;
+    wanted.flight = NULL;
+    found = find_in_memory(req, &wanted, reply);
     if (!found && was_leased) { /* a lease is good for what is in memory alone */
         if (!guard_look_up(req, reply))
             return ERR_OK;
         was_leased = false;
-        found = find_in_memory(req, &name, reply);
+        found = find_in_memory(req, &wanted, reply);
+    }
+    if (!found && ask_rows(req, &wanted)) {
+        found = find_in_memory(req, &wanted, reply);
+        if (found)
+            metrics_add(METRIC_CACHE_ROWS);
     }
     if (!found)
-        return serve_one(req, &name, reply, handler, e);
+        return serve_one(req, &wanted, reply, handler, e);
     metrics_add(METRIC_CACHE_HIT);
     metrics_add(METRIC_CACHE_MEMORY);
     if (was_leased)

@@ -34,5 +34,6 @@ static const struct resource resource = {
     .refusals = refusals,
 };
 
-RESOURCE_CACHED_READERS(categories)
-RESOURCE_WRITERS(categories)
+static RESOURCE_HANDLER(list, resource_index) static RESOURCE_HANDLER(show, resource_show)
+    RESOURCE_CACHED(categories_index, list, CACHE_SHAPE)
+        RESOURCE_CACHED(categories_show, show, CACHE_SHAPE) RESOURCE_WRITERS(categories)

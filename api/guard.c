@@ -112,7 +112,8 @@ static bool look_up(struct request *req, int64_t id, struct reply *reply)
     struct user_asking user;
     struct err e = {0};
     int64_t start_us = clock_mono_us();
-    enum err_code rc = lookup_user(api_of(req)->lookup, id, &user, &e);
+    struct lookup_moment moment = {0};
+    enum err_code rc = lookup_user(api_of(req)->lookup, id, &user, &moment, &e);
 
     /* Alone; a second time, since the connection may have died while it was idle. */
     for (int i = 0; i < 2 && rc == ERR_UNAVAILABLE; i++) {
@@ -126,6 +127,7 @@ static bool look_up(struct request *req, int64_t id, struct reply *reply)
     if (!user.is_active)
         return refuse(reply, "User is inactive", "user_inactive");
     take_user(req, &user);
+    api_of(req)->moment = moment;
     api_of(req)->is_leased = false;
     api_of(req)->asked_us = start_us;
     api_of(req)->lookup_us = clock_mono_us() - start_us;

@@ -9,6 +9,13 @@
  * A lease lives from before its statement was sent (`at_us`) for `life_us`, and a read uses it when
  * it was alive at the read's beginning, so 2 holds. For 1:
  *
+ * There are two kinds. The lease tells who asks, and the version of the whole catalogue. A stamp is
+ * for one answer alone, and tells that the rows it shows were still in the versions that it shows
+ * them in (common/catalogue.h), seen in one snapshot; so it outlives the lease's version, which
+ * each order changes. Both are of one look-up, begun with the same count of writes over the same
+ * session, and all that is said of leases below is said of stamps. A stamp is used only with a
+ * lease, which tells who asks.
+ *
  * In one process. A write is counted in `writes` after its commit and before its answer. A lease
  * is of the count that was read before its statement was sent, and used while that is the count.
  * So after the answer only leases are used whose statement began after the commit.
@@ -141,19 +148,20 @@ static void make_lease(const struct lease_start *start, const struct users_askin
     (void)atomic_fetch_add(&lease.turn, 1);
 }
 
-void leases_looked(const struct lease_start *start, const struct users_asking *found)
+struct lease_stamp leases_looked(const struct lease_start *start, const struct users_asking *found)
 {
     struct users_seen seen = {found->users_version, session.number};
 
     if (!session.is_registered)
-        return;
+        return (struct lease_stamp){0};
     atomic_store(&sure_us, start->at_us);
     if (life_us == 0 || !note_alone(found->api_sessions, start->at_us) || seen.version == 0)
-        return;
+        return (struct lease_stamp){0};
     for (size_t i = 0; i < found->count; i++)
         if (found->users[i].is_active)
             known_users_keep(&found->users[i], &seen, start->at_us);
     make_lease(start, found);
+    return (struct lease_stamp){start->at_us, start->writes, session.number};
 }
 
 /* ---- the requests' side ---- */
@@ -228,6 +236,12 @@ bool leases_find(struct lease_user *mine, int64_t user_id, int connections, int6
         return false;
     ret_user->catalogue_version = view.catalogue_version;
     return true;
+}
+
+bool leases_cover(const struct lease_stamp *stamp, int64_t begun_us)
+{
+    return stamp->at_us > 0 && begun_us - stamp->at_us < life_us &&
+           stamp->writes == atomic_load(&writes) && stamp->session == atomic_load(&lease.session);
 }
 
 void leases_note_write(void) { (void)atomic_fetch_add(&writes, 1); }

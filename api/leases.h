@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * For how long the outcome of a look-up (lookups.h) stands for later requests, too: who asks and
- * which version the catalogue has. For a read of the catalogue a few milliseconds, as long as this
- * process serves its database alone and writes nothing meanwhile, and while many clients ask at
- * once; for all else not at all. What is promised, and why it holds, stands in leases.c.
+ * For how long the outcome of a look-up (lookups.h) stands for later requests, too: who asks,
+ * which version the catalogue has, and which the rows of one answer have. For a read of the
+ * catalogue a few milliseconds, as long as this process serves its database alone and writes
+ * nothing meanwhile, and while many clients ask at once; for all else not at all. What is promised,
+ * and why it holds, stands in leases.c.
  */
 #ifndef API_LEASES_H
 #define API_LEASES_H
@@ -30,7 +31,13 @@ struct lease_start {
 };
 /* Before the statement of a look-up is sent, and when its answer is there. */
 struct lease_start leases_look(void);
-void leases_looked(const struct lease_start *start, const struct users_asking *found);
+/* What a look-up told of the rows of an answer: a lease of that answer alone. */
+struct lease_stamp {
+    int64_t at_us; /* 0: it stands for nobody else */
+    uint64_t writes;
+    int64_t session;
+};
+struct lease_stamp leases_looked(const struct lease_start *start, const struct users_asking *found);
 
 /* ---- by request threads ---- */
 
@@ -44,6 +51,9 @@ struct lease_user {
  * is_staff and catalogue_version. */
 bool leases_find(struct lease_user *mine, int64_t user_id, int connections, int64_t begun_us,
                  struct user_asking *ret_user);
+
+/* Whether a stamp tells as much for such a request, once leases_find() has said yes. */
+bool leases_cover(const struct lease_stamp *stamp, int64_t begun_us);
 
 /* After a request that may have written, before its answer: no lease from before it is used any
  * more. */

@@ -1,24 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * Shared look-ups; see lookups.h. One thread at a time leads: it takes all who wait, itself among
- * them, asks for them, and hands the lead to the first of those who have come meanwhile. Only who
- * leads touches the connection.
+ * Shared look-ups; see lookups.h.
  *
  * Their connection is the session that other till-api processes know this one by (leases.h), so it
  * is made, and asked for nobody, as soon as there are threads.
- *
- * Lock: `lock` guards `waiting`, `is_led` and `apart_until_us`. A lookup that a leader has taken
- * out of `waiting` is the leader's until it posts its `turn`.
  */
 #include "api/lookups.h"
 
-#include <errno.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdbool.h>
-#include <sys/queue.h>
 
-#include "api/leases.h"
+#include "api/groups.h"
 #include "api/metrics.h"
 #include "common/api_session.h"
 #include "common/clock.h"
@@ -26,31 +18,33 @@
 #include "common/mem.h"
 
 enum {
-    DEADLINE_S = 2,  /* then everybody who waits asks for themselves */
-    APART_MS = 5000, /* and so does who comes in the time after a failure */
+    DEADLINE_S = 2, /* then everybody who waits asks for themselves */
     REGISTER_MS = 50,
+    BUSY_MS = 100, /* in which the version of a busy catalogue changes so often: */
+    BUSY_CHANGES = 3,
     NOBODY = 0,
 };
 
-STAILQ_HEAD(lookups, lookup);
-
 struct lookup {
-    STAILQ_ENTRY(lookup) entry;
-    sem_t turn; /* posted once: it has been answered, or leads */
-    bool leads;
+    struct group_member member;
     int64_t id;
     struct user_asking user;
+    struct lookup_moment moment;
     enum err_code rc; /* of its own part; ERR_UNAVAILABLE: of nobody's */
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct lookups waiting = STAILQ_HEAD_INITIALIZER(waiting);
-static bool is_led;
-static int64_t apart_until_us; /* monotonic */
+static struct group group = GROUP_INITIALIZER(group);
 /* The leader's: */
 static struct db *shared;
 static bool is_registered;
 static int64_t register_us; /* when to try again */
+static struct {
+    int64_t version;
+    int64_t same_us;
+    int64_t window_version;
+    int64_t window_us;
+    bool is_busy;
+} pace;
 static pthread_t first;
 static bool has_first;
 
@@ -58,7 +52,7 @@ struct lookup *lookup_new(void)
 {
     struct lookup *mine = mem_alloc(sizeof *mine);
 
-    (void)sem_init(&mine->turn, 0, 0);
+    group_member_init(&mine->member);
     return mine;
 }
 
@@ -66,41 +60,8 @@ void lookup_free(struct lookup *mine)
 {
     if (!mine)
         return;
-    (void)sem_destroy(&mine->turn);
+    group_member_release(&mine->member);
     mem_free(mine);
-}
-
-/* Takes all who wait, or as many as one statement asks for. */
-static size_t take_group(struct lookups *group, int64_t ids[USERS_ASKING_MAX])
-{
-    struct lookup *next;
-    size_t count = 0;
-
-    (void)pthread_mutex_lock(&lock);
-    while (count < USERS_ASKING_MAX && (next = STAILQ_FIRST(&waiting)) != NULL) {
-        STAILQ_REMOVE_HEAD(&waiting, entry);
-        STAILQ_INSERT_TAIL(group, next, entry);
-        ids[count++] = next->id;
-    }
-    (void)pthread_mutex_unlock(&lock);
-    return count;
-}
-
-/* To the first of those who have come meanwhile; the connection is free. */
-static void hand_over(bool failed)
-{
-    struct lookup *next;
-
-    (void)pthread_mutex_lock(&lock);
-    if (failed)
-        apart_until_us = clock_mono_us() + APART_MS * US_PER_MS;
-    next = STAILQ_FIRST(&waiting);
-    is_led = next != NULL;
-    if (next)
-        next->leads = true;
-    (void)pthread_mutex_unlock(&lock);
-    if (next)
-        (void)sem_post(&next->turn);
 }
 
 static void answer(struct lookup *one, enum err_code rc, const struct users_asking *found)
@@ -112,6 +73,23 @@ static void answer(struct lookup *one, enum err_code rc, const struct users_aski
             one->rc = ERR_OK;
             return;
         }
+}
+
+/* How often the version of the catalogue changes. */
+static void note_pace(int64_t version)
+{
+    int64_t now_us = clock_mono_us();
+
+    if (version != pace.version) {
+        pace.same_us = pace.version ? now_us : 0;
+        pace.version = version;
+    }
+    if (now_us - pace.window_us < BUSY_MS * US_PER_MS)
+        return;
+    pace.is_busy = pace.window_us > 0 && now_us - pace.window_us < 2 * BUSY_MS * US_PER_MS &&
+                   version - pace.window_version >= BUSY_CHANGES;
+    pace.window_us = now_us;
+    pace.window_version = version;
 }
 
 /* A look-up does without it. */
@@ -140,7 +118,7 @@ static void leave_session(void)
 
 /* After any error the session ends: nobody knows which locks it holds. */
 static enum err_code ask_once(const int64_t *ids, size_t count, struct users_asking *ret_found,
-                              struct err *e)
+                              struct lookup_moment *ret_moment, struct err *e)
 {
     struct lease_start start;
     enum err_code rc;
@@ -151,22 +129,27 @@ static enum err_code ask_once(const int64_t *ids, size_t count, struct users_ask
     start = leases_look();
     if (!rc)
         rc = users_find_many_asking(shared, ids, count, ret_found, e);
-    if (rc)
+    if (rc) {
         leave_session();
-    else
-        leases_looked(&start, ret_found);
-    return rc;
+        return rc;
+    }
+    ret_moment->stamp = leases_looked(&start, ret_found);
+    note_pace(ret_found->catalogue_version);
+    ret_moment->same_us = pace.same_us;
+    ret_moment->is_busy = pace.is_busy;
+    return ERR_OK;
 }
 
-static enum err_code ask(const int64_t *ids, size_t count, struct users_asking *ret_found)
+static enum err_code ask(const int64_t *ids, size_t count, struct users_asking *ret_found,
+                         struct lookup_moment *ret_moment)
 {
     bool was_connected = db_is_connected(shared);
     struct err e = {0};
-    enum err_code rc = ask_once(ids, count, ret_found, &e);
+    enum err_code rc = ask_once(ids, count, ret_found, ret_moment, &e);
 
     if (rc == ERR_UNAVAILABLE && was_connected) { /* it may have died while idle */
         err_clear(&e);
-        rc = ask_once(ids, count, ret_found, &e);
+        rc = ask_once(ids, count, ret_found, ret_moment, &e);
     }
     if (rc)
         log_debug("lookup_failed", L_ERR(&e));
@@ -175,56 +158,43 @@ static enum err_code ask(const int64_t *ids, size_t count, struct users_asking *
 
 static void lead(struct lookup *mine)
 {
-    struct lookups group = STAILQ_HEAD_INITIALIZER(group);
+    struct group_members taken;
+    struct group_member *one;
     struct users_asking found;
+    struct lookup_moment moment = {0};
     int64_t ids[USERS_ASKING_MAX];
-    size_t count = take_group(&group, ids);
-    enum err_code rc = ask(ids, count, &found);
-    struct lookup *one;
+    size_t count = 0;
+    enum err_code rc;
 
+    (void)group_take(&group, &taken, USERS_ASKING_MAX);
+    for (one = STAILQ_FIRST(&taken); one; one = STAILQ_NEXT(one, entry))
+        ids[count++] = ((struct lookup *)one)->id;
+    rc = ask(ids, count, &found, &moment);
     metrics_add(METRIC_LOOKUPS);
-    hand_over(rc != ERR_OK);
-    while ((one = STAILQ_FIRST(&group)) != NULL) {
-        STAILQ_REMOVE_HEAD(&group, entry);
-        answer(one, rc, &found);
-        if (one != mine)
-            (void)sem_post(&one->turn);
+    group_hand_over(&group, rc != ERR_OK);
+    for (one = STAILQ_FIRST(&taken); one; one = STAILQ_NEXT(one, entry)) {
+        ((struct lookup *)one)->moment = moment;
+        answer((struct lookup *)one, rc, &found);
     }
-}
-
-/* False: the look-ups go apart for a while. *ret_leads: there is nobody to wait for. */
-static bool join(struct lookup *mine, bool *ret_leads)
-{
-    bool apart;
-
-    (void)pthread_mutex_lock(&lock);
-    apart = apart_until_us > 0 && clock_mono_us() < apart_until_us;
-    if (!apart) {
-        STAILQ_INSERT_TAIL(&waiting, mine, entry);
-        mine->leads = false;
-        *ret_leads = !is_led;
-        is_led = true;
-    }
-    (void)pthread_mutex_unlock(&lock);
-    return !apart;
+    group_release(&taken, &mine->member);
 }
 
 enum err_code lookup_user(struct lookup *mine, int64_t id, struct user_asking *ret_user,
-                          struct err *e)
+                          struct lookup_moment *ret_moment, struct err *e)
 {
-    bool leads = false;
+    enum group_role role;
 
     mine->id = id;
-    if (!join(mine, &leads))
+    role = group_join(&group, &mine->member);
+    if (role == GROUP_APART)
         return err_set(e, ERR_UNAVAILABLE, "look-ups go apart for a while");
-    while (!leads && sem_wait(&mine->turn) != 0 && errno == EINTR)
-        continue;
-    if (leads || mine->leads)
+    if (role == GROUP_LEADS)
         lead(mine);
     if (mine->rc)
         return err_set(e, mine->rc,
                        mine->rc == ERR_NOT_FOUND ? "there is no such user" : "the look-up failed");
     *ret_user = mine->user;
+    *ret_moment = mine->moment;
     return ERR_OK;
 }
 
@@ -234,10 +204,11 @@ static void *look_first(void *unused)
 {
     AUTO(lookup_free) struct lookup *mine = lookup_new();
     struct user_asking nobody;
+    struct lookup_moment moment;
     struct err e = {0};
 
     (void)unused;
-    if (lookup_user(mine, NOBODY, &nobody, &e))
+    if (lookup_user(mine, NOBODY, &nobody, &moment, &e))
         log_debug("looked_first", L_ERR(&e));
     return NULL;
 }

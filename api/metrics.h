@@ -21,6 +21,9 @@ struct reply;
     X(REPLICA_BEHIND, "replica_behind_total", "Reads that the replica was too far behind for.")    \
     X(REPLICA_FAILED, "replica_failures_total", "Reads that the replica could not make.")          \
     X(LOOKUPS, "lookups_total", "Look-ups of who asks, each for all that waited for one.")         \
+    X(CACHE_ROWS, "cache_row_hits_total",                                                          \
+      "Kept answers that showed the rows as they were, of an older version of the catalogue.")     \
+    X(ROW_LOOKUPS, "row_lookups_total", "Look-ups of rows, each for all that waited for one.")     \
     X(LEASED, "leased_total", "Answers for which an earlier look-up stood.")                       \
     X(LEASE_WAITS, "lease_waits_total", "Writes whose answers waited for the leases of others.")   \
     X(BACKENDS_WAITED, "backends_waited_total",                                                    \

@@ -4,6 +4,7 @@
  */
 #include "api/resource.h"
 #include "common/auto.h"
+#include "common/mem.h"
 #include "common/money.h"
 #include "common/shop.h"
 
@@ -34,8 +35,20 @@ static const struct resource resource = {
     .filters_count = COUNT_OF(filters),
 };
 
-RESOURCE_CACHED_READERS(products)
-RESOURCE_WRITERS(products)
+static RESOURCE_HANDLER(show, resource_show) RESOURCE_CACHED(products_show, show, CACHE_ROW)
+    RESOURCE_WRITERS(products)
+
+        static enum err_code list(struct request *req, struct reply *reply, struct err *e)
+{
+    AUTO(mem_free) char *in_stock = request_query(req, "in_stock");
+    enum err_code rc = resource_index(&resource, req, reply, e);
+
+    if (in_stock) /* what is sold of others may bring them here, or away */
+        cache_forget_rows(req);
+    return rc;
+}
+
+RESOURCE_CACHED(products_index, list, CACHE_LIST)
 
 static enum err_code show_rating(struct request *req, struct reply *reply, struct err *e)
 {
@@ -44,7 +57,4 @@ static enum err_code show_rating(struct request *req, struct reply *reply, struc
     return resource_show(&rating, req, reply, e);
 }
 
-enum err_code products_rating(struct request *req, struct reply *reply, struct err *e)
-{
-    return cache_serve(req, reply, show_rating, e);
-}
+RESOURCE_CACHED(products_rating, show_rating, CACHE_SHAPE)

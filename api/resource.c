@@ -190,12 +190,16 @@ static enum err_code read_page(const struct resource *resource, const struct req
                                struct db_result **rows, int64_t *ret_total, struct err *e)
 {
     AUTO(mem_free) char *ordering = request_query(req, "ordering");
+    enum err_code rc;
 
     db_result_free(*rows);
     *rows = NULL;
-    return resource_list(api_reader(req), resource->sql, req->user.id,
-                         &(struct resource_page){ordering, page->size, page->offset}, filters, rows,
-                         ret_total, e);
+    rc = resource_list(api_reader(req), resource->sql, req->user.id,
+                       &(struct resource_page){ordering, page->size, page->offset}, filters, rows,
+                       ret_total, e);
+    if (!rc && db_columns(*rows) > 2)
+        cache_note_rows(req, db_text(*rows, 0, 2));
+    return rc;
 }
 
 enum err_code resource_index(const struct resource *resource, struct request *req,
@@ -229,9 +233,12 @@ enum err_code resource_show(const struct resource *resource, struct request *req
     if (!api_path_id(req, &id))
         return err_set(e, ERR_NOT_FOUND, "there is no such object");
     rc = resource_find(api_reader(req), resource->sql, req->user.id, id, &rows, e);
-    if (!rc)
-        reply_row(reply, 200, rows);
-    return rc;
+    if (rc)
+        return rc;
+    if (db_columns(rows) > 1)
+        cache_note_rows(req, db_text(rows, 0, 1));
+    reply_row(reply, 200, rows);
+    return ERR_OK;
 }
 
 /* ---- writing ---- */

@@ -103,16 +103,10 @@ enum err_code resource_delete(const struct resource *resource, struct request *r
     RESOURCE_LAGGING(name##_index, resource_index, list)                                           \
     RESOURCE_LAGGING(name##_show, resource_show, show)
 /* For what is made of the catalogue alone. */
-#define RESOURCE_CACHED_READERS(name)                                                              \
-    static RESOURCE_HANDLER(list, resource_index) static RESOURCE_HANDLER(                         \
-        show, resource_show) enum err_code name##_index(struct request *req, struct reply *reply,  \
-                                                        struct err *e)                             \
+#define RESOURCE_CACHED(name, inner, part)                                                         \
+    enum err_code name(struct request *req, struct reply *reply, struct err *e)                    \
     {                                                                                              \
-        return cache_serve(req, reply, list, e);                                                   \
-    }                                                                                              \
-    enum err_code name##_show(struct request *req, struct reply *reply, struct err *e)             \
-    {                                                                                              \
-        return cache_serve(req, reply, show, e);                                                   \
+        return cache_serve(req, reply, part, inner, e);                                            \
     }
 #define RESOURCE_WRITERS(name)                                                                     \
     RESOURCE_HANDLER(name##_add, resource_create)                                                  \

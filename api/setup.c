@@ -10,6 +10,7 @@
 #include "api/cache.h"
 #include "api/cors.h"
 #include "api/lookups.h"
+#include "api/row_versions.h"
 #include "api/metrics.h"
 #include "api/replica.h"
 #include "common/clock.h"
@@ -36,6 +37,7 @@ static void *thread_new(void *data)
 
     api->conf = conf;
     api->lookup = lookup_new();
+    api->row_asker = row_asker_new();
     api->borrower = borrower_new();
     return api;
 }
@@ -45,6 +47,7 @@ static void thread_free(void *context)
     struct api *api = context;
 
     lookup_free(api->lookup);
+    row_asker_free(api->row_asker);
     borrower_free(api->borrower);
     mem_free(api);
 }
@@ -82,6 +85,7 @@ void api_configure(const struct conf *conf, struct server_config *ret_config)
     answers_init((size_t)conf->api_cache_mib * 1024 * 1024);
     leases_init(conf->api_lookup_ms * US_PER_MS);
     lookups_init(conf->database_url);
+    row_versions_init(conf->database_url);
     backends_init(conf);
     *ret_config = (struct server_config){
         .listen = conf->api_listen,
@@ -101,6 +105,7 @@ void api_configure(const struct conf *conf, struct server_config *ret_config)
 void api_release(void)
 {
     lookups_end();
+    row_versions_end();
     backends_end();
     answers_end();
 }

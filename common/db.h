@@ -130,6 +130,7 @@ enum err_code db_wait_notify(struct db *db, int other_fd, int64_t timeout_us, bo
 void db_result_free(struct db_result *rows);
 AUTO_DEFINE(struct db_result *, db_result_free);
 int db_rows(const struct db_result *rows);
+int db_columns(const struct db_result *rows);
 /* Column values; the text is borrowed from the result, "" for NULL. */
 const char *db_text(const struct db_result *rows, int row, int col);
 bool db_is_null(const struct db_result *rows, int row, int col);

@@ -15,6 +15,8 @@ void db_result_free(struct db_result *rows) { PQclear(raw(rows)); }
 
 int db_rows(const struct db_result *rows) { return PQntuples(raw(rows)); }
 
+int db_columns(const struct db_result *rows) { return PQnfields(raw(rows)); }
+
 const char *db_text(const struct db_result *rows, int row, int col)
 {
     return PQgetvalue(raw(rows), row, col);

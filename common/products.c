@@ -3,6 +3,7 @@
  * Statements on products and their ratings. Staff writes the stock here; orders take from it and
  * give back to it in orders.c alone.
  */
+#include "common/catalogue.h"
 #include "common/shop.h"
 #include "common/statements.h"
 
@@ -15,11 +16,18 @@
     " AND ($5::numeric IS NULL OR p.price >= $5) AND ($6::numeric IS NULL OR p.price <= $6)"       \
     " AND ($7::text IS NULL OR strpos(lower(p.name), lower($7)) > 0)"                              \
     " AND ($8::boolean IS NULL OR (p.stock_quantity > 0) = $8)"
-#define LIST(order) SQL_PAGE(COLUMNS, "products p" FILTERS, order), 8
+/* Each with what it is kept by (api/cache.h). */
+#define SHOWN                                                                                      \
+    "(SELECT row_to_json(t)::text FROM (SELECT " COLUMNS                                           \
+    ") t) AS shown, " SQL_ROW_VERSION("p") " AS version"
+#define PAGE(from, order)                                                                          \
+    "SELECT (SELECT count(*) FROM " from                                                           \
+    "), '[' || coalesce(string_agg(s.shown, ','), '') || ']',"                                     \
+    " coalesce(string_agg(s.version, ','), '') FROM (SELECT " SHOWN " FROM " from                  \
+    " ORDER BY " order " LIMIT $2 OFFSET $3) s"
+#define LIST(order) PAGE("products p" FILTERS, order), 8
 #define RATED(order)                                                                               \
-    SQL_PAGE(COLUMNS, "products p LEFT JOIN product_ratings r ON r.product_id = p.id" FILTERS,     \
-             order),                                                                               \
-        8
+    PAGE("products p LEFT JOIN product_ratings r ON r.product_id = p.id" FILTERS, order), 8
 
 enum {
     BY_ID,
@@ -51,8 +59,8 @@ static const struct db_stmt statements[] = {
     [BY_TIME_DOWN] = {"products_by_time_down", LIST("p.created_at DESC, p.id DESC")},
     [BY_RATING] = {"products_by_rating", RATED("r.rating NULLS FIRST, p.id")},
     [BY_RATING_DOWN] = {"products_by_rating_down", RATED("r.rating DESC NULLS LAST, p.id")},
-    [FIND] = {"products_find", SQL_ROW(COLUMNS, "products p WHERE " SQL_ANY_USER " AND p.id = $2"),
-              2},
+    [FIND] = {"products_find",
+              "SELECT " SHOWN " FROM products p WHERE " SQL_ANY_USER " AND p.id = $2", 2},
     [ADD] = {"products_add",
              SQL_ROW_OF("INSERT INTO products AS p"
                         " (name, description, price, stock_quantity, category_id)"

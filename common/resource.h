@@ -30,9 +30,10 @@ struct resource_order {
 /* What is NULL is not offered. */
 struct resource_sql {
     /* $1 user, $2 limit, $3 offset, then the filters (NULL: any) -> (count, JSON array).
-     * The first is the default; ends with a NULL name. */
+     * The first is the default; ends with a NULL name. A third column tells which rows of
+     * products these are (catalogue_rows_read()), where that is what the answer is kept by. */
     const struct resource_order *lists;
-    const struct db_stmt *find;   /* $1 user, $2 id -> (JSON) */
+    const struct db_stmt *find;   /* $1 user, $2 id -> (JSON), and that as the second */
     const struct db_stmt *add;    /* $1 user, then the values -> (JSON); no row: a reference that
                                      does not exist for this user */
     const struct db_stmt *change; /* $1 user, $2 id, then the values; NULL leaves as it is */

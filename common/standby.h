@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What a streaming standby has of the primary's data. Positions are bytes of the write-ahead log:
- * users_find_asking() and catalogue_is_still() bring the primary's.
+ * users_find_asking() and catalogue_look() bring the primary's.
  */
 #ifndef COMMON_STANDBY_H
 #define COMMON_STANDBY_H

@@ -4,7 +4,8 @@
 -- owner of the tables suffices for it. A new table is out of everybody's reach until it stands here.
 --
 -- Triggers and functions run with the rights of whoever fires them, so what those write is here, too;
--- views and foreign keys run with their owner's, and so does raise_users_changed().
+-- views and foreign keys run with their owner's, and so do raise_users_changed() and
+-- raise_catalogue_shape().
 DO $$
 DECLARE
     change record;
@@ -18,7 +19,7 @@ BEGIN
             ('till_api', 'SELECT', 'schema_migrations users refresh_tokens idempotency_keys categories
                 products product_ratings shopping_carts cart_items orders order_items payments reviews
                 wishlists wishlist_items gateway_events jobs tasks catalogue_version user_writes
-                users_changed api_sessions', ''),
+                users_changed api_sessions catalogue_shape', ''),
             ('till_api', 'USAGE', 'catalogue_version api_sessions', ''),
             ('till_api', 'INSERT', 'users', 'username email first_name last_name password_hash'),
             ('till_api', 'INSERT', 'refresh_tokens idempotency_keys categories products shopping_carts

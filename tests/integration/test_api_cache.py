@@ -8,6 +8,7 @@ import time
 import pytest
 import requests
 
+from harness.sales import sales
 from harness.wait import wait_for
 
 
@@ -86,6 +87,108 @@ def test_a_write_is_seen_at_once_whoever_makes_it(api, shop, staff, way):
             end.set()
         for reader in readers:
             reader.result()
+
+
+def test_what_is_sold_of_one_product_leaves_what_is_kept_of_others(api, shop):
+    sold, other = api.product(name="Sold", stock=1000000), api.product(name="Other")
+    of_others = [
+        f"/api/products/{other}/", "/api/products/?search=other", "/api/categories/",
+        f"/api/products/{sold}/rating/",
+    ]
+    before = [seen(shop, path) for path in of_others]
+    made = counter(api, "cache_misses_total")
+    for n in range(1, 6):
+        shop.order((sold, 1))
+        assert [seen(shop, path) for path in of_others] == before
+        assert seen(shop, f"/api/products/{sold}/")["stock_quantity"] == 1000000 - n
+        listed = seen(shop, "/api/products/")["results"]
+        assert [p["stock_quantity"] for p in listed] == [1000000 - n, before[0]["stock_quantity"]]
+    assert counter(api, "cache_misses_total") <= made + 2 * 5, "those of others were made anew"
+    assert counter(api, "cache_row_hits_total") >= len(of_others)
+
+
+def test_nearly_all_reads_of_what_is_not_sold_are_kept_ones_while_others_are(api, shop):
+    sold, other = api.product(name="Sold", stock=1000000), api.product(name="Other")
+    paths = [f"/api/products/{other}/", "/api/products/?search=other", "/api/categories/"]
+    with sales(api, sold):
+        for path in paths:
+            seen(shop, path)
+        made = counter(api, "cache_misses_total")
+        for _ in range(100):
+            for path in paths:
+                seen(shop, path)
+        assert counter(api, "cache_misses_total") - made < 30
+
+
+@pytest.mark.parametrize("with_redis", [True, False], ids=["redis", "no redis"])
+def test_while_others_are_sold_every_write_is_seen_at_once_in_every_process(stack, with_redis):
+    api = stack(own_redis=True)
+    api.start_api()
+    shop = api.shop().sign_up()
+    sold, product = api.product(name="Sold", stock=1000000), api.product(name="Thing", stock=1000)
+    second = type(shop)(api.start_api().url)
+    second.token = shop.token
+    if not with_redis:
+        api.redis_server.stop()
+    path = f"/api/products/{product}/"
+
+    def both(path):
+        """Twice: what one makes the other may have, and each may keep."""
+        answers = [seen(one, path) for one in (shop, second, shop, second)]
+        assert all(answer["id" if "id" in answer else "count"] for answer in answers)
+        return answers
+
+    def listed(search):
+        return [[p["id"] for p in page["results"]] for page in both(f"/api/products/?search={search}")]
+
+    with sales(api, sold):
+        for n in range(1, 16):
+            for there, quantity in ((shop, 2 * n - 1), (second, 2 * n)):
+                there.order((product, 1))
+                assert {p["stock_quantity"] for p in both(path)} == {1000 - quantity}
+                lists = both("/api/products/?ordering=-id")
+                assert {p["results"][0]["stock_quantity"] for p in lists} == {1000 - quantity}
+            api.query("UPDATE products SET name = %s WHERE id = %s", f"thing {n}", product)
+            assert {p["name"] for p in both(path)} == {f"thing {n}"}
+            assert listed(f"thing%20{n}") == [[product]] * 4
+            api.query("UPDATE products SET description = %s WHERE id = %s", f"new {n}", product)
+            lists = both("/api/products/?search=thing")
+            assert {p["results"][0]["description"] for p in lists} == {f"new {n}"}
+            more = api.product(name="thing more")
+            assert listed("thing") == [[product, more]] * 4
+            api.query("DELETE FROM products WHERE id = %s", more)
+            assert listed("thing") == [[product]] * 4
+            assert shop.get(f"/api/products/{more}/").status_code == 404
+
+
+def test_what_brings_products_into_lists_is_seen_after_its_commit_while_others_are_sold(api, shop):
+    """A list that is read while they are on their way is not kept for when they have come."""
+    sold = api.product(stock=1000000)
+    path = "/api/products/?search=coming"
+    connection = api.postgres.connect(api.database)
+    connection.autocommit = False
+    with sales(api, sold), connection.cursor() as cursor:
+        for n in range(20):
+            assert seen(shop, path)["count"] == n
+            cursor.execute(
+                "INSERT INTO products (name, price, category_id)"
+                " SELECT 'coming', 1, min(id) FROM categories"
+            )
+            for _ in range(5):
+                assert seen(shop, path)["count"] == n
+            connection.commit()
+            assert seen(shop, path)["count"] == n + 1
+    connection.close()
+
+
+def test_lists_of_what_is_in_stock_follow_what_is_sold(api, shop):
+    sold, other = api.product(name="Sold", stock=1), api.product(name="Other", stock=0)
+    path = "/api/products/?in_stock=true"
+    assert [p["id"] for p in seen(shop, path)["results"]] == [sold]
+    shop.order((sold, 1))
+    assert seen(shop, path)["results"] == []
+    api.query("UPDATE products SET stock_quantity = 1 WHERE id = %s", other)
+    assert [p["id"] for p in seen(shop, path)["results"]] == [other]
 
 
 def test_what_is_read_while_somebody_writes_is_not_kept(api, shop):

@@ -5,6 +5,7 @@ import contextlib
 import time
 
 from harness.crowd import Crowd, counter
+from harness.sales import sales
 from harness.wait import pause, wait_for
 
 LEASE_S = 0.01  # TILL_API_LOOKUP_MS as it comes
@@ -80,6 +81,24 @@ def test_a_write_is_seen_by_the_next_read_of_everybody(api, shop, other, staff):
                 other.order((product, 1))
                 assert shop.get(path).json()["stock_quantity"] == 1000 - n // 4
         assert leased(api.api) > before, "nothing of this was tried under leases"
+
+
+def test_while_others_are_sold_leases_stand_for_one_product_and_writes_to_it_are_seen(api, shop, staff):
+    sold, product = api.product(stock=100000000), api.product()
+    with crowd(api.api, shop, product), sales(api, sold):
+        wait_leases(api.api)
+        names = ("cache_hits_total", "leased_total")
+
+        def mostly():
+            before = [counter(api.api.url, name) for name in names]
+            pause(0.5)
+            hits, stood = (counter(api.api.url, n) - b for n, b in zip(names, before))
+            return stood > hits / 2
+
+        wait_for(mostly, 60, "what is sold elsewhere ends the leases")
+        for n in range(1, 101):
+            set_price(staff, product, f"{n}.50")
+            assert [price(one, product) for one in (staff, shop)] == [f"{n}.50"] * 2
 
 
 def test_most_reads_of_a_crowd_need_no_look_up_and_those_of_few_do(api, shop):

@@ -24,16 +24,21 @@ static struct buf text_of(const char *text)
     return made;
 }
 
-static void keep(const char *name, int64_t version, const char *body)
+static void keep_made(const char *name, const struct answers_made *of, const char *body)
 {
     AUTO_VALUE(buf_release) struct buf n = text_of(name);
     AUTO_VALUE(buf_release) struct buf b = text_of(body);
 
-    answers_keep(&n, version, &b);
+    answers_keep(&n, of, &b);
+}
+
+static void keep(const char *name, int64_t version, const char *body)
+{
+    keep_made(name, &(struct answers_made){.version = version}, body);
 }
 
 /* What is kept, or "-". */
-static const char *found(const char *name, int64_t version)
+static const char *found_now(const char *name, struct answers_now now)
 {
     static char shown[100];
     AUTO_VALUE(buf_release) struct buf n = text_of(name);
@@ -41,12 +46,18 @@ static const char *found(const char *name, int64_t version)
     char tag[ANSWER_TAG_SIZE] = "";
     char expected[ANSWER_TAG_SIZE];
 
-    if (!answers_find(&n, version, clock_mono_us(), &body, tag))
+    now.us = clock_mono_us();
+    if (!answers_find(&n, &now, &body, tag))
         return "-";
     answers_tag(&body, expected);
     cr_assert_str_eq(tag, expected);
     (void)!text_format(shown, sizeof shown, "%s", body.data);
     return shown;
+}
+
+static const char *found(const char *name, int64_t version)
+{
+    return found_now(name, (struct answers_now){.version = version});
 }
 
 static void begin(void) { cr_assert(sodium_init() >= 0); }
@@ -68,6 +79,38 @@ Test(answers, are_found_by_name_and_version)
     cr_assert_str_eq(found("/a", 7), "-");
     keep("/a", 7, "who was slower");
     cr_assert_str_eq(found("/a", 8), "eight");
+}
+
+Test(answers, are_found_by_their_rows_whatever_the_version)
+{
+    const struct catalogue_rows rows = {.count = 2, .ids = {5, 3}, .versions = {1, 1}};
+    struct catalogue_rows told = {0};
+    AUTO_VALUE(buf_release) struct buf name = text_of("/a");
+
+    answers_init(MIB);
+    cr_assert_not(answers_rows(&name, &told));
+    keep("/a", 7, "seven");
+    cr_assert_not(answers_rows(&name, &told), "nobody has said of which");
+    cr_assert_str_eq(found_now("/a", (struct answers_now){.version = 8}), "-");
+    keep_made("/a", &(struct answers_made){.token = 99, .rows = &rows}, "rows");
+    cr_assert(answers_rows(&name, &told));
+    cr_assert(told.count == 2 && told.ids[0] == 5 && told.ids[1] == 3);
+    cr_assert_str_eq(found_now("/a", (struct answers_now){.version = 8, .token = 99}), "rows");
+    cr_assert_str_eq(found_now("/a", (struct answers_now){.version = 8, .token = 98}), "-");
+    cr_assert_str_eq(found_now("/a", (struct answers_now){.version = 8}), "-");
+}
+
+Test(answers, are_made_anew_for_their_version_by_one_now_and_then)
+{
+    const struct answers_now wants = {.version = 8, .token = 99, .wants_version = true};
+
+    answers_init(MIB);
+    keep_made("/a", &(struct answers_made){.version = 7, .token = 99}, "rows");
+    for (int i = 0; i < 80; i++)
+        cr_assert_str_eq(found_now("/a", wants), i % 8 == 7 ? "-" : "rows");
+    keep_made("/a", &(struct answers_made){.version = 8, .token = 99}, "again");
+    for (int i = 0; i < 80; i++)
+        cr_assert_str_eq(found_now("/a", wants), "again");
 }
 
 Test(answers, have_tags_that_tell_them_apart)
