@@ -185,6 +185,25 @@ static json_t *query_object(const struct resource *resource, const struct reques
     return object;
 }
 
+static enum err_code pass_pair(void *data, const char *name, const char *value, struct err *e)
+{
+    (void)data;
+    (void)name;
+    (void)value;
+    (void)e;
+    return ERR_OK;
+}
+
+/* A filter that cannot be read must not be one that was not given: the answer would be everything.
+ */
+static bool check_query(const struct request *req, struct reply *reply)
+{
+    if (!form_each(req->query, strlen(req->query), pass_pair, NULL, NULL))
+        return true;
+    reply_detail(reply, 400, "The query is no UTF-8, holds a NUL, or has too many parameters.");
+    return false;
+}
+
 static enum err_code read_page(const struct resource *resource, const struct request *req,
                                const struct page *page, const struct resource_values *filters,
                                struct db_result **rows, int64_t *ret_total, struct err *e)
@@ -212,7 +231,8 @@ enum err_code resource_index(const struct resource *resource, struct request *re
     int64_t total = 0;
     enum err_code rc;
 
-    if (!fields_begin(&input.f, query, reply) || !page_read(req, &page, reply))
+    if (!check_query(req, reply) || !fields_begin(&input.f, query, reply) ||
+        !page_read(req, &page, reply))
         return ERR_OK;
     read_values(&input, resource->filters, resource->filters_count, true);
     if (!fields_end(&input.f, reply))

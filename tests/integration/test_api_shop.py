@@ -191,6 +191,9 @@ def test_products_are_filtered_and_ordered(api, shop):
     assert found("ordering=-created_at") == [lamp, *reversed(ids)]
     assert found("ordering=nonsense;drop") == [*ids, lamp]
     assert found("ordering=nonsense,-created_at,name") == [lamp, *reversed(ids)]
+    for unreadable in ("search=%ff", "price_min=%00", "category_id=1%00", "search=lamp%c0%af"):
+        refused = shop.get("/api/products/?" + unreadable)
+        assert error_of(refused, 400) == {"detail": "The query is no UTF-8, holds a NUL, or has too many parameters."}
     wrong = shop.get("/api/products/?category_id=x&price_min=1.234&in_stock=maybe")
     assert error_of(wrong, 400) == {
         "category_id": ["Incorrect type. Expected pk value, received str."],
