@@ -47,6 +47,12 @@ enum {
     " AND finished_at IS NULL AND state IN ('PENDING', 'RETRY') AND enqueued_at "
 #define LOCKED_FIRST " ORDER BY enqueued_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED"
 
+/* An UPDATE returns rows as it meets them: by their ids, which a producer may have chosen. They go
+ * into the streams, and so are run, in the order in which they were due. */
+#define IN_THEIR_ORDER                                                                             \
+    " RETURNING id, queue, priority, scheduled_at)"                                                \
+    " SELECT id, queue, priority FROM taken ORDER BY scheduled_at, id"
+
 #define UNTIL(at)                                                                                  \
     " CASE WHEN " at " IS NOT NULL THEN greatest(0,"                                               \
     " (extract(epoch FROM " at " - clock_timestamp()) * 1000000)::bigint) END"
@@ -59,10 +65,10 @@ static const struct db_stmt statements[] = {
                 " ORDER BY expires_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED))",
                 1},
     [TAKE_DUE] = {"jobs_take_due",
-                  "UPDATE jobs SET enqueued_at = now() WHERE id = ANY (ARRAY("
+                  "WITH taken AS (UPDATE jobs SET enqueued_at = now() WHERE id = ANY (ARRAY("
                   " SELECT id FROM jobs WHERE" STANDS_ALONE
                   " AND scheduled_at <= now() ORDER BY scheduled_at LIMIT $1"
-                  " FOR NO KEY UPDATE SKIP LOCKED)) RETURNING id, queue, priority",
+                  " FOR NO KEY UPDATE SKIP LOCKED))" IN_THEIR_ORDER,
                   1},
     /* When the first is due, and when the first of those that are not due yet. greatest() alone
      * would make 0, which is now, of NULL, which is never. */
@@ -89,10 +95,10 @@ static const struct db_stmt statements[] = {
     /* A time to come is that of a producer whose clock is wrong: nobody knows what became of the
      * entry, and a second one does no harm. */
     [TAKE_LOST] = {"jobs_take_lost",
-                   "UPDATE jobs SET enqueued_at = now() WHERE id = ANY ("
+                   "WITH taken AS (UPDATE jobs SET enqueued_at = now() WHERE id = ANY ("
                    " ARRAY(" LOST_ROWS "< to_timestamp($3::bigint / 1000000.0)" LOCKED_FIRST ") ||"
-                   " ARRAY(" LOST_ROWS "> now() + interval '1 minute'" LOCKED_FIRST "))"
-                   " RETURNING id, queue, priority",
+                   " ARRAY(" LOST_ROWS "> now() + interval '1 minute'" LOCKED_FIRST
+                   "))" IN_THEIR_ORDER,
                    4},
     [BUSY_WORKERS] = {"jobs_busy_workers",
                       "SELECT DISTINCT worker FROM started_jobs"

@@ -1,5 +1,7 @@
 """Which job runs next: strict order and weights over queues, and that nothing starves."""
 
+import uuid
+
 import pytest
 
 from harness.wait import wait_for
@@ -98,3 +100,67 @@ def test_queues_that_make_no_sense_are_refused_with_a_reason(stack, queues):
     made.expect_exit(2)
 
     assert "TILL_QUEUES: " in made.tail()
+
+
+# ---- order within a stream ----
+
+PREFETCHING = {"TILL_WORKER_PROCESSES": 1, "TILL_WORKER_CONCURRENCY": 1}
+
+
+def ran(one):
+    return [str(row["job_id"]) for row in one.query("SELECT job_id FROM trial_entries ORDER BY id")]
+
+
+@pytest.mark.parametrize("limit", [None, 1, 100])
+def test_jobs_of_a_stream_run_in_the_order_of_its_entries(stack, limit):
+    """Whatever their ids, whenever they were made: what was pushed first is run first, in a claimed batch, too."""
+    one = stack(PREFETCHING)
+    ids = [str(uuid.uuid4()) for _ in range(60)]
+    for n, job in enumerate(ids):
+        one.query(
+            "INSERT INTO jobs (id, task, args, created_at, enqueued_at)"
+            " VALUES (%s, 'till.tasks.tally', '[1]', now() - %s * interval '1 minute', now())", job, n)  # fmt: skip
+        one.redis.xadd("till:{default}:normal", {"job": job})
+    if limit == 100:
+        assert one.till("limit", "set", "task", "till.tasks.tally", "--concurrency", 100).returncode == 0
+    elif limit:
+        assert one.till("limit", "set", "queue", "default", "--concurrency", 1).returncode == 0
+
+    one.start_worker()
+    one.wait_settled()
+
+    assert ran(one) == ids
+
+
+def test_jobs_that_are_due_together_come_in_the_order_of_their_times(stack):
+    one = stack(PREFETCHING)
+    ids = [
+        one.value(
+            "INSERT INTO jobs (id, task, args, scheduled_at)"
+            " VALUES (gen_random_uuid(), 'till.tasks.tally', '[1]', now() - %s * interval '1 s') RETURNING id", n)  # fmt: skip
+        for n in range(60)
+    ]
+    one.start_scheduler()
+    wait_for(lambda: one.redis.xlen("till:{default}:normal") == 60, 10, "not delivered")
+
+    one.start_worker()
+    one.wait_settled()
+
+    assert ran(one) == [str(job) for job in reversed(ids)]
+
+
+def test_jobs_that_an_emptied_redis_has_lost_come_back_in_their_order(stack):
+    one = stack(PREFETCHING)
+    ids = [
+        one.value(
+            "INSERT INTO jobs (id, task, args, scheduled_at, enqueued_at) SELECT gen_random_uuid(), 'till.tasks.tally', '[1]',"
+            " at, at FROM (SELECT now() - %s * interval '1 min' AS at) t RETURNING id", n)  # fmt: skip
+        for n in range(1, 61)
+    ]
+    one.start_scheduler()
+    wait_for(lambda: one.redis.xlen("till:{default}:normal") == 60, 20, "not put back")
+
+    one.start_worker()
+    one.wait_settled()
+
+    assert ran(one) == [str(job) for job in reversed(ids)]
