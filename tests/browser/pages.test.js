@@ -243,6 +243,16 @@ test('looks', async () => {
   await fields.getByText('the last run of the past 1 d').waitFor(WAIT);
   await planned();
 
+  // From a task of a flow to the flow, and back.
+  const {page: chain, check: linked} = await open();
+  await visit(chain, `/flow/${facts.flow}`);
+  await chain.locator('tbody tr').last().getByRole('link').click();
+  await chain.getByText('Waits for others of its flow').waitFor(WAIT);
+  await chain.getByText('step 2, waits for those before it').waitFor(WAIT);
+  await chain.getByRole('link', {name: facts.flow}).click();
+  await chain.getByRole('heading', {name: 'two steps'}).waitFor(WAIT);
+  await linked();
+
   // The visitor's own choice is kept, whatever the system says.
   const {page, check} = await open({colorScheme: 'light'});
   await visit(page, '/tasks?state=PENDING');
@@ -354,6 +364,10 @@ test('empty', async () => {
   await page.getByText('till-worker', {exact: true}).waitFor(WAIT);
   await visit(page, '/tasks');
   await page.getByText('No task has been enqueued yet.').waitFor(WAIT);
+  await page.getByText('Fast tasks that succeed leave no row').waitFor(WAIT);
+  await visit(page, '/tasks?state=FAILURE');
+  await page.getByText('No task is like that.').waitFor(WAIT);
+  assert.equal(await page.getByText('Fast tasks').count(), 0);
   await visit(page, '/queues');
   await page.getByText('There is no queue yet.').waitFor(WAIT);
   await visit(page, '/tasks?state=FAILURE');
@@ -559,6 +573,39 @@ test('roles', async () => {
   await page.getByLabel('Password').fill(facts.users[0][1]);
   await page.keyboard.press('Enter');
   await page.waitForURL((url) => url.origin === facts.url && url.pathname === '/', WAIT);
+});
+
+// Over plain http and another name than localhost no session is kept: that is said instead of asking again and again.
+test('plain', async () => {
+  const port = new URL(facts.url).port;
+  const other = await chromium.launch({
+    executablePath: process.env.TILL_CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--host-resolver-rules=MAP shop.test 127.0.0.1'],
+  });
+  const page = await (await other.newContext()).newPage();
+  await page.goto(`http://shop.test:${port}/tasks`);
+  await page.waitForURL('**/login?**', WAIT);
+  await page.getByRole('alert').filter({hasText: 'over plain http the browser does not keep the session'}).waitFor(WAIT);
+  assert.equal(await page.getByRole('button', {name: 'Log in'}).isDisabled(), true);
+  assert.deepEqual(await findings(page), []);
+  if (process.env.TILL_SHOTS) await page.screenshot({path: `${process.env.TILL_SHOTS}/login-plain.png`});
+  await other.close();
+
+  // Wherever else the session is not kept, that is said, too.
+  const {page: refused} = await open();
+  await refused.route('**/api/v1/login', async (route) => {
+    const answer = await route.fetch();
+    const headers = answer.headers();
+    delete headers['set-cookie'];
+    await refused.context().clearCookies(); // fetch() has kept it
+    await route.fulfill({response: answer, headers});
+  });
+  await refused.goto(`${facts.url}/login`);
+  const [name, password] = facts.users[0];
+  await refused.getByLabel('Name').fill(name);
+  await refused.getByLabel('Password').fill(password);
+  await refused.getByRole('button', {name: 'Log in'}).click();
+  await refused.getByText('the browser has not kept the session').waitFor(WAIT);
 });
 
 test('charts', async () => {

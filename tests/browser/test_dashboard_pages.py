@@ -160,6 +160,15 @@ def test_actions_by_mouse_and_keyboard(stack, walk):
     assert copy["kwargs"] == {"api_key": "k-1"}
 
 
+def test_a_login_that_no_browser_keeps_says_so(stack, walk, test_folder):
+    system = stack()
+    path = os.path.join(test_folder, "users")
+    done = system.till("dashboard", "user", "vera", "--role", "viewer", stdin="looks-but-touches-not\n")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(done.stdout)
+    walk("plain", {"users": [("vera", "looks-but-touches-not")]}, {"TILL_DASHBOARD_USERS": path}, system)
+
+
 @pytest.mark.slow
 def test_each_role_sees_what_it_may(stack, walk, test_folder):
     system = stack()

@@ -66,7 +66,9 @@ function plainItem(kind, words, at) {
 function timeline(task) {
   const items = [plainItem('', 'Enqueued', task.created_at), ...task.attempts.map(attemptItem)];
   const waiting = task.state === 'PENDING' || task.state === 'RETRY';
-  if (waiting && !task.enqueued_at) items.push(plainItem('pending', `Attempt ${task.attempt + 1} is due`, task.scheduled_at));
+  if (waiting && task.waits) items.push(plainItem('pending', 'Waits for others of its flow', task.created_at));
+  else if (waiting && task.parked_on) items.push(plainItem('pending', 'Waits for a place or its turn under a limit', task.scheduled_at));
+  else if (waiting && !task.enqueued_at) items.push(plainItem('pending', `Attempt ${task.attempt + 1} is due`, task.scheduled_at));
   else if (waiting) items.push(plainItem('pending', 'Waits for a worker since', task.enqueued_at));
   if (task.state === 'FAILURE') items.push(plainItem('failure', 'Dead: it is not tried again', task.finished_at));
   if (task.state === 'REVOKED') items.push(plainItem('revoked', 'Revoked', task.finished_at));
@@ -130,6 +132,7 @@ function lineage(task) {
 
 function options(task) {
   return [
+    task.flow ? field('Flow', h('a', {href: `/flow/${task.flow}`, class: 'code'}, task.flow), h('span', {class: 'sub'}, `step ${task.flow_step}${task.waits ? ', waits for those before it' : ''}`)) : [],
     task.expires_at ? field('Expires', moment(task.expires_at)) : [],
     task.parked_on ? field('Waits for', 'a place or its turn under the limit of ', h('code', {}, task.parked_on)) : [],
     task.limit_key ? field('Limit key', h('code', {}, task.limit_key)) : [],

@@ -73,10 +73,18 @@ function emptyText(filter, answer) {
   return 'No task has been enqueued yet.';
 }
 
+/* Looking for what succeeded, one may well look for what has no row. */
+function fastHint(filter) {
+  if (filter.state && filter.state !== 'SUCCESS') return null;
+  return h('p', {class: 'sub'}, 'Fast tasks that succeed leave no row, so they are in no list: ', h('a', {href: '/workers'}, 'workers'), ' count them by task, ',
+    h('a', {href: '/charts'}, 'charts'), ' by minute. The first failure makes a row of one.');
+}
+
 function emptyHint(filter, answer) {
-  if (answer.is_cut) return null;
-  if (FILTERS.some((name) => filter[name])) return h('p', {}, h('a', {href: '/tasks'}, 'Show all tasks'));
-  return h('p', {}, 'Try one: ', h('code', {}, 'till enqueue till.tasks.noop'));
+  if (answer.is_cut) return [];
+  return [FILTERS.some((name) => filter[name]) ? h('p', {}, h('a', {href: '/tasks'}, 'Show all tasks'))
+    : h('p', {}, 'Try one: ', h('code', {}, 'till enqueue till.tasks.noop')),
+  fastHint(filter)];
 }
 
 function pager(filter, answer) {
@@ -184,7 +192,7 @@ export function showTasks(root, _, go) {
     box.hidden = answer.ids.length === 0;
     picked();
     under.replaceChildren(
-      ...(answer.ids.length === 0 ? [h('div', {class: 'empty'}, h('p', {}, emptyText(filter, answer)), emptyHint(filter, answer) ?? '')] : []),
+      ...(answer.ids.length === 0 ? [h('div', {class: 'empty'}, h('p', {}, emptyText(filter, answer)), ...emptyHint(filter, answer))] : []),
       pager(filter, answer));
     if (summary) states.show(summary);
   }, (error) => {
