@@ -667,3 +667,41 @@ def test_sixty_four_clients_at_once(gateway):
     with ThreadPoolExecutor(64) as pool:
         list(pool.map(client, range(64)))
     assert len(gateway.charged()) == 320
+
+
+def test_expand_shows_what_hangs_on_a_charge(gateway):
+    paid = gateway.pay(customer="cus_9").json()
+    refund = gateway.post("refunds", payment_intent=paid["id"], amount="200").json()
+
+    path = f"payment_intents/{paid['id']}"
+    wanted = ["customer", "latest_charge.balance_transaction", "latest_charge.refunds", "review"]
+    shown = gateway.get(path, **{"expand[]": wanted}).json()
+
+    assert shown["customer"]["id"] == "cus_9" and shown["customer"]["object"] == "customer"
+    assert shown["review"] is None
+    charge = shown["latest_charge"]
+    assert charge["balance_transaction"]["net"] == 1200 and charge["balance_transaction"]["source"] == charge["id"]
+    assert [row["id"] for row in charge["refunds"]["data"]] == [refund["id"]]
+    given_back = gateway.get(f"refunds/{refund['id']}", **{"expand[]": "balance_transaction"}).json()
+    assert given_back["balance_transaction"]["amount"] == -200
+    assert gateway.get(path, **{"expand[]": "amount"}).status_code == 400
+
+
+def test_the_metadata_of_a_refund_are_changed(gateway):
+    paid = gateway.pay().json()
+    refund = gateway.post("refunds", payment_intent=paid["id"], metadata__a="1").json()
+
+    changed = gateway.post(f"refunds/{refund['id']}", metadata__b="2").json()
+
+    assert changed["metadata"] == {"a": "1", "b": "2"}
+    assert gateway.get(f"refunds/{refund['id']}").json()["metadata"] == changed["metadata"]
+    assert gateway.post(f"refunds/{refund['id']}", amount="1").status_code == 400
+    assert gateway.post("refunds/re_nope", metadata__a="1").status_code == 404
+
+
+@pytest.mark.parametrize("version, status", [("2026-10-28.endive", 200), ("2020-08-27", 200), ("nope", 400)])
+def test_a_version_that_is_none_is_refused(gateway, version, status):
+    answer = requests.get(f"{gateway.url}/v1/balance", headers={**KEY, "Stripe-Version": version}, timeout=60)
+    assert answer.status_code == status
+    if status == 400:
+        assert answer.json()["error"]["message"] == "Invalid Stripe API version: nope"

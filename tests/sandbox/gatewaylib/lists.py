@@ -5,7 +5,7 @@ Owns: cursor pagination and the expansion of ids into objects. Does not change a
 
 import copy
 
-from . import params, search
+from . import objects, params, search
 from .errors import bad_parameter, missing_in_body
 
 EXPANDABLE = {
@@ -14,6 +14,9 @@ EXPANDABLE = {
     "payment_intent": "payment_intent",
     "payment_method": "payment_method",
 }
+# Nothing of these is kept: they are made of the object that names them, or are null, which stays null.
+MADE = {"balance_transaction": objects.balance_transaction, "customer": objects.customer}
+NULL = ("application", "invoice", "on_behalf_of", "review", "source_transfer", "transfer_reversal")
 
 PAGE = {
     "limit": params.integer(1, 100),
@@ -114,10 +117,21 @@ def expand_one(ledger, node, parts, path):
         for item in node["data"]:
             expand_one(ledger, item, rest, path)
         return
-    if name not in EXPANDABLE or name not in node:
+    if name == "refunds" and node.get("object") == "charge":
+        node["refunds"] = refunds_of(ledger, node)
+        return
+    if name not in node or not (name in EXPANDABLE or name in MADE or name in NULL):
         raise bad_parameter(f"This property cannot be expanded ({path}).", param="expand")
     value = node[name]
-    if isinstance(value, str):
+    if isinstance(value, str) and name in MADE:
+        value = node[name] = MADE[name](node)
+    elif isinstance(value, str):
         value = node[name] = copy.deepcopy(ledger[EXPANDABLE[name]][value])
     if rest and value is not None:
         expand_one(ledger, value, rest, path)
+
+
+def refunds_of(ledger, charge):
+    rows = [row for row in reversed(ledger["refund"].values()) if row["charge"] == charge["id"]]
+    url = f"/v1/charges/{charge['id']}/refunds"
+    return {"object": "list", "data": rows, "has_more": False, "url": url}

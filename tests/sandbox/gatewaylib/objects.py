@@ -245,3 +245,40 @@ def event(now, kind, subject, request_id, idempotency_key, pending):
         "request": {"id": request_id, "idempotency_key": idempotency_key},
         "type": kind,
     }
+
+
+def balance_transaction(source):
+    """Of a charge or a refund, which takes away what a charge gave."""
+    is_refund = source["object"] == "refund"
+    amount = -source["amount"] if is_refund else source["amount_captured"]
+    return {
+        "id": source["balance_transaction"],
+        "object": "balance_transaction",
+        "amount": amount,
+        "available_on": source["created"],
+        "created": source["created"],
+        "currency": source["currency"],
+        "description": source.get("description"),
+        "exchange_rate": None,
+        "fee": 0,
+        "fee_details": [],
+        "net": amount,
+        "reporting_category": "refund" if is_refund else "charge",
+        "source": source["id"],
+        "status": "available",
+        "type": "refund" if is_refund else "charge",
+    }
+
+
+def customer(owner):
+    """Any cus_... is one, of whom nothing is known."""
+    return {
+        "id": owner["customer"],
+        "object": "customer",
+        "created": owner["created"],
+        "description": None,
+        "email": None,
+        "livemode": False,
+        "metadata": {},
+        "name": None,
+    }

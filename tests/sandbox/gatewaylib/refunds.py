@@ -19,6 +19,18 @@ CREATE = {
 }
 
 
+UPDATE = {"expand": params.text_list, "metadata": params.metadata}
+
+
+def update(call, refund, given):
+    values = params.check(UPDATE, given)
+    if "metadata" in values:
+        refund["metadata"] = params.merge_metadata(refund["metadata"], values["metadata"])
+    call.ledger.put("refund", refund)
+    call.emit("refund.updated", refund)
+    return refund
+
+
 def create(call, given):
     values = params.check(CREATE, given)
     charge = charge_of(call, values)

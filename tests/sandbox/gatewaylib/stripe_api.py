@@ -8,6 +8,7 @@ get in between (see faults.py).
 import base64
 import hmac
 import json
+import re
 
 from . import cards, form, intents, lists, objects, params, refunds, webhooks
 from .errors import (
@@ -19,6 +20,10 @@ from .errors import (
     unauthorized,
     unknown_route,
 )
+
+
+# A date, since 2024-09-30 with the name of the release, and betas behind it.
+VERSION = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}(\.[a-z]+)?(; ?[a-z0-9_=; -]+)?$")
 
 
 class Call:
@@ -84,6 +89,9 @@ class StripeApi:
         if not hmac.compare_digest(key.encode(), self.gateway.secret_key.encode()):
             hidden = key[:8] + "*" * max(4, len(key) - 12) + (key[-4:] if len(key) > 12 else "")
             raise unauthorized(f"Invalid API Key provided: {hidden}")
+        version = request.headers.get("stripe-version", objects.API_VERSION)
+        if not VERSION.match(version):
+            raise bad_parameter(f"Invalid Stripe API version: {version}")
 
     def run_once(self, request, route, arguments, values, stages):
         gateway, key = self.gateway, request.idempotency_key
@@ -222,6 +230,11 @@ def create_refund(call):
     return check_expand(call, refunds.create(call, call.given))
 
 
+def change_refund(call, refund_id):
+    refund = stored(call, "refund", refund_id)
+    return check_expand(call, refunds.update(call, refund, call.given))
+
+
 def list_refunds(call):
     schema = {**lists.PAGE, "charge": params.needed_text, "payment_intent": params.needed_text}
     values = params.check(schema, call.given)
@@ -303,6 +316,7 @@ ROUTES = {
     ("POST", "/v1/refunds"): create_refund,
     ("GET", "/v1/refunds"): list_refunds,
     ("GET", "/v1/refunds/*"): getter("refund"),
+    ("POST", "/v1/refunds/*"): change_refund,
     ("GET", "/v1/charges"): list_charges,
     ("GET", "/v1/charges/*"): getter("charge"),
     ("GET", "/v1/events"): list_events,
