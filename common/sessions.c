@@ -14,16 +14,24 @@
 
 /* A session ends so long after its login, however often it is refreshed. */
 #define LONGEST "interval '30 days'"
+/* One at a time makes or ends sessions of a user. Whoever ends a family sees only the tokens that
+ * are there, and not the one that a refresh is just about to commit, whatever rows both lock; so
+ * each takes this before the statement that looks, and holds it to its end. */
+#define ONE_AT_A_TIME(user) "pg_advisory_xact_lock(hashtextextended('till sessions', " user "))"
 /* So long a token may be used again: the answer was lost, or two tabs asked at once. */
 #define GRACE "interval '10 seconds'"
 
-enum { START, LOCK, MAY_REPEAT, USE, FOLLOW, REVOKE, REVOKE_ALL, PRUNE };
+enum { START, ENTER, ENTER_ALL, LOCK, MAY_REPEAT, USE, FOLLOW, REVOKE, REVOKE_ALL, PRUNE };
 
 static const struct db_stmt statements[] = {
     [START] = {"sessions_start",
                "INSERT INTO refresh_tokens (jti_hash, family, user_id, expires_at)"
                " VALUES ($1::bytea, $2, $3, $4)",
                4},
+    [ENTER] = {"sessions_enter",
+               "SELECT " ONE_AT_A_TIME("user_id") " FROM refresh_tokens WHERE jti_hash = $1::bytea",
+               1},
+    [ENTER_ALL] = {"sessions_enter_all", "SELECT " ONE_AT_A_TIME("$1::bigint"), 1},
     [LOCK] = {"sessions_lock",
               "SELECT t.used_at IS NOT NULL, t.revoked_at IS NULL AND u.is_active"
               " AND least(t.expires_at, t.began_at + " LONGEST ") > now()"
@@ -147,6 +155,8 @@ enum err_code sessions_rotate(struct db *db, const struct uuid *jti, const struc
     enum err_code rc = db_begin(db, &tx, e);
 
     if (!rc)
+        rc = run_with_hash(db, &statements[ENTER], jti, e);
+    if (!rc)
         rc = db_query(db, &statements[LOCK], DB_ARGS(DB_BYTES(hash.bytes, sizeof hash.bytes)),
                       &rows, e);
     if (rc)
@@ -166,14 +176,23 @@ enum err_code sessions_rotate(struct db *db, const struct uuid *jti, const struc
 
 enum err_code sessions_end(struct db *db, const struct uuid *jti, struct err *e)
 {
-    return run_with_hash(db, &statements[REVOKE], jti, e);
+    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
+    enum err_code rc = db_begin(db, &tx, e);
+
+    if (!rc)
+        rc = run_with_hash(db, &statements[ENTER], jti, e);
+    if (!rc)
+        rc = run_with_hash(db, &statements[REVOKE], jti, e);
+    return rc ? rc : db_commit(&tx, e);
 }
 
 enum err_code sessions_end_all(struct db *db, int64_t user_id, int64_t *ret_ended, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = db_query(db, &statements[REVOKE_ALL], DB_ARGS(DB_INT(user_id)), &rows, e);
+    enum err_code rc = db_exec(db, &statements[ENTER_ALL], DB_ARGS(DB_INT(user_id)), NULL, e);
 
+    if (!rc)
+        rc = db_query(db, &statements[REVOKE_ALL], DB_ARGS(DB_INT(user_id)), &rows, e);
     if (rc)
         return rc;
     if (db_rows(rows) == 0)

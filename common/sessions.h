@@ -26,7 +26,7 @@ enum err_code sessions_rotate(struct db *db, const struct uuid *jti, const struc
 /* Ends the family of `jti`; one that is not known is ended already. */
 enum err_code sessions_end(struct db *db, const struct uuid *jti, struct err *e) MUST_CHECK;
 
-/* Ends all of a user. ERR_NOT_FOUND: there is no such user. */
+/* Ends all of a user, in the caller's transaction. ERR_NOT_FOUND: there is no such user. */
 enum err_code sessions_end_all(struct db *db, int64_t user_id, int64_t *ret_ended,
                                struct err *e) MUST_CHECK;
 

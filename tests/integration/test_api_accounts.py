@@ -2,12 +2,14 @@
 
 import base64
 import concurrent.futures
+import contextlib
 import json
 
 import pytest
 import requests
 
 from harness.shop import PASSWORD
+from harness.wait import wait_for
 
 
 def error_of(answer, status):
@@ -163,6 +165,12 @@ def refresh(shop, token):
     return shop.post("/api/auth/refresh/", {"refresh": token})
 
 
+def refresh_at_once(api, token):
+    """Eight times."""
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        return list(pool.map(lambda _: refresh(api.shop(), token), range(8)))
+
+
 def pass_grace(api):
     """As if ten seconds had passed since every use so far."""
     api.query("UPDATE refresh_tokens SET used_at = used_at - interval '10 seconds'")
@@ -187,8 +195,7 @@ def test_of_many_refreshes_at_once_none_ends_the_session(api):
     shop = api.shop()
     shop.register()
     first = shop.login()["refresh"]
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: refresh(api.shop(), first), range(8)))
+    answers = refresh_at_once(api, first)
     assert [a.status_code for a in answers] == [200] * 8
     made = {a.json()["refresh"] for a in answers}
     assert len(made) == 8
@@ -225,10 +232,60 @@ def test_of_many_late_uses_of_a_token_none_is_answered(api):
     first = shop.login()["refresh"]
     second = shop.expect(200, refresh(shop, first))["refresh"]
     pass_grace(api)
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: refresh(api.shop(), first), range(8)))
-    assert [a.status_code for a in answers] == [401] * 8
+    assert [a.status_code for a in refresh_at_once(api, first)] == [401] * 8
     assert error_of(refresh(shop, second), 401) == NOT_VALID
+
+
+@contextlib.contextmanager
+def refresh_held_up(api, shop, token):
+    """Gives what waits for a refresh that has done all but to keep its new token."""
+    api.query(
+        "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NEW; END';"
+        " CREATE TRIGGER hold BEFORE INSERT ON refresh_tokens FOR EACH ROW EXECUTE FUNCTION hold()"
+    )
+    held = api.postgres.connect(api.database)
+    held.autocommit = True
+    with held.cursor() as cursor, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        cursor.execute("SELECT pg_advisory_lock(4711)")
+        try:
+            refreshed = pool.submit(refresh, shop.another_session(), token)
+            wait_for(lambda: waiting(api) == 1, 30, "nobody refreshes")
+            yield pool, refreshed
+            wait_for(lambda: waiting(api) == 2, 30, "nobody waits for the refresh")
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock_all()")
+    held.close()
+
+
+def waiting(api):
+    return api.value(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock'"
+    )
+
+
+@pytest.mark.parametrize("way", ["logout", "reuse", "reuse at once", "all"])
+def test_a_session_that_ends_while_it_is_refreshed_leaves_no_token(stack, way):
+    api = stack().start()
+    shop = api.shop()
+    user = shop.register()["id"]
+    first = shop.login()["refresh"]
+    second = shop.expect(200, refresh(shop, first))["refresh"]
+    if way != "reuse at once":
+        pass_grace(api)
+    ends = {
+        "logout": lambda: shop.post("/api/auth/logout/", {"refresh": second}).status_code == 200,
+        "reuse": lambda: refresh(shop, first).status_code == 401,
+        "reuse at once": lambda: refresh(shop, first).status_code == 401,
+        "all": lambda: api.wait_job(api.enqueue("accounts.tasks.end_sessions", user))["state"] == "SUCCESS",
+    }
+    with refresh_held_up(api, shop, second) as (pool, refreshed):
+        ended = pool.submit(ends[way])
+    assert refreshed.result().status_code == 200
+    assert ended.result()
+    assert error_of(refresh(shop, refreshed.result().json()["refresh"]), 401) == NOT_VALID
+    assert api.value("SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL") == 0
 
 
 def test_a_session_ends_thirty_days_after_its_login(api):
