@@ -54,6 +54,7 @@ ACTIONS = {
     "/api/v1/tasks/<uuid>/revoke": (job("PENDING"), None, "task.revoke"),
     "/api/v1/tasks/<uuid>/terminate": (job("STARTED"), None, "task.terminate"),
     "/api/v1/tasks/<uuid>/retry": (job("FAILURE"), None, "task.retry"),
+    "/api/v1/tasks/<uuid>/run": (job("PENDING", enqueued_at=None, scheduled_at="2126-01-01T00:00:00Z"), None, "task.run"),
     "/api/v1/tasks/<uuid>/replay": (job("SUCCESS"), None, "task.replay"),
     "/api/v1/tasks/<uuid>/delete": (job("FAILURE"), None, "task.delete"),
     "/api/v1/dead": (job("FAILURE", age=9, error="no such order"), lambda it: {"json": {
