@@ -295,6 +295,18 @@ def folders():
             yield f"{top}/README.md", 1, "each top folder has a README.md: write it"
 
 
+def readmes():
+    """Whoever looks for a file finds what it is for in the README of its folder."""
+    for path in files():
+        folder, name = os.path.split(path)
+        stem, kind = os.path.splitext(name)
+        if folder.split("/")[0] not in (*PROGRAM_FOLDERS, "common", "sql") or kind not in (".c", ".sql"):
+            continue
+        page = f"{folder}/README.md"
+        if page in files() and not re.search(rf"\b{re.escape(stem)}\b", text_of(page)):
+            yield page, 1, f"does not name {name}"
+
+
 def headers():
     """Licence first; guards named after the path."""
     for path in c_files():
@@ -397,7 +409,7 @@ def packages():
 
 RULES = (
     includes, banned_functions, reserved_calls, comments, words, stores, settings, folders, headers,
-    sizes, migrations, python_files, packages,
+    sizes, migrations, python_files, packages, readmes,
 )
 
 
