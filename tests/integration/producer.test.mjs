@@ -88,6 +88,8 @@ async function sql(text, values = {}) {
   return (await child).stdout.trim();
 }
 
+const VERBOSE = { VERBOSITY: "verbose" }; // errors with their SQLSTATE
+
 async function until(question) {
   const deadline = Date.now() + DEADLINE_MS;
   for (;;) {
@@ -226,6 +228,105 @@ test("a fast job keeps headers, trace and expiry when it becomes a row, and is d
   assert.deepEqual([row.headers, row.traceparent], [{ tenant: "ü" }, TRACE]);
   assert.ok(Date.parse(row.expires_at) > Date.now());
   assert.equal(await sql("SELECT count(*) FROM jobs WHERE id = :'late';", { late }), "0");
+});
+
+test("each priority has its stream; an entry in another's is put right, an unknown one refused", async () => {
+  const streams = ["till:{default}:high", "till:{default}:normal", "till:{default}:low"];
+  const ids = [0, 1, 2, 0].map(() => randomUUID());
+  await sql(
+    `INSERT INTO jobs (id, task, priority, enqueued_at)
+     SELECT id, 'till.tasks.noop', (ARRAY[0, 1, 2, 0])[n], now()
+     FROM unnest(:'ids'::uuid[]) WITH ORDINALITY AS given(id, n);`,
+    { ids: `{${ids.join(",")}}` },
+  );
+  for (const [n, id] of ids.slice(0, 3).entries()) await redis.call("XADD", streams[n], "*", "job", id);
+  await redis.call("XADD", streams[2], "*", "job", ids[3]); // of priority 0
+  const fast = randomUUID();
+  await redis.call("XADD", streams[2], "*", "task", "till.tasks.fail", "id", fast);
+  await succeeded(ids);
+  const made = await sql("SELECT till_enqueue('till.tasks.noop', priority => 2);");
+  await succeeded([made]);
+  assert.equal(await sql("SELECT DISTINCT attempt FROM jobs WHERE id = ANY (:'ids'::uuid[]);", { ids: `{${ids.join(",")}}` }), "1");
+  await until(async () => (await sql("SELECT priority FROM jobs WHERE id = :'fast';", { fast })) === "2");
+  await assert.rejects(sql("INSERT INTO jobs (task, priority) VALUES ('till.tasks.noop', 3);", VERBOSE), /23514/);
+  await assert.rejects(sql("SELECT till_enqueue('till.tasks.noop', priority => 3);", VERBOSE), /22023/);
+  await until(async () => (await Promise.all(streams.map((key) => redis.call("XLEN", key)))).every((n) => n === 0));
+});
+
+test("jobs of a limit_key wait for each other where a limit says so", async () => {
+  // The limit of node:* is 1: set by whoever runs this, since producers set none.
+  const made = await sql(
+    `INSERT INTO jobs (task, args, limit_key)
+     SELECT 'till.tasks.sleep', '[0.3]', 'node:' || n % 2 FROM generate_series(1, 6) n RETURNING id;`,
+  );
+  const ids = made.split("\n");
+  ids.push(await sql("SELECT till_enqueue('till.tasks.sleep', '[0.3]', limit_key => 'node:1');"));
+  const parked = `SELECT count(*) FROM jobs WHERE state = 'PENDING' AND parked_on IN ('key:node:0', 'key:node:1');`;
+  await until(async () => (await sql(parked)) !== "0");
+  await succeeded(ids);
+  const together = await sql(
+    `SELECT count(*) FROM jobs a JOIN jobs b ON a.limit_key = b.limit_key AND a.id < b.id
+     WHERE a.limit_key ~ '^node:' AND (a.started_at, a.finished_at) OVERLAPS (b.started_at, b.finished_at);`,
+  );
+  assert.equal(together, "0");
+  for (const bad of ["''", "repeat('k', 201)", "E'a\\nb'"]) {
+    await assert.rejects(sql(`INSERT INTO jobs (task, limit_key) VALUES ('till.tasks.noop', ${bad});`, VERBOSE), /23514/);
+    await assert.rejects(sql(`SELECT till_enqueue('till.tasks.noop', limit_key => ${bad});`, VERBOSE), /22023/);
+  }
+});
+
+const over = (flow) => until(() => sql("SELECT outcome FROM flows WHERE id = :'flow' AND finished_at IS NOT NULL;", { flow }));
+const membersOf = async (flow) =>
+  JSON.parse(await sql("SELECT json_agg(j ORDER BY flow_step) FROM jobs j WHERE flow_id = :'flow';", { flow }));
+
+test("a flow: all rows at once, in the transaction of its data, and each in its turn", async () => {
+  const echo = (...args) => ({ task: "till.tasks.echo", args });
+  const nested = {
+    chain: [echo("a"), { group: [echo("b"), { chain: [echo("c"), echo("d")] }], callback: echo("e"), on_complete: echo("f") }, echo("g")],
+  };
+  const declared = await sql(
+    `BEGIN; SELECT till_flow(:'flow', name => 'of node');
+     SELECT json_agg(json_build_array(flow_step, args ->> 0, state, waits) ORDER BY flow_step) FROM jobs WHERE flow_id IS NOT NULL;
+     COMMIT;`,
+    { flow: JSON.stringify(nested) },
+  );
+  const [flow, rows] = declared.split("\n");
+  assert.deepEqual(
+    JSON.parse(rows),
+    ["a", "b", "c", "d", "e", "f", "g"].map((arg, n) => [n + 1, arg, "PENDING", n === 0 ? null : true]),
+  );
+  assert.equal(await over(flow), "SUCCESS");
+  const [a, b, c, d, e, , g] = await membersOf(flow);
+  for (const [first, then] of [[a, b], [a, c], [c, d], [b, e], [d, e], [e, g]]) assert.ok(first.finished_at <= then.started_at);
+  const chain = await sql("SELECT till_chain(:'jobs', 'short');", { jobs: JSON.stringify([echo(1), echo(2)]) });
+  const group = await sql("SELECT till_group(:'jobs', callback => :'last');", {
+    jobs: JSON.stringify([echo(1), echo(2)]),
+    last: JSON.stringify({ ...echo(3), priority: "high", limit_key: "node:0" }),
+  });
+  assert.equal(await over(chain), "SUCCESS");
+  assert.equal(await over(group), "SUCCESS");
+  const last = (await membersOf(group))[2];
+  assert.deepEqual([last.priority, last.limit_key], [0, "node:0"]);
+});
+
+test("a flow: what fails stops what depends on it, and what is wrong is refused with its place", async () => {
+  const flow = await sql(
+    `SELECT till_chain('[{"task": "till.tasks.fail", "args": ["no"], "max_attempts": 1}, {"task": "till.tasks.noop"}]');`,
+  );
+  assert.equal(await over(flow), "FAILURE");
+  const [failed, stopped] = await membersOf(flow);
+  assert.deepEqual([failed.state, stopped.state], ["FAILURE", "REVOKED"]);
+  assert.ok(stopped.error.includes(failed.id));
+  const jobs = await sql("SELECT count(*) FROM jobs;");
+  const wrong = [
+    ['{"chain": [{"task": "a"}, {"group": [{"task": "no name"}]}]}', /22023: flow\.chain\[1\]\.group\[0\] "task" is no name of a task/],
+    ['{"chain": [{"task": "a", "scheduled_at": "soon"}]}', /22023: flow\.chain\[0\] "scheduled_at"/],
+    ['{"chain": [{"task": "a", "limit_key": ""}]}', /22023: flow\.chain\[0\] "limit_key"/],
+    ['{"chain": [{"task": "a", "priority": 3}]}', /22023: flow\.chain\[0\] "priority"/],
+    [`{"chain": [{"task": "a", "id": "${failed.id}"}]}`, /23505: flow\.chain\[0\] "id"/],
+  ];
+  for (const [given, error] of wrong) await assert.rejects(sql("SELECT till_flow(:'given');", { given, ...VERBOSE }), error);
+  assert.equal(await sql("SELECT count(*) FROM jobs;"), jobs);
 });
 
 test("an entry that says nothing ends as a FAILURE with its bytes kept", async () => {

@@ -475,6 +475,7 @@ def test_a_producer_written_from_the_protocol_alone(stack):
     if not shutil.which("node"):
         pytest.skip("node is not installed")
     one = stack().start(apis=0)
+    assert one.till("limit", "set", "key", "node:*", "--concurrency", 1).returncode == 0
 
     ran = subprocess.run(
         ["node", "--test", HERE / "producer.test.mjs"],
