@@ -248,10 +248,10 @@ run-fuzzers: $(FUZZERS)
 	    test -z "$$failed" || { echo "found something:$$failed"; exit 1; }
 
 .PHONY: bench
-bench: ## our figures beside the limits of Redis, PostgreSQL and civetweb, in one run
+bench: ## our figures beside the limits of Redis, PostgreSQL and civetweb, in one run of ROUNDS (5); also in var/bench.json
 	$(Q)sh etc/install-packages.sh bench
 	$(Q)$(MAKE) --no-print-directory all $(BENCHES)
-	$(Q)BUILD=$(B) $(PYTHON) tests/bench/bench.py
+	$(Q)BUILD=$(B) $(PYTHON) tests/bench/bench.py --json var/bench.json $(if $(ROUNDS),--rounds $(ROUNDS))
 
 .PHONY: bench-memory bench-pages bench-watched
 bench-memory: ## whether memory stays flat: a worker over ten million jobs, the API over ten minutes

@@ -2,19 +2,21 @@
 """make bench: our figures beside their limits, on this machine, in one run.
 
 The limits are what hiredis alone does with the same stream (raw_redis), what PostgreSQL alone does with
-the same statements in batches (raw_jobs, raw_tally) and under pgbench, and what civetweb alone answers. Every figure is the median of some rounds in which
-limit and ours take turns, so that a busy neighbour hits both. PostgreSQL runs without fsync, as in the
-tests: what is measured is our share, not the disk.
+the same statements in batches (raw_jobs, raw_tally) and under pgbench, and what civetweb alone answers.
+Every figure is the median of some rounds in which limit and ours take turns, so that a busy neighbour
+hits both. PostgreSQL runs without fsync, as in the tests: what is measured is our share, not the disk.
+Beside the rates stands where the time goes: CPU by program and bytes of WAL, a job, ours and bare.
 
 With a backlog, the jobs are drained from the front of so many others, and nothing else is measured.
 
-    bench.py [--rounds 3] [--backlog N] [--json FILE]
+    bench.py [--rounds 5] [--backlog N] [--json FILE]
 """
 
 import argparse
 import datetime
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -36,6 +38,7 @@ FAST_JOBS = 1_000_000
 DURABLE_JOBS = 200_000
 LATENCY_JOBS = 300
 SINGLE_JOBS = 50_000
+FEW_SLOTS, MANY_SLOTS = 4, 64
 STEP = 5_000
 RAW_THREADS = 2
 RAW_JOBS_THREADS = 4
@@ -66,13 +69,26 @@ class Bench:
         self.postgres.stop("immediate")
 
     def raw(self, name, *arguments):
+        """What the program prints. One that fills first tells when it is done with that ("filled"): then also
+        what a job costs, which is how many its first argument says."""
         urls = {name: self.settings[name] for name in ("DATABASE_URL", "REDIS_URL")}
         environment = {**os.environ, **urls}
         path = os.path.join(os.path.dirname(programs.path_of("till")), "tests", "bench", name)
-        done = subprocess.run(
-            [path, *map(str, arguments)], env=environment, check=True, stdout=subprocess.PIPE, text=True
-        )
-        return json.loads(done.stdout)
+        ended = children_us()
+        with subprocess.Popen(
+            [path, *map(str, arguments)], env=environment, stdout=subprocess.PIPE, text=True
+        ) as process:
+            line, before = process.stdout.readline(), None
+            if line == "filled\n":
+                before, filling = self.costs(), cpu.family_us(process.pid)
+                line = process.stdout.readline()
+        if process.returncode:
+            sys.exit(f"bench: {name} ended with {process.returncode}")
+        figures = json.loads(line)
+        if before:
+            costs = costs_of(before, self.costs(), arguments[0])
+            figures |= costs | {"cpu_client": (children_us() - ended - filling) / arguments[0]}
+        return figures
 
     def worker(self, processes, ready=None, **settings):
         self.logs += 1
@@ -98,6 +114,11 @@ class Bench:
         pids |= {one.name.removeprefix("till-"): one.pid for one in others}
         return {name: cpu.family_us(pid) for name, pid in pids.items()}
 
+    def costs(self, *others):
+        """As cpu(), and the bytes of WAL."""
+        [(wal,)] = self.query("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8")
+        return {**{f"cpu_{name}": us for name, us in self.cpu(*others).items()}, "wal": wal}
+
     def query(self, sql):
         with self.connection.cursor() as cursor:
             cursor.execute(sql)
@@ -116,14 +137,15 @@ class Bench:
         """Jobs a second, from the first one that is done until only the backlog is left."""
         worker = self.worker(processes, **settings)
         self.wait_at_once(lambda: self.waiting() < jobs + self.backlog, "the first job")
-        began, left = time.monotonic(), self.waiting() - self.backlog
+        began, left, before = time.monotonic(), self.waiting() - self.backlog, self.costs(worker)
         self.wait_at_once(lambda: self.waiting() <= self.backlog, "the last job")
         took = time.monotonic() - began
         jobs = left + self.backlog - self.waiting()
+        costs = costs_of(before, self.costs(worker), jobs)
         memory = max(rss_mib(pid) for pid in worker.family()[1:])
         worker.term()
         worker.wait()
-        return {"rate": jobs / took, "memory": memory}
+        return {"rate": jobs / took, "memory": memory, **costs}
 
     def waiting(self):
         return self.redis.xlen(STREAM)
@@ -145,7 +167,7 @@ class Bench:
         for first in range(0, len(ids), STEP):
             self.redis.eval(script, 1, STREAM, *ids[first : first + STEP])
 
-    def durable_drain(self, processes):
+    def durable_drain(self, processes, **settings):
         self.redis.flushall()
         self.query("TRUNCATE jobs CASCADE")
         self.query(
@@ -153,11 +175,18 @@ class Bench:
             f" FROM generate_series(1, {DURABLE_JOBS + self.backlog})"
         )
         self.push_jobs()
-        figures = self.drain(processes, DURABLE_JOBS)
+        figures = self.drain(processes, DURABLE_JOBS, **settings)
         [(done,)] = self.query("SELECT count(*) FROM jobs WHERE state = 'SUCCESS'")
         if done < DURABLE_JOBS or (done > DURABLE_JOBS and not self.backlog):
             sys.exit(f"bench: {done} of {DURABLE_JOBS} jobs are done")
         return figures
+
+    def slot_memory(self):
+        """MiB of a process after a drain, by its slots, and of a slot."""
+        few, many = (
+            self.durable_drain(1, TILL_WORKER_CONCURRENCY=slots)["memory"] for slots in (FEW_SLOTS, MANY_SLOTS)
+        )
+        return {"few": few, "many": many, "slot": (many - few) / (MANY_SLOTS - FEW_SLOTS)}
 
     def latency(self, enqueue):
         """Milliseconds from just before the enqueueing to the end of the no-op, one at a time; for
@@ -195,6 +224,16 @@ class Bench:
             f" ('{job}', 'till.tasks.noop', now())"
         )
         self.redis.xadd(STREAM, {"job": job})
+
+
+def children_us():
+    """Microseconds that the programs have worked which this one has started, and which have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (usage.ru_utime + usage.ru_stime) * 1_000_000
+
+
+def costs_of(before, after, jobs):
+    return {name: (after[name] - before[name]) / jobs for name in after}
 
 
 def percentiles(values):
@@ -246,7 +285,30 @@ def measure(bench, rounds):
     figures["fast_end"] = bench.latency(bench.add_fast)["end"]
     durable = bench.latency(bench.add_durable)
     figures["durable_claim"], figures["durable_end"] = durable["claim"], durable["end"]
+    figures["slot_memory"] = bench.slot_memory()
     return figures
+
+
+# What is shown of where the time goes: ours, and what does the same without us.
+COSTS = (
+    ("no-op fast", "fast_2"),
+    ("no-op durable", "durable_2"),
+    ("the same statements, bare", "raw_jobs"),
+    ("a transaction a job", "tally_2"),
+    ("the same without a claim, bare", "raw_tally"),
+    ("batched task", "tally_many_2"),
+    ("the same without a claim, bare", "raw_tally_many"),
+)
+
+
+def show_costs(f):
+    parts = ("cpu_worker", "cpu_client", "cpu_postgres", "cpu_redis")
+    titles = ("worker", "client", "PostgreSQL", "Redis", "together", "WAL bytes")
+    print(f"\n{'microseconds of CPU a job':<44}" + "".join(f"{title:>11}" for title in titles))
+    for what, name in COSTS:
+        of = [f[name].get(part) for part in parts]
+        of += [sum(cost for cost in of if cost), f[name]["wal"]]
+        print(f"{what:<44}" + "".join(f"{cost:>11,.1f}" if cost is not None else " " * 11 for cost in of))
 
 
 def show(f):
@@ -273,12 +335,17 @@ def show(f):
     ):
         print(f"{what:<44} {f[name]['p50']:>10.2f} {f[name]['p95']:>10.2f} {f[name]['p99']:>10.2f}")
     web.show(f)
-    print(f"\nmemory of a worker process after the drain: {f['durable_2']['memory']:.1f} MiB")
+    show_costs(f)
+    redis, memory = f["raw_redis"], f["slot_memory"]
+    print(f"\nRedis alone, entries a second: XADD {redis['add']:,.0f}, XREADGROUP {redis['read']:,.0f},", end="")
+    print(f" XACK and XDEL {redis['settle']:,.0f}, all but XADD {redis['drain']:,.0f}")
+    print(f"memory of a worker process after a drain: {memory['few']:.1f} MiB with {FEW_SLOTS} slots,", end="")
+    print(f" {memory['many']:.1f} with {MANY_SLOTS}: {memory['slot'] * 1024:.0f} KiB a slot")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--backlog", type=int, default=0, help="jobs that wait behind the measured ones")
     parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
@@ -290,6 +357,7 @@ def main():
         bench.end()
     show(figures)
     if arguments.json:
+        os.makedirs(os.path.dirname(arguments.json) or ".", exist_ok=True)
         with open(arguments.json, "w") as out:
             json.dump(figures, out, indent=2)
 

@@ -24,6 +24,8 @@ CASES = {
     "task": ((("task", "till.tasks.noop", "1000000"),), JOBS, False),
     "keys": ((("key", "tenant:*", "1000000"),), JOBS, True),
     "both": ((("task", "till.tasks.noop", "1000000"), ("key", "tenant:*", "1000000")), JOBS, True),
+    "queue": ((("queue", "default", "1000000"),), JOBS, False),
+    "biting_queue": ((("queue", "default", "100"),), JOBS, False),
     "biting_task": ((("task", "till.tasks.noop", "100"),), JOBS, False),
     "biting_keys": ((("key", "tenant:*", "2"),), JOBS, True),
 }
@@ -33,6 +35,8 @@ TITLES = {
     "task": "a limit of the task that never bites",
     "keys": f"a limit of each of {KEYS} keys that never bites",
     "both": "both",
+    "queue": "a limit of the queue that never bites",
+    "biting_queue": "a queue of which 100 may run",
     "biting_task": "a task of which 100 may run",
     "biting_keys": f"{KEYS} keys of which 2 each may run",
 }

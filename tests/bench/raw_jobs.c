@@ -121,6 +121,8 @@ int main(int argc, char **argv)
     if (count > 16 || number(argv[3]) > BATCH_MAX)
         return 2;
     deliveries = fill(url, jobs);
+    (void)puts("filled"); /* whoever measures CPU times begins here */
+    (void)fflush(stdout);
     begin = clock_mono_us();
     for (size_t i = 0; i < count; i++) {
         shares[i] = (struct share){.url = url,

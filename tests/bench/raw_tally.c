@@ -169,6 +169,8 @@ int main(int argc, char **argv)
     total = number(argv[1], 10000000);
     count = number(argv[2], CONNECTIONS_MAX);
     jobs = fill(url, total, number(argv[4], 10000000));
+    (void)puts("filled"); /* whoever measures CPU times begins here */
+    (void)fflush(stdout);
     begin = clock_mono_us();
     for (size_t i = 0; i < count; i++) {
         size_t from = total * i / count;
