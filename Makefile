@@ -166,11 +166,17 @@ $(B)/tests/harness/try_task: $(call objects,tests/harness/try_task.c tests/harne
 	$(Q)mkdir -p $(@D)
 	$(call link,$(TASK_TRY_WRAPS) $(LIBS_WORKER) $(LIBS_COMMON))
 
+# Prints every statement, for what the tests ask PostgreSQL about them.
+$(B)/tests/harness/list_statements: $(call objects,tests/harness/list_statements.c) $(B)/libcommon.a
+	$(Q)mkdir -p $(@D)
+	$(call link,$(LIBS_COMMON))
+
 # What `make bench` measures with; built with the tests, so that it goes on compiling.
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 
 .PHONY: tests
-tests: all $(UNIT_TESTS) $(STORE_TESTS) $(B)/tests/harness/try_task $(PROGRAMS:%=$(B)/faults/%) $(BENCHES)
+tests: all $(UNIT_TESTS) $(STORE_TESTS) $(B)/tests/harness/try_task $(B)/tests/harness/list_statements \
+    $(PROGRAMS:%=$(B)/faults/%) $(BENCHES)
 
 .PHONY: deps
 deps: ## install the Debian packages that building, running and testing need
@@ -215,6 +221,7 @@ tsan: ## the four programs under ThreadSanitizer, driven by the integration, fau
 	@echo "  Criterion cannot start under ThreadSanitizer, so unit and store tests are left out: this runs"
 	@echo "  till, till-api, till-worker, till-scheduler and till-dashboard under all tests that drive programs."
 	$(Q)$(MAKE) --no-print-directory VARIANT=tsan all build/tsan/tests/harness/try_task \
+	    build/tsan/tests/harness/list_statements \
 	    $(PROGRAMS:%=build/tsan/faults/%)
 	$(Q)BUILD=build/tsan $(PYTHON) tests/run.py programs
 

@@ -49,10 +49,12 @@ static const struct db_stmt statements[] = {
     /* Sizes are summed before the array is made. */
     [INPUT] =
         {"flows_input",
-         "WITH me AS ("
+         "WITH self AS MATERIALIZED (" /* by its id, not among all that are in flows */
+         " SELECT flow_id, flow_from, flow_over FROM jobs WHERE id = $1"
+         "), me AS ("
          " SELECT j.flow_id, j.flow_over, g.many, flow_gates_of(j.flow_id, j.flow_from) AS"
-         " gates FROM jobs j JOIN flow_gates g ON g.flow_id = j.flow_id"
-         " AND g.gate = j.flow_from WHERE j.id = $1"
+         " gates FROM self j JOIN flow_gates g ON g.flow_id = j.flow_id"
+         " AND g.gate = j.flow_from"
          "), before AS MATERIALIZED ("
          " SELECT j.id, j.task, j.state, j.result, j.error, j.flow_step FROM me"
          " JOIN jobs j ON j.flow_id = me.flow_id AND j.flow_to = ANY (me.gates)"
@@ -93,19 +95,20 @@ static const struct db_stmt statements[] = {
                " AND NOT EXISTS (SELECT FROM jobs j WHERE j.flow_id = f.id)"
                " ORDER BY f.finished_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
                2},
-    /* Who was stopped himself says by whom. */
-    [WAITS_FOR] = {"flows_waits_for",
-                   "SELECT d.id, (SELECT CASE WHEN starts_with(m.error, 'depends on job ')"
-                   "  AND m.state = 'REVOKED' THEN substr(m.error, 12)"
-                   "  ELSE format('job %s (%s), which %s', m.id, m.task, CASE m.state"
-                   "   WHEN 'FAILURE' THEN 'failed' WHEN 'REVOKED' THEN 'was revoked'"
-                   "   ELSE 'is not over' END) END"
-                   " FROM jobs m WHERE m.flow_id = d.flow_id AND m.state <> 'SUCCESS'"
-                   " AND m.flow_to = ANY (flow_gates_of(d.flow_id, d.flow_from))"
-                   " ORDER BY m.state = 'FAILURE' DESC, m.state = 'REVOKED' DESC, m.flow_step"
-                   " LIMIT 1) FROM jobs d"
-                   " WHERE d.id = ANY ($1::uuid[]) AND d.waits AND d.finished_at IS NULL",
-                   1},
+    /* Who was stopped himself says by whom. Not "d.waits", which would read all that wait. */
+    [WAITS_FOR] =
+        {"flows_waits_for",
+         "SELECT d.id, (SELECT CASE WHEN starts_with(m.error, 'depends on job ')"
+         "  AND m.state = 'REVOKED' THEN substr(m.error, 12)"
+         "  ELSE format('job %s (%s), which %s', m.id, m.task, CASE m.state"
+         "   WHEN 'FAILURE' THEN 'failed' WHEN 'REVOKED' THEN 'was revoked'"
+         "   ELSE 'is not over' END) END"
+         " FROM jobs m WHERE m.flow_id = d.flow_id AND m.state <> 'SUCCESS'"
+         " AND m.flow_to = ANY (flow_gates_of(d.flow_id, d.flow_from))"
+         " ORDER BY m.state = 'FAILURE' DESC, m.state = 'REVOKED' DESC, m.flow_step"
+         " LIMIT 1) FROM jobs d"
+         " WHERE d.id = ANY ($1::uuid[]) AND coalesce(d.waits, false) AND d.finished_at IS NULL",
+         1},
     [LIST] = {"flows_list",
               "WITH f AS MATERIALIZED (SELECT * FROM flows WHERE id < $1::uuid"
               " AND (NOT $2::bool OR finished_at IS NULL) ORDER BY id DESC LIMIT $3) " WITH_COUNTS,

@@ -48,13 +48,14 @@ enum { ARRAY_MAX = 4 * 1024 * 1024, REQUEUE_TRIES = 20 };
 
 /* A unique key that a finished job takes again, unless its time to live is over. */
 #define KEY "CASE WHEN d.unique_until <= now() THEN NULL ELSE d.unique_key END"
+/* A count, for which the key is looked up: an EXISTS may read the keys of all that is open. */
 #define KEY_IS_HELD                                                                                \
-    "EXISTS (SELECT FROM jobs o WHERE o.unique_key = " KEY " AND o.finished_at IS NULL)"
+    "(SELECT count(*) FROM jobs o WHERE o.unique_key = " KEY " AND o.finished_at IS NULL) > 0"
 
 /* What can never run again, and what cannot while another has its key. */
 #define MAY_RUN_AGAIN                                                                              \
     "payload IS NULL AND d.superseded IS NULL AND NOT " KEY_IS_HELD " AND "                        \
-                                                                    "NOT " FLOWS_INPUT_IS_GONE
+    "NOT " FLOWS_INPUT_IS_GONE
 
 /* Those of `found` that can run again: of several with one key, the first. */
 #define FREE                                                                                       \

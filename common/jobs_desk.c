@@ -47,7 +47,8 @@ static const struct db_stmt statements[] = {
                  7},
     [DEAD_REASON] = {"jobs_dead_reason",
                      "SELECT " SQL_DEAD_REASON
-                     " FROM jobs WHERE id = $1 AND task = $2 AND " SQL_DEAD,
+                     " FROM jobs WHERE id = $1 AND task = $2 AND (" SQL_DEAD
+                     ") IS TRUE", /* by its id, not among the dead */
                      2},
 };
 

@@ -30,15 +30,16 @@ _Static_assert(JOBS_COUNT_MAX == 20000, "BOUND is one more, as text");
 #define SEEN_TASKS DISTINCT_OF("seen", "task", "true")
 
 static const struct db_stmt statements[] = {
-    [COUNT] = {"jobs_count",
-               "SELECT s, (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE listed_state = s"
-               " AND listed_state IS NOT NULL ORDER BY id DESC LIMIT " BOUND ") x)"
-               " FROM unnest('{RETRY,FAILURE,REVOKED}'::job_state[]) s"
-               " UNION ALL SELECT 'STARTED', (SELECT count(*) FROM started_jobs)"
-               " UNION ALL SELECT 'PENDING', count(*) FROM (SELECT 1 FROM jobs"
-               " WHERE finished_at IS NULL AND state = 'PENDING' ORDER BY id DESC LIMIT " BOUND
-               ") x",
-               0},
+    [COUNT] =
+        {"jobs_count",
+         "SELECT s, (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE listed_state = s"
+         " AND listed_state IS NOT NULL ORDER BY id DESC LIMIT " BOUND ") x)"
+         " FROM unnest('{RETRY,FAILURE,REVOKED}'::job_state[]) s"
+         " UNION ALL SELECT 'STARTED', (SELECT count(*) FROM started_jobs)"
+         " UNION ALL SELECT 'PENDING', count(*) FROM (SELECT 1 FROM jobs"
+         " WHERE (finished_at IS NULL) IS TRUE AND state = 'PENDING' ORDER BY id DESC LIMIT " BOUND
+         ") x",
+         0},
     [TOTAL] = {"jobs_total",
                "SELECT greatest(c.reltuples, 0)::bigint, x.total, x.success FROM pg_class c,"
                " LATERAL (SELECT count(*) AS total, count(*) FILTER (WHERE state = 'SUCCESS') AS"

@@ -107,7 +107,7 @@ static const struct db_stmt statements[] = {
     [TAKE_ORPHANS] = {"jobs_take_orphans",
                       "WITH orphans AS ("
                       " SELECT id, attempt, max_attempts, worker, started_at FROM jobs"
-                      " WHERE id IN (SELECT id FROM started_jobs WHERE worker = $1)"
+                      " WHERE id = ANY (ARRAY(SELECT id FROM started_jobs WHERE worker = $1))"
                       " AND state = 'STARTED' AND worker = $1 AND id <> ALL ($4::uuid[])"
                       " AND started_at < now() - $2::bigint * interval '1 microsecond'"
                       " ORDER BY id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED" TAKE_BACK(
@@ -116,7 +116,7 @@ static const struct db_stmt statements[] = {
     [TAKE_PASSED] = {"jobs_take_passed",
                      "WITH orphans AS ("
                      " SELECT id, attempt, max_attempts, worker, started_at FROM jobs"
-                     " WHERE id IN (SELECT id FROM started_jobs WHERE worker = $1)"
+                     " WHERE id = ANY (ARRAY(SELECT id FROM started_jobs WHERE worker = $1))"
                      " AND state = 'STARTED' AND worker = $1"
                      " AND starts_with(delivery, '" PASSED_PREFIX "')"
                      " ORDER BY id FOR NO KEY UPDATE" TAKE_BACK("the worker died during"),

@@ -147,7 +147,7 @@ static const struct db_stmt statements[] = {
          6},
     [FIND_PASSED] = {"jobs_find_passed",
                      "SELECT NULL::bigint," CLAIMED_JOB " FROM jobs j"
-                     " WHERE j.id IN (SELECT id FROM started_jobs WHERE worker = $1)"
+                     " WHERE j.id = ANY (ARRAY(SELECT id FROM started_jobs WHERE worker = $1))"
                      " AND j.state = 'STARTED' AND j.worker = $1 AND j.delivery = $2"
                      " ORDER BY created_us, id",
                      2},

@@ -49,9 +49,11 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "LIST_COLUMNS has it as text");
     WINDOW("listed_state IS NOT NULL AND (listed_state, id) > ($7::job_state, $1::uuid)"           \
            " AND (listed_state, id) <= ($7::job_state, $3::uuid) AND id >= $2",                    \
            "listed_state, id")
-/* Nearly all that is unfinished is PENDING; the rest is chosen away with the filters. */
-#define PENDING_DOWN WINDOW("finished_at IS NULL AND id < $1 AND id >= $2 AND id <= $3", "id DESC")
-#define PENDING_UP WINDOW("finished_at IS NULL AND id > $1 AND id >= $2 AND id <= $3", "id")
+/* Nearly all that is unfinished is PENDING; the rest is chosen away with the filters. The words of
+ * jobs_unfinished (sql/0046). */
+#define UNFINISHED "(finished_at IS NULL) IS TRUE"
+#define PENDING_DOWN WINDOW(UNFINISHED " AND id < $1 AND id >= $2 AND id <= $3", "id DESC")
+#define PENDING_UP WINDOW(UNFINISHED " AND id > $1 AND id >= $2 AND id <= $3", "id")
 /* As many as the workers hold: few. */
 #define OF_STARTED "id IN (SELECT id FROM started_jobs) AND "
 #define STARTED_DOWN WINDOW(OF_STARTED "id < $1 AND id >= $2 AND id <= $3", "id DESC")

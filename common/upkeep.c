@@ -36,7 +36,7 @@ static const struct db_stmt statements[] = {
     /* Whoever starts a payment locks its order first. */
     [LOCK_UNPAID] =
         {"upkeep_lock_unpaid",
-         "SELECT o.id FROM orders o WHERE o.order_status IN ('pending', 'payment_failed')"
+         "SELECT o.id FROM orders o WHERE (o.order_status IN ('pending', 'payment_failed')) IS TRUE"
          " AND o.created_at < now() - $1::bigint * interval '1 second'"
          " AND NOT EXISTS (SELECT FROM payments p WHERE p.order_id = o.id AND p.status IN " LIVE
          ") ORDER BY o.created_at LIMIT $2 FOR NO KEY UPDATE OF o SKIP LOCKED",
@@ -61,14 +61,17 @@ static const struct db_stmt statements[] = {
     [START_STUCK] =
         {"upkeep_start_stuck",
          "SELECT count(till_enqueue('payments.tasks.reconcile_payment', jsonb_build_array(id)))"
-         " FROM (SELECT p.id FROM payments p WHERE p.status IN ('pending', 'processing', 'unknown')"
+         " FROM (SELECT p.id FROM payments p"
+         "  WHERE (p.status IN ('pending', 'processing', 'unknown')) IS TRUE"
          "  AND p.created_at < now() - $1::bigint * interval '1 second'"
          "  AND coalesce(p.first_sent_at, p.created_at) <"
          "   now() - $1::bigint * interval '1 second'"
-         "  AND NOT EXISTS (SELECT FROM jobs j WHERE j.task IN " OF_PAYMENT
+         /* A count, since the few jobs of each payment are to be looked up: an EXISTS may be
+          * answered by reading those of all payments that ever were. */
+         "  AND (SELECT count(*) FROM jobs j WHERE j.task IN " OF_PAYMENT
          "   AND j.args ->> 0 = p.id::text AND (j.finished_at IS NULL"
          "    OR (j.task = 'payments.tasks.reconcile_payment'"
-         "     AND j.created_at > now() - (now() - p.created_at) / 4)))"
+         "     AND j.created_at > now() - (now() - p.created_at) / 4))) = 0"
          "  ORDER BY p.created_at LIMIT $2) stuck",
          2},
     [HISTORY] = {"upkeep_payment_history",
