@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from harness import faults_report, folders, programs, redis
+from harness import faults_report, folders, openapi, programs, redis
 from harness.gateway import Gateway
 from harness.mail import Mail
 from harness.postgres import Cluster
@@ -172,6 +172,10 @@ def staff(api):
     made = api.shop().sign_up()
     api.query("UPDATE users SET is_staff = true WHERE email = %s", made.email)
     return made
+
+
+def pytest_configure():
+    openapi.watch()
 
 
 def pytest_runtest_setup(item):

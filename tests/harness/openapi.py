@@ -1,7 +1,7 @@
 """What the API says of itself, against what it answers and against its table of routes.
 
-Every answer that a test gets through harness.shop is checked; the same kind of answer only so often
-in one process, since some tests ask thousands of times.
+Every answer that a till-api gives a test is checked, whoever asks (watch()), those over a bare socket, too
+(check_raw()); the same kind of answer only so often in one process, since some tests ask thousands of times.
 """
 
 import collections
@@ -12,6 +12,9 @@ import re
 from urllib.parse import urlsplit
 
 import jsonschema
+import requests
+
+from . import programs
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OFTEN = 100
@@ -82,25 +85,55 @@ def validator(path, method, status):
 
 def check(answer):
     """Asserts that an answer (of requests) is one that the document tells of."""
-    path = find_path(urlsplit(answer.url).path)
-    method = answer.request.method.lower()
-    if path is None or answer.is_redirect or answer.history:
+    if not answer.is_redirect:
+        judge(answer.request.method.lower(), urlsplit(answer.url).path, answer.status_code, answer.headers,
+              answer.content)
+
+
+def judge(method, url_path, status, headers, body):
+    path = find_path(url_path)
+    if path is None:
         return
     if method not in document()["paths"][path]:
-        assert answer.status_code not in (200, 201, 202, 204) or method in ("head", "options"), (
-            f"{method} {path} answers {answer.status_code} and is not told of"
+        assert status not in (200, 201, 202, 204) or method in ("head", "options"), (
+            f"{method} {path} answers {status} and is not told of"
         )
         return
-    seen[path, method, answer.status_code] += 1
-    if seen[path, method, answer.status_code] > OFTEN:
+    seen[path, method, status] += 1
+    if seen[path, method, status] > OFTEN:
         return
-    schema = validator(path, method, answer.status_code)
+    schema = validator(path, method, status)
     if schema is None:
-        assert not answer.content or path == "/metrics", f"{method} {path} {answer.status_code} has a body"
+        assert not body or path == "/metrics", f"{method} {path} {status} has a body"
         return
-    assert answer.headers["Content-Type"] == "application/json", answer.headers
-    problem = jsonschema.exceptions.best_match(schema.iter_errors(answer.json()))
+    assert headers["Content-Type"] == "application/json", headers
+    problem = jsonschema.exceptions.best_match(schema.iter_errors(json.loads(body)))
     assert problem is None, (
-        f"{method} {path} {answer.status_code} is not as api/openapi.json tells: "
+        f"{method} {path} {status} is not as api/openapi.json tells: "
         f"{problem.json_path}: {problem.message[:300]}"
     )
+
+
+def check_raw(request, answer):
+    """Of the bytes of one request and its whole answer; what is no request or no answer is passed over."""
+    asked = re.match(rb"([A-Z]+) (/[^ ?]*)\S* HTTP/1\.[01]\r\n", request)
+    told = re.match(rb"HTTP/1\.1 (\d{3}) ", answer)
+    head, end, body = answer.partition(b"\r\n\r\n")
+    if not asked or not told or not end or 300 <= int(told[1]) < 304:
+        return
+    headers = dict(line.split(": ", 1) for line in head.decode("latin-1").split("\r\n")[1:])
+    if len(body) == int(headers.get("Content-Length", 0)):
+        judge(asked[1].decode().lower(), asked[2].decode(), int(told[1]), headers, body)
+
+
+def watch():
+    """From now on each answer of a till-api that this process started is checked."""
+    send = requests.Session.send
+
+    def send_and_check(session, request, **options):
+        answer = send(session, request, **options)
+        if not options.get("stream") and programs.is_api(urlsplit(answer.url).netloc):
+            check(answer)
+        return answer
+
+    requests.Session.send = send_and_check

@@ -24,6 +24,14 @@ def environment(settings):
     return {**kept, **{name: str(value) for name, value in settings.items()}}
 
 
+apis = {}  # till-api programs by their addresses
+
+
+def is_api(address):
+    """Whether a till-api of ours listens there."""
+    return address in apis and apis[address].is_running()
+
+
 class Program:
     """One running program. Its stderr goes to a file, read as JSON lines."""
 
@@ -100,7 +108,10 @@ class Program:
             return "".join(file.readlines()[-count:])
 
     def address(self):
-        return self.wait_for_log("listening")["address"]
+        found = self.wait_for_log("listening")["address"]
+        if self.name == "till-api":
+            apis[found] = self
+        return found
 
     @property
     def url(self):

@@ -8,6 +8,7 @@ import time
 import pytest
 import requests
 
+from harness import openapi
 from harness.wait import wait_for
 
 
@@ -153,6 +154,7 @@ def raw(api, data, timeout=15):
             if not part:
                 break
             answer += part
+    openapi.check_raw(data, answer)
     return answer
 
 

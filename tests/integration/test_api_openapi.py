@@ -1,6 +1,7 @@
 """What the API says of itself is what it is."""
 
 import jsonschema
+import pytest
 import requests
 
 from harness import openapi
@@ -58,3 +59,28 @@ def test_it_is_served_as_it_stands(stack):
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.json() == openapi.document()
+
+
+def test_every_answer_that_a_test_gets_is_held_against_it(api, monkeypatch):
+    judged = []
+    monkeypatch.setattr(openapi, "judge", lambda *answer: judged.append(answer[:3]))
+    requests.get(api.api.url + "/healthz")
+    requests.Session().post(api.api.url + "/api/auth/login/?x=1", json={})
+    api.shop().get("/api/products/")
+    openapi.check_raw(
+        b"PUT /api/products/1/?x HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}",
+    )
+    assert judged == [
+        ("get", "/healthz", 200),
+        ("post", "/api/auth/login/", 400),
+        ("get", "/api/products/", 401),
+        ("put", "/api/products/1/", 401),
+    ]
+    monkeypatch.undo()
+    monkeypatch.setitem(openapi.document()["paths"]["/healthz"]["get"], "responses", {"503": {}})
+    openapi.validator.cache_clear()
+    with pytest.raises(AssertionError, match="is not said to answer 200"):
+        requests.get(api.api.url + "/healthz")
+    monkeypatch.undo()
+    openapi.validator.cache_clear()
