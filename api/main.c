@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/program.h"
+#include "common/redis.h"
 
 static const char usage[] = "usage: till-api [settings]\n\n"
                             "Serves the REST API of the shop: accounts, catalogue, orders and\n"
@@ -25,11 +26,13 @@ int main(int argc, char **argv)
     int code = program_start("till-api", PROGRAM_API, usage, argc, argv, &conf, &request);
     int number;
 
-    if (code >= 0)
+    if (code >= 0 && !(code == EXIT_DONE && request.check))
         return code;
+    if (redis_check_url(conf.redis_url, &e) || cors_check(conf.cors_origins, &e) || request.check)
+        return program_check_done("till-api", &e);
     replica_start(&conf);
     api_configure(&conf, &config);
-    if (cors_check(conf.cors_origins, &e) || server_start(&config, &server, &e)) {
+    if (server_start(&config, &server, &e)) {
         replica_stop();
         api_release();
         log_error("start_failed", L_ERR(&e));

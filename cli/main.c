@@ -159,6 +159,8 @@ int main(int argc, char **argv)
         db_close(cli.db);
         redis_close(cli.redis);
     }
+    if (code == EXIT_DONE && request.check)
+        code = program_check_done("till", &(struct err){.code = ERR_OK});
     conf_release(&conf);
     return end(code);
 }

@@ -261,7 +261,7 @@ static enum err_code read_cursor(const struct jobs_filter *filter, struct query 
                                                  "the cursor is not one of a list"
                                                  " by due time");
     if (cursor && !uuid_parse(cursor, &query->bounds.cursor))
-        return err_set(e, ERR_INVALID, "the cursor is not an id");
+        return err_set(e, ERR_INVALID, "the place to go on after is no UUID");
     if (!cursor)
         (void)snprintf(query->bounds.cursor.text, sizeof query->bounds.cursor.text, "%s",
                        filter->order == JOBS_OLDEST_FIRST ? UUID_FIRST : UUID_LAST);

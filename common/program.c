@@ -40,6 +40,8 @@ int program_start(const char *name, enum program program, const char *usage, int
     enum log_level level = LOG_INFO;
     sigset_t set = taken_signals();
 
+    if (ret_request->help || ret_request->version)
+        ret_request->check = false;
     if (ret_request->help) {
         (void)printf("%s\n", usage);
         conf_print_help(program, stdout);
@@ -58,14 +60,12 @@ int program_start(const char *name, enum program program, const char *usage, int
                       ret_request->argv[1], name);
         return EXIT_USAGE;
     }
-    if (ret_request->check) {
-        (void)printf("%s: the settings are valid\n", name);
-        return EXIT_DONE;
-    }
     if (sodium_init() < 0) {
         (void)fprintf(stderr, "%s: no source of random numbers\n", name);
         return EXIT_FAILED;
     }
+    if (ret_request->check)
+        return EXIT_DONE; /* program_check_done() tells */
     (void)log_level_parse(conf->log_level, &level);
     log_init(name, level, strcmp(conf->log_format, "json") == 0);
     (void)signal(SIGPIPE, SIG_IGN); /* hiredis writes with write(2) */
@@ -73,6 +73,15 @@ int program_start(const char *name, enum program program, const char *usage, int
     if (program != PROGRAM_CLI && geteuid() == 0)
         log_warn("running_as_root", L_STR("advice", "run it as a user of its own"));
     return -1;
+}
+
+int program_check_done(const char *name, const struct err *wrong)
+{
+    if (wrong->code)
+        (void)fprintf(stderr, "%s: %s\n", name, wrong->text);
+    else
+        (void)printf("%s: the settings are valid\n", name);
+    return wrong->code ? EXIT_USAGE : EXIT_DONE;
 }
 
 int program_wait(int64_t timeout_us)

@@ -15,11 +15,15 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-/* Loads the settings and starts logging. Returns -1 to go on, else the exit code: --help, --check,
- * --version and wrong settings end here, with their message printed. `usage` is the first lines of
- * the help page. */
+/* Loads the settings and starts logging. Returns -1 to go on, else the exit code: --help, --version
+ * and wrong settings end here, with their message printed, and --check with nothing printed yet.
+ * `usage` is the first lines of the help page. */
 int program_start(const char *name, enum program program, const char *usage, int argc, char **argv,
                   struct conf *conf, struct conf_request *ret_request);
+
+/* The end of --check, once the program has looked at what it alone knows: tells what it found
+ * wrong, or that all is well, and gives the exit code. */
+int program_check_done(const char *name, const struct err *wrong);
 
 /* Waits for one of TERM, INT, QUIT, HUP, TSTP, CONT, USR1, CHLD. Returns its number, or 0 when
  * `timeout_us` is over; negative waits for ever. */

@@ -3,8 +3,6 @@
  * till-scheduler: everything that happens because time passed.
  */
 
-#include <stdio.h>
-
 #include "common/program.h"
 #include "common/redis.h"
 #include "scheduler/scheduler.h"
@@ -26,12 +24,10 @@ int main(int argc, char **argv)
 
     /* --check reads the file of schedules, too. */
     if (code < 0 || (code == EXIT_DONE && request.check)) {
-        if (redis_check_url(conf.redis_url, &e) || ticks_load(&ticks, &conf, &e)) {
-            (void)fprintf(stderr, "till-scheduler: %s\n", e.text);
-            code = EXIT_USAGE;
-        } else if (code < 0) {
+        if (redis_check_url(conf.redis_url, &e) || ticks_load(&ticks, &conf, &e) || request.check)
+            code = program_check_done("till-scheduler", &e);
+        else
             code = scheduler_run(&conf, &ticks);
-        }
     }
     ticks_release(&ticks);
     conf_release(&conf);

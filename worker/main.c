@@ -2,8 +2,6 @@
  *
  * till-worker: runs jobs. Checks what can be checked before the first process starts.
  */
-#include <stdio.h>
-
 #include "common/mem.h"
 #include "common/program.h"
 #include "common/redis.h"
@@ -47,10 +45,9 @@ int main(int argc, char **argv)
 
     /* --check looks at these, too. */
     if (code < 0 || (code == EXIT_DONE && request.check)) {
-        if (check(&conf, &e)) {
-            (void)fprintf(stderr, "till-worker: %s\n", e.text);
-            code = EXIT_USAGE;
-        } else if (code < 0) {
+        if (check(&conf, &e) || request.check) {
+            code = program_check_done("till-worker", &e);
+        } else {
             mem_share_heaps();
             code = supervise(&conf);
         }

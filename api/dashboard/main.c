@@ -2,13 +2,13 @@
  *
  * till-dashboard: settings, who may look, the server, and its end.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "api/dashboard/dashboard.h"
 #include "api/dashboard/dead_memory.h"
 #include "api/dashboard/shared.h"
 #include "common/program.h"
+#include "common/redis.h"
 
 /* It goes into pages and headers as it is. */
 static enum err_code check_prefix(const char *prefix, struct err *e)
@@ -37,12 +37,13 @@ int main(int argc, char **argv)
                              "were written for Flower.\n",
                              argc, argv, &conf, &request);
 
-    if (code < 0 && (check_prefix(conf.path_prefix, &e) ||
-                     auth_new(conf.dashboard_auth, conf.dashboard_users, conf.dashboard_listen,
-                              &dashboard.auth, &e))) {
-        (void)fprintf(stderr, "till-dashboard: %s\n", e.text);
-        code = EXIT_USAGE;
-    }
+    /* --check reads the file of users, too. */
+    if ((code < 0 || (code == EXIT_DONE && request.check)) &&
+        (check_prefix(conf.path_prefix, &e) || redis_check_url(conf.redis_url, &e) ||
+         auth_new(conf.dashboard_auth, conf.dashboard_users, conf.dashboard_listen, &dashboard.auth,
+                  &e) ||
+         request.check))
+        code = program_check_done("till-dashboard", &e);
     dashboard.shared = shared_new();
     dashboard.dead = dead_memory_new();
     if (code < 0)

@@ -197,4 +197,4 @@ def test_a_list_of_origins_that_is_none_refuses_to_start(stack):
 
     for wrong in ("*", "https://a.example/", "a.example"):
         done = programs.run("till-api", {**stack().settings, "TILL_CORS_ORIGINS": wrong})
-        assert done.returncode == 1 and "TILL_CORS_ORIGINS" in done.stderr
+        assert done.returncode == 2 and "TILL_CORS_ORIGINS" in done.stderr

@@ -26,6 +26,26 @@ def test_check_accepts_complete_settings_without_any_server(program):
     assert "valid" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "program, name, value, told",
+    [
+        ("till-api", "TILL_CORS_ORIGINS", "shop.example", "TILL_CORS_ORIGINS"),
+        ("till-api", "REDIS_URL", "http://x", "REDIS_URL"),
+        ("till-worker", "GATEWAY_URL", "http://gateway.example", "GATEWAY_URL"),
+        ("till-scheduler", "TILL_SCHEDULES_FILE", "/nowhere", "/nowhere"),
+        ("till-dashboard", "TILL_DASHBOARD_USERS", "/nowhere", "/nowhere"),
+        ("till-dashboard", "PATH_PREFIX", "till/", "PATH_PREFIX"),
+    ],
+)
+def test_check_refuses_what_the_start_refuses_and_says_nothing_else(program, name, value, told):
+    done = check(program, {**COMPLETE, name: value})
+
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "valid" not in done.stdout.replace("not valid", "")
+    assert programs.run(program, {}, "--check", "--help").returncode == 0
+
+
 @pytest.mark.parametrize("program", ["till", *DAEMONS])
 def test_an_unknown_till_name_refuses_to_start(program):
     done = check(program, {**COMPLETE, "TILL_WORKER_PROCESES": "4"})
