@@ -121,6 +121,9 @@ http_handler flower_async_apply;
 http_handler flower_send_task;
 http_handler flower_result;
 
+/* enqueue.c */
+http_handler task_enqueue_form;
+
 /* flower_control.c */
 http_handler flower_revoke;
 http_handler flower_abort;

@@ -8,18 +8,13 @@
 #include <string.h>
 #include <time.h>
 
-#include "api/dashboard/act.h"
 #include "api/dashboard/dashboard.h"
+#include "api/dashboard/enqueue.h"
 #include "api/dashboard/flower.h"
-#include "api/dashboard/flower_options.h"
 #include "common/clock.h"
-#include "common/crashpoint.h"
 #include "common/job_json.h"
-#include "common/job_list.h"
 #include "common/jobs_desk.h"
-#include "common/jobs_heal.h"
 #include "common/json.h"
-#include "common/log.h"
 #include "common/mem.h"
 #include "common/text.h"
 
@@ -31,61 +26,6 @@ enum {
 };
 
 /* ---- putting it in ---- */
-
-static enum err_code insert(struct request *req, struct order *order, struct job_ready *ret_ready,
-                            struct err *e)
-{
-    AUTO_VALUE(act_release) struct act act = {0};
-    enum err_code rc;
-
-    if (!*order->job.id.text)
-        order->job.id = uuid_v7();
-    rc = act_begin(&act, req, "task.enqueue", order->job.id.text, e);
-    if (!rc)
-        rc = jobs_insert(thread_of(req)->db, &order->job, ret_ready, e);
-    if (rc)
-        return rc;
-    act.target = ret_ready->id.text; /* another's when that one holds the unique key */
-    return act_commit(&act, ret_ready->outcome == JOB_KEPT ? ACT_NOTHING : ACT_DONE,
-                      json_pack("{s:s}", "task", order->job.task), e);
-}
-
-/* Without Redis the scheduler delivers it. */
-static void push(struct request *req, const struct job_ready *ready)
-{
-    struct job_ready one = *ready;
-    const struct job_list list = {&one, 1};
-    struct err e = {0};
-
-    CRASH_POINT("dashboard.applied");
-    if (ready->is_ready && job_list_push(&list, thread_of(req)->redis, &e))
-        log_warn("push_failed", L_ERR(&e));
-}
-
-/* Times of jobs are judged by PostgreSQL's clock: seconds from now are from its now. */
-static enum err_code use_servers_clock(struct request *req, struct order *order, struct err *e)
-{
-    int64_t now_us = 0;
-    enum err_code rc = ERR_OK;
-
-    if (!order_needs_now(order))
-        return ERR_OK;
-    rc = jobs_server_time(thread_of(req)->db, &now_us, e);
-    if (!rc)
-        order_begin_at(order, now_us);
-    return rc;
-}
-
-/* A task's attempts, less those that count as made. */
-static void count_retries(struct order *order, const struct known_task *task)
-{
-    int max = order->job.max_attempts ? order->job.max_attempts
-              : task->is_known        ? task->max_attempts
-                                      : JOB_DEFAULT_ATTEMPTS;
-
-    if (order->retries > 0)
-        order->job.max_attempts = max > order->retries ? max - order->retries : 1;
-}
 
 /* The id exists, or on_conflict is refuse and the error names the job that holds the key. */
 static enum err_code refuse_conflict(struct reply *reply, const struct order *order,
@@ -123,11 +63,7 @@ static enum err_code enqueue(struct request *req, struct reply *reply, bool must
     if (order_read(req, &order, &given, &problem))
         return flower_refuse(reply, 400, "%s", problem.text);
     order.job.task = name;
-    count_retries(&order, &task);
-    rc = use_servers_clock(req, &order, e);
-    if (rc)
-        return rc;
-    rc = insert(req, &order, &ready, &problem);
+    rc = order_place(req, &order, &task, &ready, &problem);
     if (rc == ERR_INVALID)
         return flower_refuse(reply, 400, "%s", problem.text);
     if (rc == ERR_CONFLICT)
@@ -136,7 +72,6 @@ static enum err_code enqueue(struct request *req, struct reply *reply, bool must
         *e = problem;
         return rc;
     }
-    push(req, &ready);
     *ret_made = (struct enqueued){
         .id = ready.id, .has_key = order.job.unique_key != NULL, .outcome = ready.outcome};
     return ERR_OK;
@@ -145,8 +80,6 @@ static enum err_code enqueue(struct request *req, struct reply *reply, bool must
 static enum err_code enqueue_async(struct request *req, struct reply *reply, bool must_be_known,
                                    struct err *e)
 {
-    static const char *const outcomes[] = {
-        [JOB_ADDED] = "added", [JOB_KEPT] = "kept", [JOB_REPLACED] = "replaced"};
     enum job_state state = JOB_PENDING;
     struct enqueued made;
     json_t *value;
@@ -160,7 +93,7 @@ static enum err_code enqueue_async(struct request *req, struct reply *reply, boo
         return rc;
     value = json_pack("{s:s, s:s}", "task-id", made.id.text, "state", job_state_name(state));
     if (made.has_key)
-        (void)json_object_set_new(value, "outcome", json_string(outcomes[made.outcome]));
+        (void)json_object_set_new(value, "outcome", json_string(order_outcome_name(made.outcome)));
     return reply_json(reply, 200, value, e);
 }
 

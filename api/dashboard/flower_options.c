@@ -320,12 +320,14 @@ static enum err_code take_options(struct order *order, json_t *given, struct err
             continue;
         while (i < COUNT_OF(options) && strcmp(options[i].name, name) != 0)
             i++;
+        order->wrong = i < COUNT_OF(options) ? options[i].name : NULL;
         if (i == COUNT_OF(options))
             return err_set(e, ERR_INVALID, "Invalid option: there is no option \"%.60s\"", name);
         rc = options[i].take(order, value, e);
         if (rc)
             return rc;
     }
+    order->wrong = "unique_key";
     if (!order->job.unique_key && (order->has_conflict || order->job.unique_ttl_s))
         return err_set(e, ERR_INVALID,
                        "Invalid option: unique_ttl and on_conflict belong to unique_key");
@@ -338,6 +340,7 @@ static enum err_code write_headers(struct order *order, struct err *e)
 
     if (json_object_size(order->header_texts) == 0)
         return ERR_OK;
+    order->wrong = "headers";
     order->headers = json_write(order->header_texts);
     order->job.headers = order->headers;
     if (job_headers_check(order->headers, &problem))
@@ -364,10 +367,12 @@ enum err_code order_read(const struct request *req, struct order *order, json_t 
         return err_set(e, ERR_INVALID, "invalid options");
     args = json_object_get(given, "args");
     kwargs = json_object_get(given, "kwargs");
+    order->wrong = "args";
     if (args && !json_is_array(args))
         return err_set(e, ERR_INVALID, "args must be an array");
     if (json_is_null(kwargs)) /* as None is in Celery */
         kwargs = NULL;
+    order->wrong = "kwargs";
     if (kwargs && !json_is_object(kwargs))
         return err_set(e, ERR_INVALID, "kwargs must be an object");
     order->job.priority = JOB_PRIORITY_NORMAL;

@@ -25,6 +25,7 @@ struct order {
     int64_t countdown_us; /* job.scheduled_us is so long after PostgreSQL's now; 0: it is as said */
     int64_t expires_in_us; /* and job.expires_us */
     bool has_expires_in;
+    const char *wrong; /* the member of the body that order_read() refuses; NULL: all of it */
 };
 
 /* ERR_INVALID with a text for the client. `ret_given` is a new value. */

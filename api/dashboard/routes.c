@@ -10,6 +10,7 @@ const struct route dashboard_routes[] = {
     /* Pages: one document, which its scripts fill. */
     {"GET", "/", SCOPE_VIEWER, flower_workers_page},
     {"GET", "/tasks", SCOPE_VIEWER, page_show},
+    {"GET", "/enqueue", SCOPE_VIEWER, page_show},
     {"GET", "/task/<uuid>", SCOPE_VIEWER, page_show},
     {"GET", "/workers", SCOPE_VIEWER, flower_workers_page},
     {"GET", "/worker/<name>", SCOPE_VIEWER, page_show},
@@ -52,6 +53,7 @@ const struct route dashboard_routes[] = {
     {"POST", "/api/v1/tasks/<uuid>/run", SCOPE_OPERATOR, task_run},
     {"POST", "/api/v1/tasks/<uuid>/replay", SCOPE_OPERATOR, task_replay},
     {"POST", "/api/v1/tasks/<uuid>/delete", SCOPE_ADMIN, task_delete},
+    {"POST", "/api/v1/enqueue/<name>", SCOPE_OPERATOR, task_enqueue_form},
     {"POST", "/api/v1/dead", SCOPE_OPERATOR, dead_change},
     {"POST", "/api/v1/queues/<name>/pause", SCOPE_OPERATOR, queue_pause},
     {"POST", "/api/v1/queues/<name>/resume", SCOPE_OPERATOR, queue_resume},

@@ -201,7 +201,7 @@ async function findings(page) {
 }
 
 test('looks', async () => {
-  const paths = ['/', '/workers', '/worker/shop:1', '/tasks', `/task/${facts.jobs.FAILURE}`, '/queues', '/broker', '/tasks?queue=none',
+  const paths = ['/', '/enqueue', '/workers', '/worker/shop:1', '/tasks', `/task/${facts.jobs.FAILURE}`, '/queues', '/broker', '/tasks?queue=none',
     '/tasks?state=FAILURE', '/limits', '/dead', '/schedules', '/schedule/nightly', '/flows', `/flow/${facts.flow}`, '/charts', '/audit'];
   for (const colorScheme of ['light', 'dark']) {
     for (const width of colorScheme === 'light' ? [360, 768, 1440, 2560] : [360, 1440]) {
@@ -390,7 +390,7 @@ test('password', async () => {
 });
 
 test('act', async () => {
-  const {page, check} = await open();
+  const {page, check, complaints} = await open();
   const told = page.locator('#told.shown');
   const say = (text) => told.filter({hasText: text}).waitFor(WAIT);
   const row = (id) => page.locator('tbody tr', {has: page.locator(`a[href="/task/${id}"]`)}).first();
@@ -422,6 +422,47 @@ test('act', async () => {
   await dialog.getByRole('button', {name: 'Revoke'}).click();
   await say('Revoked.');
   await page.locator('.title .badge.revoked').waitFor(WAIT);
+
+  // A new task by keyboard: what is wrong is said beside its field, by the page and by the server.
+  await visit(page, '/tasks?task=shop.mail');
+  await page.getByRole('link', {name: 'New task…'}).click();
+  await page.waitForURL('**/enqueue?task=shop.mail', WAIT);
+  const wrong = (label, text) => page.waitForFunction(([name, words]) => {
+    const control = [...document.querySelectorAll('.field')].find((one) => one.querySelector('label').textContent === name).querySelector('input, select, textarea');
+    return control === document.activeElement && control.getAttribute('aria-invalid') === 'true'
+      && document.getElementById(control.getAttribute('aria-describedby').split(' ')[0]).textContent.includes(words);
+  }, [label, text], WAIT);
+  await page.getByLabel('Task', {exact: true}).focus();
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Control+a');
+  await page.keyboard.type('[1,');
+  await page.getByLabel('Queue', {exact: true}).fill('a b');
+  await page.keyboard.press('Enter');
+  await wrong('Args', 'this is no JSON');
+  await page.getByLabel('Args', {exact: true}).fill('["by hand"]');
+  await page.getByRole('button', {name: 'Enqueue'}).click();
+  await wrong('Queue', 'queue is a name of letters');
+  assert.deepEqual(await findings(page), []);
+  assert.deepEqual(await page.evaluate(poorContrasts), []);
+  if (process.env.TILL_SHOTS) await page.screenshot({path: `${process.env.TILL_SHOTS}/enqueue.png`});
+  await page.getByLabel('Queue', {exact: true}).fill('slow');
+  await page.getByText('More options').click();
+  await page.getByLabel('Gives the key up after').fill('5');
+  await page.getByRole('button', {name: 'Enqueue'}).click();
+  await wrong('Unique key', 'belong to unique_key');
+  await page.getByLabel('Unique key', {exact: true}).fill('by-hand');
+  // The answer is lost: the same order again is the same task.
+  await page.route('**/api/v1/enqueue/*', async (route) => {
+    await route.fetch();
+    await route.abort();
+  }, {times: 1});
+  await page.getByRole('button', {name: 'Enqueue'}).click();
+  await page.getByText('No answer has come.').waitFor(WAIT);
+  complaints.length = 0;
+  await page.getByRole('button', {name: 'Enqueue'}).click();
+  await say('The task is enqueued.');
+  await page.getByText('"by hand"').waitFor(WAIT);
+  complaints.length = 0;
 
   // What waits for its time runs now.
   await visit(page, `/task/${facts.later}`);

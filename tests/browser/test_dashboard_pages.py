@@ -158,6 +158,8 @@ def test_actions_by_mouse_and_keyboard(stack, walk):
     walk("act", {"dead": dead, "later": later, "running": running, "database": system.settings["DATABASE_URL"]}, system=system)
     (copy,) = system.query("SELECT kwargs FROM jobs WHERE args = '[\"edited\"]'")
     assert copy["kwargs"] == {"api_key": "k-1"}
+    (made,) = system.query("SELECT queue, unique_key FROM jobs WHERE args = '[\"by hand\"]'")
+    assert (made["queue"], made["unique_key"]) == ("slow", "by-hand")
 
 
 def test_a_login_that_no_browser_keeps_says_so(stack, walk, test_folder):

@@ -57,6 +57,7 @@ ACTIONS = {
     "/api/v1/tasks/<uuid>/run": (job("PENDING", enqueued_at=None, scheduled_at="2126-01-01T00:00:00Z"), None, "task.run"),
     "/api/v1/tasks/<uuid>/replay": (job("SUCCESS"), None, "task.replay"),
     "/api/v1/tasks/<uuid>/delete": (job("FAILURE"), None, "task.delete"),
+    "/api/v1/enqueue/<name>": (named("shop.mail"), lambda it: {"json": {}}, "task.enqueue"),
     "/api/v1/dead": (job("FAILURE", age=9, error="no such order"), lambda it: {"json": {
         "action": "retry", "task": "shop.mail", "reason": "no such order"}}, "task.retry"),
     "/api/v1/queues/<name>/pause": (named("mail"), None, "queue.pause"),

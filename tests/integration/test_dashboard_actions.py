@@ -125,6 +125,49 @@ def test_replay_refuses_what_cannot_be_a_task(system, body):
     assert system.query("SELECT count(*) AS n FROM jobs")[0]["n"] == 1
 
 
+# ---- a new one ----
+
+NEW = "/api/v1/enqueue/shop.mail"
+
+
+def test_a_task_is_enqueued_by_the_form_and_written_down(system):
+    rows.declare_task(system, "shop.mail")
+    own = rows.uuid7()
+    made = post(system, NEW, 201, {"task_id": own, "args": ["a"], "kwargs": {"k": 1}, "queue": "slow", "priority": "low",
+                                   "countdown": 600, "expires": 900, "max_retries": 2, "limit_key": "tenant-1",
+                                   "retention": 60, "headers": {"tenant": "a"}, "unique_key": "one"})
+    assert made == {"id": own, "outcome": "added"}
+    job = system.job(own)
+    assert (job["args"], job["kwargs"], job["queue"], job["priority"]) == (["a"], {"k": 1}, "slow", 2)
+    assert (job["max_attempts"], job["limit_key"], job["retention_s"], job["unique_key"]) == (3, "tenant-1", 60, "one")
+    assert job["enqueued_at"] is None and 590 < (job["scheduled_at"] - job["created_at"]).total_seconds() < 610
+    assert post(system, NEW, 409, {"task_id": own})["field"] == "task_id", "the same order again makes nothing"
+    assert post(system, NEW, 200, {"unique_key": "one"}) == {"id": own, "outcome": "kept"}
+    assert post(system, NEW, 200, {"unique_key": "one", "on_conflict": "replace"}) == {"id": own, "outcome": "replaced"}
+    assert post(system, NEW, 409, {"unique_key": "one", "on_conflict": "refuse"})["field"] == "unique_key"
+    assert [row[3] for row in audit(system) if row[1] == "task.enqueue" and row[2] == own][:2] == ["done", "failed"]
+
+
+@pytest.mark.parametrize("body, field", [
+    ({"args": {}}, "args"), ({"kwargs": []}, "kwargs"), ({"queue": "a b"}, "queue"), ({"priority": "urgent"}, "priority"),
+    ({"countdown": "soon"}, "countdown"), ({"eta": "tomorrow"}, "eta"), ({"expires": "never"}, "expires"),
+    ({"countdown": 60, "expires": 30}, "expires"), ({"max_retries": -1}, "max_retries"), ({"unique_key": ""}, "unique_key"),
+    ({"unique_key": "a\u0007b"}, "unique_key"), ({"unique_ttl": 5}, "unique_key"), ({"limit_key": "a\u0007"}, "limit_key"),
+    ({"retention": 0}, "retention"), ({"headers": {"a b": "c"}}, "headers"), ({"args": ["x" * 400_000]}, "args"),
+    ({"explode": 1}, None),
+])
+def test_the_form_is_told_the_field_that_is_wrong(system, body, field):
+    rows.declare_task(system, "shop.mail")
+    answer = post(system, NEW, 400, body)
+    assert answer["field"] == field and answer["detail"] and "Invalid option" not in answer["detail"]
+    assert system.value("SELECT count(*) FROM jobs") == 0
+
+
+def test_the_form_takes_no_task_that_nobody_has(system):
+    assert post(system, NEW, 400)["field"] == "task"
+    assert system.value("SELECT count(*) FROM jobs") == 0
+
+
 # ---- some and all ----
 
 

@@ -24,9 +24,10 @@ function mark(state, words) {
 }
 
 export class ApiError extends Error {
-  constructor(status, words) {
+  constructor(status, words, body) {
     super(words);
     this.status = status;
+    this.body = body;
   }
 }
 
@@ -52,7 +53,7 @@ async function read(answer) {
   if (answer.status === 401 && !location.pathname.endsWith('/login')) {
     location.assign(`${prefix}/login?${new URLSearchParams({next: location.pathname.slice(prefix.length) + location.search})}`);
   }
-  if (!answer.ok) throw new ApiError(answer.status, body?.detail ?? `The server answered ${answer.status}.`);
+  if (!answer.ok) throw new ApiError(answer.status, body?.detail ?? `The server answered ${answer.status}.`, body);
   return body;
 }
 

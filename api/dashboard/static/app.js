@@ -10,6 +10,7 @@ import {showCharts} from './charts.js';
 import {showDead} from './dead.js';
 import {me} from './desk.js';
 import {h, prefix} from './dom.js';
+import {showEnqueue} from './enqueue.js';
 import {showFlow, showFlows} from './flows.js';
 import {tick} from './format.js';
 import {showLimits} from './limits.js';
@@ -26,6 +27,7 @@ const pages = [
   [/^\/workers$/, showWorkers, 'Workers', '/workers'],
   [/^\/worker\/([^/]+)$/, showWorker, 'Worker', '/workers'],
   [/^\/tasks$/, showTasks, 'Tasks', '/tasks'],
+  [/^\/enqueue$/, showEnqueue, 'New task', '/tasks'],
   [/^\/task\/([^/]+)$/, showTask, 'Task', '/tasks'],
   [/^\/queues$/, showQueues, 'Queues', '/queues'],
   [/^\/broker$/, showBroker, 'Broker', '/queues'],

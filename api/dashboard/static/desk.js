@@ -5,6 +5,7 @@
  */
 import {post} from './api.js';
 import {h} from './dom.js';
+import {now} from './format.js';
 
 /* Filled before the first page: {name, role, read_only, logged_in}. */
 export const me = {};
@@ -94,14 +95,24 @@ export async function orderAll(path, body, what) {
   }
 }
 
-/* The name of an order that makes something: given again, it makes nothing twice. Not randomUUID(), which is there
- * only where there is TLS. */
-export function orderName() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+function uuid(bytes, version) {
+  bytes[6] = (bytes[6] & 0x0f) | (version << 4);
   bytes[8] = (bytes[8] & 0x3f) | 0x80;
   const digits = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
   return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+}
+
+/* Not randomUUID(), which is there only where there is TLS. */
+const random = () => crypto.getRandomValues(new Uint8Array(16));
+
+/* The name of an order that makes something: given again, it makes nothing twice. */
+export const orderName = () => uuid(random(), 4);
+
+/* The id of a new task: of version 7, so that it sorts by time. */
+export function timeId() {
+  const bytes = random();
+  for (let i = 5, at = now(); i >= 0; i--, at = Math.floor(at / 256)) bytes[i] = at % 256;
+  return uuid(bytes, 7);
 }
 
 /* A button for an order, or nothing for those who may not. */

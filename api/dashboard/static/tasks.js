@@ -166,7 +166,8 @@ export function showTasks(root, _, go) {
   let rounds = 0;
 
   box.classList.add('cards', 'tasks');
-  root.append(h('h1', {}, 'Tasks'), states.group, form.form, bar.node, box, under);
+  root.append(h('div', {class: 'title'}, h('h1', {}, 'Tasks'),
+    may('operator') ? h('a', {class: 'button small', href: filter.task ? `/enqueue?${new URLSearchParams({task: filter.task})}` : '/enqueue'}, 'New task…') : null), states.group, form.form, bar.node, box, under);
 
   follow(async () => {
     /* Counts cost more than rows and are less urgent. */
