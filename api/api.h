@@ -101,6 +101,7 @@ void api_configure(const struct conf *conf, struct server_config *ret_config);
 void api_release(void);
 
 /* guard.c: the hooks of struct server_config. */
+bool guard_unrouted(struct request *req, struct reply *reply);
 bool guard_authorise(struct request *req, struct reply *reply);
 bool guard_admit(struct request *req, struct reply *reply);
 /* Looks up who makes the request, whom a lease had told. False: the reply is filled. */

@@ -202,6 +202,12 @@ static bool user_is_within(const struct request *req, struct reply *reply)
     return is_within('u', name, api_of(req)->conf->rate_user, COST_PLAIN, reply);
 }
 
+/* Who looks for paths that may be there costs as much as who asks for those that are. */
+bool guard_unrouted(struct request *req, struct reply *reply)
+{
+    return address_is_within(req, COST_PLAIN, reply);
+}
+
 bool guard_authorise(struct request *req, struct reply *reply)
 {
     const struct token_keys keys = api_keys(req);

@@ -168,6 +168,12 @@ static void refuse_method(const struct request *req, struct reply *reply)
     fail(req->server, reply, 405, text);
 }
 
+static bool is_unrouted(const struct request *req, enum route_outcome outcome)
+{
+    return outcome == ROUTE_NOT_FOUND || outcome == ROUTE_ADD_SLASH ||
+           (outcome == ROUTE_WRONG_METHOD && req->match.route->scope == 0);
+}
+
 /* Routing, permission, the program's own rules, the handler: in this order. */
 static void dispatch(struct request *req, struct reply *reply)
 {
@@ -176,6 +182,8 @@ static void dispatch(struct request *req, struct reply *reply)
         router_match(req->server->router, req->method, req->path, &req->match);
     bool may_go;
 
+    if (is_unrouted(req, outcome) && config->unrouted && !config->unrouted(req, reply))
+        return;
     if (outcome == ROUTE_NOT_FOUND) {
         fail(req->server, reply, 404, "Not found.");
         return;

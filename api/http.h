@@ -157,6 +157,9 @@ struct server_config {
     /* Context of a request thread, made and freed in that thread. */
     void *(*thread_new)(void *data);
     void (*thread_free)(void *context);
+    /* Asked before what no route answers: 404, 301 to the path with its slash, and 405 of a route
+     * whose scope is 0. False: the reply is filled (429). NULL: nothing. */
+    bool (*unrouted)(struct request *req, struct reply *reply);
     /* Asked before every handler, 405 and OPTIONS of a route whose scope is not 0. False: the
      * reply is filled (401, 403, a login page) and is sent as it is. */
     bool (*authorise)(struct request *req, struct reply *reply);

@@ -96,6 +96,7 @@ void api_configure(const struct conf *conf, struct server_config *ret_config)
         .data = (void *)(uintptr_t)conf,
         .thread_new = thread_new,
         .thread_free = thread_free,
+        .unrouted = guard_unrouted,
         .authorise = guard_authorise,
         .admit = guard_admit,
         .finish = finish,

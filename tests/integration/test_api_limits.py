@@ -5,6 +5,7 @@ import itertools
 import statistics
 import time
 
+import pytest
 import requests
 
 from harness.shop import PASSWORD
@@ -135,6 +136,27 @@ def answered_until_refused(ask, size, per_minute):
     throttled(answer)
     assert len(answers) >= size
     return set(answers)
+
+
+@pytest.mark.parametrize(
+    "method, path, status",
+    [("GET", "/wp-login.php", 404), ("POST", "/api/nothing/", 404), ("GET", "/api/products", 301),
+     ("DELETE", "/healthz", 405), ("GET", "/api/auth/login/", 405)],
+)
+def test_a_scanner_is_limited_and_a_probe_is_not(stack, method, path, status):
+    api = stack({"TILL_RATE_ADDRESS": 60})
+    api.start_api()
+    nobody = api.shop()
+
+    def ask(method, path, address="10.2.0.1"):
+        return nobody.call(method, path, headers={"X-Forwarded-For": address}, allow_redirects=False)
+
+    assert answered_until_refused(lambda: ask(method, path), 60, 60) == {status}
+    assert throttled(ask(method, path)) <= 60
+    assert throttled(ask("GET", "/api/products/")) <= 60, "it is one limit"
+    assert ask(method, path, "10.2.0.2").status_code == status
+    for probe in ("/health", "/healthz", "/readyz", "/metrics", "/api/openapi.json"):
+        assert ask("GET", probe).status_code == 200
 
 
 def test_requests_of_one_address_and_of_one_user_are_limited(stack):
