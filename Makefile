@@ -91,10 +91,17 @@ $(O)/%.o: %.c Makefile
 # Files that stand inside the programs: migrations, the dashboard's pages, what the API says of itself.
 SQL_FILES := $(sort $(wildcard sql/*.sql))
 DASHBOARD_FILES := $(sort $(wildcard api/dashboard/static/*))
-$(O)/sql_files.c: $(SQL_FILES) common/embed.sh
+# Their names, written when they change: a file that is gone leaves the programs, too.
+$(O)/sql_files.names: NAMES = $(SQL_FILES)
+$(O)/dashboard_files.names: NAMES = $(DASHBOARD_FILES)
+.PHONY: look-anew
+$(O)/%.names: look-anew
+	$(Q)mkdir -p $(@D)
+	$(Q)echo '$(NAMES)' | cmp -s - $@ || echo '$(NAMES)' > $@
+$(O)/sql_files.c: $(SQL_FILES) $(O)/sql_files.names common/embed.sh
 	$(Q)mkdir -p $(@D)
 	$(Q)sh common/embed.sh sql_files $(SQL_FILES) > $@
-$(O)/dashboard_files.c: $(DASHBOARD_FILES) common/embed.sh
+$(O)/dashboard_files.c: $(DASHBOARD_FILES) $(O)/dashboard_files.names common/embed.sh
 	$(Q)mkdir -p $(@D)
 	$(Q)sh common/embed.sh dashboard_files $(DASHBOARD_FILES) > $@
 $(O)/openapi_files.c: api/openapi.json common/embed.sh

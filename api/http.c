@@ -184,14 +184,12 @@ static void dispatch(struct request *req, struct reply *reply)
 
     if (is_unrouted(req, outcome) && config->unrouted && !config->unrouted(req, reply))
         return;
-    if (outcome == ROUTE_NOT_FOUND) {
+    if (outcome == ROUTE_NOT_FOUND)
         fail(req->server, reply, 404, "Not found.");
-        return;
-    }
-    if (outcome == ROUTE_ADD_SLASH) {
+    if (outcome == ROUTE_ADD_SLASH)
         add_slash(req, reply);
+    if (outcome == ROUTE_NOT_FOUND || outcome == ROUTE_ADD_SLASH)
         return;
-    }
     may_go = req->match.route->scope == 0 || config->authorise(req, reply);
     if (may_go && outcome == ROUTE_FOUND)
         may_go = !config->admit || config->admit(req, reply);
