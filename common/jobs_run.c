@@ -22,7 +22,8 @@ enum {
     FAIL,
     GIVE_BACK,
     BURY,
-    ADOPT
+    ADOPT,
+    IS_ANOTHERS
 };
 enum { ARRAY_MAX = 4 * 1024 * 1024, ERROR_MAX = 8 * 1024 };
 
@@ -197,6 +198,11 @@ static const struct db_stmt statements[] = {
          ") INSERT INTO job_errors (job_id, attempt, worker, started_at, error, detail)"
          " SELECT id, 1, $9, started_at, $11, $12 FROM adopted",
          15},
+    [IS_ANOTHERS] = {"jobs_id_is_anothers",
+                     "SELECT FROM jobs WHERE id = $1 AND NOT (task = $2"
+                     " AND args = coalesce($3::jsonb, '[]')"
+                     " AND kwargs = coalesce($4::jsonb, '{}'))",
+                     4},
 };
 
 DB_STATEMENTS(jobs_run, statements);
@@ -403,6 +409,28 @@ enum err_code jobs_bury_undecodable(struct db *db, const struct queue_delivery *
                    NULL, e);
 }
 
+/* The id of the row that a fast job becomes: its own, unless a producer gave it that of another
+ * job. That one must not swallow it. */
+static enum err_code find_own_id(struct db *db, const struct queue_delivery *delivery,
+                                 const struct queue_stream *stream, struct uuid *ret_id,
+                                 struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct uuid made = queue_fast_id(stream, delivery->entry);
+    enum err_code rc = ERR_OK;
+
+    *ret_id = delivery->id;
+    if (strcmp(made.text, delivery->id.text) == 0)
+        return ERR_OK;
+    rc = db_query(db, &statements[IS_ANOTHERS],
+                  DB_ARGS(DB_TEXT(delivery->id.text), DB_TEXT(delivery->task),
+                          DB_TEXT(delivery->args), DB_TEXT(delivery->kwargs)),
+                  &rows, e);
+    if (!rc && db_rows(rows) > 0)
+        *ret_id = made;
+    return rc;
+}
+
 enum err_code jobs_adopt_fast(struct db *db, const struct queue_delivery *delivery,
                               const struct queue_stream *stream, const char *worker,
                               int max_attempts, int64_t delay_us, const char *error,
@@ -410,14 +438,19 @@ enum err_code jobs_adopt_fast(struct db *db, const struct queue_delivery *delive
 {
     AUTO_VALUE(buf_release) struct buf clean_error;
     AUTO_VALUE(buf_release) struct buf clean_detail;
+    struct uuid id;
+    enum err_code rc;
 
     clean(&clean_error, error);
     clean(&clean_detail, detail);
+    rc = find_own_id(db, delivery, stream, &id, e);
+    if (rc)
+        return rc;
     return db_exec(db, &statements[ADOPT],
-                   DB_ARGS(DB_TEXT(delivery->id.text), DB_TEXT(delivery->task),
-                           DB_TEXT(stream->queue), DB_INT(stream->priority), DB_INT(max_attempts),
-                           DB_TEXT(delivery->args), DB_TEXT(delivery->kwargs), DB_INT(delay_us),
-                           DB_TEXT(worker), DB_TEXT(delivery->entry), DB_TEXT(clean_error.data),
+                   DB_ARGS(DB_TEXT(id.text), DB_TEXT(delivery->task), DB_TEXT(stream->queue),
+                           DB_INT(stream->priority), DB_INT(max_attempts), DB_TEXT(delivery->args),
+                           DB_TEXT(delivery->kwargs), DB_INT(delay_us), DB_TEXT(worker),
+                           DB_TEXT(delivery->entry), DB_TEXT(clean_error.data),
                            DB_TEXT(detail ? clean_detail.data : NULL), DB_TEXT(delivery->headers),
                            DB_TEXT(delivery->traceparent), DB_INT(delivery->expires_us)),
                    NULL, e);

@@ -3,6 +3,7 @@
 import json
 import statistics
 import time
+import uuid
 
 import pytest
 
@@ -205,6 +206,36 @@ def test_a_fast_job_that_fails_becomes_a_row_and_lives_like_any_other(stack):
     assert row["attempt"] == row["max_attempts"]
     assert len(errors_of(one, row["id"])) == row["attempt"]
     one.settle(dead=1)
+
+
+def test_a_fast_job_under_the_id_of_another_job_is_not_swallowed_by_it(stack):
+    one = stack().start(apis=0)
+    taken = one.enqueue("till.tasks.noop")
+    one.wait_job(taken)
+
+    one.enqueue_fast("till.tasks.fail", "fails once", 1, id=taken)
+    one.enqueue_fast("till.tasks.fail", "fails always", id=taken)
+
+    once = wait_for(lambda: one.query("SELECT id FROM jobs WHERE args->>0 = 'fails once'"), 15, "it is gone")[0]["id"]
+    one.wait_job(once)
+    always = wait_for(lambda: one.query("SELECT id FROM jobs WHERE args->>0 = 'fails always'"), 15, "gone")[0]["id"]
+    one.wait_job(always, "FAILURE", timeout=30)
+    assert len({taken, once, always}) == 3
+    assert one.job(taken)["state"] == "SUCCESS"
+    one.settle(dead=1)
+
+
+def test_one_fast_job_delivered_twice_under_its_id_is_one_row(stack):
+    one = stack()
+    name = str(uuid.uuid4())
+    for _ in range(2):
+        one.enqueue_fast("till.tasks.fail", "always", id=name)
+
+    one.start(apis=0)
+
+    one.wait_job(name, "FAILURE", timeout=30)
+    one.wait_settled()
+    assert one.value("SELECT count(*) FROM jobs") == 1
 
 
 def test_high_priority_goes_first(stack):
