@@ -124,6 +124,17 @@ def test_a_queues_rate_holds_over_all_processes(stack, task):
     assert begun_within(spans(one), 0.5) <= 10 + 40 * 0.5 + 16
 
 
+def test_a_token_is_taken_when_it_comes_and_not_at_the_next_tick_of_redis(stack):
+    """Redis looks once a tick whose time to wait is over: here once a second, ten times as seldom as usual."""
+    one = stack(own_redis=True)
+    one.redis.config_set("hz", 1)
+    limit(one, "set", "queue", "default", "--rate", "20/s", "--burst", "1")
+    one.enqueue("till.tasks.noop", count=60)  # 3 s of tokens; at the ticks it took above 20
+    one.start_worker()
+
+    wait_for(lambda: one.value("SELECT count(*) FROM jobs WHERE state = 'SUCCESS'") == 60, 15, "not all in time")
+
+
 def test_fast_jobs_of_a_limited_queue_wait_for_their_tokens(stack):
     one = stack(TWO_BY_EIGHT)
     limit(one, "set", "queue", "default", "--rate", "50/s", "--burst", "5")
