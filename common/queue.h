@@ -199,6 +199,9 @@ struct queue_depth {
 
 enum err_code queue_measure(struct redis *redis, const struct queue_stream *stream,
                             struct queue_depth *ret_depth, struct err *e) MUST_CHECK;
+/* When the entry was added that workers got last, whatever has become of it; 0: none yet. */
+enum err_code queue_last_delivered(struct redis *redis, const struct queue_stream *stream,
+                                   int64_t *ret_wall_us, struct err *e) MUST_CHECK;
 
 /* The oldest entry of each stream that no worker has got, "" where nothing waits. One command when
  * all of them are empty, so it may be asked often. */

@@ -123,6 +123,20 @@ enum err_code queue_measure(struct redis *redis, const struct queue_stream *stre
     return ERR_OK;
 }
 
+enum err_code queue_last_delivered(struct redis *redis, const struct queue_stream *stream,
+                                   int64_t *ret_wall_us, struct err *e)
+{
+    char last[QUEUE_ENTRY_SIZE] = "";
+    struct err problem = {0};
+    int64_t pending;
+    enum err_code rc = read_group(redis, stream, &pending, last, &problem);
+
+    if (rc && !strstr(problem.detail, "no such key"))
+        return err_set_detail(e, rc, problem.detail, "%s", problem.text);
+    *ret_wall_us = rc ? 0 : queue_entry_time_us(last);
+    return ERR_OK;
+}
+
 /* ---- what waits, asked often ---- */
 
 static size_t find_key(const struct queue_stream *streams, size_t count, const redisReply *key)

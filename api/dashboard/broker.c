@@ -3,6 +3,8 @@
  * The broker: where Redis is and how it is, beside the queues that stand in it. Of its URL nothing
  * secret is told.
  */
+#include <string.h>
+
 #include "api/dashboard/dashboard.h"
 #include "api/dashboard/shared.h"
 #include "api/dashboard/flower.h"
@@ -43,6 +45,74 @@ static json_t *server_json(const struct queue_server *server)
         job_time_json(server->saved_us));
 }
 
+/* How many workers that take work read the queue. */
+static int consumers_of(const json_t *workers, const char *queue)
+{
+    int count = 0;
+
+    for (size_t i = 0; i < json_array_size(workers); i++) {
+        const json_t *worker = json_array_get(workers, i);
+        const json_t *queues = json_object_get(worker, "queues");
+        const char *state = json_string_value(json_object_get(worker, "state"));
+        bool reads = false;
+
+        if (!json_is_true(json_object_get(worker, "is_alive")) || !state ||
+            strcmp(state, "running") != 0)
+            continue;
+        for (size_t k = 0; k < json_array_size(queues) && !reads; k++) {
+            const char *name = json_string_value(json_array_get(queues, k));
+
+            reads = name && strcmp(name, queue) == 0;
+        }
+        count += reads;
+    }
+    return count;
+}
+
+/* When the last entry came, of a queue that has none now. */
+static json_t *idle_since(struct redis *redis, const json_t *queue)
+{
+    const char *name = json_string_value(json_object_get(queue, "name"));
+    int64_t last_us = 0;
+
+    if (!json_is_integer(json_object_get(queue, "depth")) ||
+        json_integer_value(json_object_get(queue, "depth")) > 0 ||
+        json_integer_value(json_object_get(queue, "pending")) > 0)
+        return json_null();
+    for (int i = 0; i < JOB_PRIORITY_COUNT; i++) {
+        struct queue_stream stream = queue_stream_of(name, (enum job_priority)i);
+        int64_t at_us = 0;
+
+        if (queue_last_delivered(redis, &stream, &at_us, NULL))
+            return json_null();
+        if (at_us > last_us)
+            last_us = at_us;
+    }
+    return job_time_json(last_us);
+}
+
+/* What Flower's page of the broker has beside the figures of a queue. */
+static enum err_code add_use(struct dashboard_thread *thread, json_t *queues, struct err *e)
+{
+    AUTO(json_decref) json_t *all = NULL;
+    enum err_code rc = workers_gather(thread, &all, e);
+
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < json_array_size(queues); i++) {
+        json_t *queue = json_array_get(queues, i);
+        const char *name = json_string_value(json_object_get(queue, "name"));
+
+        (void)json_object_set_new(
+            queue, "consumers",
+            json_is_true(json_object_get(all, "redis"))
+                ? json_integer(consumers_of(json_object_get(all, "workers"), name))
+                : json_null());
+        (void)json_object_set_new(queue, "idle_since", idle_since(thread->redis, queue));
+    }
+    return ERR_OK;
+}
+
 static enum err_code make_broker(struct request *req, struct reply *reply, struct err *e)
 {
     struct dashboard_thread *thread = thread_of(req);
@@ -51,6 +121,8 @@ static enum err_code make_broker(struct request *req, struct reply *reply, struc
     bool has_redis = queue_server_info(thread->redis, &server, NULL) == ERR_OK;
     enum err_code rc = queues_gather(thread, &queues, e);
 
+    if (!rc)
+        rc = add_use(thread, json_object_get(queues, "queues"), e);
     if (rc)
         return rc;
     return reply_json(reply, 200,

@@ -58,6 +58,7 @@ test('walk', async () => {
   assert.equal(await page.locator('h1').textContent(), 'Workers');
   assert.equal(await page.locator('.card', {hasText: 'Online'}).locator('.figure').textContent(), '1');
   assert.equal(await page.locator('.card', {hasText: 'Processed'}).locator('.figure').textContent(), '1,234');
+  assert.equal(await page.locator('tbody tr', {hasText: 'shop:1'}).locator('td[data-label="Load of its machine"]').textContent(), '0.50 · 0.40 · 0.30');
   await page.getByRole('link', {name: 'shop:1'}).click();
   await page.waitForURL('**/worker/shop%3A1', WAIT);
   await page.getByText('of 8 busy').waitFor(WAIT);

@@ -2,6 +2,9 @@
 """Shapes, codes and words of Flower 2.1 and of what Celery's workers tell it, path by path: what a script
 that was written for them reads."""
 
+import time
+from datetime import datetime
+
 import pytest
 import requests
 from browser import rows
@@ -159,3 +162,28 @@ def test_broker(system):
     assert [queue["name"] for queue in broker["queues"]] == ["mail"]
     lengths = read(system, "/api/queues/length")
     assert lengths == {"active_queues": [{"name": "mail", "messages": 0}]}
+
+
+def test_broker_tells_consumers_and_since_when_a_queue_is_idle(system):
+    """As Flower's page does where the broker can tell."""
+    rows.insert(system, "PENDING", queue="quiet", age=30)
+    rows.report_worker(system, "h:0", queues=["mail", "default"], state="running")
+    rows.report_worker(system, "h:1", queues=["mail"], state="running")
+    rows.report_worker(system, "h:2", queues=["mail"], state="quiet")
+    before = time.time()
+    entry = system.redis.xadd("till:{mail}:normal", {"id": "x"})
+    rows.insert(system, "PENDING", queue="mail")
+
+    def queues():
+        return {queue["name"]: queue for queue in read(system, "/api/v1/broker")["queues"]}
+
+    mail, quiet = queues()["mail"], queues()["quiet"]
+    assert (mail["consumers"], quiet["consumers"]) == (2, 0)
+    assert mail["idle_since"] is None and quiet["idle_since"] is None, "one has an entry, the other never had one"
+    system.redis.xgroup_create("till:{mail}:normal", "till", id="0")
+    system.redis.xreadgroup("till", "h:0", {"till:{mail}:normal": ">"})
+    assert queues()["mail"]["idle_since"] is None, "one is at work on it"
+    system.redis.xack("till:{mail}:normal", "till", entry)
+    system.redis.xdel("till:{mail}:normal", entry)
+    since = datetime.fromisoformat(queues()["mail"]["idle_since"].replace("Z", "+00:00")).timestamp()
+    assert before - 1 <= since <= time.time()

@@ -6,7 +6,7 @@ import {follow, get} from './api.js';
 import {cell, h, redraw, table} from './dom.js';
 import {age, bytes, count, duration, time} from './format.js';
 
-const COLUMNS = [['Queue'], ['Messages', 'number'], ['Unacked', 'number'], ['Ready', 'number'], ['Oldest waits', 'number']];
+const COLUMNS = [['Queue'], ['Messages', 'number'], ['Unacked', 'number'], ['Ready', 'number'], ['Consumers', 'number'], ['Oldest waits', 'number'], ['Idle since']];
 
 const AWAY = 'Redis does not answer. New tasks are kept in PostgreSQL and delivered once it is back.';
 
@@ -23,7 +23,9 @@ function row(queue) {
     cell('Messages', 'number', count(messages(queue))),
     cell('Unacked', 'number', count(queue.pending)),
     cell('Ready', 'number', count(queue.depth)),
-    cell('Oldest waits', 'number', age(queue.stream_oldest_at)));
+    cell('Consumers', 'number', queue.consumers === 0 && messages(queue) ? h('span', {class: 'bad'}, '0') : count(queue.consumers)),
+    cell('Oldest waits', 'number', age(queue.stream_oldest_at)),
+    cell('Idle since', 'nowrap', time(queue.idle_since)));
 }
 
 function memory(server) {

@@ -10,6 +10,12 @@ import {count, duration} from './format.js';
 const object = (value) => (value && typeof value === 'object' && !Array.isArray(value) ? value : {});
 const list = (value) => (Array.isArray(value) ? value : []);
 
+/* Over 1, 5 and 15 minutes, as its machine tells it. */
+export function load(worker) {
+  const loads = list(worker.loadavg).filter(Number.isFinite).map((value) => value.toFixed(2));
+  return loads.length ? h('span', {title: 'over 1, 5 and 15 minutes'}, loads.join(' · ')) : '–';
+}
+
 function panel(title, ...children) {
   return h('section', {class: 'panel', 'aria-label': title}, h('h2', {}, title), ...children);
 }
@@ -65,7 +71,7 @@ export function systemOf(worker) {
   const value = (name) => (name.endsWith('time') ? duration(Number.isFinite(used[name]) ? used[name] : null) : count(used[name]));
   return panel('System', h('dl', {class: 'fields'},
     USED.flatMap(([name, label]) => [h('dt', {}, label), h('dd', {}, value(name))]),
-    h('dt', {}, 'Load of its machine'), h('dd', {}, list(worker.loadavg).map(String).join(' · ') || '–')));
+    h('dt', {}, 'Load of its machine'), h('dd', {}, load(worker))));
 }
 
 export function configOf(worker) {

@@ -6,11 +6,11 @@ import {follow, get} from './api.js';
 import {ask, button, order} from './desk.js';
 import {cell, dotted, h, redraw, table} from './dom.js';
 import {age, badge, bytes, count, time} from './format.js';
-import {configOf, queuesOf, systemOf, tasksOf} from './worker_parts.js';
+import {configOf, load, queuesOf, systemOf, tasksOf} from './worker_parts.js';
 
 const COLUMNS = [
   ['Worker'], ['Status'], ['Active', 'number'], ['Processed', 'number'], ['Failed', 'number'],
-  ['Succeeded', 'number'], ['Retried', 'number'], ['Memory', 'number'], ['Queues'], ['Last beat'],
+  ['Succeeded', 'number'], ['Retried', 'number'], ['Load of its machine', 'number'], ['Memory', 'number'], ['Queues'], ['Last beat'],
 ];
 
 const WITHOUT_REDIS = 'Redis does not answer: heartbeats cannot be read. What is shown is what PostgreSQL knows of running tasks.';
@@ -39,6 +39,7 @@ function row(worker) {
     cell('Failed', 'number', count(worker.failed)),
     cell('Succeeded', 'number', count(worker.succeeded)),
     cell('Retried', 'number', count(worker.retried)),
+    cell('Load of its machine', 'number nowrap', worker.is_alive ? load(worker) : '–'),
     cell('Memory', 'number', bytes(worker.rss_bytes)),
     cell('Queues', '', list(worker.queues).join(', ')),
     cell('Last beat', 'nowrap', time(worker.beat_at)));
@@ -71,7 +72,7 @@ function totals(workers) {
     h('th', {scope: 'row'}, 'Total'), h('td', {}),
     h('td', {class: 'number'}, count(workers.reduce((all, worker) => all + (active(worker) ?? 0), 0))),
     h('td', {class: 'number'}, sum('processed')), h('td', {class: 'number'}, sum('failed')),
-    h('td', {class: 'number'}, sum('succeeded')), h('td', {class: 'number'}, sum('retried')),
+    h('td', {class: 'number'}, sum('succeeded')), h('td', {class: 'number'}, sum('retried')), h('td', {}),
     h('td', {class: 'number'}, bytes(total(workers, 'rss_bytes'))), h('td', {}), h('td', {})));
 }
 
