@@ -52,49 +52,68 @@ static void print_limit(const struct cli *cli, const struct limit *limit)
         (void)printf("  rate %s burst %" PRId64, rate, limit->burst);
 }
 
-static int print_queue(struct cli *cli, const struct jobs_queue *queue, const struct limit *limit)
+/* What the streams of a queue hold. Once Redis has not answered it is not asked again. */
+static bool measure(struct cli *cli, const char *queue, struct queue_depth *total, struct err *e)
 {
-    struct queue_depth total = {0};
-    struct err e = {0};
+    *total = (struct queue_depth){0};
+    for (int p = 0; p < JOB_PRIORITY_COUNT && !e->code; p++) {
+        struct queue_stream stream = queue_stream_of(queue, (enum job_priority)p);
+        struct queue_depth depth = {0};
+
+        (void)!queue_measure(cli_redis(cli), &stream, &depth, e);
+        total->waiting += depth.waiting;
+        total->pending += depth.pending;
+    }
+    return !e->code;
+}
+
+/* A number that is not known is null, or a question mark. */
+static void print_known(const struct cli *cli, const char *name, bool is_known, int64_t number)
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof text, "%" PRId64, number);
+    if (cli->json)
+        (void)printf(",\"%s\":%s", name, is_known ? text : "null");
+    else
+        (void)printf(" %s %-8s", name, is_known ? text : "?");
+}
+
+static void print_queue(struct cli *cli, const struct jobs_queue *queue, const struct limit *limit,
+                        struct err *e)
+{
+    struct queue_depth total;
+    bool is_known = measure(cli, queue->name, &total, e);
     int64_t age_s = queue->oldest_us ? (clock_wall_us() - queue->oldest_us) / US_PER_S : 0;
 
-    for (int p = 0; p < JOB_PRIORITY_COUNT; p++) {
-        struct queue_stream stream = queue_stream_of(queue->name, (enum job_priority)p);
-        struct queue_depth depth;
-
-        if (queue_measure(cli_redis(cli), &stream, &depth, &e))
-            return cli_fail(&e);
-        total.waiting += depth.waiting;
-        total.pending += depth.pending;
-    }
-    (void)printf(cli->json ? "{\"queue\":\"%s\",\"waiting\":%" PRId64 ",\"pending\":%" PRId64
-                             ",\"parked\":%" PRId64 ",\"scheduled\":%" PRId64 ",\"dead\":%" PRId64
+    (void)printf(cli->json ? "{\"queue\":\"%s\"" : "%-20s", queue->name);
+    print_known(cli, "waiting", is_known, total.waiting);
+    print_known(cli, cli->json ? "pending" : "running", is_known, total.pending);
+    (void)printf(cli->json ? ",\"parked\":%" PRId64 ",\"scheduled\":%" PRId64 ",\"dead\":%" PRId64
                              ",\"oldest_seconds\":%" PRId64 ",\"paused\":%s"
-                           : "%-20s waiting %-8" PRId64 " running %-6" PRId64 " parked %-6" PRId64
-                             " scheduled %-6" PRId64 " dead %-6" PRId64 " oldest %" PRId64 " s%s",
-                 queue->name, total.waiting, total.pending, queue->parked.count,
-                 queue->scheduled.count, queue->dead.count, age_s,
+                           : " parked %-6" PRId64 " scheduled %-6" PRId64 " dead %-6" PRId64
+                             " oldest %" PRId64 " s%s",
+                 queue->parked.count, queue->scheduled.count, queue->dead.count, age_s,
                  cli->json ? (queue->paused_us ? "true" : "false")
                            : (queue->paused_us ? "  paused" : ""));
     print_limit(cli, limit);
     (void)printf(cli->json ? "}\n" : "\n");
-    return EXIT_DONE;
 }
 
 static int run_queues(struct cli *cli)
 {
     AUTO_VALUE(jobs_queues_release) struct jobs_queues queues = {0};
     AUTO_VALUE(limit_list_release) struct limit_list limits = {0};
+    struct err redis = {0};
     struct err e = {0};
-    int code = EXIT_DONE;
 
     if (!cli_is_done(cli))
         return EXIT_USAGE;
     if (jobs_list_queues(cli_db(cli), &queues, &e) || limits_list(cli_db(cli), &limits, &e))
         return cli_fail(&e);
-    for (size_t i = 0; i < queues.count && code == EXIT_DONE; i++)
-        code = print_queue(cli, &queues.items[i], limit_of(&limits, queues.items[i].name));
-    return code;
+    for (size_t i = 0; i < queues.count; i++)
+        print_queue(cli, &queues.items[i], limit_of(&limits, queues.items[i].name), &redis);
+    return redis.code ? cli_fail(&redis) : EXIT_DONE;
 }
 
 const struct command command_queue_list = {

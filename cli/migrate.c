@@ -42,7 +42,7 @@ static int run_seed(struct cli *cli)
 }
 
 const struct command command_migrate = {
-    "migrate", " [--roles]",
+    "migrate", "[--roles]",
     "brings the database to this program's version; several at once are safe", run_migrate};
 
 const struct command command_seed = {

@@ -310,3 +310,18 @@ def test_what_cannot_be_a_name_or_a_time_is_wrong_usage(stack):
         assert done.returncode == 2 and text in done.stderr.decode(errors="replace"), (words, done)
     done = one.till("enqueue", "till.tasks.noop", "--id", taken)
     assert done.returncode == 1 and "a job with this id exists already" in done.stderr
+
+
+def test_queues_are_listed_while_redis_is_away(stack):
+    one = stack()
+    one.insert_job("till.tasks.noop", state="FAILURE", attempt=1, finished_at="now", error="x", queue="mail")
+    assert one.till("queue", "pause", "mail").returncode == 0
+    one.settings["REDIS_URL"] = "unix:///nowhere/redis.sock"
+
+    done = one.till("queue", "list", "--json")
+    shown = one.till("queue", "list")
+
+    assert done.returncode == shown.returncode == 1 and "Redis is not reachable" in done.stderr
+    mail = next(row for row in map(json.loads, done.stdout.splitlines()) if row["queue"] == "mail")
+    assert (mail["waiting"], mail["pending"], mail["dead"], mail["paused"]) == (None, None, 1, True)
+    assert re.search(r"^mail +waiting \? +running \? +parked 0 .*paused$", shown.stdout, re.M)
