@@ -34,6 +34,6 @@ static const struct resource resource = {
     .refusals = refusals,
 };
 
-static RESOURCE_HANDLER(list, resource_index) static RESOURCE_HANDLER(show, resource_show)
-    RESOURCE_CACHED(categories_index, list, CACHE_SHAPE)
-        RESOURCE_CACHED(categories_show, show, CACHE_SHAPE) RESOURCE_WRITERS(categories)
+RESOURCE_CACHED_READER(categories_index, resource_index, list, CACHE_SHAPE)
+RESOURCE_CACHED_READER(categories_show, resource_show, show, CACHE_SHAPE)
+RESOURCE_WRITERS(categories)

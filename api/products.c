@@ -35,10 +35,10 @@ static const struct resource resource = {
     .filters_count = COUNT_OF(filters),
 };
 
-static RESOURCE_HANDLER(show, resource_show) RESOURCE_CACHED(products_show, show, CACHE_ROW)
-    RESOURCE_WRITERS(products)
+RESOURCE_CACHED_READER(products_show, resource_show, show, CACHE_ROW)
+RESOURCE_WRITERS(products)
 
-        static enum err_code list(struct request *req, struct reply *reply, struct err *e)
+static enum err_code list(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO(mem_free) char *in_stock = request_query(req, "in_stock");
     enum err_code rc = resource_index(&resource, req, reply, e);

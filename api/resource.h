@@ -108,6 +108,8 @@ enum err_code resource_delete(const struct resource *resource, struct request *r
     {                                                                                              \
         return cache_serve(req, reply, part, inner, e);                                            \
     }
+#define RESOURCE_CACHED_READER(name, action, inner, part)                                          \
+    static RESOURCE_HANDLER(inner, action) RESOURCE_CACHED(name, inner, part)
 #define RESOURCE_WRITERS(name)                                                                     \
     RESOURCE_HANDLER(name##_add, resource_create)                                                  \
     RESOURCE_HANDLER(name##_change, resource_update)                                               \
