@@ -448,7 +448,7 @@ test('act', async () => {
   if (process.env.TILL_SHOTS) await page.screenshot({path: `${process.env.TILL_SHOTS}/enqueue.png`});
   await page.getByLabel('Queue', {exact: true}).fill('slow');
   await page.getByText('More options').click();
-  await page.getByLabel('Gives the key up after').fill('5');
+  await page.getByLabel('Gives the key up after').fill('3600');
   await page.getByRole('button', {name: 'Enqueue'}).click();
   await wrong('Unique key', 'belong to unique_key');
   await page.getByLabel('Unique key', {exact: true}).fill('by-hand');
