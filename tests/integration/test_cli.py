@@ -325,3 +325,15 @@ def test_queues_are_listed_while_redis_is_away(stack):
     mail = next(row for row in map(json.loads, done.stdout.splitlines()) if row["queue"] == "mail")
     assert (mail["waiting"], mail["pending"], mail["dead"], mail["paused"]) == (None, None, 1, True)
     assert re.search(r"^mail +waiting \? +running \? +parked 0 .*paused$", shown.stdout, re.M)
+
+
+def test_pausing_a_queue_that_nobody_knows_is_told(stack):
+    one = stack()
+    one.insert_job("till.tasks.noop", queue="mail")
+
+    misspelt = one.till("queue", "pause", "mial")
+    known = one.till("queue", "pause", "mail")
+
+    assert misspelt.returncode == 0 and 'no open job is of queue "mial"' in misspelt.stderr
+    assert known.returncode == 0 and known.stderr == ""
+    assert one.till("queue", "pause", "mial").stderr == ""  # it is paused, so it is known
