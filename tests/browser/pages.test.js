@@ -58,7 +58,7 @@ test('walk', async () => {
   assert.equal(await page.locator('h1').textContent(), 'Workers');
   assert.equal(await page.locator('.card', {hasText: 'Online'}).locator('.figure').textContent(), '1');
   assert.equal(await page.locator('.card', {hasText: 'Processed'}).locator('.figure').textContent(), '1,234');
-  assert.equal(await page.locator('tbody tr', {hasText: 'shop:1'}).locator('td[data-label="Load of its machine"]').textContent(), '0.50 · 0.40 · 0.30');
+  assert.equal(await page.locator('tbody tr', {hasText: 'shop:1'}).locator('td[data-label="Load average"]').textContent(), '0.50 · 0.40 · 0.30');
   await page.getByRole('link', {name: 'shop:1'}).click();
   await page.waitForURL('**/worker/shop%3A1', WAIT);
   await page.getByText('of 8 busy').waitFor(WAIT);
@@ -201,6 +201,16 @@ async function findings(page) {
     .map((one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 120)).join(' | ')}`));
 }
 
+// Labels of cards, which stand left of their values where there is no room for a table, that are longer than their place.
+function longLabels() {
+  const brush = document.createElement('canvas').getContext('2d');
+  return [...new Set([...document.querySelectorAll('.cards td[data-label]')].filter((cell) => {
+    const before = getComputedStyle(cell, '::before');
+    brush.font = before.font;
+    return before.position === 'absolute' && before.display !== 'none' && brush.measureText(cell.dataset.label).width > parseFloat(getComputedStyle(cell).paddingLeft);
+  }).map((cell) => cell.dataset.label))];
+}
+
 test('looks', async () => {
   const paths = ['/', '/enqueue', '/workers', '/worker/shop:1', '/tasks', `/task/${facts.jobs.FAILURE}`, '/queues', '/broker', '/tasks?queue=none',
     '/tasks?state=FAILURE', '/limits', '/dead', '/schedules', '/schedule/nightly', '/flows', `/flow/${facts.flow}`, '/charts', '/audit'];
@@ -214,6 +224,7 @@ test('looks', async () => {
         assert.equal(over, 0, `${where} scrolls sideways`);
         const cut = await page.evaluate(() => [...document.querySelectorAll('.table-box')]
           .filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.textContent.slice(0, 40)));
+        assert.deepEqual(await page.evaluate(longLabels), [], `${where}: a label lies on its value`);
         if (width >= 1440) assert.deepEqual(cut, [], `${where}: a table is cut off`);
         assert.deepEqual(await page.evaluate(poorContrasts), [], where);
         assert.equal(await page.locator('h1').count(), 1, where);

@@ -10,7 +10,7 @@ import {configOf, load, queuesOf, systemOf, tasksOf} from './worker_parts.js';
 
 const COLUMNS = [
   ['Worker'], ['Status'], ['Active', 'number'], ['Processed', 'number'], ['Failed', 'number'],
-  ['Succeeded', 'number'], ['Retried', 'number'], ['Load of its machine', 'number'], ['Memory', 'number'], ['Queues'], ['Last beat'],
+  ['Succeeded', 'number'], ['Retried', 'number'], ['Load average', 'number'], ['Memory', 'number'], ['Queues'], ['Last beat'],
 ];
 
 const WITHOUT_REDIS = 'Redis does not answer: heartbeats cannot be read. What is shown is what PostgreSQL knows of running tasks.';
@@ -39,7 +39,7 @@ function row(worker) {
     cell('Failed', 'number', count(worker.failed)),
     cell('Succeeded', 'number', count(worker.succeeded)),
     cell('Retried', 'number', count(worker.retried)),
-    cell('Load of its machine', 'number nowrap', worker.is_alive ? load(worker) : '–'),
+    cell('Load average', 'number nowrap', worker.is_alive ? load(worker) : '–'),
     cell('Memory', 'number', bytes(worker.rss_bytes)),
     cell('Queues', '', list(worker.queues).join(', ')),
     cell('Last beat', 'nowrap', time(worker.beat_at)));
