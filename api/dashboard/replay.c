@@ -210,7 +210,7 @@ enum err_code replay_some(struct request *req, const char *target, const struct 
     counted->made += made.ready.count;
     for (int i = 0; i < REPLAY_SKIP_COUNT; i++)
         counted->skipped[i] += made.skipped[i];
-    CRASH_POINT("dashboard.replayed");
+    CRASH_POINT("dashboard.replayed_many");
     if (job_list_push(&made.ready, thread_of(req)->redis, &problem))
         log_warn("push_failed", L_ERR(&problem));
     return ERR_OK;

@@ -231,7 +231,7 @@ def webhook(stage):
 
 
 def dashboard_post(path, body=None, of=None):
-    """`of` makes the job that the path names."""
+    """`of` makes the job that the path names, or a body that is made for it."""
 
     def act(stage):
         target = of(stage) if of else ""
@@ -239,7 +239,8 @@ def dashboard_post(path, body=None, of=None):
         before = stage.one.value("SELECT count(*) FROM audit")
 
         def post():
-            stage.shop.http.post(stage.one.dashboard.url + path.format(target), json=body or {}, timeout=60)
+            asked = body(target) if callable(body) else body or {}
+            stage.shop.http.post(stage.one.dashboard.url + path.format(target), json=asked, timeout=60)
             return True
 
         try:
@@ -300,6 +301,8 @@ VISITS = [
     (API, webhook, "webhook.read webhook.before_commit webhook.committed"),
     (DASHBOARD, dashboard_post("/api/v1/tasks/{}/retry", of=dead_job), "dashboard.retried"),
     (DASHBOARD, dashboard_post("/api/v1/tasks/{}/replay", of=done_job), "dashboard.replayed"),
+    (DASHBOARD, dashboard_post("/api/v1/tasks", lambda job: {"action": "replay", "ids": [job]}, of=done_job),
+     "dashboard.replayed_many"),
     (DASHBOARD, dashboard_post("/api/v1/schedules/each-second/run"), "dashboard.schedule_run"),
     (DASHBOARD, dashboard_post("/api/task/async-apply/till.tasks.tally", {"args": [1]}), "dashboard.applied"),
 ]
