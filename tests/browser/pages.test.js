@@ -151,6 +151,10 @@ test('walk', async () => {
   await page.locator('#f-order').selectOption('slowest');
   await page.waitForURL('**/tasks?order=slowest', WAIT);
   await page.getByText('By running time among the newest 20,000').waitFor(WAIT);
+  await page.locator('#f-order').waitFor(WAIT);
+  await visit(page, '/tasks?order=slowest&queue=none');
+  await page.getByText('No task among the newest 20,000 is like that').waitFor(WAIT);
+  await visit(page, '/tasks?order=slowest');
   await page.getByRole('link', {name: 'Faster'}).click();
   await page.waitForURL('**cursor=%2B50**', WAIT);
   await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 50, null, WAIT);

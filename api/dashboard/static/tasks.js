@@ -68,6 +68,7 @@ function stateLinks(filter) {
 
 function emptyText(filter, answer) {
   if (answer.is_cut) return 'Nothing among the tasks that were looked through so far.';
+  if (answer.sorted_of && (filter.state || filter.queue || filter.worker || filter.task)) return `No task among the newest ${count(answer.sorted_of)} is like that: by running time no others are looked at.`;
   if (filter.order === 'due') return 'No task that is like that waits for its time.';
   if (FILTERS.some((name) => filter[name])) return 'No task is like that.';
   return 'No task has been enqueued yet.';
