@@ -95,6 +95,28 @@ static bool is_writable(const PGconn *conn)
     return !read_only || strcmp(read_only, "off") == 0;
 }
 
+/* A pooler names a process that it made up. Each of its transactions may meet another session,
+ * which knows nothing of what we prepared, or another program's text by that name; and it passes on
+ * nothing of what we ask of a session when we connect. */
+static enum err_code look_for_pooler(struct db *db, struct err *e)
+{
+    const char *zone = PQparameterStatus(db->conn, "TimeZone");
+    char sql[64];
+    char tag[32];
+    enum err_code rc;
+
+    (void)snprintf(sql, sizeof sql, "SELECT WHERE pg_backend_pid() = %d", db_backend(db));
+    rc = db_run_simple(db, sql, "connect", tag, e);
+    if (!rc && zone && strcmp(zone, "UTC") != 0) /* SQL_TIME would tell another hour */
+        rc = err_set(e, ERR_UNAVAILABLE,
+                     "the session is not in UTC: behind a pooler, ALTER ROLE ... SET timezone");
+    if (rc)
+        db_disconnect(db);
+    else
+        db->is_pooled = strcmp(tag, "SELECT 1") != 0;
+    return rc;
+}
+
 enum err_code db_connect(struct db *db, struct err *e)
 {
     /* The URL comes first, so that it may override what is before it and not what is after. */
@@ -147,7 +169,7 @@ enum err_code db_connect(struct db *db, struct err *e)
     db->was_writable = is_writable(db->conn);
     db->backoff_ms = 0;
     db->retry_at_us = 0;
-    return ERR_OK;
+    return look_for_pooler(db, e);
 }
 
 enum err_code db_lost(struct db *db, struct err *e)
@@ -157,25 +179,6 @@ enum err_code db_lost(struct db *db, struct err *e)
 
     db_disconnect(db);
     return rc;
-}
-
-/* What the reader of a refusal can do about it, where one thing explains it. */
-static const char *advice_for(const char *state)
-{
-    static const struct {
-        const char *state;
-        const char *advice;
-    } known[] = {
-        {"25006", ": it takes no writes; DATABASE_URL must name the primary"},
-        {"42703", ": it lacks a column; \"till migrate\" brings it up to date"},
-        {"42883", ": it lacks a function; \"till migrate\" brings it up to date"},
-        {"42P01", ": it lacks a table; \"till migrate\" brings it up to date"},
-    };
-
-    for (size_t i = 0; i < COUNT_OF(known); i++)
-        if (strcmp(state, known[i].state) == 0)
-            return known[i].advice;
-    return "";
 }
 
 static enum err_code fail(struct db *db, const PGresult *result, const char *what, struct err *e)
@@ -190,7 +193,7 @@ static enum err_code fail(struct db *db, const PGresult *result, const char *wha
     (void)snprintf(db->sqlstate, sizeof db->sqlstate, "%s", state);
     (void)snprintf(db->constraint, sizeof db->constraint, "%s", constraint ? constraint : "");
     (void)err_set_detail(e, code, PQresultErrorMessage(result), "the database refused \"%s\"%s",
-                         what, advice_for(state));
+                         what, db_advice(state));
     /* 57P01..03 end the session; a demoted primary must be left for the new one. */
     if (text_starts(state, "57P") || strcmp(state, "25006") == 0)
         db_disconnect(db);
@@ -280,7 +283,7 @@ static enum err_code prepare(struct db *db, const struct db_stmt *stmt, struct e
     PGresult *result = NULL;
     enum err_code rc;
 
-    if (*slot == stmt)
+    if (*slot == stmt || db->is_pooled)
         return ERR_OK;
     if (!PQsendPrepare(db->conn, stmt->name, stmt->sql, 0, NULL))
         return db_lost(db, e);
@@ -292,7 +295,7 @@ static enum err_code prepare(struct db *db, const struct db_stmt *stmt, struct e
     return ERR_OK;
 }
 
-static bool send_prepared(struct db *db, const struct db_stmt *stmt, struct db_args args)
+static bool send_statement(struct db *db, const struct db_stmt *stmt, struct db_args args)
 {
     const char *values[DB_PARAMS_MAX];
     int lengths[DB_PARAMS_MAX] = {0};
@@ -313,6 +316,9 @@ static bool send_prepared(struct db *db, const struct db_stmt *stmt, struct db_a
             formats[i] = 1;
         }
     }
+    if (db->is_pooled)
+        return PQsendQueryParams(db->conn, stmt->sql, stmt->params, NULL, values, lengths, formats,
+                                 0) == 1;
     return PQsendQueryPrepared(db->conn, stmt->name, stmt->params, values, lengths, formats, 0) ==
            1;
 }
@@ -339,8 +345,8 @@ static enum err_code run_with_begin(struct db *db, const struct db_stmt *stmt, s
 
     if (rc)
         return rc;
-    if (!PQenterPipelineMode(db->conn) || !send_prepared(db, &begin, DB_NO_ARGS) ||
-        !send_prepared(db, stmt, args) || !PQpipelineSync(db->conn))
+    if (!PQenterPipelineMode(db->conn) || !send_statement(db, &begin, DB_NO_ARGS) ||
+        !send_statement(db, stmt, args) || !PQpipelineSync(db->conn))
         return db_lost(db, e);
     db->owes_begin = false;
     rc = collect(db, stmt->name, &result, e);
@@ -381,7 +387,7 @@ static enum err_code run(struct db *db, const struct db_stmt *stmt, struct db_ar
         return rc;
     if (db->owes_begin)
         rc = run_with_begin(db, stmt, args, &result, e);
-    else if (send_prepared(db, stmt, args))
+    else if (send_statement(db, stmt, args))
         rc = collect(db, stmt->name, &result, e);
     else
         rc = db_lost(db, e);

@@ -17,6 +17,7 @@ struct db {
     char *application;
     const char *options;                             /* more of them, or "" */
     const struct db_stmt *prepared[DB_PREPARED_MAX]; /* open addressing, by address */
+    bool is_pooled;                                  /* none is prepared */
     char constraint[64];
     char sqlstate[6];
     bool was_writable; /* when it was connected */
@@ -28,6 +29,8 @@ struct db {
     int64_t retry_at_us; /* monotonic; no attempt to connect before */
 };
 
+/* What the reader of a refusal can do about it, where one thing explains it; else "". */
+const char *db_advice(const char *state);
 /* Disconnects; ERR_UNAVAILABLE. */
 enum err_code db_lost(struct db *db, struct err *e) MUST_CHECK;
 /* One command of the simple protocol; `ret_tag` (at least 32 bytes, may be NULL) gets its tag. */

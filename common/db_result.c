@@ -5,8 +5,11 @@
  */
 #include "common/db.h"
 
+#include <string.h>
+
 #include <libpq-fe.h>
 
+#include "common/db_private.h"
 #include "common/text.h"
 
 static PGresult *raw(const struct db_result *rows) { return (PGresult *)(uintptr_t)rows; }
@@ -38,6 +41,24 @@ int64_t db_int(const struct db_result *rows, int row, int col)
 bool db_bool(const struct db_result *rows, int row, int col)
 {
     return *db_text(rows, row, col) == 't';
+}
+
+const char *db_advice(const char *state)
+{
+    static const struct {
+        const char *state;
+        const char *advice;
+    } known[] = {
+        {"25006", ": it takes no writes; DATABASE_URL must name the primary"},
+        {"42703", ": it lacks a column; \"till migrate\" brings it up to date"},
+        {"42883", ": it lacks a function; \"till migrate\" brings it up to date"},
+        {"42P01", ": it lacks a table; \"till migrate\" brings it up to date"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(known); i++)
+        if (strcmp(state, known[i].state) == 0)
+            return known[i].advice;
+    return "";
 }
 
 /* The one place that maps an SQLSTATE to what happens next (PostgreSQL manual, appendix A). */

@@ -13,7 +13,7 @@ run='gcc libc6-dev make pkg-config libcivetweb-dev libhiredis-dev libpq-dev libc
  libesmtp-dev libjwt-dev libsodium-dev libssl-dev redis-server postgresql-15 tzdata python3 python3-aiosmtpd
  python3-psycopg2 python3-redis python3-requests ca-certificates'
 test="libcriterion-dev python3-jsonschema python3-pytest python3-pytest-xdist procps chromium faketime nginx-light openssl
- systemd"
+ systemd pgbouncer"
 bench='wrk'
 lint='clang-format clang-tidy cppcheck'
 fuzz='clang libclang-rt-14-dev'
