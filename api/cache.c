@@ -77,6 +77,20 @@ struct wanted {
     char key[CACHE_KEY_SIZE];
 };
 
+/* Member by member: mostly nobody asks for rows, and they are large. */
+static void want(struct wanted *wanted, const struct buf *name, enum cache_part part)
+{
+    wanted->name = name;
+    wanted->part = part;
+    wanted->knows_rows = false;
+    wanted->rows.count = 0;
+    wanted->token = 0;
+    wanted->version = 0;
+    wanted->by_token = false;
+    wanted->flight = NULL;
+    wanted->key[0] = '\0';
+}
+
 /* What it has to be made of, as it is now: known when an answer of that name tells which rows it
  * shows. False: nobody knows. */
 static bool ask_rows(const struct request *req, struct wanted *wanted)
@@ -280,17 +294,13 @@ enum err_code cache_serve(struct request *req, struct reply *reply, enum cache_p
 {
     AUTO_VALUE(buf_release) struct buf name;
     char space[NAME_USUAL];
-    struct wanted wanted; /* mostly not for rows, which are large */
+    struct wanted wanted;
     bool was_leased = api_of(req)->is_leased;
     bool found;
 
     buf_init_in(&name, space, sizeof space, NAME_MAX_BYTES);
     make_name(req, &name);
-    wanted.name = &name;
-    wanted.part = part;
-    wanted.knows_rows = false;
-    wanted.token = 0;
-    wanted.flight = NULL;
+    want(&wanted, &name, part);
     found = find_in_memory(req, &wanted, reply);
     if (!found && was_leased) { /* a lease is good for what is in memory alone */
         if (!guard_look_up(req, reply))
