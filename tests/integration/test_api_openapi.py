@@ -1,5 +1,7 @@
 """What the API says of itself is what it is."""
 
+import collections
+
 import jsonschema
 import pytest
 import requests
@@ -78,6 +80,7 @@ def test_every_answer_that_a_test_gets_is_held_against_it(api, monkeypatch):
         ("put", "/api/products/1/", 401),
     ]
     monkeypatch.undo()
+    monkeypatch.setattr(openapi, "seen", collections.Counter())  # others may have asked often enough
     monkeypatch.setitem(openapi.document()["paths"]["/healthz"]["get"], "responses", {"503": {}})
     openapi.validator.cache_clear()
     with pytest.raises(AssertionError, match="is not said to answer 200"):
