@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/shown.h"
 #include "common/text.h"
 
 static const char usage[] = "till VERB [WORDS] [--json]: migrate, enqueue, inspect and control\n";
@@ -145,6 +146,7 @@ int main(int argc, char **argv)
     struct cli cli;
     int code;
 
+    shown_begin();
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return end(help(argc - 1, argv + 1));

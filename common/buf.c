@@ -294,7 +294,7 @@ void buf_add_text(struct buf *b, const char *s)
 
         if (len == 0)
             buf_add_str(b, "\xef\xbf\xbd");
-        else if (len == 1 && (*p < 0x20 || *p == 0x7f))
+        else if ((len == 1 && (*p < 0x20 || *p == 0x7f)) || (*p == 0xc2 && p[1] < 0xa0))
             buf_add_char(b, ' ');
         else
             buf_add(b, p, len);

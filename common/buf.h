@@ -60,8 +60,8 @@ void buf_addf(struct buf *b, const char *format, ...) __attribute__((format(prin
  * DEL, C1) and line separators are escaped. */
 void buf_add_json(struct buf *b, const char *s);
 
-/* Adds text from outside as well-formed UTF-8: other bytes become U+FFFD, control characters
- * blanks. */
+/* Adds text from outside as well-formed UTF-8: other bytes become U+FFFD, control characters (C0,
+ * DEL, C1) blanks. */
 void buf_add_text(struct buf *b, const char *s);
 
 /* Gives the text to the caller, who frees it with mem_free(); the buffer is empty and usable. */

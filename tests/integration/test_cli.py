@@ -216,6 +216,36 @@ def test_bench_without_workers_says_what_to_look_at(stack):
     assert 'queue "default"' in done.stderr and "till worker list" in done.stderr
 
 
+ODD = "red \x1b[31m\r bell \x07 csi \x9b2J nel \x85 del \x7f but ü – \xa0 €"
+SHOWN = "red \\u001b[31m\\u000d bell \\u0007 csi \\u009b2J nel \\u0085 del \\u007f but ü – \xa0 €"
+
+
+def texts(value):
+    """All strings in some JSON."""
+    if isinstance(value, str):
+        return [value]
+    return [text for one in (value.values() if isinstance(value, dict) else value if isinstance(value, list) else [])
+            for text in texts(one)]
+
+
+def test_control_characters_of_a_job_do_not_reach_the_terminal(stack):
+    """Whoever wrote them: a producer or worker in another language writes the row itself."""
+    one = stack()
+    job = one.value(
+        "INSERT INTO jobs (task, state, attempt, args, error, worker, finished_at)"
+        " VALUES ('shop.odd', 'FAILURE', 1, to_jsonb(ARRAY[%s]), %s, %s, now()) RETURNING id::text", ODD, ODD, ODD)
+    one.query("INSERT INTO job_logs (job_id, attempt, at, level, line) VALUES (%s, 1, now(), 1, %s)", job, ODD)
+    for words in (["task", "list"], ["task", "show", job], ["task", "logs", job], ["dead", "list"]):
+        for form in ([], ["--json"]):
+            done = one.till(*words, *form)
+            assert done.returncode == 0, done.stderr
+            assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", done.stdout), (words, form, done.stdout)
+            if form:
+                assert any(ODD in texts(json.loads(line)) for line in done.stdout.splitlines()), (words, done.stdout)
+            else:
+                assert SHOWN in done.stdout, (words, done.stdout)
+
+
 def test_output_that_gets_lost_is_no_success(stack):
     one = stack()
     for words in (["enqueue", "till.tasks.noop"], ["task", "list"], ["queue", "--help"], ["--version"]):

@@ -343,3 +343,13 @@ Test(buf, adds_integers_of_any_size)
         cr_expect_str_eq(b.data, cases[i].text);
     }
 }
+
+Test(buf, text_from_outside_has_no_control_characters)
+{
+    AUTO_VALUE(buf_release) struct buf b;
+
+    buf_init(&b, 100);
+    buf_add_text(&b, "a\x1b[1m\x7f \xc2\x9b"
+                     "2J \xc2\x85 \xc2\xa0 \xc3\xbc \xff");
+    cr_assert_str_eq(b.data, "a [1m   2J   \xc2\xa0 \xc3\xbc \xef\xbf\xbd");
+}
