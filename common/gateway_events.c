@@ -23,10 +23,13 @@ static const struct db_stmt statements[] = {
               3},
     [JUDGE] = {"gateway_events_judge",
                "UPDATE gateway_events SET outcome = $2, payment_id = $3 WHERE id = $1", 3},
-    /* Locked, so that no worker changes what is decided here. */
+    /* The order is locked, as by whoever ends a payment (payments_run.c), so that none of them
+     * changes what is decided here. Not the payment: a worker that has the order would wait for
+     * it, and we for the order. */
     [FIND] = {"gateway_events_find",
-              "SELECT id FROM payments WHERE id = nullif($1, '')::uuid"
-              " OR ($1 = '' AND gateway_reference = $2) FOR NO KEY UPDATE",
+              "SELECT p.id FROM payments p JOIN orders o ON o.id = p.order_id"
+              " WHERE p.id = nullif($1, '')::uuid OR ($1 = '' AND p.gateway_reference = $2)"
+              " FOR NO KEY UPDATE OF o",
               2},
     [PRUNE] = {"gateway_events_prune",
                "DELETE FROM gateway_events WHERE id = ANY (ARRAY(SELECT id FROM gateway_events"

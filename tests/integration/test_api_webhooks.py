@@ -240,6 +240,46 @@ def test_a_success_for_a_cancelled_order_is_paid_back(api, shop, payment):
     assert tasks == ["payments.tasks.refund_payment"]
 
 
+def waiting(one, program):
+    return one.value(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = %s AND wait_event_type = 'Lock'",
+        program,
+    )
+
+
+@pytest.mark.parametrize("first", ["till-worker", "till-api"])
+def test_a_worker_and_a_webhook_that_end_one_payment_at_once_agree(stack, first):
+    """Whoever comes second waits for the order alone (else the two would wait for each other), and then
+    sees that the other was there."""
+    one = stack({"GATEWAY_WEBHOOK_SECRET": WEBHOOK_SECRET}).start()
+    shop = one.shop().sign_up()
+    order = shop.order((one.product(), 1))
+    one.gateway.fault("hold_after")
+    payment = shop.pay(order["id"])
+    wait_for(one.gateway.held, 15, "the gateway was never asked")
+    (charge,) = one.gateway.charges()
+    told = event(payment, id=charge["payment_intent"], amount=1000, amount_received=1000)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        begin = {"till-worker": one.gateway.release, "till-api": lambda: pool.submit(post, one, told)}
+        second = next(name for name in begin if name != first)
+        with one.postgres.connect(one.database) as holder:
+            holder.autocommit = False
+            holder.cursor().execute("SELECT FROM orders WHERE id = %s FOR NO KEY UPDATE", [order["id"]])
+            begun = [begin[first]()]
+            wait_for(lambda: waiting(one, first), 15, f"{first} never waited for the order")
+            begun.append(begin[second]())
+            wait_for(lambda: waiting(one, second), 15, f"{second} never waited for the order")
+            holder.rollback()
+        holder.close()
+        accepted(next(made for made in begun if isinstance(made, concurrent.futures.Future)).result())
+    one.settle()
+    assert outcomes(one) == ["applied" if first == "till-api" else "ignored"]
+    assert one.query("SELECT state, attempt FROM jobs WHERE queue = 'payments'") == [
+        {"state": "SUCCESS", "attempt": 1}
+    ]
+
+
 def test_the_path_takes_nothing_else(api):
     answer = requests.get(api.api.url + PATH)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST, OPTIONS")
