@@ -89,7 +89,12 @@ def test_tls_ends_here(front):
         assert answer.headers[name] == value
     one.api.wait_for_log("request", request_id=answer.headers["X-Request-Id"])
 
-    check_told(shop.http.get(proxy.url + "/metrics"), 404)
+    assert shop.http.get(proxy.url + "/healthz").json() == {"status": "ok"}
+    for inside in ("/metrics", "/readyz", "/readyz?a=b"):
+        check_told(shop.http.get(proxy.url + inside), 404)
+    for spelt in (b"/%72eadyz", b"/x/../readyz", b"//readyz", b"/readyz/"):
+        answer = exchange(proxy, b"GET " + spelt + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert statuses(answer) in ([404], [301]) and b'"database"' not in answer, spelt
     clear = requests.get(f"http://127.0.0.1:{proxy.clear_port}/api/?a=b", allow_redirects=False)
     assert (clear.status_code, clear.headers["Location"]) == (308, "https://127.0.0.1/api/?a=b")
     with pytest.raises(ssl.SSLError), warnings.catch_warnings(action="ignore"):
