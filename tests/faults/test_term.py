@@ -3,13 +3,13 @@
 import signal
 import socket
 
-from harness import processes
+from harness import openapi, processes
 from harness.load import Load
 from harness.wait import wait_for
 
 
 def half_a_login(one, shop):
-    """A connection whose request has begun and is not complete; and the missing rest."""
+    """A connection whose request has begun and is not complete; the whole request, and what is missing of it."""
     body = f'{{"email": "{shop.email}", "password": "correct-horse-battery-7"}}'.encode()
     host, _, port = one.api.address().rpartition(":")
     connection = socket.create_connection((host, int(port)), timeout=30)
@@ -18,14 +18,15 @@ def half_a_login(one, shop):
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     connection.sendall(head.encode() + body[:10])
-    return connection, body[10:]
+    return connection, head.encode() + body, body[10:]
 
 
-def read_all(connection):
+def read_all(connection, request):
     data = b""
     while chunk := connection.recv(65536):
         data += chunk
     connection.close()
+    openapi.check_raw(request, data)
     return data
 
 
@@ -39,11 +40,11 @@ def test_the_api_answers_what_has_begun_and_ends_with_0(stack):
 
     api.term()
     wait_for(lambda: shop.get("/readyz").status_code == 503, 5, "still ready after TERM")
-    for connection, rest in begun:
+    for connection, _, rest in begun:
         connection.sendall(rest)
 
-    for connection, _ in begun:
-        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
+    for connection, request, _ in begun:
+        assert read_all(connection, request).startswith(b"HTTP/1.1 200 ")
     api.expect_exit(0)
 
 

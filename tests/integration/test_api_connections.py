@@ -8,6 +8,7 @@ import time
 import pytest
 import requests
 
+from harness import openapi
 from harness.wait import SLOWNESS, pause
 
 ASK = b"GET /healthz HTTP/1.1\r\nHost: shop\r\n\r\n"
@@ -27,9 +28,11 @@ class Connection:
         self.socket = socket.create_connection((host, int(port)), 30 * SLOWNESS)
 
     def ask(self):
-        """One answer's head, b"" when the connection has been closed."""
+        """One answer, b"" when the connection has been closed."""
         self.socket.sendall(ASK)
-        return self.socket.recv(4096)
+        answer = self.socket.recv(4096)
+        openapi.check_raw(ASK, answer)
+        return answer
 
     def is_closed_within(self, seconds):
         self.socket.settimeout(seconds * SLOWNESS)
