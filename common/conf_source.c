@@ -104,21 +104,53 @@ static enum err_code read_line(struct conf_source *file, bool (*is_known)(const 
     return ERR_OK;
 }
 
+enum { LINE_MAX_LEN = 4094 };
+
+/* The next line without its end, or the beginning of one that is too long. False: there is none. A
+ * byte at a time, since fgets() does not tell a NUL from the end of what it read. */
+static bool next_line(FILE *in, char line[LINE_MAX_LEN + 2], size_t *ret_len)
+{
+    size_t len = 0;
+    int c = EOF;
+
+    while (len <= LINE_MAX_LEN && (c = getc(in)) != EOF && c != '\n')
+        line[len++] = (char)c;
+    line[len] = '\0';
+    *ret_len = len;
+    return len > 0 || c == '\n';
+}
+
+/* What an editor that saves no plain text puts into a file, and nobody sees. */
+static enum err_code check_line(const struct conf_source *file, const char *line, size_t len,
+                                int number, struct err *e)
+{
+    if (number == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0)
+        return err_set(e, ERR_INVALID,
+                       "%s begins with a byte order mark: save it as UTF-8 without one",
+                       file->name);
+    if (strlen(line) != len)
+        return err_set(e, ERR_INVALID, "%s line %d: holds a NUL: save the file as plain UTF-8",
+                       file->name, number);
+    if (len > LINE_MAX_LEN)
+        return err_set(e, ERR_INVALID, "%s line %d: longer than %d bytes", file->name, number,
+                       LINE_MAX_LEN);
+    return ERR_OK;
+}
+
 enum err_code conf_source_read(struct conf_source *source, bool (*is_known)(const char *key),
                                struct err *e)
 {
     FILE *in = fopen(source->name, "re");
-    char line[4096];
+    char line[LINE_MAX_LEN + 2];
+    size_t len;
     enum err_code rc = ERR_OK;
 
     if (!in)
         return err_set(e, ERR_INVALID, "cannot read the settings file \"%s\": %s", source->name,
                        strerrordesc_np(errno));
-    for (int number = 1; !rc && fgets(line, sizeof line, in); number++) {
-        if (!strchr(line, '\n') && !feof(in))
-            rc = err_set(e, ERR_INVALID, "%s line %d: longer than %zu bytes", source->name, number,
-                         sizeof line - 2);
-        else
+    for (int number = 1; !rc && next_line(in, line, &len); number++) {
+        rc = check_line(source, line, len, number, e);
+        if (!rc)
             rc = read_line(source, is_known, line, number, e);
     }
     if (!rc && ferror(in)) /* a directory opens, but does not read */

@@ -141,6 +141,26 @@ def test_a_settings_file_with_an_unknown_name_or_a_broken_line_is_refused(tmp_pa
         assert "line 3" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        (b"\xef\xbb\xbfLOG_LEVEL=info\n", "begins with a byte order mark"),
+        ("LOG_LEVEL=info\n".encode("utf-16"), "line 1: holds a NUL"),
+        (b"LOG_LEVEL=info\nLOG_LEVEL=in\0fo\n", "line 2: holds a NUL"),
+        (b"LOG_LEVEL=info\n\0" * 2, "line 2: holds a NUL"),
+        (b"LOG_LEVEL=info\n#" + b"x" * 4094 + b"\n", "line 2: longer than 4094 bytes"),
+    ],
+)
+def test_a_settings_file_that_is_no_plain_text_is_told_as_such(tmp_path, text, told):
+    file = tmp_path / "till.env"
+    file.write_bytes(text)
+    done = check("till-scheduler", COMPLETE, "--config", file)
+    assert done.returncode == 2
+    assert told in done.stderr
+    file.write_bytes(b"#" + b"x" * 4093 + b"\nLOG_LEVEL=info")
+    assert check("till-scheduler", COMPLETE, "--config", file).returncode == 0
+
+
 def test_a_settings_file_may_quote_its_values(tmp_path):
     file = tmp_path / "till.env"
     file.write_text("# all of it\n" + "".join(f'{k}="{v}"\n' for k, v in COMPLETE.items()))
