@@ -151,8 +151,10 @@ static void push(struct request *req, void *data)
 /* The fields that both ways of paying share. False: the reply is filled. */
 static bool read_wish(struct fields *f, struct wish *wish, struct reply *reply)
 {
+    bool has_token = fields_is_given(f, "payment_token");
+
     wish->payment.method = fields_choice(f, "payment_method", payment_methods);
-    if (fields_are_good(f)) {
+    if (wish->payment.method || has_token) { /* what a method needs is told once there is one */
         wish->payment.token = fields_text(f, "payment_token", PAYMENT_TOKEN_MAX, 0);
         if (wish->payment.token && !payment_token_is_good(wish->payment.token))
             fields_error(f, "payment_token", "Enter a valid payment token (\"pm_...\").");

@@ -73,6 +73,14 @@ def test_what_is_wrong_with_a_payment_is_told(api, shop, order):
     assert error_of(shop.post(pay, {"payment_method": "card"}), 400) == {"payment_token": required}
     for token in ("tok_visa", "pm_", "pm_a b", "pm_" + "x" * 201):
         assert "payment_token" in error_of(shop.post(pay, {**CARD, "payment_token": token}), 400)
+    unknown = {"payment_method": ['"cash" is not a valid choice.']}
+    assert error_of(shop.post(pay, {**CARD, "payment_method": "cash"}), 400) == unknown
+    assert error_of(shop.post("/api/payments/", {**CARD, "order_id": "x"}), 400) == {
+        "order_id": ["Incorrect type. Expected pk value, received str."]
+    }
+    assert set(error_of(shop.post(pay, {"payment_method": "cash", "payment_token": "tok_visa"}), 400)) == {
+        "payment_method", "payment_token",
+    }
     assert error_of(shop.post("/payment/pay/abc/", CARD), 404)
     assert error_of(shop.post("/payment/pay/999999/", CARD), 404)
     assert error_of(shop.post_payment(999999), 400) == {
