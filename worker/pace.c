@@ -4,6 +4,7 @@
  */
 #include "worker/pace.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void pace_init(struct pace *pace) { *pace = (struct pace){.all_us = PACE_UNKNOWN_US}; }
@@ -48,9 +49,11 @@ int64_t pace_of(const struct pace *pace, const struct task *task)
 
 enum { READ_UNIT = 64 };
 
-int pace_room(int room, int held, int slots)
+int pace_room(int room, int held, int slots, int64_t ahead)
 {
-    if (held < READ_UNIT || held < 2 * slots)
+    bool is_enough = held - slots >= (ahead + 1) / 2;
+
+    if (held < 2 * slots || (held < READ_UNIT && !is_enough))
         return room;
     return room - room % READ_UNIT;
 }

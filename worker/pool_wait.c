@@ -23,9 +23,15 @@ static int held_ready(const struct pool *pool)
     return pool_count_of(pool, ITEM_WAITING) + pool_count_of(pool, ITEM_RUNNING);
 }
 
+/* How many jobs the slots get through while one may wait. */
+static int64_t jobs_ahead(const struct pool *pool)
+{
+    return pool->slots * WAIT_GOAL_US / (pool->pace.all_us + 1);
+}
+
 static int room_left(const struct pool *pool)
 {
-    int64_t prefetch = pool->slots * WAIT_GOAL_US / (pool->pace.all_us + 1);
+    int64_t prefetch = jobs_ahead(pool);
     int used = pool_count_of(pool, ITEM_CLAIMING) + held_ready(pool);
     int capacity;
 
@@ -47,7 +53,7 @@ static bool wait_until(struct pool *pool, pthread_cond_t *cond, int64_t deadline
 
 static int room_to_fill(const struct pool *pool)
 {
-    return pace_room(room_left(pool), held_ready(pool), pool->slots);
+    return pace_room(room_left(pool), held_ready(pool), pool->slots, jobs_ahead(pool));
 }
 
 int pool_wait_room(struct pool *pool, int64_t timeout_us)

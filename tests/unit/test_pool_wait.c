@@ -159,3 +159,48 @@ Test(pool_wait, the_last_end_wakes_who_waits_for_idleness) { expect_woken(wait_f
 Test(pool_wait, an_end_wakes_who_waits_for_a_slot) { expect_woken(wait_for_a_slot); }
 
 Test(pool_wait, an_end_wakes_who_waits_for_room) { expect_woken(wait_for_room); }
+
+/* ---- how much is read ---- */
+
+/* Of a pool that is full of jobs which take so long each: how many end before it reads again. */
+static int ends_before_reading(struct pool *pool, int64_t each_us)
+{
+    int capacity;
+
+    note(pool, &quick, each_us, 200);
+    capacity = pool_wait_room(pool, 0);
+    add_ready(pool, 1, capacity, &quick);
+    for (int ended = 1; ended <= capacity; ended++) {
+        struct item *item;
+
+        take(pool, &item, 1);
+        finish(pool, item, false);
+        if (pool_wait_room(pool, 0) > 0) {
+            cr_expect_eq(pool_wait_room(pool, 0), ended, "all that is missing is read at once");
+            return ended;
+        }
+    }
+    return -1;
+}
+
+Test(pool_wait, jobs_of_some_milliseconds_are_read_many_at_once)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(8, 512);
+
+    cr_expect_geq(ends_before_reading(pool, 8 * 1000), 20, "a claim for each of them");
+}
+
+Test(pool_wait, what_is_read_is_still_enough_for_a_while)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(8, 512);
+
+    (void)ends_before_reading(pool, 8 * 1000);
+    cr_expect_geq(pool_counts(pool).waiting, 16, "the slots would wait for the claim");
+}
+
+Test(pool_wait, long_jobs_are_read_one_by_one)
+{
+    AUTO(pool_free) struct pool *pool = pool_new(8, 512);
+
+    cr_expect_eq(ends_before_reading(pool, 60 * 1000), 1);
+}
