@@ -48,6 +48,7 @@ void db_disconnect(struct db *db)
         PQfinish(db->conn);
     db->conn = NULL;
     db->owes_begin = false;
+    db_drop_later(db);
     memset(db->prepared, 0, sizeof db->prepared);
 }
 
@@ -102,7 +103,7 @@ static enum err_code look_for_pooler(struct db *db, struct err *e)
 {
     const char *zone = PQparameterStatus(db->conn, "TimeZone");
     char sql[64];
-    char tag[32];
+    char tag[DB_TAG_SIZE];
     enum err_code rc;
 
     (void)snprintf(sql, sizeof sql, "SELECT WHERE pg_backend_pid() = %d", db_backend(db));
@@ -227,8 +228,9 @@ static enum err_code await(struct db *db, int64_t deadline_us, struct err *e)
 }
 
 /* Takes all results of what was sent, and of a pipeline those up to its end; the first bad one, or
- * else the last, is returned. */
-static enum err_code collect(struct db *db, const char *what, PGresult **ret_result, struct err *e)
+ * else the last, is returned. `what` names what was sent, of a pipeline each part. */
+static enum err_code collect_each(struct db *db, const char *const *what, PGresult **ret_result,
+                                  struct err *e)
 {
     int64_t deadline_us = clock_mono_us() + db->deadline_s * US_PER_S;
     bool is_pipeline = PQpipelineStatus(db->conn) != PQ_PIPELINE_OFF;
@@ -251,19 +253,26 @@ static enum err_code collect(struct db *db, const char *what, PGresult **ret_res
             break;
         }
         bad = !next || (kept && PQresultStatus(kept) == PGRES_FATAL_ERROR);
+        if (is_pipeline && !bad && kept)
+            what++;
         PQclear(bad ? next : kept);
         kept = bad ? kept : next;
     }
     if (!kept)
         return db_lost(db, e);
     if (PQresultStatus(kept) == PGRES_FATAL_ERROR) {
-        enum err_code rc = fail(db, kept, what, e);
+        enum err_code rc = fail(db, kept, *what, e);
 
         PQclear(kept);
         return rc;
     }
     *ret_result = kept;
     return ERR_OK;
+}
+
+static enum err_code collect(struct db *db, const char *what, PGresult **ret_result, struct err *e)
+{
+    return collect_each(db, &what, ret_result, e);
 }
 
 /* The slot of a statement, or the free one where it belongs. */
@@ -334,22 +343,42 @@ static enum err_code connect_outside_transaction(struct db *db, struct err *e)
     return err_set(e, ERR_UNAVAILABLE, "the connection to the database was lost");
 }
 
-/* The first statement of a transaction takes BEGIN along: one way to the server and back less. When
- * BEGIN fails the statement is not run. */
-static enum err_code run_with_begin(struct db *db, const struct db_stmt *stmt, struct db_args args,
-                                    PGresult **ret_result, struct err *e)
+static bool send_together(struct db *db, const struct db_step *steps, size_t count)
+{
+    if (!PQenterPipelineMode(db->conn))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (!send_statement(db, steps[i].stmt, steps[i].args))
+            return false;
+    return PQpipelineSync(db->conn) == 1;
+}
+
+enum err_code db_run_with_owed(struct db *db, const struct db_stmt *stmt, struct db_args args,
+                               PGresult **ret_result, struct err *e)
 {
     static const struct db_stmt begin = {"begin", "BEGIN", 0};
+    struct db_step steps[DB_LATER_MAX + 2];
+    const char *names[DB_LATER_MAX + 2] = {NULL};
     PGresult *result = NULL;
-    enum err_code rc = prepare(db, &begin, e);
+    size_t count = 0;
+    enum err_code rc = ERR_OK;
 
+    if (db->owes_begin)
+        steps[count++] = (struct db_step){&begin, DB_NO_ARGS};
+    for (size_t i = 0; i < db->later_count; i++)
+        steps[count++] = db->later[i];
+    steps[count++] = (struct db_step){stmt, args};
+    for (size_t i = 0; !rc && i < count; i++) {
+        names[i] = steps[i].stmt->name;
+        rc = prepare(db, steps[i].stmt, e);
+    }
     if (rc)
         return rc;
-    if (!PQenterPipelineMode(db->conn) || !send_statement(db, &begin, DB_NO_ARGS) ||
-        !send_statement(db, stmt, args) || !PQpipelineSync(db->conn))
+    if (!send_together(db, steps, count))
         return db_lost(db, e);
     db->owes_begin = false;
-    rc = collect(db, stmt->name, &result, e);
+    db_drop_later(db);
+    rc = collect_each(db, names, &result, e);
     if (db->conn && !PQexitPipelineMode(db->conn)) {
         PQclear(result);
         return db_lost(db, e);
@@ -385,8 +414,8 @@ static enum err_code run(struct db *db, const struct db_stmt *stmt, struct db_ar
         rc = prepare(db, stmt, e);
     if (rc)
         return rc;
-    if (db->owes_begin)
-        rc = run_with_begin(db, stmt, args, &result, e);
+    if (db->owes_begin || db->later_count > 0)
+        rc = db_run_with_owed(db, stmt, args, &result, e);
     else if (send_statement(db, stmt, args))
         rc = collect(db, stmt->name, &result, e);
     else
@@ -438,15 +467,18 @@ enum err_code db_run_simple(struct db *db, const char *sql, const char *what, ch
     if (rc)
         return rc;
     if (ret_tag)
-        (void)snprintf(ret_tag, 32, "%s", PQcmdStatus(result));
+        text_copy(ret_tag, DB_TAG_SIZE, PQcmdStatus(result));
     PQclear(result);
     return ERR_OK;
 }
 
 enum err_code db_run_script(struct db *db, const char *sql, struct err *e)
 {
+    static const struct db_stmt nothing = {"nothing", "SELECT", 0};
     enum err_code rc = connect_outside_transaction(db, e);
 
+    if (!rc && db->later_count > 0)
+        rc = db_exec(db, &nothing, DB_NO_ARGS, NULL, e);
     if (!rc)
         rc = db_begin_now(db, e);
     return rc ? rc : db_run_simple(db, sql, "script", NULL, e);
@@ -457,31 +489,3 @@ enum err_code db_ping(struct db *db, struct err *e) { return db_run_script(db, "
 const char *db_constraint(const struct db *db) { return db->constraint; }
 
 const char *db_sqlstate(const struct db *db) { return db->sqlstate; }
-
-static bool take_notification(struct db *db)
-{
-    bool any = false;
-
-    for (PGnotify *notify; (notify = PQnotifies(db->conn)) != NULL; PQfreemem(notify))
-        any = true;
-    return any;
-}
-
-enum err_code db_wait_notify(struct db *db, int other_fd, int64_t timeout_us, bool *ret_notified,
-                             struct err *e)
-{
-    struct pollfd fds[2] = {{.fd = db_socket(db), .events = POLLIN},
-                            {.fd = other_fd, .events = POLLIN}};
-    int ready;
-
-    *ret_notified = db->conn && take_notification(db);
-    if (*ret_notified || timeout_us <= 0)
-        return ERR_OK;
-    ready = poll(fds, 2, (int)((timeout_us + US_PER_MS - 1) / US_PER_MS));
-    if (ready > 0 && fds[0].revents) {
-        if (!PQconsumeInput(db->conn))
-            return db_lost(db, e);
-        *ret_notified = take_notification(db);
-    }
-    return ERR_OK;
-}

@@ -92,6 +92,11 @@ enum err_code db_query(struct db *db, const struct db_stmt *stmt, struct db_args
 enum err_code db_exec(struct db *db, const struct db_stmt *stmt, struct db_args args,
                       int64_t *ret_rows, struct err *e) MUST_CHECK;
 
+/* Within a transaction, for a statement whose rows nobody wants: it is sent with the next one, or
+ * with the commit, in one way to the server and back, and its failure is told there. */
+enum err_code db_exec_later(struct db *db, const struct db_stmt *stmt, struct db_args args,
+                            struct err *e) MUST_CHECK;
+
 /* Several statements at once, without parameters: migrations and LISTEN only. */
 enum err_code db_run_script(struct db *db, const char *sql, struct err *e) MUST_CHECK;
 

@@ -9,7 +9,17 @@
 
 #include "common/db.h"
 
-enum { DB_PREPARED_MAX = 256 /* slots of the table of prepared statements */ };
+enum {
+    DB_PREPARED_MAX = 256, /* slots of the table of prepared statements */
+    DB_LATER_MAX = 4,      /* statements that wait for the next one */
+    DB_TAG_SIZE = 32,
+};
+
+/* A statement among others that go to the server together. */
+struct db_step {
+    const struct db_stmt *stmt;
+    struct db_args args;
+};
 
 struct db {
     PGconn *conn; /* NULL when not connected */
@@ -24,6 +34,8 @@ struct db {
     bool nested;       /* db_nest(): transactions are savepoints */
     bool tx_open;    /* between db_begin() and the end of its transaction, with or without server */
     bool owes_begin; /* db_begin() was called, and BEGIN goes out with the first statement */
+    struct db_step later[DB_LATER_MAX]; /* owned: of db_exec_later(), in their order */
+    size_t later_count;
     int deadline_s;
     int backoff_ms;
     int64_t retry_at_us; /* monotonic; no attempt to connect before */
@@ -33,9 +45,16 @@ struct db {
 const char *db_advice(const char *state);
 /* Disconnects; ERR_UNAVAILABLE. */
 enum err_code db_lost(struct db *db, struct err *e) MUST_CHECK;
-/* One command of the simple protocol; `ret_tag` (at least 32 bytes, may be NULL) gets its tag. */
+/* One command of the simple protocol; `ret_tag` (DB_TAG_SIZE, may be NULL) gets its tag. */
 enum err_code db_run_simple(struct db *db, const char *sql, const char *what, char *ret_tag,
                             struct err *e) MUST_CHECK;
+/* A statement behind what the transaction owes the server (BEGIN, what was to be sent later), all
+ * in one way there and back. What stands behind one that fails is not run; that one's error, or
+ * else the result of the statement. */
+enum err_code db_run_with_owed(struct db *db, const struct db_stmt *stmt, struct db_args args,
+                               PGresult **ret_result, struct err *e) MUST_CHECK;
+/* What was to be sent later never is. */
+void db_drop_later(struct db *db);
 /* BEGIN, when db_begin() has left it to the first statement and that is none of ours. */
 enum err_code db_begin_now(struct db *db, struct err *e) MUST_CHECK;
 

@@ -80,6 +80,7 @@ enum err_code db_code_of(const char *state)
         {"53", ERR_UNAVAILABLE},    /* resources: connections, disk, memory */
         {"25006", ERR_UNAVAILABLE}, /* read-only: a demoted primary */
         {"25P", ERR_UNAVAILABLE},   /* idle in transaction timeout and its kin */
+        {"TL001", ERR_CONFLICT},    /* ours: till_not_ours(), sql/0048 */
     };
 
     for (size_t i = 0; i < COUNT_OF(classes); i++)

@@ -38,22 +38,85 @@ enum err_code db_begin_now(struct db *db, struct err *e)
     return db_run_simple(db, "BEGIN", "begin", NULL, e);
 }
 
+/* ---- what is sent later ---- */
+
+static void step_release(struct db_step *step)
+{
+    for (size_t i = 0; i < step->args.count; i++)
+        mem_free((char *)(uintptr_t)step->args.params[i].text);
+    mem_free((struct db_param *)(uintptr_t)step->args.params);
+    *step = (struct db_step){0};
+}
+
+void db_drop_later(struct db *db)
+{
+    for (size_t i = 0; i < db->later_count; i++)
+        step_release(&db->later[i]);
+    db->later_count = 0;
+}
+
+static struct db_step copy_step(const struct db_stmt *stmt, struct db_args args)
+{
+    struct db_param *params = mem_array(args.count, sizeof *params);
+
+    for (size_t i = 0; i < args.count; i++) {
+        params[i] = args.params[i];
+        if (params[i].type == DB_PARAM_BYTES && params[i].text)
+            params[i].text = mem_dup_n(params[i].text, params[i].len);
+        else
+            params[i].text = mem_dup(params[i].text);
+    }
+    return (struct db_step){stmt, {params, args.count}};
+}
+
+enum err_code db_exec_later(struct db *db, const struct db_stmt *stmt, struct db_args args,
+                            struct err *e)
+{
+    if (!db->tx_open || db->nested || db->later_count == DB_LATER_MAX)
+        return db_exec(db, stmt, args, NULL, e);
+    if (!db_in_transaction(db))
+        return err_set(e, ERR_UNAVAILABLE, "the connection to the database was lost");
+    db->later[db->later_count++] = copy_step(stmt, args);
+    return ERR_OK;
+}
+
+/* The commit behind what was to be sent later; where that fails nothing else ends the transaction.
+ */
+static enum err_code commit_with_later(struct db *db, char *ret_tag, struct err *e)
+{
+    static const struct db_stmt commit = {"commit", "COMMIT", 0};
+    PGresult *result = NULL;
+    enum err_code rc;
+
+    db->constraint[0] = '\0';
+    db->sqlstate[0] = '\0';
+    rc = db_run_with_owed(db, &commit, DB_NO_ARGS, &result, e);
+    if (rc) {
+        db_rollback(&(struct db_tx){.db = db});
+        return rc;
+    }
+    text_copy(ret_tag, DB_TAG_SIZE, PQcmdStatus(result));
+    PQclear(result);
+    return ERR_OK;
+}
+
 enum err_code db_commit(struct db_tx *tx, struct err *e)
 {
     struct db *db = tx->db;
     const char *command = db->nested ? "RELEASE inner_one" : "COMMIT";
-    char tag[32];
+    char tag[DB_TAG_SIZE];
     enum err_code rc;
 
     tx->db = NULL;
     db->tx_open = false;
-    if (db->owes_begin) {
+    if (db->owes_begin && db->later_count == 0) {
         db->owes_begin = false;
         return ERR_OK;
     }
     if (!db_in_transaction(db))
         return err_set(e, ERR_UNAVAILABLE, "the connection to the database was lost");
-    rc = db_run_simple(db, command, "commit", tag, e);
+    rc = db->later_count > 0 ? commit_with_later(db, tag, e)
+                             : db_run_simple(db, command, "commit", tag, e);
     /* COMMIT of a failed transaction succeeds, with the tag ROLLBACK. */
     if (!rc && !text_starts(command, tag))
         rc = err_set(e, ERR_INTERNAL, "the transaction had failed before its commit");
@@ -72,6 +135,7 @@ void db_rollback(struct db_tx *tx)
     if (!db)
         return;
     db->tx_open = false;
+    db_drop_later(db);
     if (db->owes_begin)
         db->owes_begin = false;
     else if (db_in_transaction(db) && db_run_simple(db, rollback_of(db), "rollback", NULL, NULL))

@@ -79,22 +79,24 @@ enum err_code jobs_check(const struct job_new *new_job, struct err *e)
 
 /* ---- jobs without a unique key ---- */
 
-static enum err_code insert_plain(struct db *db, const struct job_new *new_job,
+static enum err_code insert_plain(struct db *db, const struct job_new *new_job, bool later,
                                   struct job_ready *ret_ready, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
     struct job_ready ready = job_ready_of(new_job);
     struct db_param params[JOB_PARAMS_PLAIN];
+    const struct db_args args = {params, JOB_PARAMS_PLAIN};
     struct job_params texts;
     enum err_code rc;
 
     job_params_write(new_job, &ready.id, &texts);
     for (int i = 0; i < JOB_PARAMS_PLAIN; i++)
         params[i] = DB_TEXT(texts.values[i]);
-    rc = db_query(db, &statements[INSERT], (struct db_args){params, JOB_PARAMS_PLAIN}, &rows, e);
+    rc = later ? db_exec_later(db, &statements[INSERT], args, e)
+               : db_query(db, &statements[INSERT], args, &rows, e);
     if (rc)
         return rc;
-    job_ready_set_queue(&ready, db_text(rows, 0, 0));
+    job_ready_set_queue(&ready, later ? new_job->queue : db_text(rows, 0, 0));
     *ret_ready = ready;
     return ERR_OK;
 }
@@ -144,8 +146,8 @@ static enum err_code insert_plain_many(struct db *db, const struct job_new *jobs
     return read_queues(rows, ready, count, e);
 }
 
-enum err_code jobs_insert(struct db *db, const struct job_new *new_job, struct job_ready *ret_ready,
-                          struct err *e)
+static enum err_code insert(struct db *db, const struct job_new *new_job, bool later,
+                            struct job_ready *ret_ready, struct err *e)
 {
     struct job_ready ready;
     enum err_code rc = jobs_check(new_job, e);
@@ -153,12 +155,24 @@ enum err_code jobs_insert(struct db *db, const struct job_new *new_job, struct j
     if (rc)
         return rc;
     if (!new_job->unique_key)
-        return insert_plain(db, new_job, ret_ready, e);
+        return insert_plain(db, new_job, later && new_job->queue, ret_ready, e);
     ready = job_ready_of(new_job);
     rc = jobs_insert_unique(db, new_job, 1, &ready, e);
     if (!rc)
         *ret_ready = ready;
     return rc;
+}
+
+enum err_code jobs_insert(struct db *db, const struct job_new *new_job, struct job_ready *ret_ready,
+                          struct err *e)
+{
+    return insert(db, new_job, false, ret_ready, e);
+}
+
+enum err_code jobs_insert_later(struct db *db, const struct job_new *new_job,
+                                struct job_ready *ret_ready, struct err *e)
+{
+    return insert(db, new_job, true, ret_ready, e);
 }
 
 enum err_code jobs_insert_many(struct db *db, const struct job_new *jobs, size_t count,

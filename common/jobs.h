@@ -62,6 +62,12 @@ enum {
     JOBS_INSERT_BYTES = 16 * 1024 * 1024, /* of args, and of kwargs, in one statement */
 };
 
+/* The same, sent with what comes next in the transaction (db_exec_later()), whose failure is that
+ * of the insert: for a job that nothing is wrong with. One that leaves its queue to its task, or
+ * has a unique key, is inserted at once. */
+enum err_code jobs_insert_later(struct db *db, const struct job_new *new_job,
+                                struct job_ready *ret_ready, struct err *e) MUST_CHECK;
+
 /* Whether jobs_insert() would accept these names, JSON and options: ERR_INVALID when not. No I/O.
  */
 enum err_code jobs_check(const struct job_new *new_job, struct err *e) MUST_CHECK;

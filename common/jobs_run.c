@@ -15,6 +15,7 @@
 
 enum {
     SUCCEED,
+    SUCCEED_LATER,
     SUCCEED_MANY,
     SUCCEED_LIMITED,
     SUCCEED_PASSING,
@@ -46,11 +47,18 @@ enum { ARRAY_MAX = 4 * 1024 * 1024, ERROR_MAX = 8 * 1024 };
     " (date_part('epoch', j.created_at) * 1000000)::bigint AS created_us, j.headers,"              \
     " j.traceparent, j.snoozes, j.places IS NOT NULL, j.id"
 
+/* $1 to $3: id, attempt, result. */
+#define SUCCEED_ONE                                                                                \
+    "UPDATE jobs SET state = 'SUCCESS', finished_at = now(), result = $3::jsonb, error = NULL"     \
+    " WHERE id = $1 AND attempt = $2 AND state = 'STARTED'"
+
 static const struct db_stmt statements[] = {
-    [SUCCEED] = {"jobs_succeed",
-                 "UPDATE jobs SET state = 'SUCCESS', finished_at = now(), result = $3::jsonb,"
-                 " error = NULL WHERE id = $1 AND attempt = $2 AND state = 'STARTED'",
-                 3},
+    [SUCCEED] = {"jobs_succeed", SUCCEED_ONE, 3},
+    /* The commit goes out with it, so what must not be committed has to fail. */
+    [SUCCEED_LATER] = {"jobs_succeed_later",
+                       "WITH done AS (" SUCCEED_ONE " RETURNING id)"
+                       " SELECT till_not_ours($1, $2) WHERE NOT EXISTS (SELECT FROM done)",
+                       3},
     [SUCCEED_MANY] = {"jobs_succeed_many",
                       "UPDATE jobs j SET state = 'SUCCESS', finished_at = now(),"
                       " result = g.result::jsonb, error = NULL"
@@ -226,6 +234,14 @@ enum err_code jobs_succeed(struct db *db, const struct attempt *attempt, const c
         DB_ARGS(DB_TEXT(attempt->id.text), DB_INT(attempt->number), DB_TEXT(result)), &touched, e);
 
     return check_fence(rc, touched, attempt, e);
+}
+
+enum err_code jobs_succeed_later(struct db *db, const struct attempt *attempt, const char *result,
+                                 struct err *e)
+{
+    return db_exec_later(
+        db, &statements[SUCCEED_LATER],
+        DB_ARGS(DB_TEXT(attempt->id.text), DB_INT(attempt->number), DB_TEXT(result)), e);
 }
 
 /* Error texts may hold what a server said, cut anywhere: PostgreSQL wants whole characters. */

@@ -27,6 +27,10 @@ struct attempt {
 enum err_code jobs_succeed(struct db *db, const struct attempt *attempt, const char *result,
                            struct err *e) MUST_CHECK;
 
+/* The same, sent with the commit of the caller's transaction, which fails with ERR_CONFLICT. */
+enum err_code jobs_succeed_later(struct db *db, const struct attempt *attempt, const char *result,
+                                 struct err *e) MUST_CHECK;
+
 /* The same for many, in one statement; `results` may hold NULLs. ret_ours[i] tells which were still
  * ours; the others are not touched. `have_places`: some of them have (struct job). */
 enum err_code jobs_succeed_many(struct db *db, const struct attempt *attempts,

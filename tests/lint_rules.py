@@ -69,7 +69,7 @@ RESERVED = (
     (r"<hiredis/|\bredis[A-Z]\w*\(", r"common/redis\.[ch]", "hiredis is called in common/redis.c alone"),
     (r"\bredis_(add|add_bytes|call|append|take|take_all)\(", r"common/(redis|queue\w*)\.[ch]",
      "Redis' keys and commands stand in common/queue*.c alone"),
-    (r"<libpq-fe\.h>|\bPQ[a-z]\w*\(", r"common/(db(_result|_tx)?\.c|db_private\.h)",
+    (r"<libpq-fe\.h>|\bPQ[a-z]\w*\(", r"common/(db(_result|_tx|_notify)?\.c|db_private\.h)",
      "libpq is called in common/db*.c alone"),
     (r"<sys/random\.h>|\bgetrandom\(", r"common/uuid\.c", "random bytes come from libsodium"),
 )

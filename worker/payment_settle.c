@@ -47,7 +47,7 @@ static enum err_code add_confirmation(struct task_run *run, const struct charge 
                           .max_attempts = CONFIRMATION_MAX_ATTEMPTS};
 
     (void)snprintf(args, sizeof args, "[%" PRId64 "]", charge->order_id);
-    return task_enqueue(run, &job, e);
+    return task_enqueue_at_end(run, &job, e);
 }
 
 static enum err_code add_refund(struct task_run *run, const struct charge *charge, struct err *e)

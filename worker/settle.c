@@ -86,7 +86,8 @@ static void push_follow_ups(struct redis *redis, const struct task_run *run)
 static enum err_code commit_success(const struct settling *s, struct task_run *run, struct err *e)
 {
     struct attempt attempt = attempt_of(s->item);
-    enum err_code rc = jobs_succeed(s->db, &attempt, run->result, e);
+    enum err_code rc = run->tx.db ? jobs_succeed_later(s->db, &attempt, run->result, e)
+                                  : jobs_succeed(s->db, &attempt, run->result, e);
 
     CRASH_POINT("settle.before_commit");
     if (run->tx.db && !rc)

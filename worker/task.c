@@ -63,10 +63,12 @@ static char *headers_of(const struct task_run *run, const struct job_new *job)
     return joined ? json_write(joined) : NULL;
 }
 
-enum err_code task_enqueue(struct task_run *run, const struct job_new *job, struct err *e)
+static enum err_code enqueue(struct task_run *run, const struct job_new *job, bool later,
+                             struct err *e)
 {
     AUTO(mem_free) char *headers = headers_of(run, job);
     struct job_new added = *job;
+    struct job_ready *ready;
     enum err_code rc;
 
     if (run->follow_up_count == TASK_FOLLOW_UPS_MAX)
@@ -78,11 +80,23 @@ enum err_code task_enqueue(struct task_run *run, const struct job_new *job, stru
     if (headers)
         added.headers = headers;
     rc = task_begin(run, e);
+    ready = &run->follow_ups[run->follow_up_count];
     if (!rc)
-        rc = jobs_insert(run->db, &added, &run->follow_ups[run->follow_up_count], e);
+        rc = later ? jobs_insert_later(run->db, &added, ready, e)
+                   : jobs_insert(run->db, &added, ready, e);
     if (!rc)
         run->follow_up_count++;
     return rc;
+}
+
+enum err_code task_enqueue(struct task_run *run, const struct job_new *job, struct err *e)
+{
+    return enqueue(run, job, false, e);
+}
+
+enum err_code task_enqueue_at_end(struct task_run *run, const struct job_new *job, struct err *e)
+{
+    return enqueue(run, job, true, e);
 }
 
 enum err_code task_enqueue_flow(struct task_run *run, const json_t *flow, struct uuid *ret_id,

@@ -159,6 +159,11 @@ enum err_code task_begin(struct task_run *run, struct err *e) MUST_CHECK;
 enum err_code task_enqueue(struct task_run *run, const struct job_new *job,
                            struct err *e) MUST_CHECK;
 
+/* The same for a job that is known to be in order: it is sent with what comes next, or with the
+ * commit, one way to the database less. What is wrong with it fails that. */
+enum err_code task_enqueue_at_end(struct task_run *run, const struct job_new *job,
+                                  struct err *e) MUST_CHECK;
+
 /* Adds a flow (common/flow_spec.h), likewise: its jobs have trace and headers of this one, too. */
 enum err_code task_enqueue_flow(struct task_run *run, const json_t *flow, struct uuid *ret_id,
                                 struct err *e) MUST_CHECK;

@@ -188,3 +188,102 @@ Test(db_tx, tries_nested_in_another)
     cr_assert_eq(count_seen_by(other), 0);
     cr_assert_eq(count_seen_by(db), 0);
 }
+
+/* ---- what is sent later ---- */
+
+static enum err_code insert_later(int64_t n)
+{
+    e = (struct err){0};
+    return db_exec_later(db, &INSERT, DB_ARGS(DB_INT(n)), &e);
+}
+
+Test(db_tx, sends_later_what_can_wait)
+{
+    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
+
+    cr_assert_eq(db_begin(db, &tx, &e), ERR_OK);
+    cr_assert_eq(insert_later(1), ERR_OK);
+    cr_assert(server_says("idle"));
+    cr_assert_eq(count_seen_by(db), 1, "it comes before the next one");
+    cr_assert_eq(insert_later(2), ERR_OK);
+    cr_assert_eq(db_commit(&tx, &e), ERR_OK, "%s: %s", e.text, e.detail);
+    cr_assert(server_says("idle"));
+    cr_assert_eq(count_seen_by(other), 2);
+}
+
+Test(db_tx, may_be_all_sent_later)
+{
+    struct db_tx tx = {0};
+
+    cr_assert_eq(db_begin(db, &tx, &e), ERR_OK);
+    cr_assert_eq(insert_later(1), ERR_OK);
+    cr_assert_eq(db_commit(&tx, &e), ERR_OK, "%s: %s", e.text, e.detail);
+    cr_assert_eq(count_seen_by(other), 1);
+    cr_assert_eq(db_begin(db, &tx, &e), ERR_OK);
+    for (int n = 0; n < 10; n++)
+        cr_assert_eq(insert_later(1), ERR_OK);
+    cr_assert_eq(db_commit(&tx, &e), ERR_OK);
+    cr_assert_eq(count_seen_by(other), 11);
+}
+
+Test(db_tx, is_not_committed_when_what_is_sent_later_fails)
+{
+    struct db_tx tx = {0};
+
+    cr_assert_eq(db_begin(db, &tx, &e), ERR_OK);
+    cr_assert_eq(insert(1), ERR_OK);
+    cr_assert_eq(insert_later(2), ERR_OK);
+    cr_assert_eq(insert_later(-1), ERR_OK, "nobody knows yet");
+    cr_assert_eq(db_commit(&tx, &e), ERR_INVALID);
+    cr_assert(strstr(e.text, "tx_insert"), "%s", e.text);
+    cr_assert_str_eq(db_constraint(db), "test_db_tx_n_check");
+    cr_assert_not(db_in_transaction(db));
+    cr_assert(server_says("idle"));
+    cr_assert_eq(count_seen_by(other), 0);
+    cr_assert_eq(insert(2), ERR_OK, "the connection is usable again: %s", e.text);
+}
+
+Test(db_tx, tells_with_the_next_statement_what_has_failed_before_it)
+{
+    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
+
+    cr_assert_eq(db_begin(db, &tx, &e), ERR_OK);
+    cr_assert_eq(insert_later(-1), ERR_OK);
+    cr_assert_eq(insert(1), ERR_INVALID);
+    cr_assert_eq(db_commit(&tx, &e), ERR_INTERNAL, "the server said ROLLBACK");
+    cr_assert_eq(count_seen_by(other), 0);
+}
+
+Test(db_tx, forgets_what_was_to_be_sent_later_when_it_is_rolled_back)
+{
+    struct db_tx tx = {0};
+
+    for (int n = 0; n < 2; n++) {
+        cr_assert_eq(db_begin(db, &tx, &e), ERR_OK);
+        if (n == 1)
+            cr_assert_eq(insert(1), ERR_OK);
+        cr_assert_eq(insert_later(1), ERR_OK);
+        db_rollback(&tx);
+        cr_assert(server_says("idle"));
+    }
+    cr_assert_eq(count_seen_by(db), 0);
+}
+
+Test(db_tx, whose_session_ends_commits_nothing_that_was_to_be_sent_later)
+{
+    struct db_tx tx = {0};
+
+    cr_assert_eq(db_begin(db, &tx, &e), ERR_OK);
+    cr_assert_eq(insert(1), ERR_OK);
+    cr_assert_eq(insert_later(2), ERR_OK);
+    end_session();
+    cr_assert_eq(db_commit(&tx, &e), ERR_UNAVAILABLE);
+    cr_assert_eq(insert(3), ERR_OK, "%s", e.text);
+    cr_assert_eq(count_seen_by(other), 1);
+}
+
+Test(db_tx, outside_of_it_nothing_is_sent_later)
+{
+    cr_assert_eq(insert_later(1), ERR_OK);
+    cr_assert_eq(count_seen_by(other), 1);
+}
