@@ -83,35 +83,43 @@ json_t *flower_task_json(const struct job_view *job, const char *traceback)
 
 /* ---- GET /api/tasks ---- */
 
-static enum err_code take_number(const struct request *req, const char *name, int64_t max,
-                                 int *value, struct err *e)
+/* As Flower reads them: False: the reply says what is wrong, in its words where it has some. */
+static bool take_number(const struct request *req, struct reply *reply, const char *name,
+                        int64_t max, int *value)
 {
     AUTO(mem_free) char *text = request_query(req, name);
     int64_t number;
 
     if (!text || !*text)
-        return ERR_OK;
-    if (!text_to_int(text, INT64_MIN, INT64_MAX, &number))
-        return err_set(e, ERR_INVALID, "%s is a number", name);
-    if (number > max)
-        return err_set(e, ERR_INVALID, "%s is at most %lld; /api/v1/tasks has cursors", name,
-                       (long long)max);
+        return true;
+    if (!text_to_int(text, INT64_MIN, INT64_MAX, &number)) {
+        (void)flower_refuse(reply, 400, "Invalid argument '%.80s' of type 'int'", text);
+        return false;
+    }
+    if (number > max) {
+        (void)flower_refuse(reply, 400, "%s is at most %lld; /api/v1/tasks has cursors", name,
+                            (long long)max);
+        return false;
+    }
     *value = number < 0 ? 0 : (int)number;
-    return ERR_OK;
+    return true;
 }
 
 /* "%Y-%m-%d %H:%M", taken as UTC; RFC 3339 is understood, too. */
-static enum err_code take_time(const struct request *req, const char *name, int64_t *value,
-                               struct err *e)
+static bool take_time(const struct request *req, struct reply *reply, const char *name,
+                      int64_t *value)
 {
     AUTO(mem_free) char *text = request_query(req, name);
 
     if (!text || !*text || flower_time(text, value))
-        return ERR_OK;
-    return err_set(e, ERR_INVALID, "%s has the form YYYY-MM-DD HH:MM", name);
+        return true;
+    (void)flower_refuse(reply, 400,
+                        "Invalid received_start or received_end, expected format"
+                        " 'YYYY-MM-DD HH:MM'");
+    return false;
 }
 
-static enum err_code take_order(const struct request *req, enum jobs_order *order, struct err *e)
+static bool take_order(const struct request *req, struct reply *reply, enum jobs_order *order)
 {
     static const struct {
         const char *name;
@@ -126,16 +134,18 @@ static enum err_code take_order(const struct request *req, enum jobs_order *orde
     AUTO(mem_free) char *text = request_query(req, "sort_by");
 
     if (!text || !*text)
-        return ERR_OK;
+        return true;
     for (size_t i = 0; i < COUNT_OF(orders); i++) {
         if (strcmp(text, orders[i].name) == 0) {
             *order = orders[i].order;
-            return ERR_OK;
+            return true;
         }
     }
-    return err_set(e, ERR_INVALID,
-                   "sort_by is name, state, received, started or runtime, with - to turn it"
-                   " round");
+    (void)flower_refuse(reply, 400,
+                        "Invalid sort_by '%.80s', expected one of name, received, runtime,"
+                        " started, state",
+                        text);
+    return false;
 }
 
 struct texts {
@@ -189,18 +199,14 @@ enum err_code flower_tasks(struct request *req, struct reply *reply, struct err 
     struct err problem = {0};
     enum job_state state;
     json_t *map = NULL;
-    enum err_code rc = take_number(req, "offset", JOBS_WINDOW - 1, &filter.offset, e);
+    enum err_code rc;
 
-    if (!rc)
-        rc = take_number(req, "limit", INT32_MAX, &filter.limit, e);
-    if (!rc)
-        rc = take_time(req, "received_start", &filter.created_from_us, e);
-    if (!rc)
-        rc = take_time(req, "received_end", &filter.created_to_us, e);
-    if (!rc)
-        rc = take_order(req, &filter.order, e);
-    if (rc)
-        return rc;
+    if (!take_number(req, reply, "offset", JOBS_WINDOW - 1, &filter.offset) ||
+        !take_number(req, reply, "limit", INT32_MAX, &filter.limit) ||
+        !take_time(req, reply, "received_start", &filter.created_from_us) ||
+        !take_time(req, reply, "received_end", &filter.created_to_us) ||
+        !take_order(req, reply, &filter.order))
+        return ERR_OK;
     if (job_search_take(texts.search, &search, &filter, &problem))
         return reply_json(reply, 400, json_pack("{s:s}", "error", problem.text), e);
     if (filter.limit == 0) /* asked for; none is the most there may be */

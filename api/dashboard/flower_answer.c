@@ -50,7 +50,8 @@ bool flower_need(const struct request *req, struct reply *reply, const char *nam
 {
     char *value = flower_argument(req, name);
 
-    if (!value) {
+    if (!value || !*value) {
+        mem_free(value);
         (void)flower_refuse(reply, 400, "Missing argument %s", name);
         return false;
     }
@@ -74,7 +75,7 @@ bool flower_bool(const struct request *req, struct reply *reply, const char *nam
             *value = false;
             return true;
         }
-    (void)flower_refuse(reply, 400, "Invalid argument '%.80s' of type 'bool' for %s", text, name);
+    (void)flower_refuse(reply, 400, "Invalid argument '%.80s' of type 'bool'", text);
     return false;
 }
 

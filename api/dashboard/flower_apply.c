@@ -206,14 +206,17 @@ enum err_code flower_apply(struct request *req, struct reply *reply, struct err 
     return rc;
 }
 
-static bool take_timeout(const struct request *req, int64_t *ret_us)
+/* False: the reply says what is wrong. */
+static bool take_timeout(const struct request *req, struct reply *reply, int64_t *ret_us)
 {
     AUTO(mem_free) char *text = request_query(req, "timeout");
-    AUTO(json_decref) json_t *value = text && *text ? json_string(text) : NULL;
+    AUTO(json_decref) json_t *value = text ? json_string(text) : NULL;
     double seconds = 0;
 
-    if (value && !order_number(value, &seconds))
+    if (value && !order_number(value, &seconds)) {
+        (void)flower_refuse(reply, 400, "Invalid argument '%.80s' of type 'float'", text);
         return false;
+    }
     if (seconds > RESULT_WAIT_MAX_S)
         seconds = RESULT_WAIT_MAX_S;
     *ret_us = seconds > 0 ? (int64_t)(seconds * (double)US_PER_S) : 0;
@@ -227,8 +230,8 @@ enum err_code flower_result(struct request *req, struct reply *reply, struct err
     struct uuid id;
     enum err_code rc = ERR_NOT_FOUND;
 
-    if (!take_timeout(req, &wait_us))
-        return flower_refuse(reply, 400, "timeout is a number of seconds");
+    if (!take_timeout(req, reply, &wait_us))
+        return ERR_OK;
     if (wait_us > 0 && !begin_wait(req, reply))
         return ERR_OK;
     if (uuid_parse(request_param(req, 0), &id))

@@ -81,11 +81,10 @@ enum err_code flower_abort(struct request *req, struct reply *reply, struct err 
 /* ---- limits ---- */
 
 /* Unknown tasks and workers are 404. False: the reply, or the error, says so. */
-static bool find_both(struct request *req, struct reply *reply, enum err_code *ret_rc,
-                      struct err *e)
+static bool find_both(struct request *req, struct reply *reply, const char *worker,
+                      enum err_code *ret_rc, struct err *e)
 {
     AUTO_VALUE(workers_found_release) struct workers_found found = {0};
-    AUTO(mem_free) char *worker = NULL;
     struct known_task task = {0};
 
     *ret_rc = tasks_find(thread_of(req)->db, request_param(req, 0), &task, e);
@@ -95,8 +94,6 @@ static bool find_both(struct request *req, struct reply *reply, enum err_code *r
         (void)flower_refuse(reply, 404, "Unknown task '%s'", request_param(req, 0));
         return false;
     }
-    if (!flower_need(req, reply, "workername", &worker))
-        return false;
     *ret_rc = workers_find(thread_of(req)->redis, worker, &found, e);
     if (*ret_rc == ERR_NOT_FOUND || *ret_rc == ERR_INVALID) {
         *ret_rc = ERR_OK;
@@ -144,14 +141,16 @@ static enum err_code set_times(struct request *req, int64_t soft_ms, int64_t har
 /* Celery's hold for one worker until it ends; ours for all, until they are set anew. */
 enum err_code flower_timeout(struct request *req, struct reply *reply, struct err *e)
 {
+    AUTO(mem_free) char *worker = NULL;
     int64_t soft_ms = 0;
     int64_t hard_ms = 0;
     struct err problem = {0};
     enum err_code rc;
 
-    if (!take_seconds(req, reply, "hard", &hard_ms) || !take_seconds(req, reply, "soft", &soft_ms))
+    if (!flower_need(req, reply, "workername", &worker) ||
+        !take_seconds(req, reply, "hard", &hard_ms) || !take_seconds(req, reply, "soft", &soft_ms))
         return ERR_OK;
-    if (!find_both(req, reply, &rc, e))
+    if (!find_both(req, reply, worker, &rc, e))
         return rc;
     rc = set_times(req, soft_ms, hard_ms, &problem);
     if (rc == ERR_INVALID)
@@ -163,17 +162,35 @@ enum err_code flower_timeout(struct request *req, struct reply *reply, struct er
     return flower_message(reply, e, "time limits set successfully");
 }
 
-/* Celery's "10/s", "600/m", "1000/h", "5" (a second), and "0" for no limit. */
+/* Celery's "10/s", "600/m", "1000/h", "5" (a second), and "0" for no limit. Ours are whole numbers:
+ * "1.5/s" is 90 a minute. */
 static bool read_rate(const char *text, struct limit *limit)
 {
-    char whole[LIMIT_RATE_SIZE];
+    static const struct {
+        char letter;
+        int seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}};
+    size_t len = strcspn(text, "/");
+    size_t unit = 0;
+    char number[LIMIT_RATE_SIZE];
+    int64_t thousandths;
 
     if (strcmp(text, "0") == 0)
         return true;
-    if (limit_parse_rate(text, &limit->rate, &limit->per_seconds))
-        return true;
-    return text_format(whole, sizeof whole, "%.20s/s", text) &&
-           limit_parse_rate(whole, &limit->rate, &limit->per_seconds);
+    if (!text_format(number, sizeof number, "%.*s", (int)len, text) ||
+        !text_to_ms(number, INT64_C(1000) * INT32_MAX, &thousandths))
+        return false;
+    while (text[len] && unit < COUNT_OF(units) && text[len + 1] != units[unit].letter)
+        unit++;
+    if (unit == COUNT_OF(units) || (text[len] && text[len + 2]))
+        return false;
+    for (; thousandths % 1000 && unit + 1 < COUNT_OF(units); unit++)
+        thousandths *= 60;
+    if (thousandths % 1000 || thousandths / 1000 > LIMIT_RATE_MAX)
+        return false;
+    limit->rate = thousandths / 1000;
+    limit->per_seconds = units[unit].seconds;
+    return true;
 }
 
 static enum err_code set_rate(struct request *req, const struct limit *limit, const char *text,
@@ -207,12 +224,16 @@ static enum err_code keep_concurrency(struct db *db, struct limit *limit, struct
  * makes wrong. */
 enum err_code flower_rate_limit(struct request *req, struct reply *reply, struct err *e)
 {
+    AUTO(mem_free) char *worker = NULL;
     AUTO(mem_free) char *text = NULL;
     struct limit limit = {.scope = LIMIT_TASK};
     struct err problem = {0};
-    enum err_code rc = ERR_OK;
+    enum err_code rc;
 
-    if (!find_both(req, reply, &rc, e) || !flower_need(req, reply, "ratelimit", &text))
+    if (!flower_need(req, reply, "workername", &worker) ||
+        !flower_need(req, reply, "ratelimit", &text))
+        return ERR_OK;
+    if (!find_both(req, reply, worker, &rc, e))
         return rc;
     if (!text_format(limit.name, sizeof limit.name, "%s", request_param(req, 0)))
         return ERR_OK;

@@ -370,7 +370,8 @@ enum err_code order_read(const struct request *req, struct order *order, json_t 
     order->wrong = "args";
     if (args && !json_is_array(args))
         return err_set(e, ERR_INVALID, "args must be an array");
-    if (json_is_null(kwargs)) /* as None is in Celery */
+    /* As None is in Celery, and the empty array of a language that has no other empty map. */
+    if (json_is_null(kwargs) || (json_is_array(kwargs) && json_array_size(kwargs) == 0))
         kwargs = NULL;
     order->wrong = "kwargs";
     if (kwargs && !json_is_object(kwargs))

@@ -114,9 +114,13 @@ static bool take_int(const struct request *req, struct reply *reply, const char 
 
     if (!text)
         return true;
-    if (!text_to_int(text, min, WORKER_SLOTS_MAX, &number)) {
-        (void)flower_refuse(reply, 400, "Invalid argument '%.80s' of type 'int' for %s: %lld to %d",
-                            text, name, (long long)min, WORKER_SLOTS_MAX);
+    if (!text_to_int(text, INT64_MIN, INT64_MAX, &number)) {
+        (void)flower_refuse(reply, 400, "Invalid argument '%.80s' of type 'int'", text);
+        return false;
+    }
+    if (number < min || number > WORKER_SLOTS_MAX) {
+        (void)flower_refuse(reply, 400, "Invalid argument '%.80s': %s is %lld to %d", text, name,
+                            (long long)min, WORKER_SLOTS_MAX);
         return false;
     }
     *value = (int)number;

@@ -107,7 +107,7 @@ def test_unknown_tasks_are_for_send_task_alone(system):
 
 
 @pytest.mark.parametrize("body", [
-    "{", "[]", "7", '{"args": {}}', '{"args": "x"}', '{"kwargs": []}', '{"countdown": "soon"}',
+    "{", "[]", "7", '{"args": {}}', '{"args": "x"}', '{"kwargs": [1]}', '{"countdown": "soon"}',
     '{"countdown": 1e300}', '{"eta": "tomorrow"}', '{"queue": "a b"}', '{"queue": 7}', '{"priority": 10}',
     '{"priority": "urgent"}', '{"task_id": "mine"}', '{"retries": -1}', '{"link": []}', '{"colour": 1}',
     '{"args": [' + "[" * 60 + "]" * 60 + "]}", '{"args": ["' + "x" * 300_000 + '"]}',
@@ -148,6 +148,37 @@ def test_waiting_requests_leave_threads_for_others(stack):
     for thread in waiting:
         thread.join(20)
         assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("path, words", [
+    ("/api/tasks?limit=x", "Invalid argument 'x' of type 'int'"),
+    ("/api/tasks?offset=1.5", "Invalid argument '1.5' of type 'int'"),
+    ("/api/tasks?received_start=soon", "Invalid received_start or received_end, expected format 'YYYY-MM-DD HH:MM'"),
+    ("/api/tasks?sort_by=uuid", "Invalid sort_by 'uuid', expected one of name, received, runtime, started, state"),
+    ("/api/workers?status=x", "Invalid argument 'x' of type 'bool'"),
+    ("/api/task/result/none?timeout=x", "Invalid argument 'x' of type 'float'"),
+    ("/api/task/result/none?timeout=", "Invalid argument '' of type 'float'"),
+])
+def test_refusals_are_flowers_plain_texts(system, path, words):
+    """As a real one answered (2.2.0)."""
+    answer = requests.get(system.dashboard.url + path, timeout=30)
+    assert (answer.status_code, answer.text) == (400, words)
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+def test_what_is_missing_is_told_before_what_is_unknown(system):
+    for path in ("timeout", "rate-limit"):
+        assert post(system, f"/api/task/{path}/no.such", 400).text == "Missing argument workername"
+        assert post(system, f"/api/task/{path}/no.such?workername=", 400).text == "Missing argument workername"
+    assert post(system, "/api/task/rate-limit/no.such?workername=x&ratelimit=", 400).text == "Missing argument ratelimit"
+    assert post(system, "/api/task/rate-limit/no.such?workername=x&ratelimit=1", 404).text == "Unknown task 'no.such'"
+
+
+def test_an_empty_array_is_no_kwargs(system):
+    """As languages write an empty map that have no other."""
+    made = post(system, "/api/task/async-apply/shop.mail", json={"args": [1], "kwargs": []}).json()
+    assert system.job(made["task-id"])["kwargs"] == {}
+    post(system, "/api/task/async-apply/shop.mail", 400, json={"kwargs": [1]})
 
 
 # ---- results ----
@@ -522,13 +553,17 @@ def test_rate_limit_of_a_task(system):
     assert (row["scope"], row["name"], row["rate"], row["per_seconds"]) == ("task", "shop.mail", 100, 60)
     limit("5")
     assert system.query("SELECT rate, per_seconds FROM limits")[0]["per_seconds"] == 1
+    for text, rate in (("1.5/s", (90, 60)), ("0.1/m", (6, 3600)), ("2.0", (2, 1)), ("0.5/h", None), ("7/x", None), ("1/ss", None)):
+        limit(text, 200 if rate else 403)
+        row = system.query("SELECT rate, per_seconds FROM limits")[0]
+        assert not rate or (row["rate"], row["per_seconds"]) == rate, text
     assert limit("0").json() == {"message": "rate limit disabled successfully"}
     assert system.query("SELECT * FROM limits") == []
     assert "Failed to set rate limit" in limit("often", 403).text
     post(system, "/api/task/rate-limit/shop.mail", 400, data={"workername": "h:0"})
     post(system, "/api/task/rate-limit/no.such", 404, data={"workername": "h:0", "ratelimit": "1/s"})
-    post(system, "/api/task/rate-limit/no.such", 404)
-    post(system, "/api/task/rate-limit/shop.mail", 404, data={"workername": "h:7"})
+    post(system, "/api/task/rate-limit/no.such", 400)
+    post(system, "/api/task/rate-limit/shop.mail", 400, data={"workername": "h:7"})
     post(system, "/api/task/rate-limit/shop.mail", 404, data={"workername": "h:7", "ratelimit": "1/s"})
 
 
