@@ -8,6 +8,7 @@ found something.
 """
 
 import ast
+import collections
 import functools
 import hashlib
 import os
@@ -25,6 +26,8 @@ LAYERS = (
      " program queue_list text trace uuid"),
     ("drivers", "db db_private db_result redis statements"),
 )
+# Migrations up to this one say what they write anew in words of their own.
+REWRITTEN_FREELY = "0053"
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 80
 # Lists of words, not code.
@@ -355,6 +358,34 @@ def migrations():
         yield listing, 1, f"{name} is gone, and shops have it"
 
 
+def sql_functions(text):
+    """The functions that a migration writes: name, whether it may replace one, where, the comment above, and its
+    lines without comments."""
+    for found in re.finditer(r"^((?:--.*\n)*)CREATE (OR REPLACE )?FUNCTION (\w+)", text, re.M):
+        quote = re.compile(r"\bAS (\$\w*\$)").search(text, found.end())
+        if not quote:
+            continue
+        body = text[found.start(3) : text.index(quote[1], quote.end())]
+        lines = [line.split("--")[0].strip() for line in body.splitlines()]
+        yield found[3], bool(found[2]), line_at(text, found.start(3)), found[1], [line for line in lines if line]
+
+
+def rewritten_functions():
+    """A function that is written anew begins with its newest text: one was once taken from an older migration, and what
+    had been added in between was lost. The comment above it says what it is taken from and how much of that is gone."""
+    newest = {}
+    for path in sorted(path for path in files() if re.fullmatch(r"sql/\d{4}_\w+\.sql", path)):
+        number = os.path.basename(path)[:4]
+        for name, replaces, line, comment, lines in sql_functions(text_of(path)):
+            before = newest.get(name)
+            if before and replaces and number > REWRITTEN_FREELY:
+                gone = sum((collections.Counter(before[1]) - collections.Counter(lines)).values())
+                wanted = f"-- From {before[0]}, without {gone} of its lines"
+                if wanted not in comment:
+                    yield path, line, f'{name}(): look at what is gone, and say "{wanted}: why" above it'
+            newest[name] = (number, lines)
+
+
 def python_files():
     for path in files():
         if path.endswith(".py"):
@@ -409,7 +440,7 @@ def packages():
 
 RULES = (
     includes, banned_functions, reserved_calls, comments, words, stores, settings, folders, headers,
-    sizes, migrations, python_files, packages, readmes,
+    sizes, migrations, rewritten_functions, python_files, packages, readmes,
 )
 
 
