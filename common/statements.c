@@ -35,6 +35,7 @@
     X(jobs_unique)                                                                                 \
     X(jobs_view)                                                                                   \
     X(leader)                                                                                      \
+    X(limit_ghosts)                                                                                \
     X(limits)                                                                                      \
     X(logins)                                                                                      \
     X(migrate)                                                                                     \

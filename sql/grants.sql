@@ -38,7 +38,7 @@ BEGIN
 
             -- Runs the jobs. Of users it sees whom to write to, no hash of a password; of sessions and
             -- kept answers, whether they are old.
-            ('till_worker', 'SELECT', 'schema_migrations jobs job_errors tasks queues limits limit_buckets
+            ('till_worker', 'SELECT', 'schema_migrations jobs job_errors tasks queues limits limit_buckets limit_ghosts
                 limit_freed limit_counts worker_orders started_jobs job_logs job_progress flows flow_gates
                 categories products orders order_items payments sales sales_reports trial_counters
                 trial_entries catalogue_version time_limits job_search_open', ''),
@@ -54,49 +54,49 @@ BEGIN
             ('till_worker', 'SELECT', 'idempotency_keys', 'ctid created_at'),
             ('till_worker', 'UPDATE', 'idempotency_keys', 'created_at'),
             ('till_worker', 'USAGE', 'catalogue_version', ''),
-            ('till_worker', 'INSERT', 'jobs job_errors tasks limit_buckets limit_freed job_logs
+            ('till_worker', 'INSERT', 'jobs job_errors tasks limit_buckets limit_ghosts limit_freed job_logs
                 job_progress flows flow_gates payment_events sales_reports trial_entries job_search_open', ''),
-            ('till_worker', 'UPDATE', 'jobs tasks limit_buckets job_progress flows flow_gates
+            ('till_worker', 'UPDATE', 'jobs tasks limit_buckets limit_ghosts job_progress flows flow_gates
                 trial_counters', ''),
             ('till_worker', 'UPDATE', 'job_search_open', 'turn'),
             ('till_worker', 'UPDATE', 'products', 'stock_quantity'),
             ('till_worker', 'UPDATE', 'orders', 'order_status'),
             ('till_worker', 'UPDATE', 'payments',
                 'status gateway_reference failure_code failure_message paid_at first_sent_at'),
-            ('till_worker', 'DELETE', 'jobs limit_buckets limit_freed job_logs job_progress
+            ('till_worker', 'DELETE', 'jobs limit_buckets limit_ghosts limit_freed job_logs job_progress
                 flows refresh_tokens idempotency_keys audit gateway_events dashboard_sessions', ''),
 
             -- Brings jobs to their streams. Nothing of the shop.
-            ('till_scheduler', 'SELECT', 'schema_migrations jobs tasks queues limits limit_buckets
+            ('till_scheduler', 'SELECT', 'schema_migrations jobs tasks queues limits limit_buckets limit_ghosts
                 limit_freed limit_counts started_jobs flows flow_gates schedules schedule_runs job_minutes
                 worker_counts worker_queue_counts task_secrets job_segments job_grams
                 job_search_mark job_search_open', ''),
-            ('till_scheduler', 'INSERT', 'jobs job_errors limit_buckets limit_freed schedules
+            ('till_scheduler', 'INSERT', 'jobs job_errors limit_buckets limit_ghosts limit_freed schedules
                 schedule_runs job_minutes worker_counts worker_queue_counts job_segments job_grams
                 job_search_open', ''),
-            ('till_scheduler', 'UPDATE', 'jobs limit_buckets flows flow_gates schedules
+            ('till_scheduler', 'UPDATE', 'jobs limit_buckets limit_ghosts flows flow_gates schedules
                 schedule_runs job_minutes worker_counts worker_queue_counts job_segments
                 job_search_mark job_search_open', ''),
-            ('till_scheduler', 'DELETE', 'limit_buckets limit_freed schedules schedule_runs
+            ('till_scheduler', 'DELETE', 'limit_buckets limit_ghosts limit_freed schedules schedule_runs
                 job_minutes worker_counts worker_queue_counts job_segments job_grams
                 job_search_open', ''),
 
             -- Shows jobs, and changes them where its users may. Nothing of the shop; what stands in the
             -- audit log stays there.
             ('till_dashboard', 'SELECT', 'schema_migrations jobs job_errors job_logs job_progress
-                job_minutes job_replays tasks queues limits limit_buckets limit_freed limit_counts
+                job_minutes job_replays tasks queues limits limit_buckets limit_ghosts limit_freed limit_counts
                 started_jobs flows flow_gates schedules schedule_runs worker_orders audit
                 dashboard_sessions time_limits task_secrets job_segments job_grams job_search_mark
                 job_search_open', ''),
-            ('till_dashboard', 'INSERT', 'jobs job_errors job_replays queues limits limit_buckets
+            ('till_dashboard', 'INSERT', 'jobs job_errors job_replays queues limits limit_buckets limit_ghosts
                 limit_freed schedule_runs worker_orders audit dashboard_sessions time_limits
                 job_search_open', ''),
-            ('till_dashboard', 'UPDATE', 'jobs queues limits limit_buckets flows flow_gates schedule_runs
+            ('till_dashboard', 'UPDATE', 'jobs queues limits limit_buckets limit_ghosts flows flow_gates schedule_runs
                 worker_orders time_limits', ''),
             ('till_dashboard', 'UPDATE', 'job_search_open', 'turn'),
             ('till_dashboard', 'UPDATE', 'schedules', 'paused_at paused_by waiting_tick next_tick next_run
                 decided_to'),
-            ('till_dashboard', 'DELETE', 'jobs job_logs job_progress queues limits limit_buckets
+            ('till_dashboard', 'DELETE', 'jobs job_logs job_progress queues limits limit_buckets limit_ghosts
                 limit_freed worker_orders dashboard_sessions time_limits', '')
         ), wanted (role, privilege, relation, kind, name) AS (
             SELECT r.oid, p.privilege, c.oid, c.relkind, a.attname::text

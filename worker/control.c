@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/clock.h"
 #include "common/jobs_control.h"
@@ -31,6 +32,7 @@ struct control {
     struct db *db;
     struct redis *redis;
     int64_t refresh_at_us; /* monotonic */
+    int64_t renew_at_us;   /* monotonic: the places of revoked jobs; 0: there are none */
     bool listening;
     bool healthy;
 };
@@ -60,6 +62,19 @@ static bool take_paused(struct process *process, const struct db_result *rows)
                      L_STR("queue", process->streams[i].queue));
     }
     return changed;
+}
+
+/* For one lease, as everything that tells of a life; thrice as often. */
+static enum err_code keep_places(struct control *control, struct err *e)
+{
+    struct process *process = control->process;
+    int64_t lease_us = process_lease_us(process);
+    bool any = false;
+    enum err_code rc = interrupts_keep_places(process->pool, control->db, lease_us, &any, e);
+
+    if (!rc)
+        control->renew_at_us = any ? clock_mono_us() + lease_us / 3 : 0;
+    return rc;
 }
 
 /* Quiet and paused first, then the epoch by which the fetch thread may begin. */
@@ -93,7 +108,8 @@ static enum err_code refresh(struct control *control, struct err *e)
     changed |= limit_board_put(process->limits, &limits);
     if (changed || atomic_load(&process->control_epoch) == 0)
         atomic_fetch_add(&process->control_epoch, 1);
-    return interrupts_look(process->interrupts, process->pool, control->db, e);
+    rc = interrupts_look(process->interrupts, process->pool, control->db, e);
+    return rc ? rc : keep_places(control, e);
 }
 
 bool control_fetch_is_behind(const struct process *process)
@@ -121,6 +137,13 @@ static enum err_code step(struct control *control, struct err *e)
 
     if (wait_us <= 0)
         return refresh(control, e);
+    if (control->renew_at_us && clock_mono_us() >= control->renew_at_us) {
+        rc = keep_places(control, e);
+        if (rc)
+            return rc;
+    }
+    if (control->renew_at_us && wait_us > control->renew_at_us - clock_mono_us())
+        wait_us = control->renew_at_us - clock_mono_us();
     if (control_fetch_is_behind(process)) {
         control_wake_fetch(process, control->redis);
         if (wait_us > WAKE_PAUSE_MS * US_PER_MS)
@@ -131,6 +154,20 @@ static enum err_code step(struct control *control, struct err *e)
     if (!rc && notified)
         rc = refresh(control, e);
     return rc;
+}
+
+/* While the process waits for what runs to end. */
+static void see_places_out(struct control *control)
+{
+    const struct timespec step = clock_timespec(WAKE_PAUSE_MS * US_PER_MS);
+
+    while (control->renew_at_us && !atomic_load(&control->process->keeper_ends)) {
+        struct err e = {0};
+
+        if (clock_mono_us() >= control->renew_at_us && keep_places(control, &e))
+            log_debug("places_not_kept", L_ERR(&e));
+        (void)nanosleep(&step, NULL);
+    }
 }
 
 void *control_main(void *context)
@@ -159,6 +196,7 @@ void *control_main(void *context)
             (void)process_pause(process, ERROR_PAUSE_MS * US_PER_MS);
         }
     }
+    see_places_out(&control);
     redis_close(control.redis);
     db_close(control.db);
     return NULL;

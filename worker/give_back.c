@@ -9,6 +9,7 @@
 
 #include "common/crashpoint.h"
 #include "common/jobs_run.h"
+#include "common/limit_ghosts.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -48,8 +49,11 @@ static void give_back_list(struct process *process, struct db *db, struct redis 
     }
     CRASH_POINT("give_back.written");
     for (size_t i = 0; i < list->count; i++) {
-        if (!released[i])
+        if (!released[i]) { /* revoked, perhaps: its handler ends with this process */
+            if (limit_ghosts_end(db, &list->attempts[i], 1, &e))
+                log_debug("place_not_given_back", L_ERR(&e));
             continue;
+        }
         count++;
         if (queue_push(redis, &process->streams[list->entries[i].stream], &list->attempts[i].id, 1,
                        &e) ||

@@ -11,6 +11,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/jobs_control.h"
+#include "common/limit_ghosts.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -111,6 +112,55 @@ enum err_code interrupts_look(struct interrupts *interrupts, struct pool *pool, 
     pthread_cond_broadcast(&interrupts->marked);
     pthread_mutex_unlock(&interrupts->lock);
     return ERR_OK;
+}
+
+/* ---- the places of those that go on ---- */
+
+struct revoked {
+    struct attempt *attempts;
+    size_t count;
+    size_t max;
+};
+
+static bool add_revoked(struct item *item, void *context)
+{
+    struct revoked *revoked = context;
+
+    if (atomic_load(&item->revoked) && revoked->count < revoked->max)
+        revoked->attempts[revoked->count++] =
+            (struct attempt){.id = item->job.id, .number = item->job.attempt};
+    return false;
+}
+
+enum err_code interrupts_keep_places(struct pool *pool, struct db *db, int64_t for_us,
+                                     bool *ret_any, struct err *e)
+{
+    struct pool_count counts = pool_counts(pool);
+    size_t max = (size_t)counts.waiting + (size_t)counts.running;
+    AUTO(mem_free) struct attempt *attempts = mem_array(max, sizeof *attempts);
+    struct revoked revoked = {.attempts = attempts, .max = max};
+
+    pool_visit(pool, ITEM_WAITING, add_revoked, &revoked);
+    pool_visit(pool, ITEM_RUNNING, add_revoked, &revoked);
+    *ret_any = revoked.count > 0;
+    return revoked.count > 0 ? limit_ghosts_renew(db, attempts, revoked.count, for_us, e) : ERR_OK;
+}
+
+/* Who lost its fence may have been revoked, and not have heard of it. Should this fail, the places
+ * come back when nobody has renewed them for a while. */
+void interrupts_give_places(struct db *db, struct item *const *items, const bool *acknowledge,
+                            size_t count)
+{
+    struct attempt attempts[SLOT_BATCH_MAX];
+    size_t ended = 0;
+    struct err e = {0};
+
+    for (size_t i = 0; i < count && ended < COUNT_OF(attempts); i++)
+        if (atomic_load(&items[i]->revoked) || (items[i]->job.has_places && !acknowledge[i]))
+            attempts[ended++] =
+                (struct attempt){.id = items[i]->job.id, .number = items[i]->job.attempt};
+    if (ended > 0 && limit_ghosts_end(db, attempts, ended, &e))
+        log_warn("places_not_given_back", L_INT("count", ended), L_ERR(&e));
 }
 
 /* ---- those that do not heed it ---- */

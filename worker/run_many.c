@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "worker/deadlines.h"
+#include "worker/interrupt.h"
 #include "worker/settle.h"
 
 struct many {
@@ -308,5 +309,6 @@ void run_many(const struct slot *slot, struct item *const *items, size_t count)
      * one, or a slow task would never be given a full batch. */
     pool_note_runtime(slot->process->pool, many.task, clock_mono_us() - began_us,
                       many.task->batch_max);
+    interrupts_give_places(slot->db, items, acknowledge, count);
     pool_finish(slot->process->pool, items, acknowledge, count);
 }

@@ -22,6 +22,7 @@
 #include "worker/deadlines.h"
 #include "worker/events.h"
 #include "worker/gateway.h"
+#include "worker/interrupt.h"
 #include "worker/journal.h"
 #include "worker/mailer.h"
 #include "worker/run_many.h"
@@ -326,6 +327,7 @@ static void run_batch(struct slot *slot, struct item **items, size_t count)
         }
     }
     settle_successes(slot->process, slot->db, &batch);
+    interrupts_give_places(slot->db, items, acknowledge, count);
     pool_finish(pool, items, acknowledge, count);
 }
 
