@@ -158,14 +158,16 @@ static enum err_code wait_for_work(struct scheduler *s, struct ticks *ticks, int
     if (rc)
         return rc;
     due_us = due_wait_us(s, due_us, later_us);
+    if (due_us >= 0 && due_us < DUE_PAUSE_MS * US_PER_MS)
+        due_us = DUE_PAUSE_MS * US_PER_MS;
+    if (parked_us == 0) /* somebody has what it is about: no reason to spin */
+        parked_us = DUE_PAUSE_MS * US_PER_MS;
     if (parked_us >= 0 && (due_us < 0 || parked_us < due_us))
         due_us = parked_us;
     if (wait_us > heal_at_us - now_us)
         wait_us = heal_at_us - now_us;
     if (wait_us > ticks->look_at_us - now_us)
         wait_us = ticks->look_at_us - now_us;
-    if (due_us >= 0 && due_us < DUE_PAUSE_MS * US_PER_MS)
-        due_us = DUE_PAUSE_MS * US_PER_MS;
     if (due_us >= 0 && due_us < wait_us)
         wait_us = due_us;
     rc = db_wait_notify(s->db, signal_fd, wait_us, &notified, e);
