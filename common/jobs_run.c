@@ -169,9 +169,11 @@ static const struct db_stmt statements[] = {
               "  ELSE now() + $3::bigint * interval '1 microsecond' END,"
               " enqueued_at = CASE WHEN $3::bigint < 0 THEN enqueued_at END, parked_on = NULL"
               " WHERE id = $1 AND attempt = $2 AND state = 'STARTED'"
-              " RETURNING id, attempt, worker, started_at"
-              ") INSERT INTO job_errors (job_id, attempt, worker, started_at, error, detail)"
-              " SELECT id, attempt, worker, started_at, $4, $5 FROM failed",
+              " RETURNING id, attempt, worker, started_at, superseded IS NOT NULL AS is_over"
+              "), kept AS ("
+              " INSERT INTO job_errors (job_id, attempt, worker, started_at, error, detail)"
+              " SELECT id, attempt, worker, started_at, $4, $5 FROM failed"
+              ") SELECT is_over AND $3::bigint >= 0 FROM failed",
               5},
     [GIVE_BACK] = {"jobs_give_back",
                    "UPDATE jobs j SET state = 'PENDING', enqueued_at = now(),"
@@ -253,20 +255,22 @@ static void clean(struct buf *out, const char *text)
 }
 
 enum err_code jobs_fail(struct db *db, const struct attempt *attempt, int64_t delay_us,
-                        const char *error, const char *detail, struct err *e)
+                        const char *error, const char *detail, bool *ret_superseded, struct err *e)
 {
+    AUTO(db_result_free) struct db_result *rows = NULL;
     AUTO_VALUE(buf_release) struct buf clean_error;
     AUTO_VALUE(buf_release) struct buf clean_detail;
-    int64_t touched = 0;
     enum err_code rc;
 
     clean(&clean_error, error);
     clean(&clean_detail, detail);
-    rc = db_exec(db, &statements[FAIL],
-                 DB_ARGS(DB_TEXT(attempt->id.text), DB_INT(attempt->number), DB_INT(delay_us),
-                         DB_TEXT(clean_error.data), DB_TEXT(detail ? clean_detail.data : NULL)),
-                 &touched, e);
-    return check_fence(rc, touched, attempt, e);
+    rc = db_query(db, &statements[FAIL],
+                  DB_ARGS(DB_TEXT(attempt->id.text), DB_INT(attempt->number), DB_INT(delay_us),
+                          DB_TEXT(clean_error.data), DB_TEXT(detail ? clean_detail.data : NULL)),
+                  &rows, e);
+    if (!rc && db_rows(rows) > 0)
+        *ret_superseded = db_bool(rows, 0, 0);
+    return check_fence(rc, rc ? 0 : db_rows(rows), attempt, e);
 }
 
 /* The attempts as two array parameters. */
@@ -425,11 +429,9 @@ enum err_code jobs_bury_undecodable(struct db *db, const struct queue_delivery *
                    NULL, e);
 }
 
-/* The id of the row that a fast job becomes: its own, unless a producer gave it that of another
- * job. That one must not swallow it. */
-static enum err_code find_own_id(struct db *db, const struct queue_delivery *delivery,
-                                 const struct queue_stream *stream, struct uuid *ret_id,
-                                 struct err *e)
+enum err_code jobs_find_own_id(struct db *db, const struct queue_delivery *delivery,
+                               const struct queue_stream *stream, struct uuid *ret_id,
+                               struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
     struct uuid made = queue_fast_id(stream, delivery->entry);
@@ -459,7 +461,7 @@ enum err_code jobs_adopt_fast(struct db *db, const struct queue_delivery *delive
 
     clean(&clean_error, error);
     clean(&clean_detail, detail);
-    rc = find_own_id(db, delivery, stream, &id, e);
+    rc = jobs_find_own_id(db, delivery, stream, &id, e);
     if (rc)
         return rc;
     return db_exec(db, &statements[ADOPT],

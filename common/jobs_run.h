@@ -71,9 +71,11 @@ enum err_code jobs_find_passed(struct db *db, const struct passing *passing,
                                struct passed_jobs *ret_next, struct err *e) MUST_CHECK;
 
 /* STARTED -> RETRY after `delay_us`, or -> FAILURE when `delay_us` is negative; the error is kept
- * with the attempt. ERR_CONFLICT as above. */
+ * with the attempt. ERR_CONFLICT as above. ret_superseded: it is REVOKED instead of RETRY, since a
+ * newer job took its unique key while it ran (sql/0038). */
 enum err_code jobs_fail(struct db *db, const struct attempt *attempt, int64_t delay_us,
-                        const char *error, const char *detail, struct err *e) MUST_CHECK;
+                        const char *error, const char *detail, bool *ret_superseded,
+                        struct err *e) MUST_CHECK;
 
 /* STARTED -> PENDING for jobs that this worker gives back because it ends. That was not their
  * fault, so they have one attempt more. ret_released[i] tells which were still ours. */
@@ -84,6 +86,12 @@ enum err_code jobs_give_back(struct db *db, const struct attempt *attempts, size
 enum err_code jobs_bury_undecodable(struct db *db, const struct queue_delivery *delivery,
                                     const struct queue_stream *stream, const char *worker,
                                     struct err *e) MUST_CHECK;
+
+/* The id of the row that a fast job becomes: its own, unless a producer gave it that of another
+ * job. That one must not swallow it. */
+enum err_code jobs_find_own_id(struct db *db, const struct queue_delivery *delivery,
+                               const struct queue_stream *stream, struct uuid *ret_id,
+                               struct err *e) MUST_CHECK;
 
 /* A fast job that failed for the first time becomes a row: RETRY after `delay_us`, or FAILURE when
  * negative. Doing it again is harmless. */

@@ -13,7 +13,8 @@ static const struct db_stmt statements[] = {
                 "UPDATE jobs SET state = 'PENDING', enqueued_at = NULL, parked_on = NULL,"
                 " scheduled_at = now() + $3::bigint * interval '1 microsecond',"
                 " max_attempts = max_attempts + 1, snoozes = coalesce(snoozes, 0) + 1"
-                " WHERE id = $1 AND attempt = $2 AND state = 'STARTED'",
+                " WHERE id = $1 AND attempt = $2 AND state = 'STARTED'"
+                " RETURNING superseded IS NOT NULL",
                 3},
     [SNOOZE_FAST] = {"jobs_snooze_fast",
                      "INSERT INTO jobs (id, task, queue, priority, attempt, max_attempts, snoozes,"
@@ -30,14 +31,16 @@ static const struct db_stmt statements[] = {
 DB_STATEMENTS(jobs_snooze, statements);
 
 enum err_code jobs_snooze(struct db *db, const struct attempt *attempt, int64_t delay_us,
-                          struct err *e)
+                          bool *ret_superseded, struct err *e)
 {
-    int64_t touched = 0;
-    enum err_code rc = db_exec(
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(
         db, &statements[SNOOZE],
-        DB_ARGS(DB_TEXT(attempt->id.text), DB_INT(attempt->number), DB_INT(delay_us)), &touched, e);
+        DB_ARGS(DB_TEXT(attempt->id.text), DB_INT(attempt->number), DB_INT(delay_us)), &rows, e);
 
-    if (!rc && touched == 0)
+    if (!rc && db_rows(rows) > 0)
+        *ret_superseded = db_bool(rows, 0, 0);
+    else if (!rc)
         rc = err_set(e, ERR_CONFLICT, "attempt %d of job %s was taken over or cancelled",
                      attempt->number, attempt->id.text);
     return rc;
@@ -47,11 +50,16 @@ enum err_code jobs_snooze_fast(struct db *db, const struct queue_delivery *deliv
                                const struct queue_stream *stream, const char *worker,
                                int max_attempts, int64_t delay_us, struct err *e)
 {
+    struct uuid id;
+    enum err_code rc = jobs_find_own_id(db, delivery, stream, &id, e);
+
+    if (rc)
+        return rc;
     return db_exec(db, &statements[SNOOZE_FAST],
-                   DB_ARGS(DB_TEXT(delivery->id.text), DB_TEXT(delivery->task),
-                           DB_TEXT(stream->queue), DB_INT(stream->priority), DB_INT(max_attempts),
-                           DB_TEXT(delivery->args), DB_TEXT(delivery->kwargs), DB_INT(delay_us),
-                           DB_TEXT(worker), DB_TEXT(delivery->entry), DB_TEXT(delivery->headers),
+                   DB_ARGS(DB_TEXT(id.text), DB_TEXT(delivery->task), DB_TEXT(stream->queue),
+                           DB_INT(stream->priority), DB_INT(max_attempts), DB_TEXT(delivery->args),
+                           DB_TEXT(delivery->kwargs), DB_INT(delay_us), DB_TEXT(worker),
+                           DB_TEXT(delivery->entry), DB_TEXT(delivery->headers),
                            DB_TEXT(delivery->traceparent), DB_INT(delivery->expires_us)),
                    NULL, e);
 }

@@ -9,9 +9,10 @@
 
 #include "common/jobs_run.h"
 
-/* STARTED -> PENDING, due after `delay_us`. ERR_CONFLICT: another has taken over. */
+/* STARTED -> PENDING, due after `delay_us`. ERR_CONFLICT: another has taken over. ret_superseded as
+ * of jobs_fail(). */
 enum err_code jobs_snooze(struct db *db, const struct attempt *attempt, int64_t delay_us,
-                          struct err *e) MUST_CHECK;
+                          bool *ret_superseded, struct err *e) MUST_CHECK;
 
 /* A fast job becomes a row for it. Doing it again is harmless. */
 enum err_code jobs_snooze_fast(struct db *db, const struct queue_delivery *delivery,

@@ -5,13 +5,14 @@
 #include "common/limits.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/buf.h"
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { LIST, COUNT, SET, DELETE, MAKE_ROWS, RELEASE, RECOUNT, LOOK };
+enum { LIST, COUNT, SET, DELETE, MAKE_ROWS, FIND_OTHERS, RELEASE, RECOUNT, LOOK };
 enum { ROWS_BYTES = 160 * 1024 * 1024 };
 
 #define BOUND "20000"
@@ -58,6 +59,13 @@ static const struct db_stmt statements[] = {
          " AS n (id, task, queue, priority, args, kwargs, max_attempts, headers,"
          " traceparent, expires_us) ORDER BY id ON CONFLICT (id) DO NOTHING",
          10},
+    /* $1 to $4: ids, tasks, args, kwargs. Which of these ids are other jobs'. */
+    [FIND_OTHERS] = {"limits_find_others",
+                     "SELECT g.n FROM unnest($1::uuid[], $2::text[], $3::jsonb[], $4::jsonb[])"
+                     " WITH ORDINALITY AS g (id, task, args, kwargs, n) JOIN jobs j ON j.id = g.id"
+                     " WHERE NOT (j.task = g.task AND j.args = coalesce(g.args, '[]')"
+                     " AND j.kwargs = coalesce(g.kwargs, '{}'))",
+                     4},
     [RELEASE] = {"limits_release",
                  "SELECT id, queue, priority, wait_us FROM till_release_parked($1)", 1},
     [RECOUNT] = {"limits_recount", "SELECT till_count_places()", 0},
@@ -180,31 +188,90 @@ static void add_row(struct arrays *arrays, const struct queue_delivery *delivery
     db_array_add_int(&arrays->items[EXPIRES], delivery->expires_us);
 }
 
-enum err_code limits_make_rows(struct db *db, const struct queue_delivery *deliveries,
-                               const int *max_attempts, size_t count,
-                               const struct queue_stream *streams, struct err *e)
-{
-    AUTO_VALUE(arrays_release) struct arrays arrays;
+/* The rows of one read, and of which deliveries they are. */
+struct new_rows {
+    struct arrays arrays;
     struct db_param params[ARRAYS];
-    size_t rows = 0;
+    size_t *places;
+    size_t count;
+};
 
+static void new_rows_release(struct new_rows *rows)
+{
+    arrays_release(&rows->arrays);
+    mem_free(rows->places);
+}
+
+static enum err_code new_rows_init(struct new_rows *rows, const struct queue_delivery *deliveries,
+                                   const int *max_attempts, size_t count,
+                                   const struct queue_stream *streams, struct err *e)
+{
+    *rows = (struct new_rows){.places = mem_array(count, sizeof *rows->places)};
     for (int i = 0; i < ARRAYS; i++)
-        buf_init(&arrays.items[i], ROWS_BYTES);
+        buf_init(&rows->arrays.items[i], ROWS_BYTES);
     for (size_t i = 0; i < count; i++) {
         if (!deliveries[i].task)
             continue;
-        add_row(&arrays, &deliveries[i], max_attempts[i], &streams[deliveries[i].stream]);
-        rows++;
+        add_row(&rows->arrays, &deliveries[i], max_attempts[i], &streams[deliveries[i].stream]);
+        rows->places[rows->count++] = i;
     }
-    if (rows == 0)
-        return ERR_OK;
     for (int i = 0; i < ARRAYS; i++) {
-        db_array_end(&arrays.items[i]);
-        if (arrays.items[i].overflow)
+        db_array_end(&rows->arrays.items[i]);
+        if (rows->arrays.items[i].overflow)
             return err_set(e, ERR_INTERNAL, "the fast jobs of one read are too large");
-        params[i] = DB_TEXT(arrays.items[i].data);
+        rows->params[i] = DB_TEXT(rows->arrays.items[i].data);
     }
-    return db_exec(db, &statements[MAKE_ROWS], (struct db_args){params, ARRAYS}, NULL, e);
+    return ERR_OK;
+}
+
+/* Jobs whose producer gave them the id of another one get the id that their entry makes, as at
+ * their failure (jobs_adopt_fast()). */
+static enum err_code rename_others(struct db *db, const struct new_rows *rows,
+                                   struct queue_delivery *deliveries,
+                                   const struct queue_stream *streams, bool *ret_any, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *found = NULL;
+    enum err_code rc = db_query(
+        db, &statements[FIND_OTHERS],
+        DB_ARGS(rows->params[IDS], rows->params[TASKS], rows->params[ARGS], rows->params[KWARGS]),
+        &found, e);
+
+    *ret_any = false;
+    for (int row = 0; !rc && row < db_rows(found); row++) {
+        int64_t place = db_int(found, row, 0) - 1;
+        struct queue_delivery *delivery;
+        struct uuid made;
+
+        if (place < 0 || (size_t)place >= rows->count)
+            abort(); /* not by a statement of this file */
+        delivery = &deliveries[rows->places[place]];
+        made = queue_fast_id(&streams[delivery->stream], delivery->entry);
+        *ret_any = *ret_any || strcmp(made.text, delivery->id.text) != 0;
+        delivery->id = made;
+    }
+    return rc;
+}
+
+enum err_code limits_make_rows(struct db *db, struct queue_delivery *deliveries,
+                               const int *max_attempts, size_t count,
+                               const struct queue_stream *streams, struct err *e)
+{
+    for (bool again = true; again;) {
+        AUTO_VALUE(new_rows_release) struct new_rows rows;
+        int64_t made = 0;
+        enum err_code rc = new_rows_init(&rows, deliveries, max_attempts, count, streams, e);
+
+        again = false;
+        if (!rc && rows.count > 0)
+            rc = db_exec(db, &statements[MAKE_ROWS], (struct db_args){rows.params, ARRAYS}, &made,
+                         e);
+        /* Most that are there already are the same jobs, delivered before. */
+        if (!rc && (size_t)made < rows.count)
+            rc = rename_others(db, &rows, deliveries, streams, &again, e);
+        if (rc)
+            return rc;
+    }
+    return ERR_OK;
 }
 
 /* ---- scheduler ---- */

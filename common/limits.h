@@ -53,9 +53,10 @@ enum err_code limits_delete(struct db *db, enum limit_scope scope, const char *n
 
 /* ---- workers ---- */
 
-/* Fast jobs among the deliveries (those that name a task) whose task has a limit become rows that
- * wait; doing it again is harmless. `max_attempts` has one element for each delivery. */
-enum err_code limits_make_rows(struct db *db, const struct queue_delivery *deliveries,
+/* Fast jobs among the deliveries (those that name a task) become rows that wait; doing it again is
+ * harmless. One that came under the id of another job gets an id of its own, in its delivery, too.
+ * `max_attempts` has one element for each delivery. */
+enum err_code limits_make_rows(struct db *db, struct queue_delivery *deliveries,
                                const int *max_attempts, size_t count,
                                const struct queue_stream *streams, struct err *e) MUST_CHECK;
 

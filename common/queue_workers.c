@@ -203,8 +203,14 @@ static enum err_code read_worker(struct redis *redis, const char *name, struct q
         rc = append_words(redis, get, COUNT_OF(get), e);
     if (!rc)
         rc = redis_take(redis, &alive, e);
-    if (!rc)
-        rc = redis_take(redis, &report, e);
+    if (rc)
+        return rc;
+    rc = redis_take(redis, &report, e);
+    if (rc && strcmp(redis_error_word(redis), "WRONGTYPE") == 0) {
+        rc = ERR_OK; /* a key that somebody else has put there: no report */
+        if (e)
+            err_clear(e);
+    }
     if (rc)
         return rc;
     worker->is_alive = alive->type == REDIS_REPLY_INTEGER && alive->integer == 1;

@@ -294,6 +294,20 @@ static void abandon(struct intake *intake, const struct claiming *claiming)
     finish(intake, &items, false);
 }
 
+/* Those under whose ids there are other jobs already. */
+static void take_own_ids(struct intake *intake, const struct claiming *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct uuid *id = &batch->keys[i].id;
+
+        if (strcmp(batch->items[i]->delivery.id.text, id->text) == 0)
+            continue;
+        log_warn("job_renamed", L_STR("job_id", id->text),
+                 L_STR("given", batch->items[i]->delivery.id.text));
+        pool_rename(intake->process->pool, batch->items[i], id);
+    }
+}
+
 static enum err_code claim_once(struct intake *intake, struct claiming *batch, bool retried,
                                 struct err *e)
 {
@@ -303,6 +317,7 @@ static enum err_code claim_once(struct intake *intake, struct claiming *batch, b
     if (batch->fast_count > 0) {
         rc = limits_make_rows(intake->db, batch->keys, batch->max_attempts, batch->count,
                               intake->process->streams, e);
+        take_own_ids(intake, batch);
         CRASH_POINT("claim.rows_made");
     }
     if (rc)

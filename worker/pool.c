@@ -166,6 +166,13 @@ bool pool_holds(struct pool *pool, size_t stream, const char *entry)
     return found;
 }
 
+void pool_rename(struct pool *pool, struct item *item, const struct uuid *id)
+{
+    pthread_mutex_lock(&pool->lock);
+    item->delivery.id = *id;
+    pthread_mutex_unlock(&pool->lock);
+}
+
 void pool_make_ready(struct pool *pool, struct item **items, size_t count, int takers)
 {
     int wanted;

@@ -91,6 +91,8 @@ void pool_wait_slot(struct pool *pool, int64_t timeout_us);
 /* Takes the delivery over (`delivery` is emptied). The item belongs to the pool. */
 struct item *pool_add(struct pool *pool, struct queue_delivery *take_delivery);
 bool pool_holds(struct pool *pool, size_t stream, const char *entry);
+/* A job that came under the id of another one has its own from now on. */
+void pool_rename(struct pool *pool, struct item *item, const struct uuid *id);
 /* Wakes as many slots as they are enough for; `takers` of these are awake and about to ask. */
 void pool_make_ready(struct pool *pool, struct item **items, size_t count, int takers);
 

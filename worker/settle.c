@@ -100,7 +100,8 @@ static enum err_code commit_success(const struct settling *s, struct task_run *r
 
 /* `why` is NULL for a job that puts itself off. */
 static enum err_code write_end(const struct settling *s, const struct task_run *run,
-                               int64_t delay_us, const struct err *why, struct err *e)
+                               int64_t delay_us, const struct err *why, bool *ret_superseded,
+                               struct err *e)
 {
     struct attempt attempt = attempt_of(s->item);
     const char *detail;
@@ -109,14 +110,14 @@ static enum err_code write_end(const struct settling *s, const struct task_run *
         return is_fast(s->item) ? jobs_snooze_fast(s->db, &s->item->delivery,
                                                    &s->process->streams[s->item->delivery.stream],
                                                    s->process->name, run->max_attempts, delay_us, e)
-                                : jobs_snooze(s->db, &attempt, delay_us, e);
+                                : jobs_snooze(s->db, &attempt, delay_us, ret_superseded, e);
     detail = *why->detail ? why->detail : NULL;
 
     if (is_fast(s->item))
         return jobs_adopt_fast(s->db, &s->item->delivery,
                                &s->process->streams[s->item->delivery.stream], s->process->name,
                                run->max_attempts, delay_us, why->text, detail, e);
-    return jobs_fail(s->db, &attempt, delay_us, why->text, detail, e);
+    return jobs_fail(s->db, &attempt, delay_us, why->text, detail, ret_superseded, e);
 }
 
 static void count_end(struct process *process, const struct item *item, enum meter_end end,
@@ -155,6 +156,21 @@ static void note_end(const struct settling *s, const struct task_run *run, int64
     }
 }
 
+/* A newer job took its unique key while it ran: it is over, whatever it asked for. */
+static void note_superseded(const struct settling *s, const struct task_run *run,
+                            const struct err *why)
+{
+    struct err shown = {0};
+
+    events_add(s->process->events, s->item, JOB_REVOKED, run->ran_us);
+    if (!why) {
+        log_info("job_superseded");
+        return;
+    }
+    conceal_err(s->item, why, &shown);
+    log_info("job_superseded", L_ERR(&shown));
+}
+
 /* Writes an end that is no success, however long PostgreSQL is away; gives up when the process
  * ends. */
 static bool settle_end(const struct settling *s, const struct task_run *run, int64_t delay_us,
@@ -162,13 +178,17 @@ static bool settle_end(const struct settling *s, const struct task_run *run, int
 {
     for (;;) {
         struct err e = {0};
+        bool is_superseded = false;
         enum err_code rc;
 
         CRASH_POINT("settle.before_end");
-        rc = write_end(s, run, delay_us, why, &e);
+        rc = write_end(s, run, delay_us, why, &is_superseded, &e);
         if (!rc) {
             CRASH_POINT("settle.end_written");
-            note_end(s, run, delay_us, why);
+            if (is_superseded)
+                note_superseded(s, run, why);
+            else
+                note_end(s, run, delay_us, why);
             return true;
         }
         if (rc == ERR_CONFLICT) {

@@ -302,6 +302,9 @@ def test_a_superseded_job_that_would_be_run_later_is_not(stack, task, args):
 
     one.wait_job(second)
     assert superseded(one, first)
+    one.worker.wait_for_log("job_superseded", job_id=first)
+    for event in ("job_retry", "job_snoozed"):
+        assert not one.worker.find_log(event, job_id=first)
 
 
 @both

@@ -225,6 +225,31 @@ def test_a_fast_job_under_the_id_of_another_job_is_not_swallowed_by_it(stack):
     one.settle(dead=1)
 
 
+@pytest.mark.parametrize("why", ["taken over", "limited", "snoozed"])
+def test_a_fast_job_that_needs_a_row_at_once_is_not_taken_for_the_job_whose_id_it_has(stack, why):
+    one = stack()
+    waits = one.insert_job("till.tasks.noop", ["waits"], scheduled_at="2099-01-01")
+    done = one.insert_job("till.tasks.noop", ["done"], state="REVOKED", finished_at="2020-01-01")
+    task, args = ("till.tasks.snooze", (0.01, 1)) if why == "snoozed" else ("till.tasks.noop", ("mine",))
+    if why == "limited":
+        ended = one.till("limit", "set", "task", task, "--concurrency", "1")
+        assert ended.returncode == 0, ended.stderr
+    for taken in (waits, done, done):
+        one.enqueue_fast(task, *args, id=taken)
+    if why == "taken over":
+        stream = "till:{default}:normal"
+        one.redis.xgroup_create(stream, "till", id="0")
+        held = one.redis.xreadgroup("till", "gone:1", {stream: ">"}, count=3)
+        assert len(held[0][1]) == 3
+
+    one.start(apis=0)
+
+    mine = f"task = '{task}' AND args <> '[\"waits\"]' AND args <> '[\"done\"]' AND state = 'SUCCESS'"
+    wait_for(lambda: one.value(f"SELECT count(*) FROM jobs WHERE {mine}") == 3, 30, "they were swallowed")
+    assert (one.job(waits)["state"], one.job(done)["state"]) == ("PENDING", "REVOKED")
+    assert one.job(waits)["attempt"] == one.job(done)["attempt"] == 0
+
+
 def test_one_fast_job_delivered_twice_under_its_id_is_one_row(stack):
     one = stack()
     name = str(uuid.uuid4())

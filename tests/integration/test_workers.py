@@ -136,6 +136,17 @@ def test_an_order_to_all_is_taken_before_there_is_any_worker_and_one_to_a_strang
     one.wait_job(made)
 
 
+def test_a_report_that_is_a_key_of_another_kind_hides_nobody_and_stops_no_healing(stack):
+    one = stack(ONE).start(apis=0)
+    job = one.insert_job("till.tasks.noop", state="STARTED", attempt=1, worker="foreign:1", delivery="1-1",
+                         enqueued_at="2020-01-01", started_at="2020-01-01")  # somebody asks for its worker
+    one.redis.lpush("till:worker:foreign:1:report", "no report")
+    one.redis.zadd("till:workers", {"foreign:1": 1})
+
+    assert [report["name"] for report in wait_report(one, lambda report: True).values()]
+    assert one.wait_job(job, timeout=20)["attempt"] == 2
+
+
 def test_tstp_quiets_and_a_replacement_is_as_quiet_until_cont(stack):
     one = stack(ONE)
     one.start(apis=0)
