@@ -52,8 +52,11 @@ bool fields_check_object(const json_t *data, struct reply *reply)
     if (!data || json_is_object(data))
         return true;
     fields_begin_nested(&f, NULL);
-    fields_error(&f, "non_field_errors", "Invalid data. Expected a dictionary, but got %s.",
-                 fields_type_name(data));
+    if (json_is_null(data))
+        fields_error(&f, "non_field_errors", "No data provided");
+    else
+        fields_error(&f, "non_field_errors", "Invalid data. Expected a dictionary, but got %s.",
+                     fields_type_name(data));
     (void)fields_end(&f, reply);
     return false;
 }
@@ -117,7 +120,17 @@ static const json_t *look(struct fields *f, const char *name)
 
 bool fields_is_given(struct fields *f, const char *name) { return look(f, name) != NULL; }
 
-bool fields_is_null(struct fields *f, const char *name) { return json_is_null(look(f, name)); }
+static bool is_empty_text(const json_t *value)
+{
+    return json_is_string(value) && json_string_length(value) == 0;
+}
+
+bool fields_is_null(struct fields *f, const char *name)
+{
+    const json_t *value = look(f, name);
+
+    return json_is_null(value) || is_empty_text(value);
+}
 
 /* The value of a field that is present and not null; else what is wrong is noted. */
 static const json_t *take(struct fields *f, const char *name, unsigned rules)
@@ -136,8 +149,6 @@ static const json_t *take(struct fields *f, const char *name, unsigned rules)
     return value;
 }
 
-static bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
 /* A copy that lives as long as `f`, without the blanks around it unless the rules keep them. */
 static const char *keep(struct fields *f, const char *text, unsigned rules)
 {
@@ -145,11 +156,13 @@ static const char *keep(struct fields *f, const char *text, unsigned rules)
     json_t *copy;
 
     if (!(rules & FIELD_RAW)) {
-        while (len > 0 && is_blank(text[len - 1]))
-            len--;
-        while (len > 0 && is_blank(*text)) {
-            text++;
-            len--;
+        size_t blank;
+
+        while ((blank = text_blank(text, len, true)) > 0)
+            len -= blank;
+        while ((blank = text_blank(text, len, false)) > 0) {
+            text += blank;
+            len -= blank;
         }
     }
     copy = json_stringn(text, len);
@@ -220,23 +233,32 @@ static bool has_hyphen_at_edge(const char *domain)
            strstr(domain, ".-");
 }
 
-/* The dot-atom form of RFC 5322 and a domain with a dot in it, which is what Django takes. */
+/* The dot-atom form of RFC 5322 and a domain with a dot in it, whose last part has two characters
+ * at least, which is what Django takes. */
 static bool is_email(const char *text)
 {
     const char *at = strrchr(text, '@');
+    const char *dot = strrchr(text, '.');
     int parts;
 
     if (!at || at - text > 64 || !at[1] ||
         !is_dotted(text, (size_t)(at - text), "!#$%&'*+/=?^_`{}|~-", 64, &parts))
         return false;
     return is_dotted(at + 1, strlen(at + 1), "-", 63, &parts) && !has_hyphen_at_edge(at + 1) &&
-           (parts >= 2 || strcmp(at + 1, "localhost") == 0);
+           (parts >= 2 ? strlen(dot + 1) >= 2 : strcmp(at + 1, "localhost") == 0);
 }
 
 const char *fields_email(struct fields *f, const char *name, unsigned rules)
 {
-    const char *text = fields_text(f, name, 254, rules);
+    const json_t *value = look(f, name);
+    const char *text;
 
+    /* Whatever is no text is no address, either: one text for both, as there. */
+    if (value && !json_is_null(value) && !json_is_string(value) && !json_is_integer(value)) {
+        fields_error(f, name, "Enter a valid email address.");
+        return NULL;
+    }
+    text = fields_text(f, name, 254, rules);
     if (text && *text && !is_email(text)) {
         fields_error(f, name, "Enter a valid email address.");
         return NULL;
@@ -260,14 +282,38 @@ const char *fields_choice(struct fields *f, const char *name, const char *const 
 }
 
 /* An integer, or a text of one, as forms have it. */
-static bool to_int(const json_t *value, int64_t *ret)
+static bool to_int(struct fields *f, const json_t *value, int64_t *ret)
 {
     if (json_is_integer(value)) {
         *ret = json_integer_value(value);
         return true;
     }
     return json_is_string(value) &&
-           text_to_int(json_string_value(value), INT64_MIN, INT64_MAX, ret);
+           text_to_int(keep(f, json_string_value(value), 0), INT64_MIN, INT64_MAX, ret);
+}
+
+/* Also 2.0 and "2.0", as Django REST framework has it: clients that divide send such numbers. */
+static bool to_whole(struct fields *f, const json_t *value, int64_t *ret)
+{
+    enum { EXACT_MAX = 1000 * 1000 * 1000 };
+    double real = json_real_value(value);
+    const char *text;
+    const char *point;
+    json_t *whole;
+
+    if (json_is_real(value)) {
+        if (real < -EXACT_MAX || real > EXACT_MAX || real != (double)(int64_t)real)
+            return false;
+        *ret = (int64_t)real;
+        return true;
+    }
+    text = json_is_string(value) ? keep(f, json_string_value(value), 0) : NULL;
+    point = text ? strchr(text, '.') : NULL;
+    if (!point || point[1 + strspn(point + 1, "0")])
+        return to_int(f, value, ret);
+    whole = json_stringn(text, (size_t)(point - text));
+    (void)json_array_append_new(f->texts, whole);
+    return to_int(f, whole, ret);
 }
 
 bool fields_int(struct fields *f, const char *name, int64_t min, int64_t max, int64_t *ret_value)
@@ -277,7 +323,7 @@ bool fields_int(struct fields *f, const char *name, int64_t min, int64_t max, in
 
     if (!value)
         return false;
-    if (!to_int(value, &number))
+    if (!to_whole(f, value, &number))
         fields_error(f, name, "A valid integer is required.");
     else if (number < min)
         fields_error(f, name, "Ensure this value is greater than or equal to %" PRId64 ".", min);
@@ -343,6 +389,9 @@ static const char *keep_decimal(struct fields *f, const char *name, const char *
 
     if (!split_decimal(text, &d))
         fields_error(f, name, "A valid number is required.");
+    else if (d.whole_len + d.places_len > DECIMAL_WHOLE_MAX + DECIMAL_PLACES_MAX)
+        fields_error(f, name, "Ensure that there are no more than %d digits in total.",
+                     DECIMAL_WHOLE_MAX + DECIMAL_PLACES_MAX);
     else if (d.places_len > DECIMAL_PLACES_MAX)
         fields_error(f, name, "Ensure that there are no more than %d decimal places.",
                      DECIMAL_PLACES_MAX);
@@ -399,7 +448,11 @@ bool fields_id(struct fields *f, const char *name, int64_t *ret_id)
 
     if (!value)
         return false;
-    if (to_int(value, ret_id)) {
+    if (is_empty_text(value)) { /* what forms have in place of null */
+        fields_error(f, name, "This field may not be null.");
+        return false;
+    }
+    if (to_int(f, value, ret_id)) {
         if (*ret_id > 0)
             return true;
         fields_error_no_object(f, name, *ret_id);

@@ -47,7 +47,8 @@ void fields_release(struct fields *f);
 /* Whether it is one. False: the reply is the 400 that says so. */
 bool fields_check_object(const json_t *data, struct reply *reply);
 
-/* Whether a field was sent, and whether it is null. One that is only asked for here is known. */
+/* Whether a field was sent, and whether it is null (or "", which forms have in place of it; for ids
+ * alone). One that is only asked for here is known. */
 bool fields_is_given(struct fields *f, const char *name);
 bool fields_is_null(struct fields *f, const char *name);
 

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/auto.h"
+
 bool text_to_int(const char *text, int64_t min, int64_t max, int64_t *ret_value)
 {
     const char *digits = text + (*text == '-');
@@ -64,6 +66,30 @@ size_t text_plain_span(const char *text, size_t len)
     while (at < len && (unsigned char)text[at] >= 0x20 && text[at] != 0x7f)
         at++;
     return at;
+}
+
+/* Whether the whole of these bytes is one blank. */
+static bool is_blank(const char *bytes, size_t len)
+{
+    static const char *const wide[] = {"\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80",
+                                       "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaf",
+                                       "\xe2\x81\x9f", "\xe3\x80\x80"};
+    unsigned char c = (unsigned char)bytes[len - 1];
+
+    if (len == 1)
+        return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1c && c <= 0x1f);
+    for (size_t i = 0; i < COUNT_OF(wide); i++)
+        if (strlen(wide[i]) == len && memcmp(bytes, wide[i], len) == 0)
+            return true;
+    return len == 3 && memcmp(bytes, "\xe2\x80", 2) == 0 && c >= 0x80 && c <= 0x8a;
+}
+
+size_t text_blank(const char *text, size_t len, bool at_end)
+{
+    for (size_t n = 1; n <= 3 && n <= len; n++)
+        if (is_blank(at_end ? text + len - n : text, n))
+            return n;
+    return 0;
 }
 
 bool text_starts(const char *text, const char *prefix)

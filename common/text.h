@@ -28,6 +28,10 @@ static inline uint64_t text_odd_bytes(uint64_t word)
 /* How many bytes from the start are no control characters (0x00 to 0x1f, 0x7f). */
 size_t text_plain_span(const char *text, size_t len);
 
+/* Bytes of the blank that stands at the beginning, or at the end, of these: one of those of Unicode
+ * that Python's strip() takes off. 0: there is none. */
+size_t text_blank(const char *text, size_t len, bool at_end);
+
 bool text_starts(const char *text, const char *prefix);
 
 /* Whether the text is well-formed UTF-8 without NUL (by its length) and fits `max` characters. */

@@ -4,6 +4,7 @@ import concurrent.futures
 import re
 
 import pytest
+import requests
 
 from harness.wait import wait_for
 
@@ -103,6 +104,33 @@ def test_staff_writes_products(api, shop, staff):
     assert staff.call("DELETE", f"/api/categories/{category}/").status_code == 409
     assert staff.call("DELETE", path).status_code == 204
     assert error_of(shop.get(path), 404) == NOT_FOUND
+
+
+def test_numbers_and_texts_are_read_as_clients_of_such_a_shop_send_them(api, staff):
+    """As Django REST framework reads them, by JSON and by form."""
+    product, category = api.product(), api.value("SELECT id FROM categories")
+    path = f"/api/products/{product}/"
+    for sent, read in ((2.0, 2), ("3.0", 3), (" 4 ", 4), ("5.", 5), (-0.0, 0)):
+        assert changed(staff, path, stock_quantity=sent)["stock_quantity"] == read, sent
+    assert error_of(staff.call("PATCH", path, {"stock_quantity": 1.5}), 400) == {
+        "stock_quantity": ["A valid integer is required."]
+    }
+    assert changed(staff, path, name="\u00a0\u2003A\u00a0B\u3000\n")["name"] == "A\u00a0B"
+    assert error_of(staff.call("PATCH", path, {"name": "\u00a0"}), 400) == {"name": ["This field may not be blank."]}
+    assert error_of(staff.call("PATCH", path, {"category_id": ""}), 400) == {
+        "category_id": ["This field may not be null."]
+    }
+    assert error_of(staff.call("PATCH", path, {"price": "12345678901.25"}), 400) == {
+        "price": ["Ensure that there are no more than 12 digits in total."]
+    }
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Authorization": f"Bearer {staff.token}"}
+    for sent, read in ((f"parent_id={category}", category), ("parent_id=", None)):
+        answer = requests.post(api.api.url + "/api/categories/", f"name=Sub&{sent}", headers=form, timeout=30)
+        assert staff.expect(201, answer)["parent_id"] == read
+    answer = requests.post(
+        api.api.url + "/api/categories/", "null", headers={**form, "Content-Type": "application/json"}, timeout=30
+    )
+    assert error_of(answer, 400) == {"non_field_errors": ["No data provided"]}
 
 
 def test_a_product_that_was_ordered_stays(api, shop, staff):

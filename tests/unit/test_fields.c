@@ -46,6 +46,8 @@ Test(fields, texts)
     check("{\"n\": null}", read_name, "{\"n\":[\"This field may not be null.\"]}");
     check("{\"n\": \"\"}", read_name, "{\"n\":[\"This field may not be blank.\"]}");
     check("{\"n\": \" \\t\"}", read_name, "{\"n\":[\"This field may not be blank.\"]}");
+    check("{\"n\": \"\xc2\xa0\xe3\x80\x80\xe2\x80\x83\"}", read_name,
+          "{\"n\":[\"This field may not be blank.\"]}");
     check("{\"n\": \"abcdef\"}", read_name,
           "{\"n\":[\"Ensure this field has no more than 5 characters.\"]}");
     check("{\"n\": true}", read_name, "{\"n\":[\"Not a valid string.\"]}");
@@ -67,12 +69,15 @@ Test(fields, optional_texts)
 
 Test(fields, give_texts_trimmed_unless_raw)
 {
-    AUTO(json_decref) json_t *data = json_pack("{s:s}", "n", " a b ");
+    static const char wide[] = "\xe2\x80\xa8\x1f\xc2\x85\xc3\xa0\xe2\x80\x8b\xc2\xa0 ";
+    AUTO(json_decref) json_t *data = json_pack("{s:s, s:s}", "n", " a b ", "w", wide);
     AUTO_VALUE(fields_release) struct fields f;
 
     fields_begin_nested(&f, data);
     cr_assert_str_eq(fields_text(&f, "n", 9, 0), "a b");
     cr_assert_str_eq(fields_text(&f, "n", 9, FIELD_RAW), " a b ");
+    cr_assert_str_eq(fields_text(&f, "w", 9, 0), "\xc3\xa0\xe2\x80\x8b");
+    cr_assert_str_eq(fields_text(&f, "w", 9, FIELD_RAW), wide);
 }
 
 static void read_decimal(struct fields *f) { (void)fields_decimal(f, "n", 100, 500); }
@@ -103,6 +108,8 @@ Test(fields, decimals)
           "{\"n\":[\"Ensure that there are no more than 2 decimal places.\"]}");
     check("{\"n\": 12345678901}", read_decimal,
           "{\"n\":[\"Ensure that there are no more than 10 digits before the decimal point.\"]}");
+    check("{\"n\": \"12345678901.25\"}", read_decimal,
+          "{\"n\":[\"Ensure that there are no more than 12 digits in total.\"]}");
     check("{\"n\": 4.5}", read_decimal,
           "{\"n\":[\"Send a decimal as a string, such as \\\"12.50\\\".\"]}");
     check("{\"n\": null}", read_decimal, "{\"n\":[\"This field may not be null.\"]}");
@@ -131,7 +138,15 @@ Test(fields, integers)
     check("{\"n\": 0}", read_count,
           "{\"n\":[\"Ensure this value is greater than or equal to 1.\"]}");
     check("{\"n\": 10}", read_count, "{\"n\":[\"Ensure this value is less than or equal to 9.\"]}");
-    check("{\"n\": 1.0}", read_count, "{\"n\":[\"A valid integer is required.\"]}");
+    check("{\"n\": 1.0}", read_count, "{}");
+    check("{\"n\": \" 9.00 \"}", read_count, "{}");
+    check("{\"n\": \"9.\"}", read_count, "{}");
+    check("{\"n\": 1.5}", read_count, "{\"n\":[\"A valid integer is required.\"]}");
+    check("{\"n\": \"1.50\"}", read_count, "{\"n\":[\"A valid integer is required.\"]}");
+    check("{\"n\": \".0\"}", read_count, "{\"n\":[\"A valid integer is required.\"]}");
+    check("{\"n\": 1e300}", read_count, "{\"n\":[\"A valid integer is required.\"]}");
+    check("{\"n\": 20.0}", read_count,
+          "{\"n\":[\"Ensure this value is less than or equal to 9.\"]}");
     check("{\"n\": \"x\"}", read_count, "{\"n\":[\"A valid integer is required.\"]}");
     check("{\"n\": \"\"}", read_count, "{\"n\":[\"A valid integer is required.\"]}");
     check("{\"n\": true}", read_count, "{\"n\":[\"A valid integer is required.\"]}");
@@ -151,6 +166,10 @@ Test(fields, ids)
 {
     check("{\"n\": 7}", read_id, "{}");
     check("{\"n\": \"7\"}", read_id, "{}");
+    check("{\"n\": \" 7 \"}", read_id, "{}");
+    check("{\"n\": \"\"}", read_id, "{\"n\":[\"This field may not be null.\"]}");
+    check("{\"n\": \" \"}", read_id,
+          "{\"n\":[\"Incorrect type. Expected pk value, received str.\"]}");
     check("{\"n\": -7}", read_id, "{\"n\":[\"Invalid pk \\\"-7\\\" - object does not exist.\"]}");
     check("{\"n\": \"a\"}", read_id,
           "{\"n\":[\"Incorrect type. Expected pk value, received str.\"]}");
@@ -181,14 +200,14 @@ static void read_mail(struct fields *f) { (void)fields_email(f, "n", 0); }
 
 Test(fields, mail_addresses)
 {
-    static const char *const good[] = {"a@b.co", "a.b+c@x-y.example.com", "o'neil@a.b.c",
+    static const char *const good[] = {"a@b.co", "a.b+c@x-y.example.com", "o'neil@a.b.co",
                                        "a@localhost"};
-    static const char *const bad[] = {"nope",     "@b.co",         "a@",
-                                      "a@b",      "a..b@c.de",     ".a@b.co",
-                                      "a.@b.co",  "a@-b.co",       "a@b-.co",
-                                      "a@b..co",  "a b@c.de",      "a@b.co\\r\\nBcc: x@y.zz",
-                                      "a@b@c.de", "\xc3\xa4@b.co", "a@.co",
-                                      "a@b.co.",  "\\\"a\\\"@b.co"};
+    static const char *const bad[] = {
+        "nope",           "@b.co",         "a@",       "a@b",
+        "a..b@c.de",      ".a@b.co",       "a.@b.co",  "a@-b.co",
+        "a@b-.co",        "a@b..co",       "a b@c.de", "a@b.co\\r\\nBcc: x@y.zz",
+        "a@b@c.de",       "\xc3\xa4@b.co", "a@.co",    "a@b.co.",
+        "\\\"a\\\"@b.co", "a@b.c",         "a@b.co.d"};
     char text[200];
 
     for (size_t i = 0; i < COUNT_OF(good); i++) {
@@ -199,6 +218,10 @@ Test(fields, mail_addresses)
         (void)snprintf(text, sizeof text, "{\"n\": \"%s\"}", bad[i]);
         check(text, read_mail, "{\"n\":[\"Enter a valid email address.\"]}");
     }
+    check("{\"n\": [1]}", read_mail, "{\"n\":[\"Enter a valid email address.\"]}");
+    check("{\"n\": true}", read_mail, "{\"n\":[\"Enter a valid email address.\"]}");
+    check("{\"n\": null}", read_mail, "{\"n\":[\"This field may not be null.\"]}");
+    check("{}", read_mail, "{\"n\":[\"This field is required.\"]}");
 }
 
 Test(card, is_found_wherever_it_stands)
