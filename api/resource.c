@@ -290,13 +290,23 @@ enum err_code resource_create(const struct resource *resource, struct request *r
     return ERR_OK;
 }
 
-/* Whether the object is there to be seen: ERR_OK or ERR_NOT_FOUND. */
+/* Whether the object is there to be seen: ERR_OK or ERR_NOT_FOUND; and whose it is, by the one
+ * member that tells it where everybody sees all. */
 static enum err_code look(const struct resource *resource, const struct request *req, int64_t id,
-                          struct err *e)
+                          bool *ret_is_own, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO(json_decref) json_t *object = NULL;
+    const char *text;
+    enum err_code rc = resource_find(api_db(req), resource->sql, req->user.id, id, &rows, e);
 
-    return resource_find(api_db(req), resource->sql, req->user.id, id, &rows, e);
+    *ret_is_own = true;
+    if (rc || !resource->is_read_by_all)
+        return rc;
+    text = db_text(rows, 0, 0);
+    rc = json_read(text, strlen(text), HTTP_REPLY_MAX, &object, e);
+    *ret_is_own = json_integer_value(json_object_get(object, "user_id")) == req->user.id;
+    return rc;
 }
 
 /* A change that was refused, or found nothing: 404, 403 or 400. */
@@ -304,13 +314,31 @@ static enum err_code explain_change(const struct resource *resource, const struc
                                     int64_t id, struct input *input, enum err_code failed,
                                     const struct err *failure, struct reply *reply, struct err *e)
 {
-    enum err_code rc = failed == ERR_NOT_FOUND ? look(resource, req, id, e) : ERR_OK;
+    bool is_own = true;
+    enum err_code rc = failed == ERR_NOT_FOUND ? look(resource, req, id, &is_own, e) : ERR_OK;
 
     if (rc)
         return rc;
-    if (failed != ERR_NOT_FOUND || !resource->is_read_by_all)
+    if (is_own)
         return explain(resource, req, input, failed, failure, reply, e);
     reply_forbidden(reply);
+    return ERR_OK;
+}
+
+/* A change whose body is not good: 404 and 403 come before it. */
+static enum err_code refuse_change(const struct resource *resource, const struct request *req,
+                                   int64_t id, struct input *input, struct reply *reply,
+                                   struct err *e)
+{
+    bool is_own;
+    enum err_code rc = look(resource, req, id, &is_own, e);
+
+    if (rc)
+        return rc;
+    if (!is_own)
+        reply_forbidden(reply);
+    else if (fields_check_object(req->data, reply))
+        return reply_faults(resource, req, input, reply, e);
     return ERR_OK;
 }
 
@@ -330,13 +358,8 @@ enum err_code resource_update(const struct resource *resource, struct request *r
     read_values(&input, resource->fields, resource->fields_count,
                 strcmp(req->method, "PATCH") == 0);
     fields_refuse_unknown(&input.f);
-    if (!json_is_object(req->data) || !fields_are_good(&input.f)) {
-        rc = look(resource, req, id, e);
-        if (rc)
-            return rc;
-        return fields_check_object(req->data, reply) ? reply_faults(resource, req, &input, reply, e)
-                                                     : ERR_OK;
-    }
+    if (!json_is_object(req->data) || !fields_are_good(&input.f))
+        return refuse_change(resource, req, id, &input, reply, e);
     rc = replica_begin_write(req, &tx, &failure);
     if (!rc)
         rc = resource_change(api_db(req), resource->sql, req->user.id, id, &input.values, &rows,
@@ -367,7 +390,9 @@ enum err_code resource_delete(const struct resource *resource, struct request *r
         rc = replica_end_write(req, &tx, &failure);
     db_rollback(&tx);
     if (rc == ERR_NOT_FOUND && resource->is_read_by_all) {
-        rc = look(resource, req, id, e);
+        bool is_own;
+
+        rc = look(resource, req, id, &is_own, e);
         if (!rc)
             reply_forbidden(reply);
         return rc;

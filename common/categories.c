@@ -13,10 +13,11 @@
     " AND ($5::text IS NULL OR strpos(lower(c.name), lower($5)) > 0)"
 #define LIST(order) SQL_PAGE(COLUMNS, LISTED, order)
 
-enum { BY_ID, BY_NAME, BY_NAME_DOWN, FIND, ADD, CHANGE, REMOVE, CHECK };
+enum { BY_ID, BY_ID_DOWN, BY_NAME, BY_NAME_DOWN, FIND, ADD, CHANGE, REMOVE, CHECK };
 
 static const struct db_stmt statements[] = {
     [BY_ID] = {"categories_by_id", LIST("c.id"), 5},
+    [BY_ID_DOWN] = {"categories_by_id_down", LIST("c.id DESC"), 5},
     [BY_NAME] = {"categories_by_name", LIST("c.name, c.id"), 5},
     [BY_NAME_DOWN] = {"categories_by_name_down", LIST("c.name DESC, c.id DESC"), 5},
     [FIND] = {"categories_find",
@@ -42,6 +43,7 @@ DB_STATEMENTS(categories, statements);
 
 static const struct resource_order lists[] = {
     {"id", &statements[BY_ID]},
+    {"-id", &statements[BY_ID_DOWN]},
     {"name", &statements[BY_NAME]},
     {"-name", &statements[BY_NAME_DOWN]},
     {NULL, NULL},

@@ -47,7 +47,17 @@ enum { PLANNED_IDS = 10 };
 #define GIVEN "username, email, first_name, last_name, password_hash"
 #define VALUES_GIVEN "$1, $2, coalesce($3, ''), coalesce($4, ''), $5"
 
-enum { CREATE, CREATE_STAFF, FIND_ASKING, FIND_MANY_ASKING, FIND_BY_EMAIL, LIST, SHOW, TAKEN };
+enum {
+    CREATE,
+    CREATE_STAFF,
+    FIND_ASKING,
+    FIND_MANY_ASKING,
+    FIND_BY_EMAIL,
+    LIST,
+    LIST_DOWN,
+    SHOW,
+    TAKEN
+};
 
 static const struct db_stmt statements[] = {
     [CREATE] = {"users_create",
@@ -62,6 +72,7 @@ static const struct db_stmt statements[] = {
     [FIND_BY_EMAIL] = {"users_find_by_email",
                        "SELECT " COLUMNS " FROM users WHERE lower(email) = lower($1)", 1},
     [LIST] = {"users_list", SQL_PAGE(SHOWN, LISTED, "u.id"), 5},
+    [LIST_DOWN] = {"users_list_down", SQL_PAGE(SHOWN, LISTED, "u.id DESC"), 5},
     [SHOW] = {"users_show", SQL_ROW(SHOWN, VISIBLE " AND u.id = $2"), 2},
     [TAKEN] = {"users_taken",
                "SELECT EXISTS (SELECT FROM users WHERE username = $1),"
@@ -71,7 +82,11 @@ static const struct db_stmt statements[] = {
 
 DB_STATEMENTS(users, statements);
 
-static const struct resource_order lists[] = {{"id", &statements[LIST]}, {NULL, NULL}};
+static const struct resource_order lists[] = {
+    {"id", &statements[LIST]},
+    {"-id", &statements[LIST_DOWN]},
+    {NULL, NULL},
+};
 
 const struct resource_sql users_sql = {.lists = lists, .find = &statements[SHOW]};
 

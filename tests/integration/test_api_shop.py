@@ -6,6 +6,7 @@ import re
 import pytest
 import requests
 
+from harness import openapi
 from harness.wait import wait_for
 
 
@@ -236,6 +237,38 @@ def test_products_are_filtered_and_ordered(api, shop):
 # ---- reviews ----
 
 
+def add_two_of_each(api, shop):
+    """Of everything that has a list, by somebody who may see all of it."""
+    for number in range(2):
+        category = shop.expect(201, shop.post("/api/categories/", {"name": f"Things {number}"}))["id"]
+        body = {"name": f"Thing {number}", "price": f"{number + 1}.00", "stock_quantity": 9, "category_id": category}
+        product = shop.expect(201, shop.post("/api/products/", body))["id"]
+        for parent, items in (("shopping-cart", "cart"), ("wishlist", "wishlist")):
+            made = shop.expect(201, shop.post(f"/api/{parent}s/", {}))["id"]
+            item = {f"{items}_id": made, "product_id": product}
+            shop.expect(201, shop.post(f"/api/{items}-items/", item))
+        review = {"product_id": product, "rating": f"{number + 1}.00", "comment": "so so"}
+        shop.expect(201, shop.post("/api/reviews/", review))
+        shop.pay(shop.order((product, 1))["id"])
+    api.shop().register()
+
+
+def test_every_list_is_ordered_as_the_document_tells(api, staff):
+    add_two_of_each(api, staff)
+    lists = 0
+    for path, item in openapi.document()["paths"].items():
+        known = [p["schema"]["enum"] for p in item.get("get", {}).get("parameters", []) if p.get("name") == "ordering"]
+        lists += len(known)
+        for ordering in (name for names in known for name in names if not name.startswith("-")):
+            assert "-" + ordering in known[0]
+            up, down = (
+                [row["id"] for row in staff.expect(200, staff.get(f"{path}?ordering={sign}{ordering}"))["results"]]
+                for sign in ("", "-")
+            )
+            assert len(up) >= 2 and down == up[::-1], (path, ordering)
+    assert lists == 11
+
+
 def test_reviews_are_read_by_all_and_changed_by_their_author(api, shop, other):
     product = api.product()
     body = {"product_id": product, "rating": "4.50", "comment": "Good"}
@@ -247,6 +280,9 @@ def test_reviews_are_read_by_all_and_changed_by_their_author(api, shop, other):
     assert other.expect(200, other.get(path)) == made
     assert other.expect(200, other.get("/api/reviews/"))["results"] == [made]
     assert error_of(other.call("PATCH", path, {"comment": "x"}), 403) == FORBIDDEN
+    for method, bad in (("PATCH", {"rating": "x"}), ("PATCH", {"product_id": 999}), ("PUT", {}), ("PUT", [])):
+        assert error_of(other.call(method, path, bad), 403) == FORBIDDEN, (method, bad)
+        assert shop.call(method, path, bad).status_code == 400
     assert error_of(other.call("DELETE", path), 403) == FORBIDDEN
     assert error_of(other.call("DELETE", "/api/reviews/999/"), 404) == NOT_FOUND
     assert error_of(other.call("PATCH", "/api/reviews/999/", {"comment": "x"}), 404) == NOT_FOUND
