@@ -11,6 +11,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/text.h"
 
 struct act_address act_address(const struct request *req)
 {
@@ -73,10 +74,13 @@ void act_note(struct request *req, const char *action, const char *target, const
         log_error("audit_failed", L_STR("action", action), L_ERR(&e));
 }
 
+void act_why(struct act *act, const char *why) { text_copy(act->why, sizeof act->why, why); }
+
 void act_release(struct act *act)
 {
     if (!act->tx.db)
         return;
     db_rollback(&act->tx);
-    act_note(act->req, act->action, act->target, "failed", NULL);
+    act_note(act->req, act->action, act->target, "failed",
+             *act->why ? json_pack("{s:s}", "why", act->why) : NULL);
 }

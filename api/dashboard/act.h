@@ -26,6 +26,7 @@ struct act {
     struct request *req;
     const char *action; /* a constant */
     const char *target; /* borrowed */
+    char why[200];      /* it failed, for the audit log; see act_why() */
     struct db_tx tx;
 };
 
@@ -41,6 +42,9 @@ enum err_code act_begin(struct act *act, struct request *req, const char *action
 /* Takes the detail, an object or NULL. Nothing secret may stand in it. */
 enum err_code act_commit(struct act *act, enum act_outcome outcome, json_t *take_detail,
                          struct err *e) MUST_CHECK;
+
+/* What is written down as failed failed because of this. Nothing secret may stand in it. */
+void act_why(struct act *act, const char *why);
 
 void act_release(struct act *act);
 

@@ -73,6 +73,16 @@ static bool find_worker(struct request *req, struct reply *reply, struct workers
     return !rc;
 }
 
+/* What the audit log says of it besides its name. */
+static json_t *detail_of(const struct pool_order *order)
+{
+    if (order->queue)
+        return json_pack("{s:s}", "queue", order->queue);
+    if (order->max)
+        return json_pack("{s:i, s:i}", "min", order->min, "max", order->max);
+    return order->n ? json_pack("{s:i}", "n", order->n) : NULL;
+}
+
 static enum err_code give(struct request *req, struct reply *reply, struct workers_found *found,
                           const struct pool_order *order, pool_call *call, bool *ret_given,
                           struct err *e)
@@ -90,19 +100,17 @@ static enum err_code give(struct request *req, struct reply *reply, struct worke
     if (rc)
         return rc;
     rc = call(thread_of(req)->db, found, order, req->user.name, &problem);
-    if (rc == ERR_INVALID || rc == ERR_NOT_FOUND)
+    if (rc == ERR_INVALID || rc == ERR_NOT_FOUND) {
+        act_why(&act, problem.text);
         return flower_refuse(reply, 403, "Failed to %s '%s'%s: %s", order->failed, name,
                              order->after, problem.text);
+    }
     if (rc) {
         *e = problem;
         return rc;
     }
     *ret_given = true;
-    return act_commit(&act, ACT_DONE,
-                      order->queue ? json_pack("{s:s}", "queue", order->queue)
-                                   : json_pack("{s:i, s:i, s:i}", "n", order->n, "min", order->min,
-                                               "max", order->max),
-                      e);
+    return act_commit(&act, ACT_DONE, detail_of(order), e);
 }
 
 /* False: the reply says what is wrong. */

@@ -169,6 +169,8 @@ enum err_code worker_order_give(struct request *req, struct reply *reply, struct
     rc = act_begin(&act, req, action, whom, e);
     if (!rc)
         rc = give_order(thread_of(req)->db, verb, whom, &found, body, req->user.name, e);
+    if (rc == ERR_INVALID || rc == ERR_NOT_FOUND)
+        act_why(&act, e->text);
     if (!rc)
         rc = act_commit(&act, ACT_DONE, json_incref(body), e);
     return rc ? rc : reply_json(reply, 200, json_pack("{s:s}", "ordered", verb), e);

@@ -457,6 +457,19 @@ def test_orders_to_a_worker(stack):
     assert outcomes == ["done", "failed"]
 
 
+def test_the_audit_log_says_what_was_ordered_and_why_it_failed(system):
+    rows.report_worker(system, "h:0", concurrency=4, beat_at="2026-01-01T00:00:00Z", queues=["mail"])
+    post(system, "/api/worker/pool/restart/h:0")
+    post(system, "/api/worker/pool/autoscale/h:0", data={"min": "1", "max": "2"})
+    post(system, "/api/worker/pool/autoscale/h:0", 403, data={"min": "3", "max": "2"})
+    post(system, "/api/worker/queue/add-consumer/h:0", 403, data={"queue": "a b"})
+    requests.post(system.dashboard.url + "/api/v1/workers/h:0", json={"order": "autoscale", "min": 3, "max": 2}, timeout=30)
+    reason = "a worker scales between 1 and 256 slots, not from 3 to 2"
+    assert [(row["outcome"], row["detail"]) for row in system.query("SELECT outcome, detail FROM audit ORDER BY id")] == [
+        ("done", {}), ("done", {"min": 1, "max": 2}), ("failed", {"why": reason}),
+        ("failed", {"why": '"a b" is no name of a queue'}), ("failed", {"why": reason})]
+
+
 @pytest.mark.parametrize("path", [
     "shutdown/W", "pool/restart/W", "pool/grow/W", "pool/shrink/W", "pool/autoscale/W?min=1&max=2",
     "queue/add-consumer/W?queue=a", "queue/cancel-consumer/W?queue=a",
