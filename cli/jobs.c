@@ -188,16 +188,45 @@ int print_json(json_t *take_value)
     return EXIT_DONE;
 }
 
-static void print_row(const struct job_view *job)
+/* What the list goes by, where that is not when the job was made. */
+static void print_what_orders(const struct job_view *job, enum jobs_order order)
+{
+    char due[CLOCK_TEXT_SIZE];
+    double runtime;
+
+    if (order == JOBS_DUE_FIRST) {
+        clock_format(job->scheduled_us, due);
+        (void)printf("  due %.19sZ", due);
+    } else if (order != JOBS_NEWEST_FIRST && order != JOBS_OLDEST_FIRST &&
+               job_runtime(job, &runtime)) {
+        (void)printf("  ran %.3f s", runtime);
+    }
+}
+
+static void print_row(const struct job_view *job, enum jobs_order order)
 {
     char created[CLOCK_TEXT_SIZE];
     AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
 
     job_shown_make(job, &shown);
     clock_format(job->created_us, created);
-    (void)printf("%s  %-8s %3d/%-3d %.19sZ  %-12s %s%s%s\n", job->id.text,
-                 job_state_name(job->state), job->attempt, job->max_attempts, created, job->queue,
-                 job->task, shown.error ? "  " : "", shown.error ? shown.error : "");
+    (void)printf("%s  %-8s %3d/%-3d %.19sZ  %-12s %s", job->id.text, job_state_name(job->state),
+                 job->attempt, job->max_attempts, created, job->queue, job->task);
+    print_what_orders(job, order);
+    (void)printf("%s%s\n", shown.error ? "  " : "", shown.error ? shown.error : "");
+}
+
+/* What else there is, and what was not looked at. */
+static void print_rest(const struct jobs_filter *filter, const struct jobs_page *page)
+{
+    char next[JOBS_CURSOR_SIZE];
+
+    jobs_cursor(filter, page, next);
+    if (page->sorted_of)
+        (void)printf("by running time among the newest %d that may be meant\n", page->sorted_of);
+    if (*next)
+        (void)printf("%s: the same command with --after %s\n",
+                     page->is_cut ? "looked through a part only; further" : "more", next);
 }
 
 int print_jobs(struct cli *cli, const struct jobs_filter *filter)
@@ -213,9 +242,9 @@ int print_jobs(struct cli *cli, const struct jobs_filter *filter)
         if (cli->json)
             code = print_json(job_json(&page.items[i]));
         else
-            print_row(&page.items[i]);
+            print_row(&page.items[i], page.is_by_due ? JOBS_DUE_FIRST : filter->order);
     }
-    if (!cli->json && page.has_more)
-        (void)printf("more: the same command with --after %s\n", page.next.text);
+    if (!cli->json)
+        print_rest(filter, &page);
     return code;
 }

@@ -13,7 +13,27 @@
 #include "common/jobs_view.h"
 #include "common/text.h"
 
-static int read_filter(struct cli *cli, struct jobs_filter *filter)
+/* What is looked for, and in which order. */
+static int read_order(struct cli *cli, struct job_search *search, struct jobs_filter *filter)
+{
+    const char *words = cli_option(cli, "search");
+    const char *order = cli_option(cli, "order");
+    const char *due_from = cli_option(cli, "due-from");
+    const char *due_to = cli_option(cli, "due-to");
+    struct err e = {0};
+
+    if (jobs_filter_order(order, filter, &e))
+        return cli_usage("--%s", e.text);
+    if (due_from && !clock_parse(due_from, &filter->due_from_us))
+        return cli_usage("--due-from is no RFC 3339 time, such as 2026-12-24T18:00:00Z");
+    if (due_to && !clock_parse(due_to, &filter->due_to_us))
+        return cli_usage("--due-to is no RFC 3339 time, such as 2026-12-24T18:00:00Z");
+    if (words && job_search_take(words, search, filter, &e))
+        return cli_usage("--search: %s", e.text);
+    return EXIT_DONE;
+}
+
+static int read_filter(struct cli *cli, struct job_search *search, struct jobs_filter *filter)
 {
     const char *state = cli_option(cli, "state");
     const char *limit = cli_option(cli, "limit");
@@ -27,6 +47,8 @@ static int read_filter(struct cli *cli, struct jobs_filter *filter)
                                    .worker = cli_option(cli, "worker"),
                                    .cursor = cli_option(cli, "after")};
     code = check_job_names(filter->task, filter->queue);
+    if (code == EXIT_DONE)
+        code = read_order(cli, search, filter);
     if (code != EXIT_DONE)
         return code;
     if (filter->worker && !text_is_utf8(filter->worker, strlen(filter->worker)))
@@ -43,15 +65,21 @@ static int read_filter(struct cli *cli, struct jobs_filter *filter)
 
 static int run_list(struct cli *cli)
 {
+    AUTO_VALUE(job_search_release) struct job_search search = {0};
     struct jobs_filter filter;
-    int code = read_filter(cli, &filter);
+    int code = read_filter(cli, &search, &filter);
 
     return code == EXIT_DONE ? print_jobs(cli, &filter) : code;
 }
 
 const struct command command_task_list = {
-    "task list", "[--state S] [--task T] [--queue Q] [--worker W] [--limit N] [--after UUID]",
-    "lists jobs, newest first; with --json one object a line", run_list};
+    "task list",
+    "[--state S] [--task T] [--queue Q] [--worker W] [--search WORDS]"
+    " [--order newest|oldest|due|slowest|fastest] [--due-from T] [--due-to T] [--limit N]"
+    " [--after CURSOR]",
+    "lists jobs, newest first; those that are due are what waits for its time; with --json one"
+    " object a line",
+    run_list};
 
 static void print_time(const char *label, int64_t us)
 {

@@ -26,26 +26,11 @@ _Static_assert(JOB_FIND_BYTES == 65536, "FIND_COLUMNS has it as text");
 #define WINDOW "20000"
 _Static_assert(JOBS_WINDOW == 20000, "WINDOW has it as text");
 
-/* A row that one of the alternatives wholly describes, with its secrets. The kinds are those of
- * job_search.h; $12 to $15 are the arrays of a struct job_search. */
-#define TERM(kind, texts) " WHEN " kind " THEN strpos(lower(" texts "), lower(x.t)) > 0"
-#define ALL_TEXTS "concat_ws(' ', task, id, state, worker, queue, args, kwargs, result, error)"
-#define FOUND                                                                                      \
-    "($12::int[] IS NULL OR EXISTS (SELECT FROM"                                                   \
-    " unnest($12::int[], $13::int[], $14::text[], $15::text[]) AS x(g, k, f, t)"                   \
-    " GROUP BY x.g HAVING bool_and(CASE x.k"                                                       \
-    " WHEN 2 THEN state::text = x.t" TERM("0", ALL_TEXTS) TERM("1", "task") TERM("3", "worker")    \
-        TERM("4", "args::text")                                                                    \
-            TERM("5", "CASE WHEN x.f = '' THEN kwargs::text ELSE kwargs ->> x.f END")              \
-                TERM("7", "queue") TERM("8", "error")                                              \
-                    TERM("6", "concat_ws(' ', result, error)") " END)))"
-_Static_assert(SEARCH_ANY == 0 && SEARCH_RESULT == 6 && SEARCH_ERROR == 8, "FOUND has the kinds");
-
 #define DOWN_IDS "id < $1 AND id >= $2 AND id <= $3 ORDER BY id DESC LIMIT " WINDOW
 #define UP_IDS "id > $1 AND id >= $2 AND id <= $3 ORDER BY id LIMIT " WINDOW
 #define TAIL(ids, order)                                                                           \
     "SELECT " FIND_COLUMNS " FROM (SELECT * FROM (SELECT * FROM jobs WHERE " ids ") w"             \
-    " WHERE " JOB_FILTERS " AND " FOUND " ORDER BY " order " LIMIT $11) j" JOB_SECRETS             \
+    " WHERE " JOB_FILTERS " AND " JOB_FOUND " ORDER BY " order " LIMIT $11) j" JOB_SECRETS         \
     " ORDER BY " order
 
 #define END(column, from, ids)                                                                     \
@@ -54,12 +39,19 @@ _Static_assert(SEARCH_ANY == 0 && SEARCH_RESULT == 6 && SEARCH_ERROR == 8, "FOUN
     column " < $1 AND " column " >= $2 AND " column " <= $3 ORDER BY " column " DESC"
 #define UP(column) column " > $1 AND " column " >= $2 AND " column " <= $3 ORDER BY " column
 
-/* What runs has begun behind the index's back, whether it is among the open ones or not. */
+/* What runs has begun behind the index's back, whether it is among the open ones or not. What has
+ * waited ever since is in the index with all but its state, which $16 says whether it matters;
+ * unless the index has missed it: then its turn is negative. */
+#define OPEN_IDS(window, which)                                                                    \
+    "SELECT job_id FROM (SELECT job_id, turn FROM job_search_open WHERE " window " LIMIT " WINDOW  \
+    ") o " which
 #define OPEN(window, ids)                                                                          \
-    "SELECT id FROM (SELECT * FROM jobs WHERE id = ANY (ARRAY(SELECT job_id FROM"                  \
-    " (SELECT job_id FROM job_search_open WHERE " window " LIMIT " WINDOW ") o"                    \
-    " UNION SELECT id FROM started_jobs))) j WHERE " JOB_FILTERS " AND " FOUND " AND " ids         \
-    " LIMIT $11"
+    "SELECT id FROM (SELECT * FROM jobs WHERE id = ANY (ARRAY(" OPEN_IDS(                          \
+        window, "") " UNION SELECT id FROM started_jobs))) j WHERE (attempt > 0 OR state <> "      \
+                    "'PENDING' OR $16"                                                             \
+                    " OR id = ANY (ARRAY(" OPEN_IDS(                                               \
+                        window, "WHERE turn < 0") "))) AND " JOB_FILTERS " AND " JOB_FOUND         \
+                                                  " AND " ids " LIMIT $11"
 
 static const struct db_stmt statements[] = {
     [FIND_MARK] = {"job_find_mark", "SELECT passed FROM job_search_mark", 0},
@@ -67,8 +59,8 @@ static const struct db_stmt statements[] = {
     [FIND_TAIL_UP] = {"job_find_tail_up", TAIL(UP_IDS, "id"), 15},
     [FIND_TAIL_END_DOWN] = {"job_find_tail_end_down", END("id", "jobs", DOWN("id")), 3},
     [FIND_TAIL_END_UP] = {"job_find_tail_end_up", END("id", "jobs", UP("id")), 3},
-    [FIND_OPEN_DOWN] = {"job_find_open_down", OPEN(DOWN("job_id"), DOWN("id")), 15},
-    [FIND_OPEN_UP] = {"job_find_open_up", OPEN(UP("job_id"), UP("id")), 15},
+    [FIND_OPEN_DOWN] = {"job_find_open_down", OPEN(DOWN("job_id"), DOWN("id")), 16},
+    [FIND_OPEN_UP] = {"job_find_open_up", OPEN(UP("job_id"), UP("id")), 16},
     [FIND_OPEN_END_DOWN] = {"job_find_open_end_down",
                             END("job_id", "job_search_open", DOWN("job_id")), 3},
     [FIND_OPEN_END_UP] = {"job_find_open_end_up", END("job_id", "job_search_open", UP("job_id")),
@@ -100,12 +92,12 @@ bool finder_is_full(const struct finder *f)
            f->looked >= JOB_FIND_LOOKS || f->bytes >= BYTES_MAX;
 }
 
-enum err_code finder_query(const struct finder *f, enum finder_statement statement,
-                           const char *first, int limit, struct db_result **ret_rows, struct err *e)
+void finder_params(const struct finder *f, const char *first, int limit,
+                   struct db_param ret_params[FINDER_PARAMS])
 {
     const struct jobs_filter *filter = f->filter;
     const struct job_search *search = finder_has_words(f) ? filter->search : NULL;
-    const struct db_param params[] = {
+    const struct db_param params[FINDER_PARAMS] = {
         DB_TEXT(first),
         DB_TEXT(f->bounds.from.text),
         DB_TEXT(f->bounds.to.text),
@@ -124,6 +116,33 @@ enum err_code finder_query(const struct finder *f, enum finder_statement stateme
         DB_TEXT(search ? search->texts.data : NULL),
     };
 
+    memcpy(ret_params, params, sizeof params);
+}
+
+/* Whether jobs that wait, and have never run, may be looked for by their state. */
+static bool may_mean_waiting(const struct jobs_filter *filter)
+{
+    const struct job_search *search = filter->search;
+
+    if (filter->state == JOB_PENDING)
+        return true;
+    for (size_t i = 0; search && i < search->term_count; i++) {
+        const struct job_search_term *term = &search->terms[i];
+
+        if ((term->kind == SEARCH_STATE && strcmp(term->text, "PENDING") == 0) ||
+            (term->kind == SEARCH_ANY && strstr("pending", term->text)))
+            return true;
+    }
+    return false;
+}
+
+enum err_code finder_query(const struct finder *f, enum finder_statement statement,
+                           const char *first, int limit, struct db_result **ret_rows, struct err *e)
+{
+    struct db_param params[FINDER_PARAMS + 1];
+
+    finder_params(f, first, limit, params);
+    params[FINDER_PARAMS] = DB_BOOL(may_mean_waiting(f->filter));
     return db_query(f->db, &statements[statement],
                     (struct db_args){params, (size_t)statements[statement].params}, ret_rows, e);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * One search under way: what it asks the database, and how a job that may fit comes to the page.
- * Private to job_find.c, which knows where to look.
+ * Private to job_find.c and job_due.c, which know where to look.
  */
 #ifndef COMMON_JOB_FINDER_H
 #define COMMON_JOB_FINDER_H
@@ -23,7 +23,7 @@ enum finder_statement {
     FIND_KEYS,
 };
 
-enum { FINDER_BATCH = 64 };
+enum { FINDER_BATCH = 64, FINDER_PARAMS = 15 };
 
 struct finder {
     struct db *db;
@@ -43,7 +43,9 @@ bool finder_has_words(const struct finder *f);
 /* Whether there is no need, or no right, to look any further. */
 bool finder_is_full(const struct finder *f);
 
-/* `first` and `limit` are $1 and $11 of the statement. */
+/* `first` and `limit` are $1 and $11 of the statement; the others say what the filter does. */
+void finder_params(const struct finder *f, const char *first, int limit,
+                   struct db_param ret_params[FINDER_PARAMS]);
 enum err_code finder_query(const struct finder *f, enum finder_statement statement,
                            const char *first, int limit, struct db_result **ret_rows,
                            struct err *e) MUST_CHECK;

@@ -99,7 +99,7 @@ static const struct db_stmt statements[] = {
                 "  SELECT encode(substring(ids FROM place * 16 + 1 FOR 16), 'hex')::uuid"
                 "  FROM generate_series(0, jobs - 1) place)))",
                 1},
-    /* Jobs with ids behind $1 and up to $2 that no segment has. */
+    /* Jobs with ids behind $1 and up to $2 that no segment has; a negative turn says so. */
     [MISSED] =
         {"job_index_missed",
          "WITH known AS MATERIALIZED ("
@@ -107,7 +107,7 @@ static const struct db_stmt statements[] = {
          " FROM job_segments, generate_series(job_place(ids, jobs, $1),"
          "  least(job_place(ids, jobs, $2), jobs - 1)) place"
          " WHERE replaced_at IS NULL AND last_id > $1 AND first_id <= $2)"
-         " INSERT INTO job_search_open (job_id) SELECT id FROM jobs j"
+         " INSERT INTO job_search_open (job_id, turn) SELECT id, -1 FROM jobs j"
          " WHERE id > $1 AND id <= $2 AND NOT EXISTS (SELECT FROM known WHERE known.id = j.id)"
          " ON CONFLICT DO NOTHING",
          2},

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * A page of jobs: the rows that hold its texts, the items that borrow them, and what is secret in
- * values that are too long to be among them. See jobs_view.h.
+ * What a page of jobs is asked for; and the page: the rows that hold its texts, the items that
+ * borrow them, and what is secret in values that are too long to be among them. See jobs_view.h.
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/job_columns.h"
 #include "common/mem.h"
 #include "common/task_secrets.h"
+#include "common/text.h"
 
 static const char *text_or_null(const struct db_result *rows, int row, int col)
 {
@@ -128,4 +130,47 @@ void jobs_cursor(const struct jobs_filter *filter, const struct jobs_page *page,
         (void)snprintf(out, JOBS_CURSOR_SIZE, "%" PRId64 ".%s", page->next_due_us, page->next.text);
     else
         (void)snprintf(out, JOBS_CURSOR_SIZE, "%s", page->next.text);
+}
+
+/* ---- what is asked for ---- */
+
+enum err_code job_search_take(const char *text, struct job_search *search,
+                              struct jobs_filter *filter, struct err *e)
+{
+    struct uuid from;
+    struct uuid to;
+
+    /* An id, or how one begins, is found by the index, however old it is. */
+    if (text && uuid_range(text, &from, &to)) {
+        filter->text = text;
+        return ERR_OK;
+    }
+    filter->search = search;
+    return job_search_parse(text ? text : "", search, e);
+}
+
+enum err_code jobs_filter_order(const char *name, struct jobs_filter *filter, struct err *e)
+{
+    static const struct {
+        const char *name;
+        enum jobs_order order;
+    } orders[] = {
+        {"newest", JOBS_NEWEST_FIRST},     {"oldest", JOBS_OLDEST_FIRST}, {"due", JOBS_DUE_FIRST},
+        {"slowest", JOBS_BY_RUNTIME_DOWN}, {"fastest", JOBS_BY_RUNTIME},
+    };
+    const char *cursor = filter->cursor;
+    int64_t offset = 0;
+    size_t at = 0;
+
+    while (name && *name && strcmp(name, orders[at].name) != 0)
+        if (++at == COUNT_OF(orders))
+            return err_set(e, ERR_INVALID, "order is newest, oldest, due, slowest or fastest");
+    filter->order = orders[at].order;
+    if (!cursor || *cursor != '+')
+        return ERR_OK;
+    if (at < 3 || !text_to_int(cursor + 1, 0, JOBS_WINDOW - 1, &offset))
+        return err_set(e, ERR_INVALID, "the cursor is not one of this order");
+    filter->cursor = NULL;
+    filter->offset = (int)offset;
+    return ERR_OK;
 }

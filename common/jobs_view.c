@@ -18,6 +18,7 @@
 #include "common/clock.h"
 #include "common/found_ids.h"
 #include "common/job_columns.h"
+#include "common/job_due.h"
 #include "common/job_find.h"
 #include "common/mem.h"
 #include "common/statements.h"
@@ -59,14 +60,6 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "LIST_COLUMNS has it as text");
 #define STARTED_DOWN WINDOW(OF_STARTED "id < $1 AND id >= $2 AND id <= $3", "id DESC")
 #define STARTED_UP WINDOW(OF_STARTED "id > $1 AND id >= $2 AND id <= $3", "id")
 
-/* What waits for its time and for nothing else, by an index of its own. $14 time of the cursor, $15
- * last time. */
-#define DUE                                                                                        \
-    "SELECT id, task, queue, worker, state, created_at, scheduled_at FROM jobs"                    \
-    " WHERE finished_at IS NULL AND enqueued_at IS NULL AND waits IS NULL AND parked_on IS NULL"   \
-    " AND (scheduled_at, id) > ($14::timestamptz, $1::uuid) AND scheduled_at <= $15::timestamptz"  \
-    " AND id >= $2 AND id <= $3 ORDER BY scheduled_at, id LIMIT $13"
-
 /* `order` is that of the window, word for word: what is in order need not be sorted. */
 #define CHOSEN(window, filters, order, shown)                                                      \
     "SELECT " LIST_COLUMNS " FROM (SELECT id AS chosen FROM (" window ") w WHERE " filters         \
@@ -97,7 +90,6 @@ enum {
     DOWN = 0,
     UP = SOURCE_COUNT,
     SORT = 2 * SOURCE_COUNT,
-    BY_DUE = 3 * SOURCE_COUNT,
 };
 
 static const struct db_stmt statements[] = {
@@ -118,8 +110,6 @@ static const struct db_stmt statements[] = {
     [SORT + FROM_STATE] = SORTED("state", STATE_DOWN, JOB_FILTERS_NO_STATE),
     [SORT + FROM_PENDING] = SORTED("pending", PENDING_DOWN, JOB_FILTERS),
     [SORT + FROM_STARTED] = SORTED("started", STARTED_DOWN, JOB_FILTERS),
-    [BY_DUE] = {"jobs_list_due", CHOSEN(DUE, JOB_FILTERS, "scheduled_at, id", "scheduled_at, id"),
-                15},
 };
 
 DB_STATEMENTS(jobs_view, statements);
@@ -193,7 +183,7 @@ static bool is_indexed(const struct jobs_filter *filter)
 {
     bool is_final = filter->state != JOBS_ANY_STATE && job_is_final((enum job_state)filter->state);
 
-    return filter->offset == 0 && filter->order != JOBS_DUE_FIRST &&
+    return filter->offset == 0 &&
            (is_final || (filter->state == JOBS_ANY_STATE &&
                          (none_if_empty(filter->queue) || none_if_empty(filter->task) ||
                           none_if_empty(filter->worker))));
@@ -204,8 +194,7 @@ static bool is_indexed(const struct jobs_filter *filter)
  * words goes on, there is no need to begin with many. */
 static int window_of(const struct jobs_filter *filter, const struct query *query)
 {
-    bool is_scattered = query->source == FROM_TASK || query->source == FROM_STATE ||
-                        filter->order == JOBS_DUE_FIRST;
+    bool is_scattered = query->source == FROM_TASK || query->source == FROM_STATE;
     bool sorted = is_sorted(filter->order);
 
     if (is_scattered && sorted)
@@ -283,8 +272,13 @@ static enum err_code plan(const struct jobs_filter *filter, struct query *ret_qu
     if (rc)
         return rc;
     bound_by_time(filter, &query);
-    if (filter->order != JOBS_DUE_FIRST)
-        move_cursor(&query.bounds, filter->order == JOBS_OLDEST_FIRST);
+    if (filter->order == JOBS_DUE_FIRST) { /* which has no order by time of creation to go by */
+        query.bounds.from = (struct uuid){UUID_FIRST};
+        query.bounds.to = (struct uuid){UUID_LAST};
+        *ret_query = query;
+        return ERR_OK;
+    }
+    move_cursor(&query.bounds, filter->order == JOBS_OLDEST_FIRST);
     query.window = window_of(filter, &query);
     *ret_query = query;
     return ERR_OK;
@@ -298,7 +292,6 @@ static enum err_code run(struct db *db, const struct jobs_filter *filter, const 
     bool of_state = query->source == FROM_STATE;
     bool filters = !window_end;
     bool sorted = filters && is_sorted(filter->order);
-    bool by_due = filter->order == JOBS_DUE_FIRST;
     int base = sorted ? SORT : filter->order == JOBS_OLDEST_FIRST ? UP : DOWN;
     const struct db_param params[] = {
         DB_TEXT(query->bounds.cursor.text),
@@ -316,15 +309,11 @@ static enum err_code run(struct db *db, const struct jobs_filter *filter, const 
         DB_INT(window_end ? 1 : filter->limit + 1),
         DB_INT(window_end ? query->window - 1 : filter->offset),
         DB_INT(query->window),
-        by_due ? DB_TEXT(query->due_from) : DB_INT(filter->order),
-        DB_TEXT(query->due_to),
+        DB_INT(filter->order),
     };
 
-    return db_query(db, &statements[by_due ? BY_DUE : base + (int)query->source],
-                    (struct db_args){params, by_due   ? 15
-                                             : sorted ? 14
-                                                      : 13},
-                    ret_rows, e);
+    return db_query(db, &statements[base + (int)query->source],
+                    (struct db_args){params, sorted ? 14 : 13}, ret_rows, e);
 }
 
 /* Goes on behind the window, by the index. */
@@ -337,7 +326,6 @@ static enum err_code look_further(struct db *db, const struct jobs_filter *filte
     (void)uuid_parse(db_text(end, 0, 0), &bounds.cursor);
     page->is_cut = true;
     page->next = bounds.cursor;
-    page->next_due_us = db_int(end, 0, 9);
     if (!is_indexed(filter))
         return ERR_OK;
     page->is_cut = false;
@@ -387,12 +375,30 @@ static enum err_code fill_page(struct db *db, const struct jobs_filter *filter,
     return ERR_OK;
 }
 
+static enum err_code list_due(struct db *db, const struct jobs_filter *filter,
+                              const struct query *query, struct jobs_page *ret_page, struct err *e)
+{
+    AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
+    enum err_code rc =
+        jobs_list_due(db, filter, &query->bounds, query->due_from, query->due_to, &page, e);
+
+    if (rc)
+        return rc;
+    end_page(&page, (size_t)filter->limit);
+    *ret_page = page;
+    page = (struct jobs_page){0};
+    return ERR_OK;
+}
+
 static enum err_code list_rows(struct db *db, const struct jobs_filter *filter, struct query *query,
                                struct jobs_page *ret_page, struct err *e)
 {
     bool is_short = false;
-    enum err_code rc = fill_page(db, filter, query, ret_page, &is_short, e);
+    enum err_code rc;
 
+    if (filter->order == JOBS_DUE_FIRST)
+        return list_due(db, filter, query, ret_page, e);
+    rc = fill_page(db, filter, query, ret_page, &is_short, e);
     if (rc || !is_short || query->window != JOBS_WINDOW_FIRST || query->source != FROM_ALL)
         return rc;
     jobs_page_release(ret_page);
@@ -471,16 +477,13 @@ enum err_code jobs_list(struct db *db, const struct jobs_filter *given, struct j
         return err_set(e, ERR_INVALID, "limit is 1 to %d, offset 0 to %d", JOBS_LIMIT_MAX,
                        JOBS_WINDOW - 1);
     filter.order = order_of(given);
-    if (filter.order == JOBS_DUE_FIRST && has_words(&filter))
-        return err_set(e, ERR_INVALID,
-                       "what is listed by due time is not searched: leave out one of the two");
     rc = plan(&filter, &query, e);
     if (rc)
         return rc;
     query.bounds.text = none_if_empty(query.text);
     query.bounds.created_from = none_if_empty(query.created_from);
     query.bounds.created_to = none_if_empty(query.created_to);
-    if (has_words(&filter))
+    if (has_words(&filter) && filter.order != JOBS_DUE_FIRST)
         rc = list_words(db, &filter, &query, ret_page, e);
     else if (*query.text)
         rc = list_ids(db, &filter, &query, ret_page, e);

@@ -9,7 +9,7 @@
  * it (`is_cut`), and its `next` goes on where this one stopped. So no filter costs more than some
  * milliseconds, at any number of rows.
  *
- * What waits for its time can be listed by that, and bounded by it; not by words then.
+ * What waits for its time can be listed by that, and bounded by it (job_due.h).
  *
  * Words are looked for in what may be seen of a job (job_shown.h): no secret is found.
  *
@@ -78,6 +78,15 @@ struct jobs_filter {
     int offset;         /* up to JOBS_WINDOW - 1 */
     int limit;          /* 1 .. JOBS_LIMIT_MAX */
 };
+
+/* Puts a search into a filter, which borrows both: an id, or how one begins, is looked up as that.
+ * ERR_INVALID: the text. */
+enum err_code job_search_take(const char *text, struct job_search *search,
+                              struct jobs_filter *filter, struct err *e) MUST_CHECK;
+/* Takes an order by its name, NULL or empty for the newest first, and what the filter's cursor
+ * means in it. ERR_INVALID says what is wrong. */
+enum err_code jobs_filter_order(const char *name, struct jobs_filter *filter,
+                                struct err *e) MUST_CHECK;
 
 /* All texts are borrowed from the page or detail that holds the view. Times are wall time, 0: not
  * yet. Text that is NULL is absent, or longer than a list shows: then its size tells. */

@@ -83,10 +83,6 @@ http_handler task_logs;
 http_handler task_names_list;
 http_handler summary_show;
 
-/* Puts a search into a filter; `text` and `search` are borrowed by it. ERR_INVALID: the text. */
-enum err_code job_search_take(const char *text, struct job_search *search,
-                              struct jobs_filter *filter, struct err *e) MUST_CHECK;
-
 /* A bound of a filter, RFC 3339; nothing for nothing. */
 enum err_code jobs_filter_time(const char *name, const char *text, int64_t *value,
                                struct err *e) MUST_CHECK;

@@ -90,53 +90,11 @@ static struct params take_params(const struct request *req)
     };
 }
 
-enum err_code job_search_take(const char *text, struct job_search *search,
-                              struct jobs_filter *filter, struct err *e)
-{
-    struct uuid from;
-    struct uuid to;
-
-    /* An id, or how one begins, is found by the index, however old it is. */
-    if (text && uuid_range(text, &from, &to)) {
-        filter->text = text;
-        return ERR_OK;
-    }
-    filter->search = search;
-    return job_search_parse(text ? text : "", search, e);
-}
-
 enum err_code jobs_filter_time(const char *name, const char *text, int64_t *value, struct err *e)
 {
     if (!text || !*text || (clock_parse(text, value) && *value > 0))
         return ERR_OK;
     return err_set(e, ERR_INVALID, "%s is a time like 2026-11-21T19:19:16Z", name);
-}
-
-static enum err_code take_order(const struct params *params, struct jobs_filter *filter,
-                                struct err *e)
-{
-    static const struct {
-        const char *name;
-        enum jobs_order order;
-    } orders[] = {
-        {"newest", JOBS_NEWEST_FIRST},     {"oldest", JOBS_OLDEST_FIRST}, {"due", JOBS_DUE_FIRST},
-        {"slowest", JOBS_BY_RUNTIME_DOWN}, {"fastest", JOBS_BY_RUNTIME},
-    };
-    const char *cursor = params->cursor;
-    int64_t offset = 0;
-    size_t at = 0;
-
-    while (params->order && *params->order && strcmp(params->order, orders[at].name) != 0)
-        if (++at == COUNT_OF(orders))
-            return err_set(e, ERR_INVALID, "order is newest, oldest, due, slowest or fastest");
-    filter->order = orders[at].order;
-    if (!cursor || *cursor != '+')
-        return ERR_OK;
-    if (at < 3 || !text_to_int(cursor + 1, 0, JOBS_WINDOW - 1, &offset))
-        return err_set(e, ERR_INVALID, "the cursor is not one of this order");
-    filter->cursor = NULL;
-    filter->offset = (int)offset;
-    return ERR_OK;
 }
 
 static enum err_code take_times(const struct params *params, struct jobs_filter *filter,
@@ -176,7 +134,7 @@ static enum err_code filter_of(const struct params *params, struct job_search *s
             return err_set(e, ERR_INVALID, "limit is a number from 1 to %d", LIMIT_MAX);
         filter.limit = (int)limit;
     }
-    if (take_order(params, &filter, e) || take_times(params, &filter, e))
+    if (jobs_filter_order(params->order, &filter, e) || take_times(params, &filter, e))
         return ERR_INVALID;
     if (params->search && *params->search && job_search_take(params->search, search, &filter, e))
         return ERR_INVALID;

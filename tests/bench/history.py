@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A history of finished jobs as a busy shop leaves it behind: any number of rows, made by PostgreSQL
-itself, each with an id of its time, over the last thirty days."""
+itself, each with an id of its time, over the last thirty days; and what a busy moment adds to it."""
 
 DAYS = 30
 CHUNK = 250_000
@@ -42,3 +42,38 @@ def load(connection, count, progress=lambda done: None):
             progress(last)
         cursor.execute("SET session_replication_role = DEFAULT")
         cursor.execute("VACUUM (ANALYZE) jobs")
+
+
+# What waits: of ten six ready, three for their time within the next days, one for its next attempt.
+WAITING = """
+INSERT INTO jobs (id, task, queue, state, attempt, args, kwargs, error, created_at, scheduled_at, enqueued_at)
+SELECT new_job_id(), CASE WHEN n % 50000 = 7 THEN 'reports.tasks.daily_sales' WHEN n % 2 = 0 THEN 'payments.tasks.process_payment'
+        ELSE 'payments.tasks.send_order_confirmation_email' END,
+    CASE WHEN n % 2 = 0 THEN 'payments' ELSE 'mail' END, state, attempt, jsonb_build_array(n),
+    jsonb_build_object('user', n % 100003, 'email', 'waiting' || n % 100003 || '@example.com',
+        'note', (ARRAY['gift wrapping', 'express delivery', 'leave with the neighbour', 'call before noon'])[1 + n % 4]),
+    error, now(), at, CASE WHEN n % 10 < 6 THEN now() END
+FROM (SELECT n, (CASE WHEN n % 10 = 9 THEN 'RETRY' ELSE 'PENDING' END)::job_state AS state,
+    (n % 10 = 9)::int AS attempt, CASE WHEN n % 10 = 9 THEN 'the gateway answered 503' END AS error,
+    now() + CASE WHEN n % 10 < 6 THEN interval '0' ELSE interval '1 hour' + n % 7919 * interval '1 minute' END AS at
+    FROM generate_series(1, %(count)s::bigint) n) x
+""".replace("n % ", "n %% ")
+
+# What has ended within the last seconds: the index has not come to it.
+RECENT = """
+INSERT INTO jobs (id, task, queue, state, attempt, worker, args, kwargs, result, started_at, finished_at)
+SELECT new_job_id(), 'till.tasks.noop', 'default', 'SUCCESS', 1, 'host1:1', jsonb_build_array(n),
+    jsonb_build_object('user', n % 100003, 'email', 'recent' || n % 100003 || '@example.com', 'note', 'call before noon'),
+    jsonb_build_object('ok', true, 'amount', (n % 900 + 1) || '.00', 'reference', 'ch_' || md5(n::text)),
+    now(), now() + n % 700 * interval '1 ms'
+FROM generate_series(1, %(count)s::bigint) n
+""".replace("n % ", "n %% ")
+
+
+def add(connection, statement, count):
+    """WAITING or RECENT; triggers judge none of them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(statement, {"count": count})
+        cursor.execute("SET session_replication_role = DEFAULT")
+        cursor.execute("ANALYZE jobs")

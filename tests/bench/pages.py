@@ -68,6 +68,44 @@ PAGES = {
     "a word and a worker": (TASKS, {"search": "worker:host1:2 daily_sales"}),
     "a short value of kwargs": (TASKS, {"search": "kwargs:user=7"}),
     "nothing that is there": (TASKS, {"search": "zeppelin"}),
+    "an e-mail and a state": (TASKS, {"search": "customer{user}@example.com", "state": "FAILURE"}),
+    "a word and a task": (TASKS, {"search": "neighbour", "task": "till.tasks.noop"}),
+    "a word, a queue, an hour": (TASKS, {"search": "neighbour", "queue": "mail", "from": "{since}", "to": "{until}"}),
+    "in an hour": (TASKS, {"from": "{since}", "to": "{until}"}),
+    "in an hour, by worker": (TASKS, {"from": "{since}", "to": "{until}", "worker": "host1:2"}),
+    "in an hour, rare queue": (TASKS, {"from": "{since}", "to": "{until}", "queue": "reports"}),
+    "slowest first": (TASKS, {"order": "slowest"}),
+    "slowest first, far down": (TASKS, {"order": "slowest", "cursor": "+19900"}),
+    "fastest first": (TASKS, {"order": "fastest"}),
+    "slowest, by task": (TASKS, {"order": "slowest", "task": "till.tasks.noop"}),
+    "slowest, by rare task": (TASKS, {"order": "slowest", "task": "reports.tasks.daily_sales"}),
+    "slowest, by state": (TASKS, {"order": "slowest", "state": "FAILURE"}),
+    "slowest, by success": (TASKS, {"order": "slowest", "state": "SUCCESS"}),
+    "slowest, by queue": (TASKS, {"order": "slowest", "queue": "mail"}),
+    "slowest, by rare queue": (TASKS, {"order": "slowest", "queue": "reports"}),
+    "slowest, by worker": (TASKS, {"order": "slowest", "worker": "host1:2"}),
+    "slowest, in an hour": (TASKS, {"order": "slowest", "from": "{since}", "to": "{until}"}),
+    "slowest, common word": (TASKS, {"order": "slowest", "search": "express"}),
+    "slowest, rare word": (TASKS, {"order": "slowest", "search": "daily_sales"}),
+    "slowest, an e-mail": (TASKS, {"order": "slowest", "search": "customer{user}@example.com"}),
+    "waiting": (TASKS, {"state": "PENDING"}),
+    "waiting, oldest first": (TASKS, {"state": "PENDING", "order": "oldest"}),
+    "waiting, by task": (TASKS, {"state": "PENDING", "task": "reports.tasks.daily_sales"}),
+    "waiting, by rare queue": (TASKS, {"state": "PENDING", "queue": "reports"}),
+    "waiting, a common word": (TASKS, {"state": "PENDING", "search": "express"}),
+    "waiting, an e-mail": (TASKS, {"state": "PENDING", "search": "waiting{user}@example.com"}),
+    "an e-mail of what waits": (TASKS, {"search": "waiting{user}@example.com"}),
+    "to be retried": (TASKS, {"state": "RETRY"}),
+    "to be retried, a word": (TASKS, {"state": "RETRY", "search": "waiting{user}@example.com"}),
+    "running": (TASKS, {"state": "STARTED"}),
+    "due first": (TASKS, {"order": "due"}),
+    "due first, by queue": (TASKS, {"order": "due", "queue": "mail"}),
+    "due first, by rare task": (TASKS, {"order": "due", "task": "reports.tasks.daily_sales"}),
+    "due first, received then": (TASKS, {"order": "due", "from": "{since}", "to": "{until}"}),
+    "due first, an id": (TASKS, {"order": "due", "search": "{half}"}),
+    "due first, common word": (TASKS, {"order": "due", "search": "express"}),
+    "due first, an e-mail": (TASKS, {"order": "due", "search": "waiting{user}@example.com"}),
+    "due tomorrow": (TASKS, {"due_from": "{soon}", "due_to": "{later}"}),
     "Flower: limit": (FLOWER, {"limit": "20"}),
     "Flower: no limit, 1,000": (FLOWER, {}),
     "Flower: offset": (FLOWER, {"limit": "20", "offset": "19980"}),
@@ -95,6 +133,11 @@ PAGES = {
     "Flower's own table": (TABLE, {"draw": "1", "start": "0", "length": "10"}),
     "sums by state": ("/api/v1/summary", {}),
     "the dead, by reason": ("/api/v1/dead", {}),
+    "the dead of a queue": ("/api/v1/dead", {"queue": "mail"}),
+    "charts of a day": ("/api/v1/charts", {"range": "day"}),
+    "audit log": ("/api/v1/audit", {}),
+    "flows": ("/api/v1/flows", {}),
+    "metrics": ("/metrics", {}),
     "names of tasks": ("/api/v1/task-names", {}),
     "queues": ("/api/v1/queues", {}),
 }
@@ -118,6 +161,10 @@ def numbers(jobs, turn, end):
         "low": id_at(end, 29.9),
         "from": f"{begin:%Y-%m-%d %H:%M}",
         "to": f"{begin + datetime.timedelta(hours=1):%Y-%m-%d %H:%M}",
+        "since": f"{begin:%Y-%m-%dT%H:%M:00Z}",
+        "until": f"{begin + datetime.timedelta(hours=1):%Y-%m-%dT%H:%M:00Z}",
+        "soon": f"{begin + datetime.timedelta(days=days + 1):%Y-%m-%dT%H:%M:00Z}",
+        "later": f"{begin + datetime.timedelta(days=days + 2):%Y-%m-%dT%H:%M:00Z}",
     }
 
 
@@ -130,7 +177,7 @@ def ask(url, page, found, pids, work):
     took = (time.perf_counter() - began) * 1000
     work.append((sum(map(cpu.ran_ns, pids)) - worked) / 1e6)
     answer.raise_for_status()
-    body = answer.json()
+    body = answer.json() if answer.headers["Content-Type"].startswith("application/json") else {}
     rows = body.get("tasks", body.get("data", body))
     found.append((len(rows), body.get("is_cut") is True))
     return took

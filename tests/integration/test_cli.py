@@ -1,5 +1,6 @@
 """The command line program `till`."""
 
+import datetime
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import subprocess
 import uuid
 
 import pytest
+from browser import rows
 from harness import programs
 
 
@@ -244,6 +246,37 @@ def test_control_characters_of_a_job_do_not_reach_the_terminal(stack):
                 assert any(ODD in texts(json.loads(line)) for line in done.stdout.splitlines()), (words, done.stdout)
             else:
                 assert SHOWN in done.stdout, (words, done.stdout)
+
+
+def test_jobs_are_listed_by_due_time_by_running_time_and_by_words(stack):
+    one = stack()
+    later, soon = (one.till("enqueue", "till.tasks.noop", f'["{word}"]', "--countdown", str(seconds)).stdout.strip()
+                   for word, seconds in (("express", 7200), ("slow", 600)))
+    ready = one.till("enqueue", "till.tasks.noop", '["express"]').stdout.strip()
+    for job, seconds in ((fast := rows.insert(one, "SUCCESS"), 1), (slow := rows.insert(one, "SUCCESS"), 9)):
+        one.query("ALTER TABLE jobs DISABLE TRIGGER USER")
+        one.query("UPDATE jobs SET finished_at = started_at + make_interval(secs => %s) WHERE id = %s", seconds, job)
+
+    def listed(*words):
+        done = one.till("task", "list", *words)
+        assert done.returncode == 0, done.stderr
+        return [line.split()[0] for line in done.stdout.splitlines() if len(line.split()[0]) == 36], done.stdout
+
+    ids, text = listed("--order", "due")
+    assert ids == [soon, later] and "  due 20" in text
+    assert listed("--order", "due", "--search", "express")[0] == [later]
+    assert listed("--search", "express")[0] == [ready, later]
+    assert listed("--search", soon[:20])[0][-1] == soon
+    hour = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)).isoformat()
+    assert listed("--due-from", hour)[0] == [later] and listed("--due-to", hour)[0] == [soon]
+    ids, text = listed("--order", "slowest", "--state", "SUCCESS")
+    assert ids == [slow, fast] and "  ran 9.000 s" in text and "among the newest" in text
+    for order, first, second in (("due", soon, later), ("slowest", slow, fast)):
+        ids, text = listed("--order", order, "--limit", "1")
+        assert ids == [first]
+        assert listed("--order", order, "--limit", "1", "--after", text.rsplit(" ", 1)[1].strip())[0] == [second]
+    for words in (["--order", "random"], ["--due-to", "soon"], ["--search", "((("], ["--order", "oldest", "--after", "+1"]):
+        assert one.till("task", "list", *words).returncode == 2, words
 
 
 def test_output_that_gets_lost_is_no_success(stack):

@@ -93,7 +93,7 @@ function pager(filter, answer) {
   return h('nav', {class: 'pager', 'aria-label': 'Further pages'},
     filter.cursor ? h('a', {class: 'button', href: address({})}, 'First page') : null,
     answer.next ? h('a', {class: 'button', rel: 'next', href: address({cursor: answer.next})}, further) : null,
-    answer.is_cut ? h('span', {class: 'dim'}, 'One search looks through 20,000 tasks.') : null,
+    answer.is_cut ? h('span', {class: 'dim'}, filter.order === 'due' ? 'Each look goes through the next 3,000 that are due.' : 'One search looks through 20,000 tasks.') : null,
     answer.sorted_of ? h('span', {class: 'dim'}, `By running time among the newest ${count(answer.sorted_of)} that may be meant.`) : null);
 }
 
