@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+from collections import deque
 
 import pytest
 
@@ -117,3 +118,107 @@ def test_the_lists_of_what_is_open_read_only_that(quiet):
     }
     for name, plan in plans_of(quiet, indexes):
         assert f"using {indexes[name]} " in "\n".join(plan)
+
+
+# ---- what stands in functions and triggers ----
+
+CLAIM = (
+    "SELECT count(*) FROM {by}(ARRAY(SELECT id FROM jobs WHERE task = 't' AND state = 'PENDING'"
+    " AND enqueued_at IS NOT NULL ORDER BY id LIMIT {many}), array_fill('1-1'::text, ARRAY[{many}]), 'w')"
+)
+ONE_RUNNING = "id = (SELECT id FROM jobs WHERE task = 't' AND state = 'STARTED' LIMIT 1)"
+GROUP = '[{"task": "part"}, {"chain": [{"task": "a"}, {"task": "b"}]}]'
+# In the order in which each finds something to do.
+WORK = (
+    "INSERT INTO limits (scope, name, concurrency) VALUES ('key', 'k:*', 2), ('task', 't', 3)",
+    "INSERT INTO limits (scope, name, rate, per_seconds, burst) VALUES ('key', 'r', 100, 1, 1)",
+    "INSERT INTO jobs (task, limit_key, enqueued_at) SELECT 't', (ARRAY['k:1', 'k:2', 'r'])[n % 3 + 1], now()"
+    " FROM generate_series(1, 40) n",
+    CLAIM.format(by="till_claim_first", many=2),
+    CLAIM.format(by="till_claim_first", many=20),  # without room
+    CLAIM.format(by="till_claim_limited", many=20),
+    "SELECT till_park(ARRAY(SELECT id FROM jobs WHERE task = 't' AND state = 'PENDING' AND enqueued_at IS NOT NULL),"
+    " true)",
+    f"UPDATE jobs SET state = 'SUCCESS', finished_at = now() WHERE {ONE_RUNNING}",
+    f"UPDATE jobs SET state = 'REVOKED', finished_at = now() WHERE {ONE_RUNNING}",
+    "DELETE FROM limit_ghosts",
+    "SELECT count(*) FROM till_release_parked(100)",
+    "SELECT till_look_at_lines()",
+    "SELECT count(*) FROM till_release_parked(100)",
+    CLAIM.format(by="till_claim_limited", many=20),
+    "UPDATE jobs SET places = NULL WHERE state = 'STARTED'",  # as if their limit were new
+    "SELECT till_count_places()",
+    "INSERT INTO queues (name, paused_at) VALUES ('default', now())",
+    "UPDATE queues SET paused_at = NULL",
+    "UPDATE limits SET concurrency = 4 WHERE scope = 'task'",
+    "DELETE FROM limits",
+    "SELECT till_enqueue('t', '[1]', unique_key => 'mine')",
+    "SELECT till_enqueue('t', '[1]', unique_key => 'mine', on_conflict => 'replace')",
+    f"SELECT till_group('{GROUP}', '{{\"task\": \"callback\"}}')",
+    "UPDATE jobs SET state = 'STARTED', attempt = 1, worker = 'w', started_at = now()"
+    " WHERE id = ANY (ARRAY(SELECT id FROM jobs WHERE task IN ('part', 'a')))",
+    "UPDATE jobs SET state = 'SUCCESS', finished_at = now() WHERE id = (SELECT id FROM jobs WHERE task = 'a')",
+    "UPDATE jobs SET state = 'FAILURE', finished_at = now(), error = 'e'"
+    " WHERE id = (SELECT id FROM jobs WHERE task = 'part')",
+    "UPDATE jobs SET state = 'REVOKED', finished_at = now() WHERE id = (SELECT id FROM jobs WHERE task = 'b')",
+    "UPDATE jobs SET state = 'PENDING', finished_at = NULL WHERE id = (SELECT id FROM jobs WHERE task = 'part')",
+    "DELETE FROM jobs WHERE id = (SELECT id FROM jobs WHERE task = 'callback')",
+    "SELECT till_chain('[{\"task\": \"first\"}, {\"task\": \"second\"}]')",
+    "UPDATE jobs SET state = 'REVOKED', finished_at = now() WHERE id = (SELECT id FROM jobs WHERE task = 'second')",
+    "UPDATE jobs SET state = 'PENDING', finished_at = NULL, enqueued_at = now()"
+    " WHERE id = (SELECT id FROM jobs WHERE task = 'second')",
+)
+# Of limits there are 1,000 at most, and rows of buckets for those that jobs use now.
+SMALL = {"limits_beginnings", "limit_buckets_waiting", "limit_buckets_look"}
+# Of what reads an index from end to end, a piece that tells which one it is.
+WHOLE_LINES = (
+    ("FROM started_jobs s", "jobs_open", "steps from queue to queue, one entry each"),
+    ("WITH RECURSIVE line AS", "jobs_line", "steps from line to line, one entry each"),
+    ("WHERE j.queue = OLD.name AND j.parked_on IS NOT NULL", "jobs_line", "a queue is resumed: who waits for it"),
+)
+# Functions that speak of jobs, but are not run here.
+NOT_RUN = {"job_place": "jobs is an argument of it", "till_analyze_grown": "asks what is known of the table"}
+
+
+def nested_plans(session, sql):
+    """(statement, plan) of all that PostgreSQL runs for it, in functions and triggers, too."""
+    session.notices.clear()
+    with session.cursor() as cursor:
+        cursor.execute(sql)
+    for notice in session.notices:
+        lines = notice.partition("Query Text: ")[2].splitlines()
+        plan = [number for number, line in enumerate(lines) if "(cost=" in line]
+        if plan:
+            yield " ".join(" ".join(lines[: plan[0]]).split()), lines[plan[0] :]
+
+
+def test_no_statement_in_a_function_reads_a_whole_backlog(quiet):
+    session = quiet.postgres.connect(quiet.database)
+    session.notices = deque()
+    for setting in (
+        "LOAD 'auto_explain'", "SET auto_explain.log_min_duration = 0", "SET auto_explain.log_nested_statements = on",
+        "SET auto_explain.log_level = notice", "SET plan_cache_mode = force_generic_plan", "SET track_functions = 'all'",
+    ):
+        for _ in nested_plans(session, setting):
+            pass
+    found, count = {}, 0
+    for sql in WORK:
+        for statement, plan in nested_plans(session, sql):
+            if statement in WORK:
+                continue
+            count += 1
+            whole = set(read_whole(plan)) - SMALL
+            whole -= {index for piece, index, _ in WHOLE_LINES if piece in statement}
+            whole |= set(re.findall(r"Seq Scan on (?:jobs|payments)\b", "\n".join(plan)))
+            if whole:
+                found[statement] = whole
+    session.close()
+
+    assert not found
+    assert count > 80
+    never = quiet.query(
+        "SELECT p.proname FROM pg_proc p LEFT JOIN pg_stat_user_functions f ON f.funcid = p.oid"
+        " JOIN pg_language l ON l.oid = p.prolang AND l.lanname = 'plpgsql'"
+        " WHERE p.pronamespace = current_schema()::regnamespace AND f.calls IS NULL AND p.prosrc ~ '\\mjobs\\M'"
+    )
+    assert {row["proname"] for row in never} <= set(NOT_RUN)
