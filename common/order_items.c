@@ -30,14 +30,14 @@ static const struct db_stmt statements[] = {
                " EXISTS (SELECT FROM products WHERE id = $3)",
                3},
     [LOCK_ORDER] = {"order_items_lock_order",
-                    "SELECT o.order_status, o.total_amount,"
-                    " (SELECT count(*) FROM order_items i WHERE i.order_id = o.id)"
+                    "SELECT o.order_status, o.total_amount"
                     " FROM orders o WHERE o.user_id = $1 AND o.id = $2 FOR NO KEY UPDATE OF o",
                     2},
-    /* After the lock: a payment that was started before it is seen. */
+    /* After the lock: payments that were started and items that were added before it are seen. */
     [LOCK_PRODUCT] = {"order_items_lock_product",
                       "SELECT p.price, p.stock_quantity, EXISTS (SELECT FROM payments y"
-                      "  WHERE y.order_id = $1 AND y.status <> 'failed')"
+                      "  WHERE y.order_id = $1 AND y.status <> 'failed'),"
+                      " (SELECT count(*) FROM order_items i WHERE i.order_id = $1)"
                       " FROM products p WHERE p.id = $2 FOR NO KEY UPDATE OF p",
                       2},
     [ADD] = {"order_items_add",
@@ -85,8 +85,6 @@ static enum err_code lock_order(struct db *db, const struct order_item_new *item
         return err_set(e, ERR_PROTOCOL, "an order of the database is not readable");
     if (!order_is_payable(state))
         return refuse(ret_refusal, ORDER_ITEM_CLOSED, e);
-    if (db_int(rows, 0, 2) >= ORDER_ITEMS_MAX)
-        return refuse(ret_refusal, ORDER_ITEM_FULL, e);
     return ERR_OK;
 }
 
@@ -106,6 +104,8 @@ static enum err_code lock_product(struct db *db, const struct order_item_new *it
         return refuse(ret_refusal, ORDER_ITEM_NO_PRODUCT, e);
     if (db_bool(rows, 0, 2))
         return refuse(ret_refusal, ORDER_ITEM_PAYING, e);
+    if (db_int(rows, 0, 3) >= ORDER_ITEMS_MAX)
+        return refuse(ret_refusal, ORDER_ITEM_FULL, e);
     if (db_int(rows, 0, 1) < item->quantity)
         return refuse(ret_refusal, ORDER_ITEM_NO_STOCK, e);
     if (!money_parse(db_text(rows, 0, 0), ret_price))

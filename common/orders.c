@@ -29,7 +29,8 @@ enum {
     CART_EMPTY,
     CANCEL,
     STATE,
-    REFUNDABLE,
+    LOCK_ANY,
+    SUCCEEDED,
 };
 enum { ARRAY_MAX = ORDER_ITEMS_MAX * 24 };
 
@@ -98,11 +99,11 @@ static const struct db_stmt statements[] = {
                 " SELECT give_stock_back(id) FROM cancelled",
                 2},
     [STATE] = {"orders_state", "SELECT order_status FROM orders WHERE user_id = $1 AND id = $2", 2},
-    [REFUNDABLE] = {"orders_refundable",
-                    "SELECT o.order_status, p.id FROM orders o LEFT JOIN payments p"
-                    " ON p.order_id = o.id AND p.status = 'succeeded' WHERE o.id = $1"
-                    " FOR NO KEY UPDATE OF o",
-                    1},
+    [LOCK_ANY] = {"orders_lock_any",
+                  "SELECT order_status FROM orders WHERE id = $1 FOR NO KEY UPDATE", 1},
+    /* After the lock: what paid the order while we waited for it is seen. */
+    [SUCCEEDED] = {"orders_succeeded_payment",
+                   "SELECT id FROM payments WHERE order_id = $1 AND status = 'succeeded'", 1},
 };
 
 DB_STATEMENTS(orders, statements);
@@ -345,13 +346,15 @@ enum err_code orders_find_refundable(struct db *db, int64_t id, enum order_state
                                      struct uuid *ret_payment, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = db_query(db, &statements[REFUNDABLE], DB_ARGS(DB_INT(id)), &rows, e);
+    AUTO(db_result_free) struct db_result *payment = NULL;
+    enum err_code rc = db_query(db, &statements[LOCK_ANY], DB_ARGS(DB_INT(id)), &rows, e);
 
     if (!rc)
         rc = read_state(rows, ret_state, e);
-    if (rc)
+    if (rc || *ret_state != ORDER_PAID)
         return rc;
-    if (*ret_state == ORDER_PAID && !uuid_parse(db_text(rows, 0, 1), ret_payment))
-        return err_set(e, ERR_INTERNAL, "a paid order has no payment that succeeded");
-    return ERR_OK;
+    rc = db_query(db, &statements[SUCCEEDED], DB_ARGS(DB_INT(id)), &payment, e);
+    if (!rc && (db_rows(payment) == 0 || !uuid_parse(db_text(payment, 0, 0), ret_payment)))
+        rc = err_set(e, ERR_INTERNAL, "a paid order has no payment that succeeded");
+    return rc;
 }

@@ -594,6 +594,52 @@ def test_staff_pays_an_order_back(stack):
     assert [charge["refunded"] for charge in api.gateway.charges()] == [True]
 
 
+# ---- who waited for an order sees what was done to it meanwhile ----
+
+
+def behind(api, order, statements, ask):
+    """The answer to `ask`, which waits for the order while somebody who has it makes `statements`."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        holder = api.postgres.connect(api.database)
+        holder.autocommit = False
+        cursor = holder.cursor()
+        cursor.execute("SELECT FROM orders WHERE id = %s FOR NO KEY UPDATE", [order["id"]])
+        answer = pool.submit(ask)
+        wait_for(
+            lambda: api.value("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0, 15, "it never waited for the order"
+        )
+        for sql in statements:
+            cursor.execute(sql, {"order": order["id"]})
+        holder.commit()
+        holder.close()
+        return answer.result()
+
+
+def test_a_refund_that_waits_for_the_payment_to_succeed_finds_it(api, shop, staff):
+    order = shop.order((api.product(), 1))
+    payment = shop.pay(order["id"])
+    api.query("UPDATE payments SET status = 'processing', first_sent_at = now()")
+    paid = (
+        "UPDATE payments SET status = 'succeeded', gateway_reference = 'pi_1', paid_at = now() WHERE order_id = %(order)s",
+        "UPDATE orders SET order_status = 'paid' WHERE id = %(order)s",
+    )
+    answer = behind(api, order, paid, lambda: staff.post(f"/api/orders/{order['id']}/refund/", {}))
+    assert staff.expect(202, answer)["payment_id"] == payment["id"]
+
+
+def test_an_order_gets_no_more_items_than_it_may_have_by_two_at_once(api, shop):
+    product = api.product()
+    order = shop.order(*[(product, 1)] * 99)
+    last = (
+        "INSERT INTO order_items (order_id, product_id, quantity, price)"
+        " SELECT order_id, product_id, 1, 0 FROM order_items WHERE order_id = %(order)s LIMIT 1",
+    )
+    item = {"order_id": order["id"], "product_id": product, "quantity": 1}
+    answer = behind(api, order, last, lambda: shop.post("/api/order-items/", item))
+    assert error_of(answer, 400) == {"order_id": ["The order has as many items as it may have."]}
+    assert api.value("SELECT count(*) FROM order_items") == 100
+
+
 # ---- the way of /payment/ and /market/ ----
 
 
