@@ -37,6 +37,7 @@ LISTS = {
     "jobs_workers": "steps from queue to queue, one entry each",
     "limits_count": "who stands in line, of one bucket or of all",
     "users_list": "a page of the users, for staff",
+    "users_list_down": "the same",
 }
 
 
