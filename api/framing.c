@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/auto.h"
 #include "common/text.h"
 
 /* Which bytes a token has: RFC 9110, section 5.6.2. */
@@ -74,13 +75,47 @@ static int check_line(const char *method, const char *uri, const char *version,
     return 0;
 }
 
+/* Said twice each of these leaves open who asks, for what, or in which form: we would go by the
+ * first, and another reader by the last. */
+static const char *const once[] = {"Authorization", "Content-Type", "Idempotency-Key",
+                                   "Stripe-Signature"};
+
+/* What the headers say about themselves. */
+struct seen {
+    const char *length;
+    unsigned once; /* a bit for each of those */
+    int hosts;
+    bool has_encoding;
+};
+
+static int check_header(const struct header *header, struct seen *seen, const char **ret_text)
+{
+    if (!is_token(header->name) || has_control(header->value))
+        return refuse(400, "Malformed header.", ret_text);
+    if (is_named(header, "Transfer-Encoding"))
+        seen->has_encoding = true;
+    if (is_named(header, "Host") && (++seen->hosts > 1 || !is_host(header->value)))
+        return refuse(400, "Exactly one Host header is needed.", ret_text);
+    if (is_named(header, "Content-Length")) {
+        if (seen->length)
+            return refuse(400, "More than one Content-Length header.", ret_text);
+        seen->length = header->value;
+    }
+    for (unsigned i = 0; i < COUNT_OF(once); i++) {
+        if (!is_named(header, once[i]))
+            continue;
+        if (seen->once & 1U << i)
+            return refuse(400, "A header that may stand once stands there twice.", ret_text);
+        seen->once |= 1U << i;
+    }
+    return 0;
+}
+
 int framing_check(const char *method, const char *uri, const char *version,
                   const struct header *headers, size_t count, int64_t *ret_length,
                   const char **ret_text)
 {
-    const char *length = NULL;
-    int hosts = 0;
-    bool has_encoding = false;
+    struct seen seen = {0};
     int status = check_line(method, uri, version, ret_text);
 
     *ret_length = 0;
@@ -88,30 +123,21 @@ int framing_check(const char *method, const char *uri, const char *version,
         return status;
     if (count >= FRAMING_HEADERS_MAX)
         return refuse(431, "Too many headers.", ret_text);
-    for (size_t i = 0; i < count; i++) {
-        if (!is_token(headers[i].name) || has_control(headers[i].value))
-            return refuse(400, "Malformed header.", ret_text);
-        if (is_named(&headers[i], "Transfer-Encoding"))
-            has_encoding = true;
-        if (is_named(&headers[i], "Host") && (++hosts > 1 || !is_host(headers[i].value)))
-            return refuse(400, "Exactly one Host header is needed.", ret_text);
-        if (is_named(&headers[i], "Content-Length")) {
-            if (length)
-                return refuse(400, "More than one Content-Length header.", ret_text);
-            length = headers[i].value;
-        }
-    }
-    if (hosts == 0 && strcmp(version, "1.1") == 0)
+    for (size_t i = 0; !status && i < count; i++)
+        status = check_header(&headers[i], &seen, ret_text);
+    if (status)
+        return status;
+    if (seen.hosts == 0 && strcmp(version, "1.1") == 0)
         return refuse(400, "Exactly one Host header is needed.", ret_text);
-    if (has_encoding && length)
+    if (seen.has_encoding && seen.length)
         return refuse(400, "Content-Length and Transfer-Encoding exclude each other.", ret_text);
-    if (has_encoding)
+    if (seen.has_encoding)
         return refuse(411, "A Content-Length header is needed.", ret_text);
-    if (!length)
+    if (!seen.length)
         return 0;
-    if (strspn(length, "0123456789") != strlen(length) || !*length)
+    if (strspn(seen.length, "0123456789") != strlen(seen.length) || !*seen.length)
         return refuse(400, "Malformed Content-Length header.", ret_text);
-    if (!text_to_int(length, 0, HTTP_BODY_MAX, ret_length))
+    if (!text_to_int(seen.length, 0, HTTP_BODY_MAX, ret_length))
         return refuse(413, "The request body is larger than 1 MiB.", ret_text);
     return 0;
 }

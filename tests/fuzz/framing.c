@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Framing: any method, target, version and headers, a line each. What is let through has one length
- * that all its Content-Lengths name, no Transfer-Encoding, one Host, and no control character.
+ * that all its Content-Lengths name, no Transfer-Encoding, one Host, one key, and no control
+ * character.
  */
 #include "tests/fuzz/target.h"
 
@@ -34,6 +35,7 @@ static void check_accepted(const char *uri, const struct header *headers, size_t
                            int64_t length)
 {
     size_t hosts = 0;
+    size_t keys = 0;
 
     MUST(length >= 0 && length <= HTTP_BODY_MAX);
     for (; *uri; uri++)
@@ -43,10 +45,11 @@ static void check_accepted(const char *uri, const struct header *headers, size_t
         MUST(*headers[i].name && !strpbrk(headers[i].name, " \t\r:"));
         MUST(!strpbrk(headers[i].value, "\r\n"));
         hosts += strcasecmp(headers[i].name, "Host") == 0;
+        keys += strcasecmp(headers[i].name, "Idempotency-Key") == 0;
         if (strcasecmp(headers[i].name, "Content-Length") == 0)
             MUST(strtoll(headers[i].value, NULL, 10) == length);
     }
-    MUST(hosts <= 1);
+    MUST(hosts <= 1 && keys <= 1);
 }
 
 FUZZ_TARGET(framing, text, size)

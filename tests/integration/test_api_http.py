@@ -183,6 +183,11 @@ AMBIGUOUS = {
     "length with sign": (400, POST + b"Content-Length: +2\r\n\r\n{}"),
     "negative length": (411, POST + b"Content-Length: -2\r\n\r\n{}"),
     "empty length": (411, POST + b"Content-Length:\r\n\r\n{}"),
+    "two keys": (400, POST + b"Idempotency-Key: a\r\nIdempotency-Key: b\r\nContent-Length: 2\r\n\r\n{}"),
+    "one key twice": (400, POST + b"Idempotency-Key: a\r\nidempotency-key: a\r\nContent-Length: 2\r\n\r\n{}"),
+    "two tokens": (400, GET + b"Host: x\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n"),
+    "two types": (400, POST + b"Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}"),
+    "two signatures": (400, POST + b"Stripe-Signature: a\r\nStripe-Signature: b\r\nContent-Length: 2\r\n\r\n{}"),
     "length and encoding": (
         400, POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ),
