@@ -174,6 +174,7 @@ class Bench:
             "INSERT INTO jobs (task, enqueued_at) SELECT 'till.tasks.noop', now()"
             f" FROM generate_series(1, {DURABLE_JOBS + self.backlog})"
         )
+        self.query("ANALYZE jobs")  # autovacuum may have looked while the rows were in their transaction
         self.push_jobs()
         figures = self.drain(processes, DURABLE_JOBS, **settings)
         [(done,)] = self.query("SELECT count(*) FROM jobs WHERE state = 'SUCCESS'")

@@ -47,8 +47,22 @@ def statements():
     return json.loads(done.stdout)
 
 
-def read_whole(plan):
-    """The indexes that the plan reads without a condition on their columns."""
+def plain(text):
+    """An expression without its brackets, which are not the same everywhere."""
+    return re.sub(r"[() ]+", " ", text).replace(" ::", "::").strip()
+
+
+def first_columns(one):
+    """What each index is sorted by first."""
+    rows = one.query(
+        "SELECT c.relname AS name, pg_get_indexdef(i.indexrelid, 1, true) AS first"
+        " FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relnamespace = 'public'::regnamespace"
+    )
+    return {row["name"]: plain(row["first"]) for row in rows}
+
+
+def read_whole(plan, firsts):
+    """The indexes that the plan reads without a condition on what they are sorted by first."""
     found = []
     for number, line in enumerate(plan):
         scan = re.search(r"(?:Index Scan|Index Only Scan|Bitmap Index Scan)(?: Backward)? (?:using|on) (\S+)", line)
@@ -59,7 +73,8 @@ def read_whole(plan):
             if len(below) - len(below.lstrip()) <= depth or below.lstrip().startswith("->"):
                 break
             conditions.append(below.strip())
-        if not any(one.startswith("Index Cond") for one in conditions):
+        first = re.compile(rf"Index Cond: .*(?<!\S){re.escape(firsts[scan[1]])}(?![^\s,])")
+        if not any(first.match(plain(one)) for one in conditions):
             found.append(scan[1])
     return found
 
@@ -98,9 +113,9 @@ def plans_of(one, wanted=None):
 
 
 def test_no_statement_reads_a_whole_backlog_for_one_row(quiet):
-    found = {}
+    firsts, found = first_columns(quiet), {}
     for name, plan in plans_of(quiet):
-        whole = read_whole(plan) if name not in LISTS else []
+        whole = read_whole(plan, firsts) if name not in LISTS else []
         whole += re.findall(r"Seq Scan on (?:jobs|payments)\b", "\n".join(plan))
         if whole:
             found[name] = whole
@@ -202,13 +217,13 @@ def test_no_statement_in_a_function_reads_a_whole_backlog(quiet):
     ):
         for _ in nested_plans(session, setting):
             pass
-    found, count = {}, 0
+    firsts, found, count = first_columns(quiet), {}, 0
     for sql in WORK:
         for statement, plan in nested_plans(session, sql):
             if statement in WORK:
                 continue
             count += 1
-            whole = set(read_whole(plan)) - SMALL
+            whole = set(read_whole(plan, firsts)) - SMALL
             whole -= {index for piece, index, _ in WHOLE_LINES if piece in statement}
             whole |= set(re.findall(r"Seq Scan on (?:jobs|payments)\b", "\n".join(plan)))
             if whole:

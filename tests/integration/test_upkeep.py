@@ -1,6 +1,7 @@
 """What the shop's schedules do: expire, reconcile, report. Every test of money ends with the books."""
 
 import threading
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -58,6 +59,26 @@ def test_plans_follow_a_table_that_has_just_grown(stack):
             assert "Seq Scan on jobs" in plan(), "nobody has told it"
             scheduler = one.start_scheduler()
             wait_for(lambda: "Index Scan" in plan(), 60, plan)
+    scheduler.wait_for_log("tables_analyzed", timeout=30)
+
+
+def test_plans_follow_a_table_that_was_analyzed_before_its_rows_were_committed(stack):
+    """It has pages and no rows then: one index looks as good as any other for as long as nobody analyzes it anew."""
+    one = stack()
+    one.query("ALTER TABLE jobs SET (autovacuum_enabled = false)")
+    with closing(one.postgres.connect(one.database)) as filling, filling.cursor() as cursor:
+        filling.autocommit = False
+        cursor.execute("INSERT INTO jobs (task, scheduled_at) SELECT 'till.tasks.noop', now() + interval '1 hour'"
+                       " FROM generate_series(1, 50000)")
+        one.query("ANALYZE jobs")
+        filling.commit()
+
+    def known():
+        return one.value("SELECT reltuples FROM pg_class WHERE oid = 'jobs'::regclass")
+
+    assert known() == 0
+    scheduler = one.start_scheduler()
+    wait_for(lambda: known() > 40000, 60, known)
     scheduler.wait_for_log("tables_analyzed", timeout=30)
 
 
