@@ -17,6 +17,7 @@
 
 #include "common/clock.h"
 #include "common/found_ids.h"
+#include "common/job_bounds.h"
 #include "common/job_columns.h"
 #include "common/job_due.h"
 #include "common/job_find.h"
@@ -139,19 +140,8 @@ static enum source choose_source(const struct jobs_filter *filter)
     return none_if_empty(filter->task) ? FROM_TASK : FROM_ALL;
 }
 
-/* Ids of version 7 begin with the milliseconds of their making, so a time bounds them. An hour is
- * given away on either side, since the id is made before the row is, by another clock. */
-static void bound_by_time(const struct jobs_filter *filter, struct query *query)
+static void take_times(const struct jobs_filter *filter, struct query *query)
 {
-    const int64_t slack_us = 3600 * US_PER_S;
-
-    if (filter->created_from_us > slack_us)
-        query->bounds.from = uuid_least_of((filter->created_from_us - slack_us) / US_PER_MS);
-    if (filter->created_to_us)
-        (void)snprintf(query->bounds.to.text, sizeof query->bounds.to.text,
-                       "%08x-%04x-ffff-ffff-ffffffffffff",
-                       (unsigned)((filter->created_to_us + slack_us) / US_PER_MS >> 16),
-                       (unsigned)((filter->created_to_us + slack_us) / US_PER_MS & 0xffff));
     if (filter->created_from_us)
         clock_format(filter->created_from_us, query->created_from);
     if (filter->created_to_us)
@@ -257,7 +247,8 @@ static enum err_code read_cursor(const struct jobs_filter *filter, struct query 
     return ERR_OK;
 }
 
-static enum err_code plan(const struct jobs_filter *filter, struct query *ret_query, struct err *e)
+static enum err_code plan(struct db *db, const struct jobs_filter *filter, struct query *ret_query,
+                          struct err *e)
 {
     struct query query = {.bounds = {.from = {UUID_FIRST}, .to = {UUID_LAST}},
                           .source = choose_source(filter)};
@@ -269,16 +260,13 @@ static enum err_code plan(const struct jobs_filter *filter, struct query *ret_qu
     for (size_t i = 0; i < len; i++)
         query.text[i] = (char)tolower((unsigned char)filter->text[i]);
     rc = read_cursor(filter, &query, e);
+    take_times(filter, &query);
+    if (!rc && filter->order != JOBS_DUE_FIRST) /* which has no order by time of creation */
+        rc = job_bounds_by_time(db, filter, &query.bounds, e);
     if (rc)
         return rc;
-    bound_by_time(filter, &query);
-    if (filter->order == JOBS_DUE_FIRST) { /* which has no order by time of creation to go by */
-        query.bounds.from = (struct uuid){UUID_FIRST};
-        query.bounds.to = (struct uuid){UUID_LAST};
-        *ret_query = query;
-        return ERR_OK;
-    }
-    move_cursor(&query.bounds, filter->order == JOBS_OLDEST_FIRST);
+    if (filter->order != JOBS_DUE_FIRST)
+        move_cursor(&query.bounds, filter->order == JOBS_OLDEST_FIRST);
     query.window = window_of(filter, &query);
     *ret_query = query;
     return ERR_OK;
@@ -477,7 +465,7 @@ enum err_code jobs_list(struct db *db, const struct jobs_filter *given, struct j
         return err_set(e, ERR_INVALID, "limit is 1 to %d, offset 0 to %d", JOBS_LIMIT_MAX,
                        JOBS_WINDOW - 1);
     filter.order = order_of(given);
-    rc = plan(&filter, &query, e);
+    rc = plan(db, &filter, &query, e);
     if (rc)
         return rc;
     query.bounds.text = none_if_empty(query.text);

@@ -14,6 +14,7 @@
     X(flows)                                                                                       \
     X(gateway_events)                                                                              \
     X(idempotency)                                                                                 \
+    X(job_bounds)                                                                                  \
     X(job_due)                                                                                     \
     X(job_finder)                                                                                  \
     X(job_index)                                                                                   \

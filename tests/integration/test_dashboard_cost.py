@@ -104,6 +104,28 @@ def test_nothing_is_walked_through_that_cannot_be_meant(system):
         assert sum(entries for entries, _ in read.values()) <= PAGE, (filters, read)
 
 
+def test_a_time_costs_no_row_of_the_hour_beside_it(system):
+    """A clock that makes ids may be an hour late; a thousand jobs are looked at for that, not the hour's."""
+    system.query("DELETE FROM jobs")
+    system.query(
+        "INSERT INTO jobs (id, task, state, attempt, worker, created_at, finished_at) SELECT (lpad(to_hex((extract(epoch FROM at)"
+        " * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3) || '8' || substr(md5(n::text), 4, 15))::uuid,"
+        " 'shop.mail', 'SUCCESS', 1, 'host:0', at, at"
+        " FROM (SELECT n, now() - interval '3 hours' + n * interval '1 s' AS at FROM generate_series(1, 10800) n) x"
+    )
+    late = rows.insert(system, "SUCCESS", age=3600 * 2 - 700)
+    system.query("UPDATE jobs SET created_at = now() - interval '2 hours 3 minutes' WHERE id = %s", late)
+    system.query("VACUUM jobs")
+    (times,) = system.query("SELECT (now() - interval '150 minutes')::text AS since, (now() - interval '2 hours')::text AS until")
+    bounds = {"from": times["since"].replace(" ", "T") + ":00", "to": times["until"].replace(" ", "T") + ":00"}
+    for filters in ({}, {"order": "oldest"}, {"order": "slowest"}):
+        answer, read = ask(system, "/api/v1/tasks", **bounds, **filters)
+        assert len(answer["tasks"]) == 50 and not answer["is_cut"]
+        entries, fetched = (sum(counts) for counts in zip(*read.values()))
+        assert fetched <= (1000 if filters.get("order") != "slowest" else 1000 + 1800 + 1000) + PAGE, (filters, read)
+    assert ask(system, "/api/v1/tasks", **bounds)[0]["tasks"][0]["id"] == late
+
+
 def test_the_dead_are_counted_by_the_index(system):
     answer, read = ask(system, "/api/v1/queues")
     (queue,) = answer["queues"]
