@@ -374,6 +374,19 @@ test('live', async () => {
   await page.getByRole('link', {name: 'shop.after'}).waitFor(WAIT);
 });
 
+test('unheard', async () => {
+  const {page, check} = await open();
+  await visit(page, '/workers');
+  await page.getByText('Redis does not answer').waitFor(WAIT);
+  const figures = await page.locator('.card').evaluateAll((cards) => cards.map((one) => one.innerText.split(/\s+/).join(' ')));
+  assert.deepEqual(figures, ['– Online', '1 Active', '– Processed', '– Succeeded', '– Failed', '– Retried']);
+  await visit(page, `/worker/${encodeURIComponent(facts.worker)}`);
+  assert.equal(await page.getByText('It is running no task.').count(), 0);
+  await page.getByRole('link', {name: 'What it has begun, by PostgreSQL'}).click();
+  await page.locator('tbody .badge.started').waitFor(WAIT);
+  await check();
+});
+
 test('empty', async () => {
   const {page, check} = await open();
   await visit(page, '/workers');

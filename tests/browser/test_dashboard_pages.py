@@ -136,6 +136,14 @@ def test_list_lives_and_tells_when_it_does_not(stack, walk):
     walk("live", facts, system=system)
 
 
+def test_workers_that_cannot_be_heard_are_not_said_to_be_none(stack, walk):
+    system = stack(own_redis=True)
+    rows.insert(system, "STARTED", worker="shop:1")
+    system.start_dashboard()
+    system.redis_server.stop()
+    walk("unheard", {"worker": "shop:1"}, system=system)
+
+
 def test_empty_pages_say_what_to_do(walk):
     walk("empty", {})
 

@@ -45,8 +45,10 @@ function row(worker) {
     cell('Last beat', 'nowrap', time(worker.beat_at)));
 }
 
+/* Of what only workers themselves tell there is no sum when none of them is heard: that is not 0. */
 function total(workers, name) {
-  return workers.reduce((sum, worker) => sum + (worker[name] ?? 0), 0);
+  const known = workers.filter((worker) => worker[name] !== undefined && worker[name] !== null);
+  return workers.length && !known.length ? null : known.reduce((sum, worker) => sum + worker[name], 0);
 }
 
 function card(label, text, href, kind) {
@@ -54,16 +56,17 @@ function card(label, text, href, kind) {
   return href ? h('a', {class: `card ${kind ?? ''}`, href}, inner) : h('div', {class: `card ${kind ?? ''}`}, inner);
 }
 
-function cards(workers) {
-  const online = workers.filter((worker) => worker.is_alive).length;
-  const failed = total(workers, 'failed');
+function cards(workers, redis) {
+  const online = redis ? workers.filter((worker) => worker.is_alive).length : null;
+  const sum = (name) => (redis ? total(workers, name) : null);
+  const failed = sum('failed');
   return h('div', {class: 'cards-row'},
-    card('Online', count(online), null, online ? 'good' : 'bad'),
+    card('Online', count(online), null, online === null ? '' : online ? 'good' : 'bad'),
     card('Active', count(workers.reduce((sum, worker) => sum + (active(worker) ?? 0), 0)), '/tasks?state=STARTED'),
-    card('Processed', count(total(workers, 'processed')), '/tasks'),
-    card('Succeeded', count(total(workers, 'succeeded')), '/tasks?state=SUCCESS'),
+    card('Processed', count(sum('processed')), '/tasks'),
+    card('Succeeded', count(sum('succeeded')), '/tasks?state=SUCCESS'),
     card('Failed', count(failed), '/tasks?state=FAILURE', failed ? 'bad' : ''),
-    card('Retried', count(total(workers, 'retried')), '/tasks?state=RETRY'));
+    card('Retried', count(sum('retried')), '/tasks?state=RETRY'));
 }
 
 function totals(workers) {
@@ -89,8 +92,8 @@ export function showWorkers(root) {
     box.classList.add('cards');
     content.replaceChildren(
       ...(redis ? [] : [h('p', {class: 'notice warn', role: 'alert'}, WITHOUT_REDIS)]),
-      cards(workers),
-      workers.length ? box : h('div', {class: 'empty'}, h('p', {}, 'No worker has reported within the last day.'),
+      cards(workers, redis),
+      workers.length ? box : !redis ? '' : h('div', {class: 'empty'}, h('p', {}, 'No worker has reported within the last day.'),
         h('p', {}, 'Start one: ', h('code', {}, 'till-worker'))));
   }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
 }
@@ -155,7 +158,7 @@ function draw(root, name, {redis, worker}) {
         field('Processed', count(worker.processed)), field('Succeeded', count(worker.succeeded)),
         field('Failed', count(worker.failed)), field('Retried', count(worker.retried)),
         field('Started, in PostgreSQL', count(worker.started_jobs))))) : '',
-    h('h2', {}, 'Running'), worker ? running(worker) : '',
+    h('h2', {}, 'Running'), redis && worker ? running(worker) : h('p', {}, h('a', {href: `${tasks}&state=STARTED`}, 'What it has begun, by PostgreSQL')),
     worker ? h('div', {class: 'columns'}, queuesOf(name, worker), tasksOf(worker), systemOf(worker), configOf(worker)) : '',
     h('p', {}, h('a', {href: tasks}, 'All tasks of this worker')));
 }
