@@ -5,7 +5,6 @@
  */
 #include "worker/gateway.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,10 +17,10 @@
 #include "common/job_headers.h"
 #include "common/json.h"
 #include "common/mem.h"
+#include "common/money.h"
 #include "common/program.h"
 #include "common/text.h"
 #include "common/trace.h"
-#include "worker/authorities.h"
 
 enum {
     GATEWAY_BODY_MAX = 1024 * 1024,
@@ -49,53 +48,6 @@ struct call {
 };
 
 void gateway_global_init(void) { (void)curl_global_init(CURL_GLOBAL_DEFAULT); }
-
-struct gateway_place gateway_place_of(const struct conf *conf)
-{
-    return (struct gateway_place){.url = conf->gateway_url,
-                                  .ca_file = conf->gateway_ca_file,
-                                  .secret_key = conf->gateway_secret_key};
-}
-
-static bool is_this_machine(const char *host)
-{
-    struct in_addr address;
-
-    if (inet_pton(AF_INET, host, &address) == 1)
-        return ntohl(address.s_addr) >> 24 == 127;
-    return strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0;
-}
-
-/* What is wrong with a GATEWAY_URL, or NULL. */
-static const char *url_problem(const char *url)
-{
-    CURLU *parts = curl_url();
-    char *scheme = NULL;
-    char *host = NULL;
-    const char *problem = NULL;
-
-    if (!parts || curl_url_set(parts, CURLUPART_URL, url, 0) ||
-        curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) ||
-        curl_url_get(parts, CURLUPART_HOST, &host, 0) ||
-        (strcmp(scheme, "https") != 0 && strcmp(scheme, "http") != 0))
-        problem = "GATEWAY_URL is not https://host or https://host:port";
-    else if (strcmp(scheme, "http") == 0 && !is_this_machine(host))
-        problem = "GATEWAY_URL would send GATEWAY_SECRET_KEY and charges in clear: write https:// "
-                  "(http:// is for a gateway on this machine)";
-    curl_free(scheme);
-    curl_free(host);
-    curl_url_cleanup(parts);
-    return problem;
-}
-
-enum err_code gateway_check(const struct gateway_place *place, struct err *e)
-{
-    const char *problem = url_problem(place->url);
-
-    if (problem)
-        return err_set(e, ERR_INVALID, "%s", problem);
-    return authorities_check("GATEWAY_CA_FILE", place->ca_file, e);
-}
 
 struct gateway *gateway_open(const struct gateway_place *place)
 {
@@ -454,6 +406,43 @@ void gateway_find(struct gateway *gateway, const struct charge *charge, int64_t 
     reply->is_found = intent != NULL;
     if (intent)
         read_intent(intent, charge, reply);
+}
+
+/* What was given back, or is on its way. */
+static int64_t sum_refunds(const json_t *list)
+{
+    const json_t *refund;
+    int64_t sum = 0;
+    size_t i;
+
+    json_array_foreach(list, i, refund)
+    {
+        const char *status = json_member_text(refund, "status");
+        int64_t amount = json_integer_value(json_object_get(refund, "amount"));
+
+        if (status && (strcmp(status, "succeeded") == 0 || strcmp(status, "pending") == 0) &&
+            amount > 0 && amount <= MONEY_MAX)
+            sum += amount;
+    }
+    return sum;
+}
+
+void gateway_find_refund(struct gateway *gateway, const struct charge *charge, int64_t timeout_us,
+                         struct gateway_reply *reply)
+{
+    AUTO_VALUE(buf_release) struct buf path;
+    AUTO(json_decref) json_t *json = NULL;
+    struct call call = {.timeout_us = timeout_us};
+    const json_t *list;
+
+    buf_init(&path, 1024);
+    buf_add_str(&path, "/v1/refunds?limit=100");
+    add_escaped(&path, "payment_intent", charge->reference);
+    call.path = path.data;
+    json = exchange(gateway, &call, reply);
+    list = json_object_get(json, "data");
+    reply->answer.is_readable = json_is_array(list);
+    reply->is_found = reply->answer.is_readable && sum_refunds(list) >= charge->amount;
 }
 
 void gateway_refund(struct gateway *gateway, const struct charge *charge, int64_t timeout_us,

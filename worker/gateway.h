@@ -23,7 +23,7 @@ struct gateway;
  * passed by pointer and never copied. */
 struct gateway_reply {
     struct gateway_answer answer;
-    bool is_found;       /* gateway_find() only: there is such an intent */
+    bool is_found;       /* gateway_find...() only: there is such an intent, or refund */
     char reference[128]; /* id of the payment intent, or "" */
     char intent_status[40];
     char error_type[40];
@@ -73,5 +73,9 @@ void gateway_find(struct gateway *gateway, const struct charge *charge, int64_t 
 /* POST /v1/refunds of the whole payment under its refund key. */
 void gateway_refund(struct gateway *gateway, const struct charge *charge, int64_t timeout_us,
                     struct gateway_reply *reply);
+
+/* Whether the whole payment was given back, in however many refunds. */
+void gateway_find_refund(struct gateway *gateway, const struct charge *charge, int64_t timeout_us,
+                         struct gateway_reply *reply);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
@@ -161,6 +162,12 @@ enum task_outcome payment_settle(struct task_run *run, const struct charge *char
         break;
     }
     return payment_retry_later(run, reply, e);
+}
+
+bool payment_is_stuck(const struct task_run *run, const struct gateway_reply *reply)
+{
+    return (run->attempt >= 4 && reply->answer.status >= 500) ||
+           (reply->answer.status == 400 && strcmp(reply->error_type, "idempotency_error") == 0);
 }
 
 int64_t payment_call_timeout_us(const struct task_run *run)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * What becomes of a payment by an answer of the gateway: shared by the task that charges and the
- * one that reconciles. Each function is the end of a task's run().
+ * What becomes of a payment by an answer of the gateway: shared by the tasks that charge, reconcile
+ * and refund. Each function is the end of a task's run().
  */
 #ifndef WORKER_PAYMENT_SETTLE_H
 #define WORKER_PAYMENT_SETTLE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/payments_run.h"
@@ -22,6 +23,11 @@ enum task_outcome payment_settle_decline(struct task_run *run, const struct char
 /* No answer, or one that says to come again. */
 enum task_outcome payment_retry_later(struct task_run *run, const struct gateway_reply *reply,
                                       struct err *e);
+
+/* Whether the answer stays the same for as long as the gateway keeps the key, while what was asked
+ * for may have been done: a stored 500 that is replayed, and a key that was first used with other
+ * parameters (by another version of this program). Then its own books are asked. */
+bool payment_is_stuck(const struct task_run *run, const struct gateway_reply *reply);
 
 /* The job's result. `reference` and `code` may be NULL or "". */
 void payment_set_result(struct task_run *run, const char *status, const char *reference,

@@ -33,15 +33,6 @@ static enum task_outcome look_up(struct task_run *run, const struct charge *char
     return payment_settle(run, charge, &reply, e);
 }
 
-/* Answers that stay the same for as long as the gateway keeps the key, while the charge behind them
- * may have been made: a stored 500 that is replayed, and a key that was first used with other
- * parameters (by another version of this program). Then its own books are asked. */
-static bool is_stuck(const struct task_run *run, const struct gateway_reply *reply)
-{
-    return (run->attempt >= 4 && reply->answer.status >= 500) ||
-           (reply->answer.status == 400 && strcmp(reply->error_type, "idempotency_error") == 0);
-}
-
 /* A success, or the verdict about the card: nothing is to come any more under this key. */
 static bool is_final(const struct gateway_reply *found)
 {
@@ -62,7 +53,7 @@ static enum task_outcome charge_card(struct task_run *run, const struct charge *
     gateway_charge(run->gateway, charge, payment_call_timeout_us(run), &reply);
     CRASH_POINT("charge.after");
     task_called(run->gateway_breaker, "gateway", reply.answer.arrived);
-    if (is_stuck(run, &reply)) {
+    if (payment_is_stuck(run, &reply)) {
         struct gateway_reply found;
 
         gateway_find(run->gateway, charge, payment_call_timeout_us(run), &found);

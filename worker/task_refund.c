@@ -9,7 +9,7 @@
 #include "common/crashpoint.h"
 #include "common/mem.h"
 #include "worker/gateway.h"
-#include "worker/task.h"
+#include "worker/payment_settle.h"
 
 static enum task_outcome settle_refund(struct task_run *run, const struct charge *charge,
                                        struct err *e)
@@ -31,6 +31,13 @@ static enum task_outcome judge(struct task_run *run, const struct charge *charge
         return settle_refund(run, charge, e);
     if (strcmp(reply->code, "charge_already_refunded") == 0)
         return settle_refund(run, charge, e);
+    if (payment_is_stuck(run, reply)) {
+        struct gateway_reply found;
+
+        gateway_find_refund(run->gateway, charge, payment_call_timeout_us(run), &found);
+        if (found.is_found)
+            return settle_refund(run, charge, e);
+    }
     run->retry_after_us = reply->retry_after_us;
     if (reply->unsent)
         (void)err_set_detail(e, ERR_UNAVAILABLE, reply->transport,

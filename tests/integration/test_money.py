@@ -214,6 +214,67 @@ def test_a_stored_500_that_hides_a_decline_is_found_out_by_looking_it_up(stack):
     assert all(r["status"] == 500 for r in intents_posted(one)), "the gateway repeats it for ever"
 
 
+@pytest.fixture
+def paid(stack):
+    """A system, a member of its staff and a paid order."""
+    one = stack().start()
+    shop, staff = one.shop().sign_up(), one.shop().sign_up()
+    one.query("UPDATE users SET is_staff = true WHERE email = %s", staff.email)
+    order = shop.order((one.product(), 2))
+    payment = shop.pay(order["id"])
+    wait_payment(one, payment, "succeeded")
+    return one, staff, order, payment
+
+
+def refund(staff, order):
+    return staff.expect(202, staff.post(f"/api/orders/{order['id']}/refund/", {}))["task_id"]
+
+
+def post_refund(one, payment, **others):
+    """As another version would have sent it."""
+    row = payment_of(one, payment)
+    form = {"payment_intent": row["gateway_reference"], "metadata[payment_id]": payment["id"], **others}
+    request = urllib.request.Request(
+        one.gateway.url + "/v1/refunds",
+        urllib.parse.urlencode(form).encode(),
+        {"Authorization": f"Bearer {SECRET_KEY}", "Idempotency-Key": str(row["refund_key"])},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert json.load(answer)["status"] == "succeeded"
+
+
+def test_a_stored_500_that_hides_a_refund_is_found_out_by_looking_it_up(paid):
+    one, staff, order, payment = paid
+    one.gateway.fault("status", status=500, when="after", path="/v1/refunds")
+
+    job = one.wait_job(refund(staff, order), "SUCCESS", "FAILURE", timeout=40)
+
+    assert job["state"] == "SUCCESS", job["error"]
+    assert payment_of(one, payment)["status"] == "refunded" and order_status(one, order) == "refunded"
+    posted = [r["status"] for r in one.gateway.requests() if (r["method"], r["path"]) == ("POST", "/v1/refunds")]
+    assert set(posted) == {500}, "the gateway repeats it for ever"
+
+
+def test_a_refund_key_that_another_version_used_with_other_parameters_is_looked_up(paid):
+    one, staff, order, payment = paid
+    post_refund(one, payment, reason="requested_by_customer")
+
+    job = one.wait_job(refund(staff, order), "SUCCESS", "FAILURE")
+
+    assert job["state"] == "SUCCESS", job["error"]
+    assert payment_of(one, payment)["status"] == "refunded"
+
+
+def test_a_part_that_was_given_back_is_not_taken_for_the_whole(paid):
+    one, staff, order, payment = paid
+    post_refund(one, payment, amount=500)
+
+    job = one.wait_job(refund(staff, order), "FAILURE")
+
+    assert payment_of(one, payment)["status"] == "succeeded" and order_status(one, order) == "paid"
+    assert "status 400" in job["error"]
+
+
 def test_a_charge_of_another_amount_ends_unknown_and_calls_for_people(waiting):
     one, order, payment = waiting
     one.gateway.fault("wrong_amount", amount=1, path=INTENTS)
