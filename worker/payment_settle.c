@@ -145,6 +145,14 @@ enum task_outcome payment_retry_later(struct task_run *run, const struct gateway
     return TASK_RETRY;
 }
 
+/* Why not, in one word: for a token of a kind that we do not ask for the gateway has none. */
+static const char *decline_code(const struct gateway_reply *reply)
+{
+    if (*reply->code)
+        return reply->code;
+    return *reply->intent_status ? reply->intent_status : "payment_method_not_allowed";
+}
+
 enum task_outcome payment_settle(struct task_run *run, const struct charge *charge,
                                  const struct gateway_reply *reply, struct err *e)
 {
@@ -152,8 +160,7 @@ enum task_outcome payment_settle(struct task_run *run, const struct charge *char
     case GATEWAY_SUCCEEDED:
         return settle_success(run, charge, reply->reference, e);
     case GATEWAY_DECLINED:
-        return payment_settle_decline(
-            run, charge, *reply->code ? reply->code : reply->intent_status, reply->message, e);
+        return payment_settle_decline(run, charge, decline_code(reply), reply->message, e);
     case GATEWAY_REFUSED:
         return settle_refused(run, charge, reply, e);
     case GATEWAY_MISMATCH:

@@ -121,6 +121,21 @@ def test_who_pays_again_while_the_first_payment_ends_waits_for_nobody_who_waits_
     one.settle()
 
 
+def test_a_token_that_is_no_cards_fails_the_payment_by_a_code(waiting):
+    one, _, _ = waiting
+    shop = one.shop().sign_up()
+    order = shop.order((one.product(), 2))
+    body = {"order_id": order["id"], "payment_method": "bank_account", "payment_token": "pm_usBankAccount_success"}
+    payment = shop.expect(202, shop.post("/api/payments/", body))
+    one.start_worker()
+
+    wait_payment(one, payment, "failed")
+
+    assert shop.payment(payment["id"])["failure_code"] == "payment_method_not_allowed"
+    assert order_status(one, order) == "payment_failed"
+    assert one.wait_job(payment["task_id"])["attempt"] == 1
+
+
 def test_an_order_that_closed_before_its_payment_began_is_not_charged(waiting):
     one, order, payment = waiting
     one.query("UPDATE orders SET order_status = 'expired' WHERE id = %s", order["id"])
