@@ -41,9 +41,11 @@ enum err_code job_list_push(const struct job_list *list, struct redis *redis, st
 {
     AUTO(mem_free) bool *pushed = mem_array(list->count, sizeof *pushed);
     AUTO(mem_free) struct uuid *ids = mem_array(list->count, sizeof *ids);
+    enum err_code first = ERR_OK;
 
     for (size_t i = 0; i < list->count; i++) {
         struct queue_stream stream;
+        struct err own = {0};
         size_t count = 0;
         enum err_code rc;
 
@@ -56,9 +58,12 @@ enum err_code job_list_push(const struct job_list *list, struct redis *redis, st
             ids[count++] = list->items[k].id;
         }
         stream = queue_stream_of(list->items[i].queue, list->items[i].priority);
-        rc = queue_push(redis, &stream, ids, count, e);
-        if (rc)
-            return rc;
+        rc = queue_push(redis, &stream, ids, count, &own);
+        if (rc && !first)
+            first = err_set_detail(e, rc, own.detail, "%s", own.text);
+        /* One stream that takes nothing more must not keep the others from theirs. */
+        if (rc && rc != ERR_PROTOCOL)
+            break;
     }
-    return ERR_OK;
+    return first;
 }

@@ -16,6 +16,7 @@ enum {
     NEXT_DUE,
     WAITING_STREAMS,
     TAKE_LOST,
+    COUNT_MEANT,
     BUSY_WORKERS,
     TAKE_ORPHANS,
     TAKE_PASSED,
@@ -100,6 +101,8 @@ static const struct db_stmt statements[] = {
                    " ARRAY(" LOST_ROWS "> now() + interval '1 minute'" LOCKED_FIRST
                    "))" IN_THEIR_ORDER,
                    4},
+    [COUNT_MEANT] = {"jobs_count_meant",
+                     "SELECT count(*) FROM (" LOST_ROWS "IS NOT NULL LIMIT $3) x", 3},
     [BUSY_WORKERS] = {"jobs_busy_workers",
                       "SELECT DISTINCT worker FROM started_jobs"
                       " WHERE started_at < now() - $1::bigint * interval '1 microsecond'",
@@ -181,6 +184,18 @@ enum err_code jobs_take_lost(struct db *db, const char *queue, enum job_priority
     return take(db, &statements[TAKE_LOST],
                 DB_ARGS(DB_TEXT(queue), DB_INT(priority), DB_INT(before_us), DB_INT(max)), ret_jobs,
                 e);
+}
+
+enum err_code jobs_count_meant(struct db *db, const char *queue, enum job_priority priority,
+                               int64_t max, int64_t *ret_count, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[COUNT_MEANT],
+                                DB_ARGS(DB_TEXT(queue), DB_INT(priority), DB_INT(max)), &rows, e);
+
+    if (!rc)
+        *ret_count = db_int(rows, 0, 0);
+    return rc;
 }
 
 enum err_code jobs_list_busy_workers(struct db *db, int64_t age_us, struct name_list *ret_names,

@@ -37,6 +37,10 @@ enum err_code jobs_take_lost(struct db *db, const char *queue, enum job_priority
                              int64_t before_us, int max, struct job_list *ret_jobs,
                              struct err *e) MUST_CHECK;
 
+/* How many rows are meant to stand in a stream and wait there; stops at `max`. */
+enum err_code jobs_count_meant(struct db *db, const char *queue, enum job_priority priority,
+                               int64_t max, int64_t *ret_count, struct err *e) MUST_CHECK;
+
 /* Names of workers that have jobs STARTED longer than `age_us` ago. Owned array of owned texts;
  * name_list_release() frees it. */
 struct name_list {

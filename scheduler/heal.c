@@ -43,10 +43,28 @@ static enum err_code read_skew(struct scheduler *s, int64_t *ret_skew_us, struct
     return rc;
 }
 
-/* Everything meant for the stream before this (PostgreSQL's time) is not waiting in it. */
-static enum err_code read_cut(struct scheduler *s, const struct queue_stream *stream,
-                              int64_t *ret_cut_us, struct err *e)
+/* Ids of a time to come tell nothing of when their entries came: Redis' clock was ahead, or a hand
+ * has chosen one, and all ids since then go on from there. As long as there are entries enough for
+ * the rows, none of these is taken for lost: they would be added again and again. */
+static enum err_code cut_by_count(struct scheduler *s, const struct job_ready *where,
+                                  const struct queue_depth *depth, int64_t now_us,
+                                  int64_t *ret_cut_us, struct err *e)
 {
+    int64_t entries = depth->waiting + depth->pending;
+    int64_t rows = 0;
+    enum err_code rc =
+        jobs_count_meant(s->db, where->queue, where->priority, entries + 1, &rows, e);
+
+    if (!rc)
+        *ret_cut_us = rows > entries ? now_us : 0;
+    return rc;
+}
+
+/* Everything meant for the stream before this (PostgreSQL's time) is not waiting in it. */
+static enum err_code read_cut(struct scheduler *s, const struct job_ready *where,
+                              const struct queue_stream *stream, int64_t *ret_cut_us, struct err *e)
+{
+    int64_t margin_us = s->conf->heal_seconds * US_PER_S;
     struct queue_depth depth;
     int64_t skew_us = 0;
     int64_t now_us = 0;
@@ -58,9 +76,11 @@ static enum err_code read_cut(struct scheduler *s, const struct queue_stream *st
         rc = queue_measure(s->redis, stream, &depth, e);
     if (rc)
         return rc;
-    *ret_cut_us =
-        (depth.oldest_us ? depth.oldest_us : now_us) - skew_us - s->conf->heal_seconds * US_PER_S;
-    return ERR_OK;
+    *ret_cut_us = depth.oldest_us ? depth.oldest_us : now_us;
+    if (depth.oldest_us > now_us + margin_us)
+        rc = cut_by_count(s, where, &depth, now_us, ret_cut_us, e);
+    *ret_cut_us -= skew_us + margin_us;
+    return rc;
 }
 
 static enum err_code heal_stream(struct scheduler *s, const struct job_ready *where, struct err *e)
@@ -69,7 +89,7 @@ static enum err_code heal_stream(struct scheduler *s, const struct job_ready *wh
     int64_t cut_us = 0;
     size_t found = HEAL_BATCH;
     int64_t total = 0;
-    enum err_code rc = read_cut(s, &stream, &cut_us, e);
+    enum err_code rc = read_cut(s, where, &stream, &cut_us, e);
 
     while (!rc && found == HEAL_BATCH) {
         AUTO_VALUE(job_list_release) struct job_list jobs = {0};
@@ -80,7 +100,7 @@ static enum err_code heal_stream(struct scheduler *s, const struct job_ready *wh
             break;
         CRASH_POINT("heal.marked");
         rc = job_list_push(&jobs, s->redis, e);
-        total += (int64_t)found;
+        total += rc ? 0 : (int64_t)found;
     }
     if (total > 0) {
         CRASH_POINT("heal.pushed");
@@ -94,8 +114,18 @@ static enum err_code heal_lost(struct scheduler *s, struct err *e)
     AUTO_VALUE(job_list_release) struct job_list streams = {0};
     enum err_code rc = jobs_list_waiting_streams(s->db, &streams, e);
 
-    for (size_t i = 0; !rc && i < streams.count; i++)
-        rc = heal_stream(s, &streams.items[i], e);
+    for (size_t i = 0; !rc && i < streams.count; i++) {
+        struct err own = {0};
+
+        rc = heal_stream(s, &streams.items[i], &own);
+        if (rc == ERR_PROTOCOL) { /* it takes nothing more: no reason to leave the others alone */
+            log_warn("stream_refuses", L_STR("queue", streams.items[i].queue),
+                     L_STR("advice", "rename its key, or delete it once it is empty"), L_ERR(&own));
+            rc = ERR_OK;
+        }
+        if (rc)
+            return err_set_detail(e, rc, own.detail, "%s", own.text);
+    }
     return rc;
 }
 
