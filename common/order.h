@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The states of an order and its legal moves; the same stand in sql/0001_shop.sql.
+ * The states of an order and its legal moves; the same stand in sql/0049_judged_once.sql.
  */
 #ifndef COMMON_ORDER_H
 #define COMMON_ORDER_H

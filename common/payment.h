@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The states of a payment, its legal moves, and what an answer of the gateway means for it: the
- * decisions about money, without any I/O. The moves stand again in sql/0001_shop.sql.
+ * decisions about money, without any I/O. The moves stand again in sql/0049_judged_once.sql.
  */
 #ifndef COMMON_PAYMENT_H
 #define COMMON_PAYMENT_H
