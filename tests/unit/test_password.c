@@ -33,6 +33,13 @@ Test(password, rules_of_django)
     check("qz7-kd2", &nobody, "This password is too short. It must contain at least 8 characters.");
     check("PassWord1", &nobody, "This password is too common.");
     check("9482019375", &nobody, "This password is entirely numeric.");
+    check("\xef\xbc\x91\xef\xbc\x92\xef\xbc\x93\xef\xbc\x99"
+          "7\xd9\xa3\xc2\xb2\xf0\x9d\x9f\x98",
+          &nobody, "This password is entirely numeric.");
+    check("9482019\xc2\xbd", &nobody, NULL);
+    check("948201937\xcc\x81", &nobody, NULL);
+    check("  password\xc2\xa0", &nobody, "This password is too common.");
+    check("pass word", &nobody, NULL);
     password_judge("123", &nobody, &faults);
     cr_assert_eq(faults.count, 3);
     cr_assert_str_eq(faults.messages[0],
