@@ -112,6 +112,10 @@ def test_tls_ends_here(front):
     assert '"/till/' in admin.get(proxy.url + "/till/").text
     assert admin.get(proxy.url + "/till/api/workers").status_code == 200
     assert session(proxy).get(proxy.url + "/till/api/workers").status_code == 401
+    for inside in ("metrics", "readyz", "%6detrics", "x/../readyz"):
+        answer = exchange(proxy, f"GET /till/{inside} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        assert statuses(answer) == [404] and b"\r\nServer: nginx\r\n" in answer, inside
+    assert session(proxy).get(proxy.url + "/till/healthz").status_code == 200
     pause = proxy.url + "/till/api/v1/queues/default/pause"
     assert admin.post(pause, headers={"Origin": "https://evil.example"}).status_code == 403
     assert admin.post(pause, headers={"Origin": proxy.url}).status_code == 200
