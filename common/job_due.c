@@ -23,18 +23,18 @@ _Static_assert(JOB_FIND_BYTES == 65536 && JOBS_PREVIEW_MAX == 4096, "columns hav
     " FROM jobs WHERE finished_at IS NULL AND enqueued_at IS NULL AND waits IS NULL"               \
     " AND parked_on IS NULL AND (scheduled_at, id) > (" at "::timestamptz, " id "::uuid)"          \
     " AND scheduled_at <= " to "::timestamptz AND id >= $2 AND id <= $3 ORDER BY scheduled_at, id"
-/* $1 to $15 as a search has them; $16 time of the cursor, $17 last time. */
+/* $1 to $16 as a search has them; $17 time of the cursor, $18 last time. */
 #define CHOSEN(max)                                                                                \
     "SELECT " JOB_LIST_COLUMNS(max) " FROM (SELECT * FROM (SELECT *" DUE(                          \
-        "$16", "$1", "$17") " LIMIT " WINDOW ") w WHERE " JOB_FILTERS " AND " JOB_FOUND            \
+        "$17", "$1", "$18") " LIMIT " WINDOW ") w WHERE " JOB_FILTERS " AND " JOB_FOUND            \
                             " ORDER BY scheduled_at, id LIMIT $11) j" JOB_SECRETS                  \
                             " ORDER BY scheduled_at, id"
 
 enum { LIST, WORDS, END };
 
 static const struct db_stmt statements[] = {
-    [LIST] = {"job_due_list", CHOSEN("4096"), 17},
-    [WORDS] = {"job_due_words", CHOSEN("65536"), 17},
+    [LIST] = {"job_due_list", CHOSEN("4096"), 18},
+    [WORDS] = {"job_due_words", CHOSEN("65536"), 18},
     /* Where a full window ends. $1 to $3 as above, $4 time of the cursor, $5 last time. */
     [END] = {"job_due_end",
              "SELECT id, (extract(epoch FROM scheduled_at) * 1000000)::bigint" DUE(

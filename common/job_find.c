@@ -115,8 +115,16 @@ static enum err_code list_open(struct finder *f, struct found_ids *ret_ids, bool
                                struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = narrow(f, f->up ? FIND_OPEN_END_UP : FIND_OPEN_END_DOWN, ret_is_narrow, e);
+    bool is_any = f->filter->state == JOBS_ANY_STATE;
+    bool is_narrow = false;
+    enum err_code rc = ERR_OK;
 
+    *ret_is_narrow = false;
+    if (finder_means_waiting(f))
+        rc = narrow(f, f->up ? FIND_OPEN_END_UP : FIND_OPEN_END_DOWN, ret_is_narrow, e);
+    if (!rc && (is_any || f->filter->state == JOB_RETRY))
+        rc = narrow(f, f->up ? FIND_RETRY_END_UP : FIND_RETRY_END_DOWN, &is_narrow, e);
+    *ret_is_narrow |= is_narrow;
     if (!rc)
         rc = finder_query(f, f->up ? FIND_OPEN_UP : FIND_OPEN_DOWN, f->bounds.cursor.text,
                           JOB_FIND_OPEN_MAX, &rows, e);

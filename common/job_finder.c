@@ -14,6 +14,7 @@
 #include "common/job_sort.h"
 #include "common/mem.h"
 #include "common/statements.h"
+#include "common/text.h"
 
 enum {
     BATCH_MAX = 512, /* jobs that are read at once, where few of them fit */
@@ -33,38 +34,58 @@ _Static_assert(JOBS_WINDOW == 20000, "WINDOW has it as text");
     " WHERE " JOB_FILTERS " AND " JOB_FOUND " ORDER BY " order " LIMIT $11) j" JOB_SECRETS         \
     " ORDER BY " order
 
-#define END(column, from, ids)                                                                     \
-    "SELECT " column " FROM " from " WHERE " ids " LIMIT 1 OFFSET " WINDOW " - 1"
+#define END(column, from, ids, rows)                                                               \
+    "SELECT " column " FROM " from " WHERE " ids " LIMIT 1 OFFSET " rows " - 1"
 #define DOWN(column)                                                                               \
     column " < $1 AND " column " >= $2 AND " column " <= $3 ORDER BY " column " DESC"
 #define UP(column) column " > $1 AND " column " >= $2 AND " column " <= $3 ORDER BY " column
 
-/* What runs has begun behind the index's back, whether it is among the open ones or not. What has
- * waited ever since is in the index with all but its state, which $16 says whether it matters;
- * unless the index has missed it: then its turn is negative. */
-#define OPEN_IDS(window, which)                                                                    \
-    "SELECT job_id FROM (SELECT job_id, turn FROM job_search_open WHERE " window " LIMIT " WINDOW  \
-    ") o " which
-#define OPEN(window, ids)                                                                          \
-    "SELECT id FROM (SELECT * FROM jobs WHERE id = ANY (ARRAY(" OPEN_IDS(                          \
-        window, "") " UNION SELECT id FROM started_jobs))) j WHERE (attempt > 0 OR state <> "      \
-                    "'PENDING' OR $16"                                                             \
-                    " OR id = ANY (ARRAY(" OPEN_IDS(                                               \
-                        window, "WHERE turn < 0") "))) AND " JOB_FILTERS " AND " JOB_FOUND         \
-                                                  " AND " ids " LIMIT $11"
+#define RETRYING_DOWN                                                                              \
+    "listed_state IS NOT NULL AND (listed_state, id) < ('RETRY', $1::uuid)"                        \
+    " AND (listed_state, id) >= ('RETRY', $2::uuid) AND id <= $3"                                  \
+    " ORDER BY listed_state DESC, id DESC"
+#define RETRYING_UP                                                                                \
+    "listed_state IS NOT NULL AND (listed_state, id) > ('RETRY', $1::uuid)"                        \
+    " AND (listed_state, id) <= ('RETRY', $3::uuid) AND id >= $2 ORDER BY listed_state, id"
+#define OPEN_WINDOW "10000"
+#define RETRY_WINDOW "5000"
+
+/* What the index does not know, or not as it is now. What waits and has never run it knows with all
+ * but its state, which $17 says whether it matters: unless it has missed it (a negative turn). What
+ * runs or is to be retried has begun behind its back, whether it is among the open ones or not. So
+ * of these, however many wait, the first $18 are enough: what has ended since it was read, which
+ * the index reads again within seconds. */
+#define MISSED(window)                                                                             \
+    "SELECT job_id FROM job_search_open WHERE turn < 0 AND " window " LIMIT " RETRY_WINDOW
+#define OPEN(window, retrying, ids)                                                                \
+    "SELECT id FROM (SELECT * FROM jobs WHERE id = ANY (ARRAY(SELECT job_id FROM"                  \
+    " (SELECT job_id FROM job_search_open WHERE " window " LIMIT $18) o"                           \
+    " UNION SELECT job_id FROM (" MISSED(                                                          \
+        window) ") m"                                                                              \
+                " UNION SELECT id FROM (SELECT id FROM jobs WHERE ($7::job_state IS NULL OR $7 = " \
+                "'RETRY')"                                                                         \
+                " AND " retrying " LIMIT " RETRY_WINDOW                                            \
+                ") r UNION SELECT id FROM started_jobs))) j"                                       \
+                " WHERE (attempt > 0 OR state <> 'PENDING' OR $17 OR id IN (" MISSED(              \
+                    window) "))"                                                                   \
+                            " AND " JOB_FILTERS " AND " JOB_FOUND " AND " ids " LIMIT $11"
 
 static const struct db_stmt statements[] = {
     [FIND_MARK] = {"job_find_mark", "SELECT passed FROM job_search_mark", 0},
-    [FIND_TAIL_DOWN] = {"job_find_tail_down", TAIL(DOWN_IDS, "id DESC"), 15},
-    [FIND_TAIL_UP] = {"job_find_tail_up", TAIL(UP_IDS, "id"), 15},
-    [FIND_TAIL_END_DOWN] = {"job_find_tail_end_down", END("id", "jobs", DOWN("id")), 3},
-    [FIND_TAIL_END_UP] = {"job_find_tail_end_up", END("id", "jobs", UP("id")), 3},
-    [FIND_OPEN_DOWN] = {"job_find_open_down", OPEN(DOWN("job_id"), DOWN("id")), 16},
-    [FIND_OPEN_UP] = {"job_find_open_up", OPEN(UP("job_id"), UP("id")), 16},
+    [FIND_TAIL_DOWN] = {"job_find_tail_down", TAIL(DOWN_IDS, "id DESC"), 16},
+    [FIND_TAIL_UP] = {"job_find_tail_up", TAIL(UP_IDS, "id"), 16},
+    [FIND_TAIL_END_DOWN] = {"job_find_tail_end_down", END("id", "jobs", DOWN("id"), WINDOW), 3},
+    [FIND_TAIL_END_UP] = {"job_find_tail_end_up", END("id", "jobs", UP("id"), WINDOW), 3},
+    [FIND_OPEN_DOWN] = {"job_find_open_down", OPEN(DOWN("job_id"), RETRYING_DOWN, DOWN("id")), 18},
+    [FIND_OPEN_UP] = {"job_find_open_up", OPEN(UP("job_id"), RETRYING_UP, UP("id")), 18},
     [FIND_OPEN_END_DOWN] = {"job_find_open_end_down",
-                            END("job_id", "job_search_open", DOWN("job_id")), 3},
-    [FIND_OPEN_END_UP] = {"job_find_open_end_up", END("job_id", "job_search_open", UP("job_id")),
-                          3},
+                            END("job_id", "job_search_open", DOWN("job_id"), OPEN_WINDOW), 3},
+    [FIND_OPEN_END_UP] = {"job_find_open_end_up",
+                          END("job_id", "job_search_open", UP("job_id"), OPEN_WINDOW), 3},
+    [FIND_RETRY_END_DOWN] = {"job_find_retry_end_down",
+                             END("id", "jobs", RETRYING_DOWN, RETRY_WINDOW), 3},
+    [FIND_RETRY_END_UP] = {"job_find_retry_end_up", END("id", "jobs", RETRYING_UP, RETRY_WINDOW),
+                           3},
     [FIND_LOOK] = {"job_find_look",
                    "SELECT " FIND_COLUMNS " FROM (SELECT * FROM jobs WHERE id = ANY ($1::uuid[])"
                    " AND id >= $2 AND id <= $3 AND " JOB_FILTERS
@@ -92,6 +113,32 @@ bool finder_is_full(const struct finder *f)
            f->looked >= JOB_FIND_LOOKS || f->bytes >= BYTES_MAX;
 }
 
+/* Whether a row that the term describes has its text among all of its texts, as JSON writes it. */
+static bool is_seen(const struct job_search_term *term)
+{
+    return term->kind != SEARCH_STATE &&
+           (term->kind != SEARCH_KWARGS || !*term->key || !strpbrk(term->text, "\"\\")) &&
+           text_plain_span(term->text, strlen(term->text)) == strlen(term->text);
+}
+
+/* The longest text that all alternatives need, or NULL. */
+static const char *text_of_all(const struct job_search *search)
+{
+    const char *found = NULL;
+
+    for (size_t k = 0; k < search->term_count; k++) {
+        const struct job_search_term *term = &search->terms[k];
+        size_t in = 0;
+
+        while (in < search->alternative_count && search->alternatives[in] & UINT32_C(1) << k)
+            in++;
+        if (in == search->alternative_count && is_seen(term) &&
+            (!found || strlen(term->text) > strlen(found)))
+            found = term->text;
+    }
+    return found;
+}
+
 void finder_params(const struct finder *f, const char *first, int limit,
                    struct db_param ret_params[FINDER_PARAMS])
 {
@@ -114,14 +161,15 @@ void finder_params(const struct finder *f, const char *first, int limit,
         DB_TEXT(search ? search->kinds.data : NULL),
         DB_TEXT(search ? search->keys.data : NULL),
         DB_TEXT(search ? search->texts.data : NULL),
+        DB_TEXT(search ? text_of_all(search) : NULL),
     };
 
     memcpy(ret_params, params, sizeof params);
 }
 
-/* Whether jobs that wait, and have never run, may be looked for by their state. */
-static bool may_mean_waiting(const struct jobs_filter *filter)
+bool finder_means_waiting(const struct finder *f)
 {
+    const struct jobs_filter *filter = f->filter;
     const struct job_search *search = filter->search;
 
     if (filter->state == JOB_PENDING)
@@ -139,10 +187,12 @@ static bool may_mean_waiting(const struct jobs_filter *filter)
 enum err_code finder_query(const struct finder *f, enum finder_statement statement,
                            const char *first, int limit, struct db_result **ret_rows, struct err *e)
 {
-    struct db_param params[FINDER_PARAMS + 1];
+    struct db_param params[FINDER_PARAMS + 2];
+    bool means_waiting = finder_means_waiting(f);
 
     finder_params(f, first, limit, params);
-    params[FINDER_PARAMS] = DB_BOOL(may_mean_waiting(f->filter));
+    params[FINDER_PARAMS] = DB_BOOL(means_waiting);
+    params[FINDER_PARAMS + 1] = DB_INT(means_waiting ? FIND_OPEN_WINDOW : FIND_OPEN_ENDED);
     return db_query(f->db, &statements[statement],
                     (struct db_args){params, (size_t)statements[statement].params}, ret_rows, e);
 }

@@ -19,11 +19,17 @@ enum finder_statement {
     FIND_OPEN_UP,
     FIND_OPEN_END_DOWN,
     FIND_OPEN_END_UP,
+    FIND_RETRY_END_DOWN,
+    FIND_RETRY_END_UP,
     FIND_LOOK,
     FIND_KEYS,
 };
 
-enum { FINDER_BATCH = 64, FINDER_PARAMS = 15 };
+enum { FINDER_BATCH = 64, FINDER_PARAMS = 16 };
+enum {
+    FIND_OPEN_WINDOW = 10000, /* open jobs that one search reads, when they may be meant ... */
+    FIND_OPEN_ENDED = 3000,   /* ... and when they are only if they have ended since */
+};
 
 struct finder {
     struct db *db;
@@ -40,6 +46,8 @@ struct finder {
 };
 
 bool finder_has_words(const struct finder *f);
+/* Whether jobs that wait, and have never run, may be looked for by their state. */
+bool finder_means_waiting(const struct finder *f);
 /* Whether there is no need, or no right, to look any further. */
 bool finder_is_full(const struct finder *f);
 

@@ -387,6 +387,17 @@ test('unheard', async () => {
   await check();
 });
 
+test('further', async () => {
+  const {page, check} = await open();
+  await visit(page, '/tasks?order=due&search=needle');
+  await page.getByRole('link', {name: 'shop.found'}).waitFor(WAIT);
+  assert.deepEqual(await names(page), ['shop.found']);
+  await visit(page, '/tasks?order=due&search=zeppelin');
+  await page.getByText('No task that is like that waits for its time.').waitFor(WAIT);
+  assert.equal(await page.getByRole('link', {name: 'Search further'}).count(), 0);
+  await check();
+});
+
 test('empty', async () => {
   const {page, check} = await open();
   await visit(page, '/workers');

@@ -144,6 +144,16 @@ def test_workers_that_cannot_be_heard_are_not_said_to_be_none(stack, walk):
     walk("unheard", {"worker": "shop:1"}, system=system)
 
 
+def test_parts_in_which_nothing_is_found_are_passed_over(stack, walk):
+    system = stack()
+    system.query(
+        "INSERT INTO jobs (id, task, enqueued_at, scheduled_at) SELECT new_job_id(), 'shop.mail', NULL,"
+        " now() + interval '1 day' + n * interval '1 ms' FROM generate_series(1, 7000) n"
+    )
+    rows.insert(system, "PENDING", task="shop.found", args=["needle"], enqueued_at=None, scheduled_at="2126-01-01T00:00:00Z")
+    walk("further", {}, system=system)
+
+
 def test_empty_pages_say_what_to_do(walk):
     walk("empty", {})
 

@@ -148,6 +148,24 @@ def test_more_open_jobs_than_one_look_takes(system):
     look()
 
 
+def test_what_waits_does_not_stand_before_what_is_looked_for(system):
+    """However many wait: what they say is in the index. What is to be retried says something new."""
+    dead = rows.insert(system, "FAILURE", age=7300, args=["needle-4711"])
+    retried = rows.insert(system, "RETRY", age=7200, error="no route to the moon")
+    system.query(
+        "INSERT INTO jobs (id, task, args, kwargs, created_at) SELECT (lpad(to_hex((extract(epoch"
+        " FROM now() - interval '1 hour') * 1000)::bigint + n), 12, '0') || '7' || substr(md5(n::text), 1, 19))::uuid,"
+        " 'shop.waits', jsonb_build_array('order-' || n), '{}', now() - interval '1 hour' FROM generate_series(1, 21000) n")
+    index(system)
+    for words, wanted in (("needle-4711", [dead]), ("moon", [retried]), ("state:RETRY moon", [retried])):
+        answer = search(system, words)
+        assert ([task["id"] for task in answer["tasks"]], answer["is_cut"]) == (wanted, False), words
+    (waits,) = ids_where(system, "args = '[\"order-77\"]'")
+    for order in ("newest", "oldest"):
+        assert waits in found(system, "order-77 name:waits", order=order, limit=200)
+    assert all_pages(system, "args:order-2099", state="PENDING") == ids_where(system, "args->>0 LIKE 'order-2099%%'")
+
+
 def ids_open(system):
     return [str(row["job_id"]) for row in system.query("SELECT job_id FROM job_search_open")]
 

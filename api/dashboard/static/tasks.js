@@ -14,6 +14,9 @@ const COLUMNS = [
   ['Runtime', 'number'], ['Worker'],
 ];
 
+/* So many parts are looked through without being asked for, while nothing is found. */
+const PARTS_MAX = 20;
+
 /* When a task that waits for its time will run; its time has come when it waits for others of its flow or for a limit. */
 function waits(task) {
   if (task.enqueued_at || (task.state !== 'PENDING' && task.state !== 'RETRY')) return null;
@@ -67,7 +70,7 @@ function stateLinks(filter) {
 }
 
 function emptyText(filter, answer) {
-  if (answer.is_cut) return 'Nothing among the tasks that were looked through so far.';
+  if (answer.is_cut) return `Nothing among the tasks that were looked through so far${filter.cursor ? '' : `, ${PARTS_MAX} parts`}.`;
   if (answer.sorted_of && (filter.state || filter.queue || filter.worker || filter.task)) return `No task among the newest ${count(answer.sorted_of)} is like that: by running time no others are looked at.`;
   if (filter.order === 'due') return 'No task that is like that waits for its time.';
   if (FILTERS.some((name) => filter[name])) return 'No task is like that.';
@@ -93,7 +96,7 @@ function pager(filter, answer) {
   return h('nav', {class: 'pager', 'aria-label': 'Further pages'},
     filter.cursor ? h('a', {class: 'button', href: address({})}, 'First page') : null,
     answer.next ? h('a', {class: 'button', rel: 'next', href: address({cursor: answer.next})}, further) : null,
-    answer.is_cut ? h('span', {class: 'dim'}, filter.order === 'due' ? 'Each look goes through the next 3,000 that are due.' : 'One search looks through 20,000 tasks.') : null,
+    answer.is_cut ? h('span', {class: 'dim'}, filter.order === 'due' ? 'Each look goes through the next 3,000 that are due.' : 'One look goes through 20,000 tasks at most.') : null,
     answer.sorted_of ? h('span', {class: 'dim'}, `By running time among the newest ${count(answer.sorted_of)} that may be meant.`) : null);
 }
 
@@ -165,17 +168,29 @@ export function showTasks(root, _, go) {
   const held = new Map(); /* id -> {row} */
   let since = '';
   let rounds = 0;
+  let cursor = filter.cursor; /* a part without a single task is passed over */
 
   box.classList.add('cards', 'tasks');
   root.append(h('div', {class: 'title'}, h('h1', {}, 'Tasks'),
     may('operator') ? h('a', {class: 'button small', href: filter.task ? `/enqueue?${new URLSearchParams({task: filter.task})}` : '/enqueue'}, 'New task…') : null), states.group, form.form, bar.node, box, under);
 
   follow(async () => {
+    /* What has come since may be among the parts that were passed over. */
+    if (rounds % 15 === 0 && cursor !== filter.cursor) {
+      cursor = filter.cursor;
+      since = '';
+    }
     /* Counts cost more than rows and are less urgent. */
-    const [answer, summary] = await Promise.all([
-      get('/api/v1/tasks', {...filter, since}),
+    const [found, summary] = await Promise.all([
+      get('/api/v1/tasks', {...filter, cursor, since}),
       rounds++ % 3 === 0 ? get('/api/v1/summary') : null,
     ]);
+    let answer = found;
+    for (let parts = 1; answer.is_cut && answer.next && answer.ids.length === 0 && parts < PARTS_MAX && root.isConnected; parts++) {
+      if (held.size === 0) under.replaceChildren(h('p', {class: 'dim', role: 'status'}, `Looking further: ${count(parts)} of ${count(PARTS_MAX)} parts…`));
+      cursor = answer.next;
+      answer = await get('/api/v1/tasks', {...filter, cursor});
+    }
     const first = since === '';
     since = answer.since || '-';
     for (const task of answer.tasks) {
