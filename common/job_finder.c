@@ -48,7 +48,7 @@ _Static_assert(JOBS_WINDOW == 20000, "WINDOW has it as text");
     "listed_state IS NOT NULL AND (listed_state, id) > ('RETRY', $1::uuid)"                        \
     " AND (listed_state, id) <= ('RETRY', $3::uuid) AND id >= $2 ORDER BY listed_state, id"
 #define OPEN_WINDOW "10000"
-#define RETRY_WINDOW "5000"
+#define RETRY_WINDOW "3000"
 
 /* What the index does not know, or not as it is now. What waits and has never run it knows with all
  * but its state, which $17 says whether it matters: unless it has missed it (a negative turn). What

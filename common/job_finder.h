@@ -28,7 +28,7 @@ enum finder_statement {
 enum { FINDER_BATCH = 64, FINDER_PARAMS = 16 };
 enum {
     FIND_OPEN_WINDOW = 10000, /* open jobs that one search reads, when they may be meant ... */
-    FIND_OPEN_ENDED = 3000,   /* ... and when they are only if they have ended since */
+    FIND_OPEN_ENDED = 2000,   /* ... and when they are only if they have ended since */
 };
 
 struct finder {

@@ -56,8 +56,9 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "LIST_COLUMNS has it as text");
 #define UNFINISHED "(finished_at IS NULL) IS TRUE"
 #define PENDING_DOWN WINDOW(UNFINISHED " AND id < $1 AND id >= $2 AND id <= $3", "id DESC")
 #define PENDING_UP WINDOW(UNFINISHED " AND id > $1 AND id >= $2 AND id <= $3", "id")
-/* As many as the workers hold: few. */
-#define OF_STARTED "id IN (SELECT id FROM started_jobs) AND "
+/* As many as the workers hold: few. An array, which can only be looked up: to what is joined the
+ * planner may come by walking through all jobs in the order of the list. */
+#define OF_STARTED "id = ANY (ARRAY(SELECT id FROM started_jobs)) AND "
 #define STARTED_DOWN WINDOW(OF_STARTED "id < $1 AND id >= $2 AND id <= $3", "id DESC")
 #define STARTED_UP WINDOW(OF_STARTED "id > $1 AND id >= $2 AND id <= $3", "id")
 
@@ -189,6 +190,9 @@ static int window_of(const struct jobs_filter *filter, const struct query *query
 
     if (is_scattered && sorted)
         return JOBS_WINDOW_SCATTERED;
+    if (sorted &&
+        (filter->created_from_us || filter->created_to_us)) /* of old ones, on cold pages */
+        return JOBS_WINDOW_OLD;
     if (sorted || filter->offset > 0 || !is_filtered(filter, query))
         return JOBS_WINDOW;
     if (is_indexed(filter))

@@ -33,6 +33,7 @@ enum {
     JOBS_WINDOW = 20000,          /* rows that one list examines */
     JOBS_WINDOW_FIRST = 1000,     /* where the index of words goes on behind them */
     JOBS_WINDOW_SCATTERED = 3000, /* of a task or state, to sort or to filter further */
+    JOBS_WINDOW_OLD = 10000,      /* between two times, to sort */
     JOBS_LIMIT_MAX = 1000,        /* jobs on one page */
     JOBS_PREVIEW_MAX = 4096,      /* bytes of args, kwargs, result and error in a list */
     JOBS_ANY_STATE = -1,

@@ -104,6 +104,17 @@ def test_nothing_is_walked_through_that_cannot_be_meant(system):
         assert sum(entries for entries, _ in read.values()) <= PAGE, (filters, read)
 
 
+def test_what_runs_is_looked_up_beside_a_backlog(system):
+    system.query("INSERT INTO jobs (id, task, enqueued_at) SELECT new_job_id(), 'shop.waits', now()"
+                 f" FROM generate_series(1, {MANY // 2}) n")
+    running = rows.insert(system, "STARTED", age=60)
+    system.query("VACUUM (ANALYZE) jobs")
+    for filters in ({}, {"order": "oldest"}, {"order": "slowest"}):
+        answer, read = ask(system, "/api/v1/tasks", state="STARTED", **filters)
+        assert [task["id"] for task in answer["tasks"]] == [running]
+        assert read["jobs_pkey"][0] <= PAGE, (filters, read)
+
+
 def test_a_time_costs_no_row_of_the_hour_beside_it(system):
     """A clock that makes ids may be an hour late; a thousand jobs are looked at for that, not the hour's."""
     system.query("DELETE FROM jobs")
