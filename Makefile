@@ -273,10 +273,10 @@ bench-memory: ## whether memory stays flat: a worker over ten million jobs, the 
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)BUILD=$(B) $(PYTHON) tests/bench/memory_worker.py
 	$(Q)BUILD=$(B) $(PYTHON) tests/bench/memory_api.py
-bench-pages: ## a page of tasks among JOBS (10 million) finished ones: half an hour and 15 GB
+bench-pages: ## a page of tasks among JOBS (10 million) finished ones and WAITING others (0): half an hour and 15 GB
 	$(Q)sh etc/install-packages.sh bench
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)BUILD=$(B) $(PYTHON) tests/bench/pages.py --jobs $(or $(JOBS),10000000)
+	$(Q)BUILD=$(B) $(PYTHON) tests/bench/pages.py --jobs $(or $(JOBS),10000000) --waiting $(or $(WAITING),0)
 bench-watched: ## what ten open pages of the dashboard cost the workers
 	$(Q)sh etc/install-packages.sh bench
 	$(Q)$(MAKE) --no-print-directory all

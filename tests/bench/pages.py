@@ -4,7 +4,10 @@
 Makes the jobs (history.py), lets the scheduler make its index, and asks for the pages in turn. What a
 search finds is as old as the jobs that it looks for, so words are both common and rare.
 
-    pages.py [--jobs 10000000] [--rounds 40] [--json FILE] [--real-time]
+    pages.py [--jobs 10000000] [--waiting N] [--recent N] [--rounds 40] [--json FILE] [--real-time]
+
+With --waiting so many others wait: for a worker, for their time, for their next attempt; with --recent so many
+have ended since the index was made.
 
 With --real-time (as root) the dashboard, its sessions of PostgreSQL and this program come before all others on
 the machine: then milliseconds tell something even when it is busy.
@@ -183,15 +186,26 @@ def ask(url, page, found, pids, work):
     return took
 
 
+BEHIND = "SELECT count(*) FROM (SELECT FROM jobs, job_search_mark WHERE id > passed LIMIT 1024) x"
+
+
 def fill(bench, jobs):
     began = time.monotonic()
     history.load(bench.connection, jobs, lambda done: print(f"\r{done:,} jobs", end="", flush=True))
     print(f" in {time.monotonic() - began:.0f} s", flush=True)
     scheduler, began = bench.scheduler(), time.monotonic()
-    behind = "SELECT count(*) FROM (SELECT FROM jobs, job_search_mark WHERE id > passed LIMIT 1024) x"
-    wait_for(lambda: bench.query(behind)[0][0] < 1024, INDEX_HOURS * 3600, "the index")
+    wait_for(lambda: bench.query(BEHIND)[0][0] < 1024, INDEX_HOURS * 3600, "the index")
     print(f"indexed in {time.monotonic() - began:.0f} s, {size(bench)}", flush=True)
     return scheduler
+
+
+def add_to(bench, waiting, recent):
+    """What a busy moment adds; the index comes to those that wait and not to the others."""
+    if waiting:
+        history.add(bench.connection, history.WAITING, waiting)
+        wait_for(lambda: bench.query(BEHIND)[0][0] < 1024, INDEX_HOURS * 3600, "the index of what waits")
+    if recent:
+        history.add(bench.connection, history.RECENT, recent)
 
 
 def size(bench):
@@ -214,11 +228,10 @@ def sessions(bench):
     return [pid for (pid,) in found]
 
 
-def measure(bench, jobs, rounds, real_time=False):
+def measure(bench, jobs, rounds, end, real_time=False):
     settings = {**bench.settings, "TILL_DASHBOARD_LISTEN": "127.0.0.1:0"}
     log = os.path.join(bench.folder, "dashboard.log")
     settings["LOG_LEVEL"] = "info"
-    [(end,)] = bench.query("SELECT extract(epoch FROM max(created_at))::float8 FROM jobs")
     dashboard = programs.Program("till-dashboard", settings, log, (), "listening").start()
     times, found, work = ({name: [] for name in PAGES} for _ in range(3))
     try:
@@ -251,13 +264,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--jobs", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--waiting", type=int, default=0)
+    parser.add_argument("--recent", type=int, default=0)
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--real-time", action="store_true")
     arguments = parser.parse_args()
     bench = Bench(folders.new_run_folder())
     try:
         scheduler = fill(bench, arguments.jobs)
-        figures = measure(bench, arguments.jobs, arguments.rounds, arguments.real_time)
+        [(end,)] = bench.query("SELECT extract(epoch FROM max(created_at))::float8 FROM jobs")
+        if arguments.waiting or arguments.recent:
+            add_to(bench, arguments.waiting, 0)
+            scheduler.end()
+            add_to(bench, 0, arguments.recent)
+        figures = measure(bench, arguments.jobs, arguments.rounds, end, arguments.real_time)
         scheduler.end()
     finally:
         bench.end()
