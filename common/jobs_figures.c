@@ -138,6 +138,21 @@ enum err_code jobs_count(struct db *db, struct jobs_counts *ret_counts, struct e
     return ERR_OK;
 }
 
+enum err_code jobs_count_total(struct db *db, struct jobs_sum *ret_total, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc = db_query(db, &statements[TOTAL], DB_NO_ARGS, &rows, e);
+    int64_t estimate;
+
+    if (rc)
+        return rc;
+    estimate = db_int(rows, 0, 0);
+    *ret_total = bounded(db_int(rows, 0, 1));
+    if (estimate > JOBS_COUNT_MAX && (estimate >= 100000 || !ret_total->is_exact))
+        *ret_total = (struct jobs_sum){estimate, false};
+    return ERR_OK;
+}
+
 enum err_code jobs_list_queues(struct db *db, struct jobs_queues *ret_queues, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;

@@ -156,21 +156,21 @@ enum err_code flower_tasks_table(struct request *req, struct reply *reply, struc
     AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
     AUTO_VALUE(table_release) struct table table = {0};
     struct jobs_filter filter = {.state = JOBS_ANY_STATE};
-    struct jobs_counts counts = {0};
+    struct jobs_sum total = {0};
     struct err problem = {0};
     enum err_code rc;
 
     if (!take_table(req, reply, &table, &filter))
         return ERR_OK;
-    rc = jobs_count(thread_of(req)->db, &counts, e);
+    rc = jobs_count_total(thread_of(req)->db, &total, e);
     if (rc)
         return rc;
     if (job_search_take(table.search, &search, &filter, &problem))
         return reply_json(reply, 200,
                           json_pack("{s:I, s:[], s:I, s:i, s:s}", "draw", (json_int_t)table.draw,
-                                    "data", "recordsTotal", (json_int_t)counts.total.count,
+                                    "data", "recordsTotal", (json_int_t)total.count,
                                     "recordsFiltered", 0, "searchError", problem.text),
                           e);
     rc = jobs_list(thread_of(req)->db, &filter, &page, e);
-    return rc ? rc : reply_json(reply, 200, table_json(&table, &page, counts.total.count), e);
+    return rc ? rc : reply_json(reply, 200, table_json(&table, &page, total.count), e);
 }
