@@ -167,6 +167,10 @@ enum err_code task_enqueue_form(struct request *req, struct reply *reply, struct
     }
     if (order_read(req, &order, &given, &problem))
         return answer_wrong(reply, 400, order.wrong, &problem, e);
+    if (json_is_array(json_object_get(given, "kwargs"))) { /* which scripts may send, empty */
+        (void)err_set(&problem, ERR_INVALID, "kwargs must be an object");
+        return answer_wrong(reply, 400, "kwargs", &problem, e);
+    }
     order.job.task = name;
     rc = order_place(req, &order, &task, &ready, &problem);
     if (rc == ERR_INVALID)
