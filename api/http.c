@@ -77,12 +77,12 @@ static void fail(const struct server *server, struct reply *reply, int status, c
 }
 
 /* What a client may read of an error. Where a driver has spoken, the text is for the log. */
-static const char *text_for_client(enum err_code code, const struct err *e)
+static const char *text_for_client(bool tells_why, enum err_code code, const struct err *e)
 {
     if (code == ERR_NOT_FOUND)
         return "Not found.";
     if (http_status_of(code) == 503)
-        return "The service is not available at the moment.";
+        return tells_why && *e->text ? e->text : "The service is not available at the moment.";
     if (http_status_of(code) >= 500)
         return "The request failed.";
     return *e->text && !*e->detail ? e->text : "The request could not be carried out.";
@@ -98,7 +98,7 @@ static void fail_by_error(const struct request *req, struct reply *reply, enum e
     else
         log_debug("request_refused", L_STR("route", req->match.route->pattern), L_ERR(e));
     reply_clear(reply);
-    fail(req->server, reply, status, text_for_client(code, e));
+    fail(req->server, reply, status, text_for_client(req->server->config->tells_why, code, e));
 }
 
 /* ---- one request ---- */

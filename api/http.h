@@ -171,6 +171,9 @@ struct server_config {
     void (*finish)(struct request *req, struct reply *reply);
     /* Body of an answer that no handler made: 404, 405, 413, 500 ... NULL: {"detail": text}. */
     void (*fail)(struct reply *reply, int status, const char *text);
+    /* Who asks runs the system, and may read what is not available: of an error its text, without
+     * the driver's. */
+    bool tells_why;
 };
 
 /* Listens and logs {"event":"listening","address":...}. `config` must outlive the server. */

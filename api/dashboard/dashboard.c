@@ -76,6 +76,7 @@ int dashboard_serve(struct dashboard *dashboard)
         .admit = guard_admit,
         .finish = forget_after_order,
         .prefix = conf->path_prefix,
+        .tells_why = true,
     };
     struct server *server = NULL;
     struct err e = {0};

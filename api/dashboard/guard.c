@@ -145,7 +145,10 @@ static bool refuse(const struct request *req, struct reply *reply, enum err_code
 
     if (rc != ERR_DENIED && rc != ERR_CONFLICT) {
         log_error("request_failed", L_STR("step", "authorise"), L_ERR(e));
-        reply_detail(reply, 503, "The service is not available at the moment.");
+        reply_detail(reply, 503,
+                     rc == ERR_UNAVAILABLE && *e->text
+                         ? e->text
+                         : "The service is not available at the moment.");
         reply_header(reply, "Retry-After", "1");
         return false;
     }
