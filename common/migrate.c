@@ -10,12 +10,17 @@
 
 #include <sodium.h>
 
+#include "common/clock.h"
 #include "common/embed.h"
 #include "common/statements.h"
 #include "common/text.h"
 
 enum { FIND, RECORD, COUNT_APPLIED };
 enum { CHECKSUM_HEX = 65, MIGRATE_DEADLINE_S = 3600 };
+
+/* Shorter than the second after which PostgreSQL looks for deadlocks: who checks out meanwhile may
+ * have the tables in another order, and is not to pay for it. */
+#define LOCK_TIMEOUT "SET LOCAL lock_timeout = 500"
 
 static const struct db_stmt statements[] = {
     [FIND] = {"migrate_find", "SELECT checksum FROM schema_migrations WHERE name = $1", 1},
@@ -70,34 +75,52 @@ static enum err_code is_applied(struct db *db, const struct embedded_file *file,
     return ERR_OK;
 }
 
-static enum err_code apply(struct db *db, const struct embedded_file *file, struct err *e)
+/* Runs a file in one transaction, and records it when it is a migration. */
+static enum err_code try_file(struct db *db, const struct embedded_file *file, bool *ret_locked,
+                              struct err *e)
 {
     AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
     char sum[CHECKSUM_HEX];
     enum err_code rc = db_begin(db, &tx, e);
 
     if (!rc)
+        rc = db_run_script(db, LOCK_TIMEOUT, e);
+    if (!rc)
         rc = db_run_script(db, file->data, e);
     checksum(file, sum);
-    if (!rc)
+    if (!rc && is_migration(file))
         rc = db_exec(db, &statements[RECORD], DB_ARGS(DB_TEXT(file->name), DB_TEXT(sum)), NULL, e);
+    *ret_locked = rc && strcmp(db_sqlstate(db), "55P03") == 0; /* lock_not_available */
     return rc ? rc : db_commit(&tx, e);
+}
+
+/* Others work meanwhile: while one of them holds what the file needs, it lets go of everything and
+ * tries again, so that nobody waits behind it for long. */
+static enum err_code apply(struct db *db, const struct embedded_file *file, struct err *e)
+{
+    int64_t until_us = clock_mono_us() + MIGRATE_DEADLINE_S * US_PER_S;
+
+    for (;;) {
+        struct err own = {0};
+        bool locked = false;
+        enum err_code rc = try_file(db, file, &locked, &own);
+
+        if (!rc)
+            return ERR_OK;
+        if (!locked || clock_mono_us() > until_us)
+            return err_set_detail(e, rc, own.detail, "%s", own.text);
+        rc = db_run_script(db, "SELECT pg_sleep(0.2)", e);
+        if (rc)
+            return rc;
+    }
 }
 
 /* A file that is no migration, by its name: it says what shall be, and may be applied any time. */
 static enum err_code apply_named(struct db *db, const char *name, struct err *e)
 {
-    for (const struct embedded_file *file = sql_files; file->name; file++) {
-        AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
-        enum err_code rc;
-
-        if (strcmp(file->name, name) != 0)
-            continue;
-        rc = db_begin(db, &tx, e);
-        if (!rc)
-            rc = db_run_script(db, file->data, e);
-        return rc ? rc : db_commit(&tx, e);
-    }
+    for (const struct embedded_file *file = sql_files; file->name; file++)
+        if (strcmp(file->name, name) == 0)
+            return apply(db, file, e);
     return err_set(e, ERR_INTERNAL, "this program was built without %s", name);
 }
 

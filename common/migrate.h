@@ -2,7 +2,9 @@
  *
  * Forward-only migrations: the files sql/NNNN_name.sql, which stand inside the programs, each
  * applied in a transaction of its own and recorded in `schema_migrations`. Safe when several run at
- * once: one works, the others wait and find nothing left to do.
+ * once: one works, the others wait and find nothing left to do. Safe beside programs at work, too:
+ * a file that needs a table for itself gives up half a second later, and is tried again, for as
+ * long as an hour.
  */
 #ifndef COMMON_MIGRATE_H
 #define COMMON_MIGRATE_H

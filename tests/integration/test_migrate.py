@@ -4,10 +4,12 @@ import glob
 import os
 import signal
 import subprocess
+from contextlib import closing
 
 import psycopg2
 
 from harness import processes, programs
+from harness.wait import wait_for
 
 FILES = sorted(os.path.basename(p) for p in glob.glob(os.path.join(programs.ROOT, "sql", "0*.sql")))
 
@@ -67,6 +69,27 @@ def test_four_migrations_at_once_all_succeed_and_apply_each_file_once(empty_data
 
     assert [process.returncode for process in running] == [0] * 4
     assert sum(text.count("applied") for text in outputs) == len(FILES)
+
+
+def test_a_migration_that_waits_for_a_table_keeps_nobody_waiting_behind_it(empty_database_url):
+    """Nor does it hold one table while it waits for the next, which others have in another order."""
+    till(empty_database_url, "migrate")
+    rows(empty_database_url, "DROP INDEX job_search_missed; DELETE FROM schema_migrations"
+                             " WHERE name = '0050_search_missed.sql' RETURNING 1")
+    env = programs.environment({"DATABASE_URL": empty_database_url})
+    writes = "SET statement_timeout = '8s'; LOCK TABLE job_search_open IN ROW EXCLUSIVE MODE"
+    waits = "SELECT 1 FROM pg_locks WHERE relation = 'job_search_open'::regclass AND NOT granted"
+
+    with closing(psycopg2.connect(empty_database_url)) as holder, closing(psycopg2.connect(empty_database_url)) as other:
+        holder.cursor().execute(writes)
+        running = processes.spawn([programs.path_of("till"), "migrate"], signal.SIGKILL, env=env)
+        wait_for(lambda: rows(empty_database_url, waits), 30, "the migration")
+        other.cursor().execute(writes)
+        other.commit()
+        assert running.poll() is None
+        holder.commit()
+        assert running.wait(30) == 0
+    assert rows(empty_database_url, "SELECT 1 FROM pg_class WHERE relname = 'job_search_missed'")
 
 
 def test_a_program_refuses_a_database_that_is_not_migrated(empty_database_url):
