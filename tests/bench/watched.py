@@ -124,8 +124,8 @@ class Watch:
 
 
 def jobs_for(kind, seconds):
-    """As many as a filling needs for two windows, the opening, and some."""
-    return int(2.4 * seconds * JOBS_A_SECOND[kind])
+    """As many as a filling needs for two windows, for all pages to open between them, and some."""
+    return int((2.2 * seconds + 2 * INTERVAL_S) * JOBS_A_SECOND[kind])
 
 
 def fill(bench, kind, count):
@@ -164,7 +164,7 @@ def pairs_of_one_filling(bench, watch, kind, seconds, wanted):
     pairs, rate = [], 0
     try:
         wait_for(lambda: bench.redis.xlen(STREAM) < count * 0.99, 120, "the first jobs")
-        while len(pairs) < wanted and bench.redis.xlen(STREAM) > 2.6 * seconds * rate:
+        while len(pairs) < wanted and bench.redis.xlen(STREAM) > (2.2 * seconds + 2 * INTERVAL_S) * rate:
             found = {is_open: window(bench, watch, is_open, seconds)
                      for is_open in random.sample((False, True), 2)}
             rate = max(one[0] for one in found.values())
