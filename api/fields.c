@@ -155,16 +155,8 @@ static const char *keep(struct fields *f, const char *text, unsigned rules)
     size_t len = strlen(text);
     json_t *copy;
 
-    if (!(rules & FIELD_RAW)) {
-        size_t blank;
-
-        while ((blank = text_blank(text, len, true)) > 0)
-            len -= blank;
-        while ((blank = text_blank(text, len, false)) > 0) {
-            text += blank;
-            len -= blank;
-        }
-    }
+    if (!(rules & FIELD_RAW))
+        text_trim(&text, &len);
     copy = json_stringn(text, len);
     (void)json_array_append_new(f->texts, copy);
     return json_string_value(copy);

@@ -273,9 +273,8 @@ enum err_code jobs_fail(struct db *db, const struct attempt *attempt, int64_t de
     return check_fence(rc, rc ? 0 : db_rows(rows), attempt, e);
 }
 
-/* The attempts as two array parameters. */
-static void add_attempts(const struct attempt *attempts, size_t count, struct buf *ids,
-                         struct buf *numbers)
+void attempts_to_arrays(const struct attempt *attempts, size_t count, struct buf *ids,
+                        struct buf *numbers)
 {
     buf_init(ids, ARRAY_MAX);
     buf_init(numbers, ARRAY_MAX);
@@ -330,7 +329,7 @@ enum err_code jobs_succeed_many(struct db *db, const struct attempt *attempts,
     struct db_param given;
     enum err_code rc;
 
-    add_attempts(attempts, count, &ids, &numbers);
+    attempts_to_arrays(attempts, count, &ids, &numbers);
     given = add_results(results, count, &texts);
     rc = db_query(db, &statements[have_places ? SUCCEED_LIMITED : SUCCEED_MANY],
                   DB_ARGS(DB_ARRAY(ids), DB_ARRAY(numbers), given), &rows, e);
@@ -375,7 +374,7 @@ enum err_code jobs_succeed_passing(struct db *db, const struct passing *passing,
     enum err_code rc;
 
     *ret_next = (struct passed_jobs){0};
-    add_attempts(attempts, count, &ids, &numbers);
+    attempts_to_arrays(attempts, count, &ids, &numbers);
     given = add_results(results, count, &texts);
     rc = db_query(db, &statements[SUCCEED_PASSING],
                   DB_ARGS(DB_ARRAY(ids), DB_ARRAY(numbers), given, DB_TEXT(passing->worker),
@@ -410,7 +409,7 @@ enum err_code jobs_give_back(struct db *db, const struct attempt *attempts, size
     AUTO_VALUE(buf_release) struct buf numbers;
     enum err_code rc;
 
-    add_attempts(attempts, count, &ids, &numbers);
+    attempts_to_arrays(attempts, count, &ids, &numbers);
     rc = db_query(db, &statements[GIVE_BACK], DB_ARGS(DB_ARRAY(ids), DB_ARRAY(numbers)), &rows, e);
     if (!rc)
         mark_returned(rows, count, ret_released);

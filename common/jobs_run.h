@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/buf.h"
 #include "common/db.h"
 #include "common/err.h"
 #include "common/job.h"
@@ -21,6 +22,10 @@ struct attempt {
     struct uuid id;
     int number;
 };
+
+/* Attempts as two array parameters, ids and numbers. Initialises both, which are the caller's. */
+void attempts_to_arrays(const struct attempt *attempts, size_t count, struct buf *ids,
+                        struct buf *numbers);
 
 /* STARTED -> SUCCESS within the caller's transaction. ERR_CONFLICT: another has taken over; roll
  * back. `result` is JSON or NULL. */

@@ -8,7 +8,6 @@
 #include "common/statements.h"
 
 enum { RENEW, END };
-enum { ARRAY_MAX = 4 * 1024 * 1024 };
 
 /* $1 and $2: ids, attempts. In the order in which everybody locks them. */
 #define OF_THESE                                                                                   \
@@ -28,26 +27,13 @@ static const struct db_stmt statements[] = {
 
 DB_STATEMENTS(limit_ghosts, statements);
 
-static void add_attempts(const struct attempt *attempts, size_t count, struct buf *ids,
-                         struct buf *numbers)
-{
-    buf_init(ids, ARRAY_MAX);
-    buf_init(numbers, ARRAY_MAX);
-    db_ids_begin(ids, count);
-    db_ints_begin(numbers, count);
-    for (size_t i = 0; i < count; i++) {
-        db_ids_add(ids, &attempts[i].id);
-        db_ints_add(numbers, attempts[i].number);
-    }
-}
-
 enum err_code limit_ghosts_renew(struct db *db, const struct attempt *attempts, size_t count,
                                  int64_t for_us, struct err *e)
 {
     AUTO_VALUE(buf_release) struct buf ids;
     AUTO_VALUE(buf_release) struct buf numbers;
 
-    add_attempts(attempts, count, &ids, &numbers);
+    attempts_to_arrays(attempts, count, &ids, &numbers);
     return db_exec(db, &statements[RENEW],
                    DB_ARGS(DB_ARRAY(ids), DB_ARRAY(numbers), DB_INT(for_us)), NULL, e);
 }
@@ -58,6 +44,6 @@ enum err_code limit_ghosts_end(struct db *db, const struct attempt *attempts, si
     AUTO_VALUE(buf_release) struct buf ids;
     AUTO_VALUE(buf_release) struct buf numbers;
 
-    add_attempts(attempts, count, &ids, &numbers);
+    attempts_to_arrays(attempts, count, &ids, &numbers);
     return db_exec(db, &statements[END], DB_ARGS(DB_ARRAY(ids), DB_ARRAY(numbers)), NULL, e);
 }

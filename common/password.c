@@ -141,14 +141,8 @@ static bool is_common(const char *password)
     size_t len = strlen(password);
     size_t low = 0;
     size_t high = password_common_count;
-    size_t blank;
 
-    while ((blank = text_blank(password, len, true)) > 0)
-        len -= blank;
-    while ((blank = text_blank(password, len, false)) > 0) {
-        password += blank;
-        len -= blank;
-    }
+    text_trim(&password, &len);
     if (len >= sizeof wanted)
         return false;
     for (size_t i = 0; i < len; i++)

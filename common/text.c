@@ -84,12 +84,25 @@ static bool is_blank(const char *bytes, size_t len)
     return len == 3 && memcmp(bytes, "\xe2\x80", 2) == 0 && c >= 0x80 && c <= 0x8a;
 }
 
-size_t text_blank(const char *text, size_t len, bool at_end)
+/* How long the blank is that a text begins or ends with; 0: it does with none. */
+static size_t blank_at(const char *text, size_t len, bool at_end)
 {
     for (size_t n = 1; n <= 3 && n <= len; n++)
         if (is_blank(at_end ? text + len - n : text, n))
             return n;
     return 0;
+}
+
+void text_trim(const char **text, size_t *len)
+{
+    size_t blank;
+
+    while ((blank = blank_at(*text, *len, true)) > 0)
+        *len -= blank;
+    while ((blank = blank_at(*text, *len, false)) > 0) {
+        *text += blank;
+        *len -= blank;
+    }
 }
 
 bool text_starts(const char *text, const char *prefix)

@@ -28,9 +28,8 @@ static inline uint64_t text_odd_bytes(uint64_t word)
 /* How many bytes from the start are no control characters (0x00 to 0x1f, 0x7f). */
 size_t text_plain_span(const char *text, size_t len);
 
-/* Bytes of the blank that stands at the beginning, or at the end, of these: one of those of Unicode
- * that Python's strip() takes off. 0: there is none. */
-size_t text_blank(const char *text, size_t len, bool at_end);
+/* Leaves out the blanks around these bytes: those of Unicode that Python's strip() takes off. */
+void text_trim(const char **text, size_t *len);
 
 bool text_starts(const char *text, const char *prefix);
 

@@ -490,6 +490,15 @@ def test_redis_away_is_told_and_the_rest_is_shown(stack):
     wait_for(lambda: read(system, "/api/v1/queues")["redis"], 15)
 
 
+def test_who_is_logged_in_reads_that_the_database_is_away(stack):
+    system = stack(own_postgres=True)
+    system.start_dashboard(TILL_DASHBOARD_AUTH="ops:long enough")
+    session = {"Cookie": "__Host-till=" + "a" * 43}
+    fetch(system, "/api/v1/tasks", 401, headers=session)
+    system.postgres.stop("immediate")
+    assert "the database" in fetch(system, "/api/v1/tasks", 503, headers=session).json()["detail"]
+
+
 def test_postgres_away_is_503_and_recovers(stack):
     system = stack(own_postgres=True)
     system.start_dashboard()
