@@ -314,7 +314,7 @@ static void finish(struct keeper *keeper)
 
         CRASH_POINT("leave.before");
         live(keeper, "ends");
-        if (!rc)
+        if (!rc && !atomic_load(&process->is_replaced))
             rc = queue_worker_leave(keeper->redis, process->name, process->token, &e);
         if (!rc || rc == ERR_CONFLICT) /* the name is another's already */
             return;

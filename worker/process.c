@@ -292,6 +292,10 @@ static int end_crew(struct crew *crew)
     idle = await_slots(crew) && idle;
     if (!idle)
         give_back(process, crew->db, crew->redis, ITEM_RUNNING);
+    /* Whoever looks for the name or orders something of it in the moment between the two finds it
+     * held: the replacement takes it by its token, and keeps the orders. */
+    atomic_store(&process->is_replaced,
+                 crew->verdict == WATCH_LEAVE && exit_code(crew) == EXIT_DONE);
     atomic_store(&process->keeper_ends, true);
     pool_poke(process->pool);
     (void)pthread_join(crew->keeper, NULL);

@@ -118,7 +118,8 @@ struct process {
      * not for longer, from when on others have had the time to renew theirs. */
     atomic_int_fast64_t kept_us;
     atomic_int_fast64_t take_over_from_us;
-    atomic_bool name_lost; /* another holds our name: end, so that a new process gets its own */
+    atomic_bool is_replaced; /* ends in order and another takes its place: the name is left to it */
+    atomic_bool name_lost;   /* another holds our name: end, so that a new process gets its own */
     atomic_bool keeper_ends;
     atomic_int_fast64_t fetch_client; /* Redis' id of the fetch connection; 0: none */
     atomic_bool *ignored; /* one for each stream: this worker is not to consume its queue */

@@ -8,6 +8,7 @@ import signal
 import time
 
 import pytest
+import requests
 
 from harness import processes
 from harness.deafness import DeafProxy
@@ -228,6 +229,32 @@ def test_restart_replaces_all_one_after_the_other_and_interrupts_no_job(stack):
     lines = [line for line in one.worker.read_log() if line["event"] in ("leaving", "process_ended")]
     assert [line["event"] for line in lines] == ["leaving", "process_ended"] * 3
     one.settle()
+
+
+def test_a_worker_takes_orders_while_its_process_is_being_replaced(stack):
+    one = stack(ONE)
+    one.start(apis=0, dashboards=1)
+    (name,) = names(one, 1)
+    worker = one.worker
+    processes.send(worker.pid, signal.SIGSTOP)  # the moment in between lasts
+
+    done(one, "worker", "restart", name)
+    worker.wait_for_log("stopped")
+    wait_for(lambda: all(has_ended(pid) for pid in worker.family()[1:]), 10, "it has not ended")
+    assert list(reports(one)) == [name]
+    assert done(one, "worker", "grow", 3, name) == [{"worker": name, "slots": 5}]
+    ordered = requests.post(one.dashboard.url + f"/api/worker/shutdown/{name}", timeout=30)
+    assert ordered.status_code == 200, ordered.text
+    processes.send(worker.pid, signal.SIGCONT)
+
+    worker.expect_exit(0)
+    assert reports(one) == {}
+
+
+def has_ended(pid):
+    """It is a zombie: its parent has not asked for its code yet."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return file.read().rpartition(")")[2].split()[0] == "Z"
 
 
 # ---- the size of the pool ----
