@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Drives the dashboard's pages in Chromium: rows are put in here, pages.test.js walks them."""
+"""Drives the dashboard's pages in Chromium: rows are put in here, *.test.js walk them."""
 
 import fcntl
+import glob
 import json
 import os
 import subprocess
@@ -38,9 +39,20 @@ def version_of(name):
         return None
 
 
+def file_of(name):
+    """The file that has this test; a name is used once."""
+    (found,) = [path for path in glob.glob(os.path.join(HERE, "*.test.js")) if has_test(path, name)]
+    return found
+
+
+def has_test(path, name):
+    with open(path, encoding="utf-8") as file:
+        return f"test('{name}'," in file.read()
+
+
 @pytest.fixture
 def walk(stack, playwright, test_folder):
-    """Runs one test of pages.test.js against a dashboard; facts go to it as JSON."""
+    """Runs one test of *.test.js against a dashboard; facts go to it as JSON."""
 
     def run(name, facts, settings=None, system=None):
         system = system or stack()
@@ -48,7 +60,7 @@ def walk(stack, playwright, test_folder):
             system.start_dashboard(**(settings or {}))
         facts = {"url": system.dashboard.url, "folder": test_folder, **facts}
         done = subprocess.run(
-            ["node", "--test", "--test-name-pattern", f"^{name}$", "pages.test.js"],
+            ["node", "--test", "--test-name-pattern", f"^{name}$", file_of(name)],
             cwd=playwright,
             env={**os.environ, "TILL_FACTS": json.dumps(facts), "HOME": test_folder},
             capture_output=True, text=True, timeout=150 * SLOWNESS, stdin=subprocess.DEVNULL,
