@@ -55,7 +55,8 @@ static void tell(const struct gateway_event *event, const struct gateway_effect 
     /* A charge that our payment knows nothing of is somebody's money. */
     if (effect->kind == GATEWAY_EFFECT_REFUSED)
         log_error("webhook_contradicts", L_STR("gateway_event", event->id),
-                  L_STR("type", event->type), L_STR("payment_id", event->payment));
+                  L_STR("type", event->type), L_STR("payment_id", event->payment),
+                  L_STR("reason", event->code));
     else
         log_info("webhook", L_STR("gateway_event", event->id), L_STR("type", event->type),
                  L_STR("outcome", names[effect->kind]));

@@ -57,7 +57,7 @@ static const char *outcome_name(const struct gateway_effect *effect)
 static bool agrees(const struct gateway_event *event, const struct charge *charge)
 {
     return event->amount == charge->amount && strcmp(event->currency, charge->currency) == 0 &&
-           (!*charge->reference || strcmp(event->intent, charge->reference) == 0);
+           *event->intent && (!*charge->reference || strcmp(event->intent, charge->reference) == 0);
 }
 
 static bool is_open(const struct charge *charge)
@@ -65,26 +65,41 @@ static bool is_open(const struct charge *charge)
     return charge->state == PAYMENT_PROCESSING || charge->state == PAYMENT_UNKNOWN;
 }
 
+/* The mail's job, or that of giving the money back, which a refund that is made has no use for. */
+static enum err_code add_job(struct db *db, const struct charge *charge, enum order_effect order,
+                             bool is_refunded, struct gateway_effect *effect, struct err *e)
+{
+    if (order == ORDER_EFFECT_NONE || (order == ORDER_EFFECT_CLOSED && is_refunded))
+        return ERR_OK;
+    effect->has_job = true;
+    if (order == ORDER_EFFECT_PAID)
+        return payments_add_confirmation(db, charge->order_id, &effect->job, e);
+    return payments_add_refund(db, &charge->payment, &effect->job, e);
+}
+
+static enum err_code settle(struct db *db, const struct gateway_event *event,
+                            const struct charge *charge, struct gateway_effect *effect,
+                            struct err *e)
+{
+    enum order_effect order = ORDER_EFFECT_NONE;
+    enum err_code rc = payments_succeed(db, &charge->payment, event->intent, &order, e);
+
+    effect->kind = GATEWAY_EFFECT_APPLIED;
+    if (!rc)
+        rc = add_job(db, charge, order, event->kind == GATEWAY_EVENT_REFUNDED, effect, e);
+    return rc;
+}
+
 static enum err_code succeed(struct db *db, const struct gateway_event *event,
                              const struct charge *charge, struct gateway_effect *effect,
                              struct err *e)
 {
-    enum order_effect order = ORDER_EFFECT_NONE;
-    enum err_code rc;
-
     effect->kind = charge->state == PAYMENT_FAILED || !agrees(event, charge)
                        ? GATEWAY_EFFECT_REFUSED
                        : GATEWAY_EFFECT_IGNORED;
     if (effect->kind == GATEWAY_EFFECT_REFUSED || !is_open(charge))
         return ERR_OK;
-    effect->kind = GATEWAY_EFFECT_APPLIED;
-    rc = payments_succeed(db, &charge->payment, event->intent, &order, e);
-    effect->has_job = !rc && order != ORDER_EFFECT_NONE;
-    if (!rc && order == ORDER_EFFECT_PAID)
-        rc = payments_add_confirmation(db, charge->order_id, &effect->job, e);
-    if (!rc && order == ORDER_EFFECT_CLOSED)
-        rc = payments_add_refund(db, &charge->payment, &effect->job, e);
-    return rc;
+    return settle(db, event, charge, effect, e);
 }
 
 static enum err_code fail(struct db *db, const struct gateway_event *event,
@@ -93,16 +108,26 @@ static enum err_code fail(struct db *db, const struct gateway_event *event,
     if (!is_open(charge))
         return ERR_OK;
     effect->kind = GATEWAY_EFFECT_APPLIED;
-    return payments_decline(db, &charge->payment, *event->code ? event->code : "declined", "", e);
+    return payments_decline(db, &charge->payment, *event->code ? event->code : "declined",
+                            event->message, e);
 }
 
+/* What was given back was charged before, whether or not that has come to us yet: an open payment
+ * takes both steps at once, and ends as it does in the other order. */
 static enum err_code refund(struct db *db, const struct gateway_event *event,
                             const struct charge *charge, struct gateway_effect *effect,
                             struct err *e)
 {
+    enum err_code rc;
+
     /* A part that was given back by hand at the gateway leaves the payment as it is. */
-    if (charge->state != PAYMENT_SUCCEEDED || !agrees(event, charge))
+    if ((charge->state != PAYMENT_SUCCEEDED && !is_open(charge)) || !agrees(event, charge))
         return ERR_OK;
+    if (is_open(charge)) {
+        rc = settle(db, event, charge, effect, e);
+        if (rc)
+            return rc;
+    }
     effect->kind = GATEWAY_EFFECT_APPLIED;
     return payments_refunded(db, &charge->payment, e);
 }
@@ -125,9 +150,13 @@ static enum err_code apply(struct db *db, const struct gateway_event *event, con
     case GATEWAY_EVENT_FAILED:
         return fail(db, event, &charge, effect, e);
     case GATEWAY_EVENT_REFUNDED:
+        return refund(db, event, &charge, effect, e);
+    case GATEWAY_EVENT_REFUND_FAILED:
         break;
     }
-    return refund(db, event, &charge, effect, e);
+    /* The customer has nothing of it, and the gateway tries no more. */
+    effect->kind = GATEWAY_EFFECT_REFUSED;
+    return ERR_OK;
 }
 
 /* The payment's id as ours to use in a statement: "" for what is no UUID and can be none of ours.

@@ -15,8 +15,9 @@
 
 enum gateway_event_kind {
     GATEWAY_EVENT_SUCCEEDED,
-    GATEWAY_EVENT_FAILED, /* declined or cancelled: nothing was charged */
-    GATEWAY_EVENT_REFUNDED,
+    GATEWAY_EVENT_FAILED,        /* declined or cancelled: nothing was charged */
+    GATEWAY_EVENT_REFUNDED,      /* given back, or on its way */
+    GATEWAY_EVENT_REFUND_FAILED, /* it was on its way, and came back to the shop */
 };
 
 /* All texts are borrowed. */
@@ -29,7 +30,8 @@ struct gateway_event {
     const char *intent;  /* "pi_..." */
     int64_t amount;      /* that was charged, or given back; minor units */
     const char *currency;
-    const char *code; /* FAILED: why */
+    const char *code;    /* FAILED, REFUND_FAILED: why, or "" */
+    const char *message; /* FAILED: the same for people, or "" */
 };
 
 struct gateway_effect {

@@ -16,10 +16,13 @@ static void webhook_check_text(const char *text) { MUST(text && text_is_utf8(tex
 
 static void webhook_check_kind(const struct gateway_event *event)
 {
-    bool is_refund = strcmp(event->type, "charge.refunded") == 0;
+    bool is_refund = strcmp(event->type, "charge.refunded") == 0 ||
+                     strcmp(event->type, "charge.refund.updated") == 0 ||
+                     strncmp(event->type, "refund.", strlen("refund.")) == 0;
     bool is_success = strcmp(event->type, "payment_intent.succeeded") == 0;
 
-    MUST(is_refund == (event->kind == GATEWAY_EVENT_REFUNDED));
+    MUST(is_refund ==
+         (event->kind == GATEWAY_EVENT_REFUNDED || event->kind == GATEWAY_EVENT_REFUND_FAILED));
     MUST(is_success == (event->kind == GATEWAY_EVENT_SUCCEEDED));
     MUST(is_refund || strncmp(event->type, "payment_intent.", strlen("payment_intent.")) == 0);
 }
@@ -42,6 +45,7 @@ FUZZ_TARGET(webhook, text, size)
         webhook_check_text(event.intent);
         webhook_check_text(event.currency);
         webhook_check_text(event.code);
+        webhook_check_text(event.message);
     }
     MUST(json_equal(before, body));
 }

@@ -28,6 +28,7 @@ def update(call, refund, given):
         refund["metadata"] = params.merge_metadata(refund["metadata"], values["metadata"])
     call.ledger.put("refund", refund)
     call.emit("refund.updated", refund)
+    call.emit("charge.refund.updated", refund)
     return refund
 
 
