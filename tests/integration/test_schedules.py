@@ -208,7 +208,8 @@ def test_a_tick_becomes_a_job_with_its_arguments_headers_and_queue(stack):
     tick = datetime.fromisoformat(job["headers"]["tick"])
     assert tick == run["tick"] and tick.utcoffset() == timedelta(hours=5, minutes=30)
     assert abs((job["created_at"] - run["tick"]).total_seconds()) < 2 * SLOWNESS
-    assert one.redis.xlen("till:{mail}:normal") >= 1
+    # The entry comes behind the commit.
+    wait_for(lambda: one.redis.xlen("till:{mail}:normal") >= 1, 10, "it was never delivered")
 
 
 def test_a_scheduler_that_has_no_schedules_says_so(stack):
@@ -225,7 +226,8 @@ def test_every_second_of_a_calm_time_fires_once(stack):
     gaps = {after["tick"] - before["tick"] for before, after in zip(found, found[1:])}
     assert gaps == {timedelta(seconds=1)}
     assert not runs(one, "seconds", "missed")
-    assert one.value("SELECT count(DISTINCT job_id) FROM schedule_runs") == len(runs(one, "seconds"))
+    # In one statement: the next tick may come at any moment.
+    assert one.value("SELECT count(DISTINCT job_id) = count(*) FROM schedule_runs")
 
 
 def test_ticks_are_decided_while_redis_is_away(stack):
@@ -245,7 +247,8 @@ def test_ticks_are_decided_while_redis_is_away(stack):
 
 def test_after_a_downtime_at_most_one_run_is_made_up(stack):
     one = stack()
-    first = start(one, section("hourly", "0 * * * *"))
+    far = datetime.now(timezone.utc) + timedelta(minutes=30)  # no tick comes by itself meanwhile
+    first = start(one, section("hourly", f"{far.minute} * * * *", zone="UTC"))
     wait_for(lambda: schedule(one, "hourly") and schedule(one, "hourly")["next_tick"], 10)
     first.term_and_wait()
     set_back(one, "hourly", 5 * 3600)
@@ -255,16 +258,17 @@ def test_after_a_downtime_at_most_one_run_is_made_up(stack):
     wait_decided(one, "hourly")
 
     fired, missed = runs(one, "hourly", "fired"), runs(one, "hourly", "missed")
-    assert len(fired) == 1 and 4 <= len(missed) <= 5
+    assert (len(fired), len(missed)) == (1, 4)
     assert fired[0]["tick"] > max(row["tick"] for row in missed), "the last one runs"
     assert one.value("SELECT count(*) FROM jobs") == 1
 
 
 def test_what_is_older_than_the_window_is_not_made_up(stack):
     one = stack()
+    far = datetime.now(timezone.utc) + timedelta(hours=12)  # no tick comes by itself meanwhile
     first = start(
         one,
-        section("daily", "0 0 * * *", catch_up="0s")
+        section("daily", f"0 {far.hour} * * *", zone="UTC", catch_up="0s")
         + section("three", "@every 60s", catch_up="10m", catch_up_runs=3, overlap="allow")
         + section("long", "* * * * * *", catch_up="1m"),
     )
@@ -322,8 +326,12 @@ def test_a_clock_that_was_put_back_repeats_nothing_and_goes_on(stack):
     by_tick = {row["tick"]: row for row in runs(one, "seconds")}
     assert str(by_tick[at]["job_id"]) == fired_ahead, "it fired once, and not again"
     assert by_tick[at + timedelta(seconds=1)]["outcome"] == "fired", "a missed one may still come"
-    jobs = one.value("SELECT count(*) FROM jobs WHERE headers ->> 'schedule' = 'seconds'")
-    assert jobs == len([row for row in by_tick.values() if row["outcome"] == "fired"]) - 1
+    # In one statement: they go on firing.
+    counts = one.query(
+        "SELECT (SELECT count(*) FROM jobs WHERE headers ->> 'schedule' = 'seconds') AS jobs,"
+        " (SELECT count(*) FROM schedule_runs WHERE outcome = 'fired') AS fired"
+    )[0]
+    assert counts["jobs"] == counts["fired"] - 1
 
 
 def test_jitter_delays_runs_by_an_amount_that_is_fixed_for_the_name(stack):
