@@ -194,7 +194,7 @@ def test_a_stopped_worker_is_not_replaced_and_the_supervisor_ends_with_its_last(
 
 
 def test_a_stop_is_heard_by_whoever_replaces_the_one_that_was_meant(stack):
-    one = stack(ONE)
+    one = stack({**ONE, "TILL_LEASE_SECONDS": 30})  # for so long the name of the dead one is held
     one.start(apis=0)
     (name,) = names(one, 1)
     worker = one.worker
@@ -232,7 +232,7 @@ def test_restart_replaces_all_one_after_the_other_and_interrupts_no_job(stack):
 
 
 def test_a_worker_takes_orders_while_its_process_is_being_replaced(stack):
-    one = stack(ONE)
+    one = stack({**ONE, "TILL_LEASE_SECONDS": 30})  # for so long its name is held
     one.start(apis=0, dashboards=1)
     (name,) = names(one, 1)
     worker = one.worker
@@ -419,12 +419,10 @@ def heaps(pid):
 def test_slots_share_their_heaps(stack):
     one = stack({**ONE, "TILL_WORKER_CONCURRENCY": 16})
     one.start(apis=0)
-    one.enqueue("till.tasks.sleep", 1, count=16)
-    wait_for(
-        lambda: one.value("SELECT count(*) FROM jobs WHERE state = 'STARTED'") == 16, 60, "each slot has run one"
-    )
+    one.enqueue("till.tasks.sleep", 3, count=16)
     one.wait_settled(60)
 
+    assert one.value("SELECT max(started_at) < min(finished_at) FROM jobs"), "each slot has run one"
     assert heaps(one.worker.family()[1]) <= 1
 
 
@@ -514,18 +512,18 @@ def test_a_supervisor_that_was_stopped_with_its_processes_kills_none(stack):
 
 
 def test_a_running_job_that_is_revoked_hears_it_at_once(stack):
-    one = stack(ONE)
+    one = stack({**ONE, "TILL_LEASE_SECONDS": 60})
     one.start(apis=0)
-    made = one.enqueue("till.tasks.sleep", 60)
+    made = one.enqueue("till.tasks.sleep", 600)
     one.wait_job(made, "STARTED")
 
     done(one, "task", "revoke", made)
     began = time.monotonic()
     one.worker.wait_for_log("job_not_ours", revoked=True)
 
-    assert time.monotonic() - began < 2 * SLOWNESS
     # Its entry goes with it, not a lease later.
-    wait_for(lambda: one.redis.xlen("till:{default}:normal") == 0, 1, "the entry stays")
+    wait_for(lambda: one.redis.xlen("till:{default}:normal") == 0, 5, "the entry stays")
+    assert time.monotonic() - began < 5 * SLOWNESS
     job = one.job(made)
     assert (job["state"], job["attempt"], job["error"]) == ("REVOKED", 1, "revoked")
     one.settle()
@@ -534,8 +532,8 @@ def test_a_running_job_that_is_revoked_hears_it_at_once(stack):
 def test_a_job_that_does_not_heed_its_revocation_is_ended_by_terminate(stack):
     one = stack({**ONE, "TILL_WORKER_CONCURRENCY": 3, "TILL_SHUTDOWN_SECONDS": 1})
     one.start(apis=0)
-    bad = one.enqueue("till.tasks.stubborn", 7500)
-    other = one.enqueue("till.tasks.sleep", 9)
+    bad = one.enqueue("till.tasks.stubborn", 600_000, soft_time_limit=700, time_limit=800)
+    other = one.enqueue("till.tasks.sleep", 600)
     for made in (bad, other):
         one.wait_job(made, "STARTED")
     before = one.worker.family()[1]
@@ -547,11 +545,12 @@ def test_a_job_that_does_not_heed_its_revocation_is_ended_by_terminate(stack):
 
     assert line["job_id"] == bad
     wait_for(lambda: one.worker.family()[1:] not in ([], [before]), 15, "never replaced")
-    job = one.wait_job(other, timeout=20)
-    assert (job["attempt"], job["max_attempts"]) == (2, 11), "given back, not cut off"
+    wait_for(lambda: one.job(other)["attempt"] == 2, 20, "the other one is not run again")
+    assert one.job(other)["max_attempts"] == 11, "given back, not cut off"
     assert one.query("SELECT * FROM job_errors WHERE job_id = %s", other) == []
     assert one.job(bad)["state"] == "REVOKED"
     assert one.job(bad)["error"] == "terminated"
+    done(one, "task", "revoke", other)
     one.settle()
 
 
@@ -596,7 +595,8 @@ def test_a_worker_tells_what_became_of_its_jobs_and_how_long_they_took(stack):
     sleep = report["tasks"]["till.tasks.sleep"]
     bucket = sleep["runtime_buckets"].index(1)
     bounds = report["runtime_bounds_us"]
-    assert bounds[bucket - 1] < 200_000 <= sleep["runtime_sum_us"] and bounds[bucket] >= 200_000
+    assert sleep["runtime_sum_us"] >= 200_000
+    assert bounds[bucket - 1] < sleep["runtime_sum_us"] <= bounds[bucket]  # of a busy machine, it sleeps longer
     fail = report["tasks"]["till.tasks.fail"]
     assert (fail["succeeded"], fail["failed"], fail["retried"]) == (0, 1, 1)
     assert report["tasks"][""]["failed"] == 1
@@ -611,17 +611,22 @@ def test_a_worker_tells_what_became_of_its_jobs_and_how_long_they_took(stack):
 def test_usr1_tells_what_every_thread_is_doing(stack):
     one = stack(ONE)
     one.start(apis=0)
-    made = one.enqueue("till.tasks.sleep", 3)
+    made = one.enqueue("till.tasks.sleep", 600)
     one.wait_job(made, "STARTED")
 
-    os.kill(one.worker.family()[1], signal.SIGUSR1)
-    line = one.worker.wait_for_log("thread", thread="slot")
+    def asked():
+        """Claimed is a moment before begun."""
+        os.kill(one.worker.family()[1], signal.SIGUSR1)
+        return one.worker.find_log("thread", thread="slot")
+
+    line = wait_for(asked, 30, "its slot runs nothing")
 
     assert (line["job_id"], line["task"], line["attempt"]) == (made, "till.tasks.sleep", 1)
     assert line["doing"] == "runs" and line["for_ms"] >= 0 and line["worker"]
     for thread in ("fetch", "keeper", "control"):
         assert one.worker.wait_for_log("thread", thread=thread)["doing"]
-    assert one.worker.wait_for_log("report")["running"] == 1
+    assert one.worker.wait_for_log("report", running=1)
+    done(one, "task", "revoke", made)
 
 
 def test_every_log_line_of_a_job_tells_job_task_attempt_queue_and_worker(stack):
