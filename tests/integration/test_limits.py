@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from harness.wait import a_second, pause, wait_for
+from integration.test_control import wait_paused
 
 TWO_BY_EIGHT = {"TILL_WORKER_PROCESSES": 2, "TILL_WORKER_CONCURRENCY": 8}
 
@@ -70,8 +71,8 @@ def nothing_left(one):
 def test_a_queue_never_runs_more_than_its_concurrency_and_runs_as_many(stack):
     one = stack(TWO_BY_EIGHT)
     limit(one, "set", "queue", "default", "--concurrency", "10")
-    one.enqueue("till.tasks.sleep", 0.2, count=60)
-    one.start_worker()
+    one.start_worker()  # one process alone has eight slots
+    one.enqueue("till.tasks.sleep", 0.3, count=60)
 
     one.wait_settled()
 
@@ -92,7 +93,8 @@ def test_one_at_a_time_over_all_processes(stack):
 def test_a_full_queue_takes_nothing_from_the_others(stack):
     one = stack({**TWO_BY_EIGHT, "TILL_QUEUES": "slow,default"})
     limit(one, "set", "queue", "slow", "--concurrency", "2")
-    one.enqueue("till.tasks.sleep", 1, queue="slow", count=6)
+    long = one.enqueue("till.tasks.sleep", 600, queue="slow", count=2)
+    others = one.enqueue("till.tasks.sleep", 0.1, queue="slow", count=4)
     one.start_worker()
     wait_for(lambda: one.value("SELECT count(*) FROM jobs WHERE state = 'STARTED'") == 2, 30, "two of them run")
 
@@ -104,9 +106,10 @@ def test_a_full_queue_takes_nothing_from_the_others(stack):
         10,
         "the others did not run",
     )
-    assert one.value("SELECT count(*) FROM jobs WHERE queue = 'slow' AND state = 'SUCCESS'") < 6
+    assert [one.job(job)["state"] for job in long + others] == ["STARTED"] * 2 + ["PENDING"] * 4
+    assert one.till("task", "revoke", *long).returncode == 0
     one.wait_settled()
-    assert overlap(spans(one, "queue = 'slow'")) == 2
+    assert overlap(spans(one, "queue = 'slow'")) <= 2
 
 
 @pytest.mark.parametrize("task", ["till.tasks.noop", "till.tasks.sleep"])
@@ -214,9 +217,19 @@ def test_a_large_backlog_goes_by_the_rate_to_the_token(stack):
     one = stack(TWO_BY_EIGHT)
     limit(one, "set", "queue", "default", "--rate", "1000/s", "--burst", "300")
     add_noops(one, 2500)
-    one.start_worker()
-    wait_for(lambda: one.redis.xlen("till:{default}:normal") < 2500, 20, "not begun")
     begun = time.monotonic()
+
+    def is_begun():
+        """Who looks late may find it begun for long: the last look that found it whole counts."""
+        nonlocal begun
+        looked = time.monotonic()
+        if one.redis.xlen("till:{default}:normal") < 2500:
+            return True
+        begun = looked
+        return False
+
+    one.start_worker()
+    wait_for(is_begun, 20, "not begun")
 
     wait_for(lambda: one.redis.xlen("till:{default}:normal") == 0, 30, "not drained")
 
@@ -227,10 +240,14 @@ def test_a_limit_is_heard_at_once_and_by_running_workers(stack):
     one = stack(TWO_BY_EIGHT)
     one.start_worker()
     limit(one, "set", "queue", "default", "--rate", "1/h")
-    one.wait_job(one.enqueue("till.tasks.noop"))
-    made = one.enqueue("till.tasks.noop")
-    pause(1)
-    assert one.job(made)["state"] == "PENDING"
+
+    def held_back():
+        """One may be read before the limit is heard, and one has the token."""
+        made = one.enqueue("till.tasks.noop")
+        pause(1)
+        return made if one.job(made)["state"] == "PENDING" else None
+
+    made = wait_for(held_back, 10, "it is not heard")
 
     limit(one, "delete", "queue", "default")
 
@@ -273,7 +290,7 @@ def test_a_paused_queue_with_a_limit_waits_and_goes_on(stack):
     limit(one, "set", "queue", "default", "--concurrency", "2")
     one.start_worker()
     assert one.till("queue", "pause", "default").returncode == 0
-    pause(0.5)
+    wait_paused(one.worker)
     made = one.enqueue("till.tasks.sleep", 0.05, count=6)
     pause(0.5)
     assert one.value("SELECT count(*) FROM jobs WHERE state = 'PENDING'") == len(made)
@@ -501,7 +518,7 @@ def test_a_place_comes_back_however_a_job_ends(stack, how):
     if how == "fail":
         first = one.insert_job("till.tasks.fail", limit_key="one")
     else:
-        first = one.insert_job("till.tasks.sleep", [5], limit_key="one")
+        first = one.insert_job("till.tasks.sleep", [600], limit_key="one")
         one.wait_job(first, "STARTED")
     second = one.insert_job("till.tasks.noop", limit_key="one")
     if how == "revoke":
@@ -512,6 +529,7 @@ def test_a_place_comes_back_however_a_job_ends(stack, how):
         one.query("DELETE FROM jobs WHERE id = %s", first)
 
     one.wait_job(second, timeout=4)
+    one.worker.kill()  # what was deleted would run for ten minutes
 
 
 def test_what_is_parked_is_shown_and_purged(stack):
@@ -542,13 +560,14 @@ def test_a_parked_job_can_be_revoked(stack):
     one = stack(TWO_BY_EIGHT)
     limit(one, "set", "key", "one", "--concurrency", "1")
     one.start(apis=0)
-    first = one.insert_job("till.tasks.sleep", [1], limit_key="one")
+    first = one.insert_job("till.tasks.sleep", [600], limit_key="one")
     one.wait_job(first, "STARTED")
     parked = one.insert_job("till.tasks.noop", limit_key="one")
     last = one.insert_job("till.tasks.noop", limit_key="one")
     wait_for(lambda: one.job(last)["parked_on"], 10, "not parked")
 
     assert one.till("task", "revoke", parked).returncode == 0
+    assert one.till("task", "revoke", first).returncode == 0
 
     one.wait_job(last)
     assert (one.job(parked)["state"], one.job(parked)["attempt"]) == ("REVOKED", 0)
@@ -575,7 +594,7 @@ def test_raising_a_limit_lets_as_many_more_go(stack):
     one = stack(TWO_BY_EIGHT)
     limit(one, "set", "key", "one", "--concurrency", "1")
     one.start(apis=0)
-    sleepers(one, 6, 2, limit_key="one")
+    jobs = sleepers(one, 6, 600, limit_key="one")
     wait_for(
         lambda: one.value("SELECT count(*) FROM jobs WHERE parked_on IS NOT NULL") == 5, 10, ""
     )
@@ -583,16 +602,19 @@ def test_raising_a_limit_lets_as_many_more_go(stack):
     limit(one, "set", "key", "one", "--concurrency", "4")
 
     wait_for(
-        lambda: one.value("SELECT count(*) FROM jobs WHERE state = 'STARTED'") == 4, 2, "not 4"
+        lambda: one.value("SELECT count(*) FROM jobs WHERE state = 'STARTED'") == 4, 5, "not 4"
     )
+    pause(0.5)
+    assert one.value("SELECT count(*) FROM jobs WHERE parked_on IS NOT NULL") == 2
+    assert one.till("task", "revoke", *jobs).returncode == 0
     one.wait_settled()
-    assert overlap(spans(one)) == 4
 
 
 def test_jobs_that_run_when_a_limit_is_set_are_counted(stack):
     one = stack(TWO_BY_EIGHT)
     one.start(apis=0)
-    for job in sleepers(one, 2, 2, limit_key="one"):
+    first = sleepers(one, 2, 600, limit_key="one")
+    for job in first:
         one.wait_job(job, "STARTED")
 
     limit(one, "set", "key", "one", "--concurrency", "2")
@@ -602,8 +624,10 @@ def test_jobs_that_run_when_a_limit_is_set_are_counted(stack):
     for job in later:
         wait_for(lambda job=job: one.job(job)["parked_on"], 10, "not parked")
 
+    assert one.till("task", "revoke", *first).returncode == 0
+    for job in later:
+        one.wait_job(job)
     one.wait_settled()
-    assert overlap(spans(one)) == 2
 
 
 def test_the_exact_key_goes_before_the_longer_and_the_shorter_beginning(stack):

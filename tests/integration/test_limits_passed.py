@@ -212,12 +212,16 @@ def test_a_lowered_limit_takes_the_places_that_come_free(stack):
     limit(one, "set", "task", "till.tasks.sleep", "--concurrency", "4")
     one.start(apis=0)
     for _ in range(4):
-        one.insert_job("till.tasks.sleep", [2])
+        one.insert_job("till.tasks.sleep", [5])
     wait_for(lambda: one.value("SELECT count(*) FROM jobs WHERE state = 'STARTED'") == 4, 30, "they do not run")
+    held = one.postgres.connect(one.database)
+    held.autocommit = False
+    held.cursor().execute("SELECT FROM jobs WHERE state = 'STARTED' FOR UPDATE")  # none of them ends
     late = [one.insert_job("till.tasks.sleep", [0.05]) for _ in range(8)]
     wait_for(lambda: parked(one, "task:till.tasks.sleep") == 8, 30, "they are not parked")
 
     limit(one, "set", "task", "till.tasks.sleep", "--concurrency", "1")
+    held.rollback()
     one.wait_settled(60)
 
     assert overlap(one.query("SELECT started_at, finished_at FROM jobs WHERE id = ANY (%s::uuid[])", late)) == 1

@@ -8,7 +8,8 @@ from harness.wait import wait_for
 from integration.test_limits import limit, nothing_left
 
 SETTINGS = {"TILL_WORKER_PROCESSES": 2, "TILL_WORKER_CONCURRENCY": 4}
-LEASE = 2  # the harness's TILL_LEASE_SECONDS
+LEASE = 3  # the harness's TILL_LEASE_SECONDS
+FOR_EVER = 600_000
 
 
 def ghosts(one):
@@ -17,7 +18,8 @@ def ghosts(one):
 
 def revoked_while_it_runs(one, milliseconds, **columns):
     """A job that was revoked, its handler heeding nobody, and the one that is parked behind it."""
-    first = one.insert_job("till.tasks.stubborn", [milliseconds], **columns)
+    limits = '{"soft_time_limit": "700", "time_limit": "800"}'
+    first = one.insert_job("till.tasks.stubborn", [milliseconds], headers=limits, **columns)
     one.wait_job(first, "STARTED")
     second = one.insert_job("till.tasks.stubborn", [1], **columns)
     wait_for(lambda: one.job(second)["parked_on"], 10, "not parked")
@@ -37,12 +39,12 @@ def test_the_next_begins_only_when_the_handler_of_a_revoked_job_has_ended(stack,
     one = stack(SETTINGS)
     limit(one, "set", scope, name, "--concurrency", "1")
     one.start(apis=0)
-    first, second = revoked_while_it_runs(one, 2 * LEASE * 1000, limit_key="one")
+    first, second = revoked_while_it_runs(one, 3 * LEASE * 1000, limit_key="one")
 
     assert ghosts(one) == 1
     one.wait_job(second, timeout=20)
 
-    assert began_after(one, second, first) >= 2 * LEASE
+    assert began_after(one, second, first) >= 3 * LEASE
     nothing_left(one)
     assert ghosts(one) == 0
 
@@ -52,7 +54,7 @@ def test_the_place_of_a_handler_that_died_comes_back_without_redis(stack):
     one = stack(SETTINGS, own_redis=True)
     limit(one, "set", "key", "one", "--concurrency", "1")
     one.start(apis=0)
-    first, second = revoked_while_it_runs(one, 8000, limit_key="one")
+    _, second = revoked_while_it_runs(one, FOR_EVER, limit_key="one")
     wait_for(  # its worker has heard of it
         lambda: one.value("SELECT until < now() + interval '10 seconds' FROM limit_ghosts"), 10, "not renewed")
 
@@ -61,7 +63,6 @@ def test_the_place_of_a_handler_that_died_comes_back_without_redis(stack):
     one.start_worker()
     one.wait_job(second, timeout=20)
 
-    assert began_after(one, second, first) < 8  # and not when it would have ended
     nothing_left(one)
     assert ghosts(one) == 0
 
@@ -70,14 +71,13 @@ def test_a_worker_that_leaves_takes_the_places_of_its_handlers_with_it(stack):
     one = stack({**SETTINGS, "TILL_WORKER_PROCESSES": 1, "TILL_SHUTDOWN_SECONDS": 1, "TILL_LEASE_SECONDS": 60})
     limit(one, "set", "key", "one", "--concurrency", "1")
     one.start(apis=0)
-    first, second = revoked_while_it_runs(one, 8000, limit_key="one")
+    _, second = revoked_while_it_runs(one, FOR_EVER, limit_key="one")
 
     one.worker.send(signal.SIGTERM)
     wait_for(lambda: ghosts(one) == 0, 15, "it is still counted")
     one.start_worker()
     one.wait_job(second, timeout=20)
 
-    assert began_after(one, second, first) < 8
     nothing_left(one)
 
 

@@ -137,7 +137,7 @@ def test_jobs_that_are_due_together_come_in_the_order_of_their_times(stack):
     ids = [
         one.value(
             "INSERT INTO jobs (id, task, args, scheduled_at)"
-            " VALUES (gen_random_uuid(), 'till.tasks.tally', '[1]', now() - %s * interval '1 s') RETURNING id", n)  # fmt: skip
+            " VALUES (gen_random_uuid(), 'till.tasks.tally', '[1]', now() - %s * interval '1 min') RETURNING id", n)  # fmt: skip
         for n in range(60)
     ]
     one.start_scheduler()
