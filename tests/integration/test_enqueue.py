@@ -131,11 +131,11 @@ def test_jobs_in_bulk_take_queue_and_attempts_from_the_task(stack):
 def test_delayed_jobs_in_bulk_wait_for_their_time(stack):
     one = stack()
     one.start_worker()
-    one.start_scheduler()
 
     one.enqueue("till.tasks.noop", count=2000, countdown=3)
     assert one.redis.xlen(STREAM) == 0
     assert one.value("SELECT count(*) FROM jobs WHERE enqueued_at IS NULL") == 2000
+    one.start_scheduler()
     one.wait_settled()
 
     assert states(one) == [("SUCCESS", 1, 2000)]

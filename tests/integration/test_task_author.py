@@ -63,34 +63,34 @@ def lines_of(one, job):
 
 
 def test_lines_and_progress_are_seen_while_the_job_is_in_its_transaction(stack):
-    one = stack().start(apis=0, schedulers=0)
-    made = one.enqueue("till.tasks.talk", 4, 1)
+    one = stack({"TILL_LEASE_SECONDS": 30}).start(apis=0, schedulers=0)
+    made = one.enqueue("till.tasks.talk", 8, 1)
 
     seen = wait_for(
         lambda: one.query(
-            "SELECT l.line, extract(epoch FROM clock_timestamp() - l.at)::float8 AS age, j.state"
-            " FROM job_logs l JOIN jobs j ON j.id = l.job_id WHERE l.job_id = %s",
+            "SELECT l.line, j.state FROM job_logs l JOIN jobs j ON j.id = l.job_id WHERE l.job_id = %s ORDER BY l.id",
             made,
         ),
         10,
         "no line is seen",
     )
-    assert seen[0]["line"] == "line 1 of 4"
-    assert seen[0]["state"] == "STARTED"
-    assert seen[0]["age"] < 3, "it is seen before the last one is said"
     wait_for(lambda: shown(one, made)["progress"], 5)
+    one.worker.stop()  # it goes on when we have looked
+    assert seen[0]["line"] == "line 1 of 8" and seen[0]["state"] == "STARTED"
+    assert len(lines_of(one, made)) < 8, "they are seen before the last one is said"
     progress = shown(one, made)["progress"]
-    assert (progress["total"], progress["text"]) == (4, "talking")
-    assert 1 <= progress["done"] < 4
+    assert (progress["total"], progress["text"]) == (8, "talking")
+    assert 1 <= progress["done"] < 8
     assert shown(one, made)["state"] == "STARTED"
+    one.worker.cont()
 
     one.wait_job(made)
     lines = lines_of(one, made)
-    assert [line["line"] for line in lines] == [f"line {n} of 4" for n in range(1, 5)]
-    assert [line["level"] for line in lines] == ["info", "warning"] * 2
+    assert [line["line"] for line in lines] == [f"line {n} of 8" for n in range(1, 9)]
+    assert [line["level"] for line in lines] == ["info", "warning"] * 4
     assert {line["attempt"] for line in lines} == {1}
-    assert shown(one, made)["progress"]["done"] == 4
-    assert "progress   4 of 4: talking\n" in one.till("task", "show", made).stdout
+    assert shown(one, made)["progress"]["done"] == 8
+    assert "progress   8 of 8: talking\n" in one.till("task", "show", made).stdout
     one.settle()
 
 
@@ -132,8 +132,8 @@ def test_lines_of_a_failed_attempt_stay_and_go_with_the_job(stack):
 
 def test_lines_are_followed_until_the_job_is_over(stack):
     one = stack().start(apis=0, schedulers=0)
-    made = one.enqueue("till.tasks.talk", 3, 1)
     began = time.monotonic()
+    made = one.enqueue("till.tasks.talk", 3, 1)
 
     follower = programs.run("till", one.settings, "task", "logs", made, "--follow", timeout=30)
 
