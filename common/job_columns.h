@@ -27,8 +27,10 @@
 /* Values of at most `max` bytes. */
 #define JOB_LIST_COLUMNS(max)                                                                      \
     JOB_COMMON_COLUMNS JOB_PREVIEW("args", max) ", " JOB_PREVIEW("kwargs", max) ", " JOB_PREVIEW(  \
-        "result", max) ", left(error, " max "), secrets"
-enum { JOB_COLUMN_SCHEDULED = 9, JOB_COLUMN_SECRETS = 21 }; /* of a list */
+        "result", max) ", left(error, " max "), secrets,"                                          \
+                       " (extract(epoch FROM expires_at) * 1000000)::bigint"
+/* Of a list. */
+enum { JOB_COLUMN_SCHEDULED = 9, JOB_COLUMN_SECRETS = 21, JOB_COLUMN_EXPIRES = 22 };
 
 /* OFFSET 0: evaluated once a row. */
 #define JOB_SECRETS " CROSS JOIN LATERAL (SELECT job_secrets(j.task) AS secrets OFFSET 0) s"

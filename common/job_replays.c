@@ -12,7 +12,7 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { ADD, MAKE, FIND, LIST };
+enum { ADD, MAKE, FIND, LIST, KIN };
 
 enum { ARRAY_MAX = 4 * 1024 * 1024 };
 
@@ -59,6 +59,13 @@ static const struct db_stmt statements[] = {
               "SELECT job_id FROM job_replays WHERE parent_id = $1"
               " ORDER BY made_at, job_id LIMIT 100",
               1},
+    [KIN] = {"job_replays_kin",
+             "SELECT job_id, parent_id, root_id, NULL FROM job_replays"
+             " WHERE job_id = ANY ($1::uuid[])"
+             " UNION ALL SELECT i, NULL, NULL, c.job_id FROM unnest($1::uuid[]) i,"
+             " LATERAL (SELECT job_id FROM job_replays WHERE parent_id = i"
+             " ORDER BY made_at, job_id LIMIT 100) c",
+             1},
 };
 
 DB_STATEMENTS(job_replays, statements);
@@ -154,4 +161,10 @@ enum err_code job_replays_list(struct db *db, const struct uuid *id, struct db_r
                                struct err *e)
 {
     return db_query(db, &statements[LIST], DB_ARGS(DB_TEXT(id->text)), ret_rows, e);
+}
+
+enum err_code job_replays_kin(struct db *db, const char *ids, struct db_result **ret_rows,
+                              struct err *e)
+{
+    return db_query(db, &statements[KIN], DB_ARGS(DB_TEXT(ids)), ret_rows, e);
 }

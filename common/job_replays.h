@@ -48,4 +48,9 @@ enum err_code job_replays_find(struct db *db, const struct uuid *id, struct db_r
 enum err_code job_replays_list(struct db *db, const struct uuid *id, struct db_result **ret_rows,
                                struct err *e) MUST_CHECK;
 
+/* Of many, whose ids are an array as db_array_add() makes it: a row job, parent, root, null for
+ * each that is a copy, and job, null, null, copy for each of at most 100 copies of one. */
+enum err_code job_replays_kin(struct db *db, const char *ids, struct db_result **ret_rows,
+                              struct err *e) MUST_CHECK;
+
 #endif

@@ -7,7 +7,7 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { FIND, FAILURES };
+enum { FIND, FAILURES, LAST_DETAILS };
 
 static const struct db_stmt statements[] = {
     [FIND] =
@@ -31,8 +31,16 @@ static const struct db_stmt statements[] = {
                   " FROM job_errors WHERE job_id = $1"
                   " ORDER BY attempt DESC, failed_at DESC LIMIT 200",
                   1},
+    [LAST_DETAILS] = {"jobs_last_details",
+                      "SELECT i.n - 1, CASE WHEN octet_length(f.detail) <= 4096 THEN f.detail END,"
+                      " octet_length(f.detail) FROM unnest($1::uuid[]) WITH ORDINALITY i(id, n),"
+                      " LATERAL (SELECT detail FROM job_errors WHERE job_id = i.id"
+                      " ORDER BY attempt DESC, failed_at DESC LIMIT 1) f"
+                      " WHERE f.detail IS NOT NULL ORDER BY i.n",
+                      1},
 };
 _Static_assert(JOBS_FAILURES_MAX == 200, "jobs_failures has it as text");
+_Static_assert(JOBS_PREVIEW_MAX == 4096, "jobs_last_details has it as text");
 
 DB_STATEMENTS(jobs_detail, statements);
 
@@ -97,6 +105,12 @@ enum err_code jobs_find(struct db *db, const struct uuid *id, struct job_detail 
     *ret_detail = detail;
     detail = (struct job_detail){0};
     return ERR_OK;
+}
+
+enum err_code jobs_last_details(struct db *db, const char *ids, struct db_result **ret_rows,
+                                struct err *e)
+{
+    return db_query(db, &statements[LAST_DETAILS], DB_ARGS(DB_TEXT(ids)), ret_rows, e);
 }
 
 void job_detail_release(struct job_detail *detail)

@@ -75,6 +75,7 @@ enum err_code jobs_page_read(struct jobs_page *page, struct db *db, const struct
 
     job_view_read(rows, row, &job);
     job.secrets = text_or_null(rows, row, JOB_COLUMN_SECRETS);
+    job.expires_us = db_int(rows, row, JOB_COLUMN_EXPIRES);
     job.shows_max = JOBS_PREVIEW_MAX;
     if (job_has_unread(&job)) {
         found = mem_alloc(sizeof *found);

@@ -115,10 +115,10 @@ struct job_view {
     int64_t enqueued_us;
     int64_t started_us;
     int64_t finished_us;
-    int64_t failed_us;  /* end of the last attempt that failed */
-    int64_t changed_us; /* the last of all these that has come to pass */
-    int64_t expires_us; /* no attempt begins after it; only in a detail, like all that follows */
-    const char *unique_key;
+    int64_t failed_us;       /* end of the last attempt that failed */
+    int64_t changed_us;      /* the last of all these that has come to pass */
+    int64_t expires_us;      /* no attempt begins after it */
+    const char *unique_key;  /* only in a detail, like all that follows */
     int64_t unique_until_us; /* when it gives the key up at the latest */
     const char *headers;     /* JSON */
     const char *traceparent;
@@ -201,5 +201,11 @@ enum { JOBS_FAILURES_MAX = 200 };
 enum err_code jobs_find(struct db *db, const struct uuid *id, struct job_detail *ret_detail,
                         struct err *e) MUST_CHECK;
 void job_detail_release(struct job_detail *detail);
+
+/* The detail of the last failed attempt of each of these jobs (an array of ids as db_array_add()
+ * makes it) that has one: its place in the array from 0, the detail or null when it is longer than
+ * JOBS_PREVIEW_MAX, its bytes. It is not redacted. */
+enum err_code jobs_last_details(struct db *db, const char *ids, struct db_result **ret_rows,
+                                struct err *e) MUST_CHECK;
 
 #endif

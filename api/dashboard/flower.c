@@ -10,13 +10,20 @@
 
 #include "api/dashboard/dashboard.h"
 #include "api/dashboard/flower.h"
+#include "common/buf.h"
 #include "common/clock.h"
 #include "common/job_json.h"
+#include "common/job_replays.h"
 #include "common/jobs_desk.h"
 #include "common/jobs_view.h"
 #include "common/json.h"
 #include "common/mem.h"
 #include "common/text.h"
+
+enum {
+    IDS_MAX = 64 * 1024, /* of the array of a page's ids */
+    SIZE_TEXT = 48,      /* "... (n bytes)" */
+};
 
 /* ---- one task ---- */
 
@@ -26,6 +33,17 @@ static json_t *epoch(int64_t us)
 }
 
 static json_t *epoch_if(bool holds, int64_t us) { return holds ? epoch(us) : json_null(); }
+
+/* As Python writes and reads it, before 3.11 not with a Z. */
+static json_t *iso(int64_t us)
+{
+    char text[CLOCK_TEXT_SIZE];
+
+    if (!us)
+        return json_null();
+    clock_format(us, text);
+    return json_sprintf("%.*s+00:00", (int)strlen(text) - 1, text);
+}
 
 json_t *flower_value_text(const json_t *value, int64_t bytes)
 {
@@ -41,23 +59,20 @@ json_t *flower_value_text(const json_t *value, int64_t bytes)
 
 json_t *flower_task_json(const struct job_view *job, const char *traceback)
 {
-    static const char *const absent[] = {"sent", "rejected", "exchange", "clock",    "client",
-                                         "root", "root_id",  "parent",   "parent_id"};
+    static const char *const absent[] = {"sent",   "rejected", "exchange", "clock",
+                                         "client", "parent",   "parent_id"};
     double runtime = 0;
     bool has_runtime = job->state == JOB_SUCCESS && job_runtime(job, &runtime);
     bool failed = job->state == JOB_FAILURE;
     bool waits_for_time =
         !job->enqueued_us && (job->state == JOB_PENDING || job->state == JOB_RETRY);
-    char eta[CLOCK_TEXT_SIZE] = "";
     AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
     json_t *out;
 
     job_shown_make(job, &shown);
-    if (waits_for_time)
-        clock_format(job->scheduled_us, eta);
     out = json_pack(
-        "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:i, s:s?,"
-        " s:o, s:o, s:o, s:s}",
+        "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:s?,"
+        " s:o, s:o, s:o, s:s, s:s, s:s, s:[]}",
         "uuid", job->id.text, "name", job->task, "state", job_state_name(job->state), "args",
         flower_value_text(shown.args, job->args_bytes), "kwargs",
         flower_value_text(shown.kwargs, job->kwargs_bytes), "result",
@@ -67,17 +82,15 @@ json_t *flower_task_json(const struct job_view *job, const char *traceback)
         epoch_if(failed, job->finished_us), "retried",
         epoch_if(job->state == JOB_RETRY, job->failed_us), "revoked",
         epoch_if(job->state == JOB_REVOKED, job->finished_us), "runtime",
-        has_runtime ? json_real(runtime) : json_null(), "eta", waits_for_time ? eta : NULL,
-        "expires", job_time_json(job->expires_us), "retries",
+        has_runtime ? json_real(runtime) : json_null(), "eta",
+        iso(waits_for_time ? job->scheduled_us : 0), "expires", iso(job->expires_us), "retries",
         job->attempt > 1 ? job->attempt - 1 : 0, "worker", job->worker, "exception",
         shown.error ? json_string(shown.error) : json_null(), "traceback",
         job_shown_text(&shown, traceback), "timestamp", epoch(job->changed_us), "routing_key",
-        job->queue);
+        job->queue, "root", job->id.text, "root_id", job->id.text, "children");
 
     for (size_t i = 0; out && i < COUNT_OF(absent); i++)
         (void)json_object_set_new(out, absent[i], json_null());
-    if (out)
-        (void)json_object_set_new(out, "children", json_array());
     return out;
 }
 
@@ -169,20 +182,93 @@ static const char *some(const char *text)
     return text && *text && strcmp(text, "All") != 0 ? text : NULL;
 }
 
-static enum err_code map_json(const struct jobs_page *page, json_t **ret_value, struct err *e)
+/* The last traceback of the job at that place of a page, as `details` (rows of jobs_last_details())
+ * have it from *row on; of one too long for a list, how long it is. */
+static const char *traceback_at(const struct db_result *details, size_t place, int *row,
+                                char size[SIZE_TEXT])
 {
-    AUTO(json_decref) json_t *map = json_object();
+    int at = *row;
+
+    if (at >= db_rows(details) || db_int(details, at, 0) != (int64_t)place)
+        return NULL;
+    *row = at + 1;
+    if (!db_is_null(details, at, 1))
+        return db_text(details, at, 1);
+    (void)snprintf(size, SIZE_TEXT, "... (%s bytes)", db_text(details, at, 2));
+    return size;
+}
+
+static enum err_code add_tasks(const struct jobs_page *page, const struct db_result *details,
+                               json_t *map, struct err *e)
+{
+    int row = 0;
 
     for (size_t i = 0; i < page->count; i++) {
-        json_t *task = flower_task_json(&page->items[i], NULL);
+        const struct job_view *job = &page->items[i];
+        char size[SIZE_TEXT];
+        const char *traceback = traceback_at(details, i, &row, size);
+        json_t *task = flower_task_json(job, job->error ? traceback : NULL);
 
-        if (task && !page->items[i].worker) /* absent here, null in /api/task/info */
-            (void)json_object_del(task, "worker");
-        if (json_object_set_new(map, page->items[i].id.text, task) < 0)
+        if (json_object_set_new(map, job->id.text, task) < 0)
             return err_set(e, ERR_NOMEM, "a job does not fit into memory");
     }
-    *ret_value = TAKE(map);
     return ERR_OK;
+}
+
+/* Where copies come from and which there are. `kin` are rows as job_replays_kin() gives them. */
+static void add_kin(json_t *map, const struct db_result *kin)
+{
+    for (int row = 0; row < db_rows(kin); row++) {
+        json_t *task = json_object_get(map, db_text(kin, row, 0));
+
+        if (!db_is_null(kin, row, 3)) {
+            (void)json_array_append_new(json_object_get(task, "children"),
+                                        json_string(db_text(kin, row, 3)));
+            continue;
+        }
+        (void)json_object_set_new(task, "parent_id", json_string(db_text(kin, row, 1)));
+        (void)json_object_set_new(task, "parent", json_string(db_text(kin, row, 1)));
+        (void)json_object_set_new(task, "root_id", json_string(db_text(kin, row, 2)));
+        (void)json_object_set_new(task, "root", json_string(db_text(kin, row, 2)));
+    }
+}
+
+enum err_code flower_tasks_json(struct db *db, const struct jobs_page *page, json_t **ret_map,
+                                struct err *e)
+{
+    AUTO(json_decref) json_t *map = json_object();
+    AUTO(db_result_free) struct db_result *details = NULL;
+    AUTO(db_result_free) struct db_result *kin = NULL;
+    AUTO_VALUE(buf_release) struct buf ids;
+    enum err_code rc;
+
+    buf_init(&ids, IDS_MAX);
+    for (size_t i = 0; i < page->count; i++)
+        db_array_add(&ids, page->items[i].id.text);
+    db_array_end(&ids);
+    rc = jobs_last_details(db, ids.data, &details, e);
+    if (!rc)
+        rc = job_replays_kin(db, ids.data, &kin, e);
+    if (!rc)
+        rc = add_tasks(page, details, map, e);
+    if (rc)
+        return rc;
+    add_kin(map, kin);
+    *ret_map = TAKE(map);
+    return ERR_OK;
+}
+
+/* Absent in this list, and null in all others. */
+static void leave_out_no_worker(json_t *map)
+{
+    const char *id;
+    json_t *task;
+
+    json_object_foreach(map, id, task)
+    {
+        if (json_is_null(json_object_get(task, "worker")))
+            (void)json_object_del(task, "worker");
+    }
 }
 
 enum err_code flower_tasks(struct request *req, struct reply *reply, struct err *e)
@@ -223,8 +309,11 @@ enum err_code flower_tasks(struct request *req, struct reply *reply, struct err 
     }
     rc = jobs_list(thread_of(req)->db, &filter, &page, e);
     if (!rc)
-        rc = map_json(&page, &map, e);
-    return rc ? rc : reply_json(reply, 200, map, e);
+        rc = flower_tasks_json(thread_of(req)->db, &page, &map, e);
+    if (rc)
+        return rc;
+    leave_out_no_worker(map);
+    return reply_json(reply, 200, map, e);
 }
 
 /* ---- the others ---- */
@@ -237,10 +326,12 @@ static enum err_code add_lineage(struct request *req, const struct uuid *id, jso
 
     if (rc)
         return rc;
-    (void)json_object_set(value, "parent_id", json_object_get(found, "parent_id"));
-    (void)json_object_set(value, "root_id", json_object_get(found, "root_id"));
-    (void)json_object_set(value, "parent", json_object_get(found, "parent_id"));
-    (void)json_object_set(value, "root", json_object_get(found, "root_id"));
+    if (json_is_string(json_object_get(found, "parent_id"))) {
+        (void)json_object_set(value, "parent_id", json_object_get(found, "parent_id"));
+        (void)json_object_set(value, "root_id", json_object_get(found, "root_id"));
+        (void)json_object_set(value, "parent", json_object_get(found, "parent_id"));
+        (void)json_object_set(value, "root", json_object_get(found, "root_id"));
+    }
     (void)json_object_set(value, "children", json_object_get(found, "replays"));
     return ERR_OK;
 }

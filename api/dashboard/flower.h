@@ -36,6 +36,9 @@ json_t *flower_value_text(const json_t *value, int64_t bytes);
 
 /* One task in Flower's shape; a new value. */
 json_t *flower_task_json(const struct job_view *job, const char *traceback);
+/* Those of a page in its order, by id, with tracebacks, origin and copies. */
+enum err_code flower_tasks_json(struct db *db, const struct jobs_page *page, json_t **ret_map,
+                                struct err *e) MUST_CHECK;
 
 /* A time as Flower's scripts write it, "2026-11-21 20:00:00.0", or RFC 3339; UTC without a zone. */
 bool flower_time(const char *text, int64_t *ret_us);

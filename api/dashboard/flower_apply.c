@@ -42,7 +42,15 @@ struct enqueued {
     struct uuid id;
     bool has_key; /* a unique one: then the outcome is told */
     enum job_outcome outcome;
+    int64_t wait_us; /* for its end, by apply */
 };
+
+static int64_t apply_wait_us(const struct order *order)
+{
+    bool is_shorter = order->has_timeout && order->timeout_us < APPLY_WAIT_S * US_PER_S;
+
+    return is_shorter ? order->timeout_us : APPLY_WAIT_S * US_PER_S;
+}
 
 static enum err_code enqueue(struct request *req, struct reply *reply, bool must_be_known,
                              struct enqueued *ret_made, struct err *e)
@@ -72,8 +80,10 @@ static enum err_code enqueue(struct request *req, struct reply *reply, bool must
         *e = problem;
         return rc;
     }
-    *ret_made = (struct enqueued){
-        .id = ready.id, .has_key = order.job.unique_key != NULL, .outcome = ready.outcome};
+    *ret_made = (struct enqueued){.id = ready.id,
+                                  .has_key = order.job.unique_key != NULL,
+                                  .outcome = ready.outcome,
+                                  .wait_us = apply_wait_us(&order)};
     return ERR_OK;
 }
 
@@ -201,7 +211,7 @@ enum err_code flower_apply(struct request *req, struct reply *reply, struct err 
         return ERR_OK;
     rc = enqueue(req, reply, true, &made, e);
     if (!rc && *made.id.text)
-        rc = answer_result(req, reply, &made.id, APPLY_WAIT_S * US_PER_S, e);
+        rc = answer_result(req, reply, &made.id, made.wait_us, e);
     end_wait(req);
     return rc;
 }

@@ -254,6 +254,18 @@ static enum err_code take_retention(struct order *order, const json_t *value, st
     return take_duration("retention", value, &order->job.retention_s, e);
 }
 
+/* How long Flower's apply waits; the others have nothing to wait for. */
+static enum err_code take_timeout(struct order *order, const json_t *value, struct err *e)
+{
+    double seconds;
+
+    if (!order_number(value, &seconds))
+        return err_set(e, ERR_INVALID, "Invalid timeout");
+    order->has_timeout = true;
+    order->timeout_us = seconds > 0 ? (int64_t)(seconds * (double)US_PER_S) : 0;
+    return ERR_OK;
+}
+
 /* Options of Celery that say how a message travels, or what its logs show: here it is a row, so
  * they say nothing. */
 static enum err_code take_nothing(struct order *order, const json_t *value, struct err *e)
@@ -302,6 +314,7 @@ static const struct {
     {"soft_time_limit", take_soft_time_limit},
     {"task_id", take_id},
     {"time_limit", take_time_limit},
+    {"timeout", take_timeout},
     {"unique_key", take_unique_key},
     {"unique_ttl", take_unique_ttl},
 };

@@ -25,7 +25,9 @@ struct order {
     int64_t countdown_us; /* job.scheduled_us is so long after PostgreSQL's now; 0: it is as said */
     int64_t expires_in_us; /* and job.expires_us */
     bool has_expires_in;
-    const char *wrong; /* the member of the body that order_read() refuses; NULL: all of it */
+    bool has_timeout;   /* of who waits for the result */
+    int64_t timeout_us; /* 0 or more */
+    const char *wrong;  /* the member of the body that order_read() refuses; NULL: all of it */
 };
 
 /* ERR_INVALID with a text for the client. `ret_given` is a new value. */

@@ -136,13 +136,15 @@ static bool take_table(const struct request *req, struct reply *reply, struct ta
     return false;
 }
 
-static json_t *table_json(const struct table *table, const struct jobs_page *page, int64_t total)
+static json_t *table_json(const struct table *table, const struct jobs_page *page, json_t *tasks,
+                          int64_t total)
 {
     int64_t filtered = table->start + (int64_t)page->count + page->has_more;
     json_t *data = json_array();
+    const char *id;
+    json_t *task;
 
-    for (size_t i = 0; i < page->count; i++)
-        (void)json_array_append_new(data, flower_task_json(&page->items[i], NULL));
+    json_object_foreach(tasks, id, task) { (void)json_array_append(data, task); }
     if (!table->search || !*table->search)
         filtered = total;
     return json_pack("{s:I, s:o, s:I, s:I}", "draw", (json_int_t)table->draw, "data", data,
@@ -155,6 +157,7 @@ enum err_code flower_tasks_table(struct request *req, struct reply *reply, struc
     AUTO_VALUE(job_search_release) struct job_search search = {0};
     AUTO_VALUE(jobs_page_release) struct jobs_page page = {0};
     AUTO_VALUE(table_release) struct table table = {0};
+    AUTO(json_decref) json_t *tasks = NULL;
     struct jobs_filter filter = {.state = JOBS_ANY_STATE};
     struct jobs_sum total = {0};
     struct err problem = {0};
@@ -172,5 +175,7 @@ enum err_code flower_tasks_table(struct request *req, struct reply *reply, struc
                                     "recordsFiltered", 0, "searchError", problem.text),
                           e);
     rc = jobs_list(thread_of(req)->db, &filter, &page, e);
-    return rc ? rc : reply_json(reply, 200, table_json(&table, &page, total.count), e);
+    if (!rc)
+        rc = flower_tasks_json(thread_of(req)->db, &page, &tasks, e);
+    return rc ? rc : reply_json(reply, 200, table_json(&table, &page, tasks, total.count), e);
 }

@@ -161,6 +161,8 @@ static json_t *total_json(const json_t *worker)
     {
         json_int_t sum = 0;
 
+        if (!*name) /* entries that no task could be read from; Celery does not count them here */
+            continue;
         for (size_t i = 0; i < COUNT_OF(ends); i++)
             sum += json_integer_value(json_object_get(counts, ends[i]));
         (void)json_object_set_new(total, name, json_integer(sum));

@@ -61,6 +61,24 @@ def test_apply_waits_for_the_result(running):
     assert failed["state"] == "FAILURE" and failed["result"] and "traceback" in failed
 
 
+@pytest.mark.parametrize("timeout", [0.05, "0.05", 0, -1])
+def test_apply_waits_no_longer_than_it_is_told(system, timeout):
+    made = post(system, "/api/task/apply/shop.mail", json={"timeout": timeout}).json()
+    assert made == {"task-id": made["task-id"], "state": "PENDING"}
+    assert system.job(made["task-id"])["kwargs"] == {}
+
+
+def test_apply_with_a_long_timeout_ends_with_its_task(running):
+    assert post(running, "/api/task/apply/till.tasks.noop", json={"timeout": 100000}).json()["state"] == "SUCCESS"
+
+
+def test_a_timeout_that_is_none_enqueues_nothing(system):
+    for bad in ("soon", [1], True, "nan", "1e300"):
+        assert post(system, "/api/task/apply/shop.mail", 400, json={"timeout": bad}).text == "Invalid timeout"
+    assert system.value("SELECT count(*) FROM jobs") == 0
+    post(system, "/api/task/async-apply/shop.mail", json={"timeout": 5})
+
+
 def test_body_is_json_whatever_curl_says_of_it(system):
     """curl -d '{"args": [1]}' sends it as a form."""
     made = post(system, "/api/task/async-apply/shop.mail", data='{"args": [5]}',

@@ -83,6 +83,12 @@ def test_stats_are_celerys(system):
     assert broker["hostname"] and broker["userid"] is None
 
 
+def test_stats_count_no_task_without_a_name(system):
+    nameless = {**REPORT["tasks"], "": {"failed": 3}}
+    rows.report_worker(system, "h:0", **{**REPORT, "tasks": nameless})
+    assert read(system, "/api/workers")["h:0"]["stats"]["total"] == {"shop.mail": 10, "shop.pay": 3}
+
+
 def test_status_tells_of_all_workers(system):
     rows.report_worker(system, "h:0", **REPORT)
     rows.report_worker(system, "h:1", **REPORT)
@@ -118,6 +124,44 @@ def test_lists_of_tasks(system):
         assert set(read(system, "/api/tasks", 400, search=bad)) == {"error"}
     assert set(read(system, "/api/tasks", search="NAME:noop AND state:SUCCESS")) == set(jobs)
     assert ask(system, "/api/task/info/nonsense", 404).text == "Unknown task 'nonsense'"
+
+
+def three_ways(system, job):
+    """A task as Flower's list, its table and its page of one task have it."""
+    (row,) = [one for one in read(system, "/tasks/datatable", draw=1, start=0, length=100)["data"] if one["uuid"] == job]
+    return [read(system, "/api/tasks")[job], row, read(system, f"/api/task/info/{job}")]
+
+
+def test_a_task_is_its_own_root_and_a_copy_names_its_origin(system):
+    first = rows.insert(system, "FAILURE", task="shop.mail")
+    copies = [ask(system, f"/api/v1/tasks/{first}/replay", 201, "POST", json={}).json()["id"] for _ in range(2)]
+    last = ask(system, f"/api/v1/tasks/{rows.insert(system, 'FAILURE')}/replay", 201, "POST", json={}).json()["id"]
+    for task in three_ways(system, first):
+        assert (task["root_id"], task["root"], task["parent_id"], task["parent"]) == (first, first, None, None)
+        assert task["children"] == copies
+    for task in three_ways(system, copies[1]):
+        assert (task["root_id"], task["root"], task["parent_id"], task["parent"]) == (first, first, first, first)
+        assert task["children"] == []
+    assert three_ways(system, last)[0]["root_id"] != first
+
+
+def test_lists_have_the_traceback_and_the_expiry_of_each(system):
+    plain = rows.insert(system, "SUCCESS")
+    failed = rows.insert(system, "FAILURE", kwargs={"password": "hunter2"}, attempt=2)
+    rows.insert_failure(system, failed, 1, "e", "the first")
+    rows.insert_failure(system, failed, 2, "e", "in login(hunter2)")
+    long = rows.insert(system, "FAILURE")
+    rows.insert_failure(system, long, 1, "e", "x" * 4097)
+    later = rows.insert(system, "PENDING", enqueued_at=None, scheduled_at="2126-01-01T00:00:00Z",
+                        expires_at="2126-01-02T03:04:05.5Z")
+    told = three_ways(system, failed)
+    assert [task["traceback"] for task in told] == [told[2]["traceback"]] * 3
+    assert told[0]["traceback"].startswith("in login(") and "hunter2" not in str(told)
+    assert [task["traceback"] for task in three_ways(system, long)] == ["... (4097 bytes)"] * 2 + ["x" * 4097]
+    assert [task["traceback"] for task in three_ways(system, plain)] == [None] * 3
+    for task in three_ways(system, later):
+        assert task["eta"] == "2126-01-01T00:00:00.000000+00:00" and task["traceback"] is None
+        assert task["expires"] == "2126-01-02T03:04:05.500000+00:00"
 
 
 def test_table_of_tasks(system):
