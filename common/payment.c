@@ -41,6 +41,14 @@ bool payment_may_become(enum payment_state from, enum payment_state to)
     return (legal_moves[from] & (1u << to)) != 0;
 }
 
+static bool is_one_of(const char *text, const char *const *texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(text, texts[i]) == 0)
+            return true;
+    return false;
+}
+
 /* An answer that carries a payment intent: its status decides. */
 static enum gateway_outcome judge_intent(const struct gateway_answer *answer)
 {
@@ -52,10 +60,40 @@ static enum gateway_outcome judge_intent(const struct gateway_answer *answer)
         return GATEWAY_RETRY; /* garbage after the charge may hide a success */
     if (strcmp(answer->intent_status, "succeeded") == 0)
         return answer->matches ? GATEWAY_SUCCEEDED : GATEWAY_MISMATCH;
-    for (size_t i = 0; i < COUNT_OF(uncharged); i++)
-        if (strcmp(answer->intent_status, uncharged[i]) == 0)
-            return GATEWAY_DECLINED;
+    if (is_one_of(answer->intent_status, uncharged, COUNT_OF(uncharged)))
+        return GATEWAY_DECLINED;
     return GATEWAY_RETRY; /* processing, a hold (requires_capture), or one we have never heard of */
+}
+
+/* Whether a refused request was refused for what this customer wants to pay, or with what; then it
+ * is an answer about the payment. Anything else of it is our own mistake. Codes as in Stripe's
+ * reference, "Error codes". */
+static bool is_about_payment(const struct gateway_answer *answer)
+{
+    static const char *const codes[] = {
+        "amount_too_small",
+        "amount_too_large",
+        "charge_exceeds_source_limit",
+        "charge_exceeds_transaction_limit",
+        "payment_intent_payment_attempt_expired",
+        "payment_intent_payment_attempt_failed",
+        "payment_method_currency_mismatch",
+        "payment_method_customer_decline",
+        "payment_method_not_available",
+        "payment_method_provider_decline",
+        "payment_method_unexpected_state",
+        "token_already_used",
+        "token_in_use",
+    };
+
+    /* A token that the gateway does not know, or that was used before, is the customer's. */
+    if (strcmp(answer->error_type, "card_error") == 0 ||
+        strcmp(answer->error_param, "payment_method") == 0 ||
+        is_one_of(answer->error_code, codes, COUNT_OF(codes)))
+        return true;
+    /* An order that comes to nothing: the amount is a whole number in any case. */
+    return strcmp(answer->error_param, "amount") == 0 &&
+           strcmp(answer->error_code, "parameter_invalid_integer") == 0;
 }
 
 enum gateway_outcome payment_judge(const struct gateway_answer *answer)
@@ -75,11 +113,7 @@ enum gateway_outcome payment_judge(const struct gateway_answer *answer)
     case 400:
     case 404:
     case 422:
-        /* A token that the gateway does not know is the customer's, not ours. */
-        return strcmp(answer->error_type, "card_error") == 0 ||
-                       strcmp(answer->error_param, "payment_method") == 0
-                   ? GATEWAY_DECLINED
-                   : GATEWAY_REFUSED;
+        return is_about_payment(answer) ? GATEWAY_DECLINED : GATEWAY_REFUSED;
     default:
         /* 409, 429, 5xx pass. 3xx, 401 and 403 are settings: once mended, the same key goes on. */
         return GATEWAY_RETRY;

@@ -44,7 +44,7 @@ bool payment_may_become(enum payment_state from, enum payment_state to);
 /* What the gateway said about one charge, already read from its answer. */
 enum gateway_outcome {
     GATEWAY_SUCCEEDED, /* charged: amount, currency and our reference agree */
-    GATEWAY_DECLINED,  /* not charged, and this token never will be */
+    GATEWAY_DECLINED,  /* not charged: not this amount with this token */
     GATEWAY_RETRY,     /* no answer, or one that does not tell: the same key again, later */
     GATEWAY_REFUSED,   /* not charged; our request is wrong and stays wrong */
     GATEWAY_MISMATCH,  /* charged, but not what we asked for: people must look */
@@ -60,6 +60,7 @@ struct gateway_answer {
     const char *intent_status; /* status of the payment intent, or "" */
     const char *error_type;    /* "card_error", ... or "" */
     const char *error_param;   /* the parameter that was refused, or "" */
+    const char *error_code;    /* "amount_too_small", ... or "" */
 };
 
 /* The table of reliability: what may be retried and what must not. Pure. */

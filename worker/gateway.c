@@ -311,6 +311,7 @@ static json_t *exchange(struct gateway *gateway, const struct call *call,
     reply->answer.intent_status = reply->intent_status;
     reply->answer.error_type = reply->error_type;
     reply->answer.error_param = reply->error_param;
+    reply->answer.error_code = reply->code;
     buf_init(&body, GATEWAY_BODY_MAX);
     gateway->reason[0] = '\0';
     if (!gateway->curl)

@@ -136,6 +136,38 @@ def test_a_token_that_is_no_cards_fails_the_payment_by_a_code(waiting):
     assert one.wait_job(payment["task_id"])["attempt"] == 1
 
 
+@pytest.mark.parametrize(
+    "price, code",
+    [
+        ("0.49", "amount_too_small"), ("1000000.00", "amount_too_large"),
+        ("0.00", "parameter_invalid_integer"),
+    ],
+)
+def test_an_order_of_an_amount_that_the_gateway_takes_nobody_for_fails_its_payment(stack, price, code):
+    """It is an answer about the payment, not a mistake of ours: nothing for the dead set."""
+    one = stack().start()
+    shop = one.shop().sign_up()
+    order = shop.order((one.product(price=price, stock=5), 1))
+    payment = shop.pay(order["id"])
+    shop.wait_order(order["id"], "payment_failed")
+    one.settle()
+    assert shop.payment(payment["id"])["failure_code"] == code
+    job = one.job(payment["task_id"])
+    assert (job["state"], job["result"]) == ("SUCCESS", {"status": "failed", "code": code})
+
+
+@pytest.mark.parametrize("code", ["parameter_unknown", "secret_key_required"])
+def test_a_request_that_the_gateway_finds_wrong_fails_the_payment_and_stays_loud(stack, code):
+    one = stack().start()
+    shop = one.shop().sign_up()
+    order = shop.order((one.product(), 1))
+    one.gateway.fault("status", status=400, code=code, path="/v1/payment_intents")
+    payment = shop.pay(order["id"])
+    shop.wait_order(order["id"], "payment_failed")
+    one.settle(dead=1)
+    assert shop.payment(payment["id"])["failure_code"] == code
+
+
 def test_an_order_that_closed_before_its_payment_began_is_not_charged(waiting):
     one, order, payment = waiting
     one.query("UPDATE orders SET order_status = 'expired' WHERE id = %s", order["id"])

@@ -206,6 +206,10 @@ static const struct answer_case answers[] = {
      GATEWAY_DECLINED, "resource_missing"},
     {"400 on anything else", "400 Bad Request", JSON,
      "{\"error\":{\"type\":\"invalid_request_error\",\"param\":\"amount\"}}", GATEWAY_REFUSED, ""},
+    {"400 on what the order comes to", "400 Bad Request", JSON,
+     "{\"error\":{\"type\":\"invalid_request_error\",\"param\":\"amount\","
+     "\"code\":\"amount_too_small\"}}",
+     GATEWAY_DECLINED, "amount_too_small"},
     {"400 without a reason", "400 Bad Request", "", "", GATEWAY_REFUSED, ""},
     {"400 to be retried", "400 Bad Request", JSON "Stripe-Should-Retry: true\r\n",
      FAILED("invalid_request_error", "x"), GATEWAY_RETRY, "x"},

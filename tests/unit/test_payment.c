@@ -50,7 +50,8 @@ static struct gateway_answer answer(long status)
                                    .status = status,
                                    .intent_status = "",
                                    .error_type = "",
-                                   .error_param = ""};
+                                   .error_param = "",
+                                   .error_code = ""};
 }
 
 static struct gateway_answer intent(const char *status)
@@ -187,6 +188,41 @@ Test(payment_judge, a_card_error_is_a_decline_whatever_its_status)
     expect(&a, GATEWAY_DECLINED);
     a.status = 500;
     expect(&a, GATEWAY_RETRY);
+}
+
+/* What the order comes to, or a token that is spent, is this payment's; what only our request can
+ * have wrong stays ours. */
+Test(payment_judge, a_refusal_that_is_about_this_payment_is_a_decline)
+{
+    static const struct {
+        const char *code;
+        const char *param;
+        enum gateway_outcome outcome;
+    } cases[] = {
+        {"amount_too_small", "amount", GATEWAY_DECLINED},
+        {"amount_too_large", "amount", GATEWAY_DECLINED},
+        {"parameter_invalid_integer", "amount", GATEWAY_DECLINED},
+        {"payment_method_unexpected_state", "", GATEWAY_DECLINED},
+        {"token_already_used", "", GATEWAY_DECLINED},
+        {"", "payment_method", GATEWAY_DECLINED},
+        {"parameter_unknown", "amount", GATEWAY_REFUSED},
+        {"parameter_missing", "amount", GATEWAY_REFUSED},
+        {"parameter_invalid_integer", "metadata", GATEWAY_REFUSED},
+        {"", "currency", GATEWAY_REFUSED},
+        {"secret_key_required", "", GATEWAY_REFUSED},
+        {"", "", GATEWAY_REFUSED},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct gateway_answer a = answer(400);
+
+        a.error_type = "invalid_request_error";
+        a.error_code = cases[i].code;
+        a.error_param = cases[i].param;
+        expect(&a, cases[i].outcome);
+        a.status = 500;
+        expect(&a, GATEWAY_RETRY);
+    }
 }
 
 /* A token that the gateway does not know is the customer's mistake; any other parameter is ours. */
