@@ -37,9 +37,9 @@ class Gateway:
     def __init__(self, url):
         self.url = url
 
-    def post(self, path="payment_intents", key=None, timeout=10, **values):
+    def post(self, path="payment_intents", key=None, timeout=10, whose=KEY, **values):
         """A fresh connection each time, as the worker's."""
-        headers = {**KEY, "Connection": "close"}
+        headers = {**whose, "Connection": "close"}
         if key is not None:
             headers["Idempotency-Key"] = key
         form = {name.replace("__", "[") + "]" * ("__" in name): v for name, v in values.items()}
@@ -48,8 +48,8 @@ class Gateway:
     def pay(self, key=None, timeout=10, **changes):
         return self.post(key=key, timeout=timeout, **{**PAID, **changes})
 
-    def get(self, path, **query):
-        return requests.get(f"{self.url}/v1/{path}", query, headers=KEY, timeout=60)
+    def get(self, path, whose=KEY, **query):
+        return requests.get(f"{self.url}/v1/{path}", query, headers=whose, timeout=60)
 
     def admin(self, method, path, body=None):
         answer = requests.request(method, f"{self.url}/_sandbox/{path}", json=body, timeout=60)
@@ -554,6 +554,29 @@ def check_signature(header, body, secret="whsec_till_sandbox"):
     wanted = hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
     assert abs(int(stamp) - time.time()) < 60
     return wanted in [value for name, value in parts if name == "v1"]
+
+
+SECRET_WRONG = ("payment_intent_invalid_parameter", "client_secret")
+PUBLIC = {"Authorization": "Bearer pk_test_till"}
+
+
+def test_a_wrong_client_secret_is_refused_and_a_browsers_key_needs_the_right_one(gateway):
+    intent = gateway.post(amount="500", currency="usd", payment_method="pm_card_visa").json()
+    other = gateway.post(amount="500", currency="usd").json()["client_secret"]
+    path, confirm = f"payment_intents/{intent['id']}", f"payment_intents/{intent['id']}/confirm"
+    for whose in (KEY, PUBLIC):
+        for wrong in (other, "", intent["client_secret"] + "x", "\u00e9"):
+            error = error_of(gateway.get(path, whose, client_secret=wrong), 400)
+            assert (error["code"], error["param"], error["type"]) == (*SECRET_WRONG, "invalid_request_error")
+            error = error_of(gateway.post(confirm, whose=whose, client_secret=wrong), 400)
+            assert (error["code"], error["param"]) == SECRET_WRONG
+    error = error_of(gateway.post(confirm, whose=PUBLIC), 400)
+    assert (error["code"], error["param"]) == ("parameter_missing", "client_secret")
+    assert "publishable" in error_of(gateway.post(amount="500", currency="usd", whose=PUBLIC), 401)["message"]
+    assert gateway.charged() == []
+    seen = gateway.post(confirm, whose=PUBLIC, client_secret=intent["client_secret"]).json()
+    assert (seen["status"], "metadata" in seen) == ("succeeded", False)
+    assert len(gateway.charged()) == 1
 
 
 def test_webhooks_are_signed_and_tell_what_happened(gateway, shop):

@@ -72,7 +72,12 @@ UPDATE = {
     "capture_method": CAPTURE_METHOD,
     "currency": params.currency,
 }
-CONFIRM = {**SHARED, **CONFIRMING, "capture_method": CAPTURE_METHOD}
+CONFIRM = {
+    **SHARED,
+    **CONFIRMING,
+    "capture_method": CAPTURE_METHOD,
+    "client_secret": params.text(),  # checked before (stripe_api.py)
+}
 CAPTURE = {
     "amount_to_capture": params.amount,
     "application_fee_amount": params.integer(0),

@@ -35,6 +35,7 @@ class Call:
         self.now = gateway.ledger.clock.seconds()
         self.base_url = gateway.base_url
         self.given = values
+        self.is_public = request.is_public if request else False
         self.idempotency_key = request.idempotency_key if request else None
         self.request_id = request.request_id if request else None
         self.events = []
@@ -43,6 +44,11 @@ class Call:
         pending = 1 if self.gateway.webhooks.url else 0
         event = webhooks.record(self, kind, subject, pending)
         self.events.append(event)
+
+
+def publishable(gateway):
+    """The key that a browser has: it reads and confirms what it knows the client_secret of."""
+    return gateway.secret_key.replace("sk_", "pk_", 1) if gateway.secret_key[:3] == "sk_" else ""
 
 
 class Answer:
@@ -62,6 +68,12 @@ class StripeApi:
         try:
             self.authorize(request)
             route, arguments = find_route(request.method, request.path)
+            if request.is_public and route not in PUBLIC:
+                raise unauthorized(
+                    "This API call cannot be made with a publishable API key. Please use a secret "
+                    "API key. You can find a list of your API keys at "
+                    "https://dashboard.stripe.com/account/apikeys."
+                )
             values = form.decode(request.query if request.method == "GET" else request.body_text)
             if request.method == "POST" and request.idempotency_key is not None:
                 return self.run_once(request, route, arguments, values, stages)
@@ -86,7 +98,10 @@ class StripeApi:
                 "YOUR_SECRET_KEY'). See https://stripe.com/docs/api#authentication for details, "
                 "or we can help at https://support.stripe.com/."
             )
-        if not hmac.compare_digest(key.encode(), self.gateway.secret_key.encode()):
+        request.is_public = hmac.compare_digest(key.encode(), publishable(self.gateway).encode())
+        if not request.is_public and not hmac.compare_digest(
+            key.encode(), self.gateway.secret_key.encode()
+        ):
             hidden = key[:8] + "*" * max(4, len(key) - 12) + (key[-4:] if len(key) > 12 else "")
             raise unauthorized(f"Invalid API Key provided: {hidden}")
         version = request.headers.get("stripe-version", objects.API_VERSION)
@@ -212,10 +227,26 @@ def search_intents(call):
     return shown(call, listed, values)
 
 
+def check_secret(call, intent):
+    """Before anything is done: nobody confirms a payment by its id alone with a public key."""
+    if call.is_public and "client_secret" not in call.given:
+        message = "Missing required param: client_secret."
+        raise bad_parameter(message, "parameter_missing", "client_secret")
+    given = params.text()(call.given.get("client_secret", intent["client_secret"]), "client_secret")
+    if not hmac.compare_digest(given.encode(), intent["client_secret"].encode()):
+        raise bad_parameter(
+            "The client_secret provided does not match the client_secret associated with the "
+            "PaymentIntent.",
+            "payment_intent_invalid_parameter",
+            "client_secret",
+        )
+
+
 def get_intent(call, intent_id):
     intent = stored(call, "payment_intent", intent_id, "intent")
     values = params.check({"client_secret": params.text(), "expand": params.text_list}, call.given)
-    return shown(call, intent, values)
+    check_secret(call, intent)
+    return public(call, shown(call, intent, values))
 
 
 def change_intent(change):
@@ -224,6 +255,17 @@ def change_intent(change):
         return check_expand(call, change(call, intent, call.given))
 
     return route
+
+
+def confirm_intent(call, intent_id):
+    intent = stored(call, "payment_intent", intent_id, "intent")
+    check_secret(call, intent)
+    return public(call, check_expand(call, intents.confirm(call, intent, call.given)))
+
+
+def public(call, intent):
+    """As much of it as a browser may see."""
+    return {name: intent[name] for name in SEEN if name in intent} if call.is_public else intent
 
 
 def create_refund(call):
@@ -301,6 +343,13 @@ def get_balance(call):
     return {"object": "balance", "available": available, "livemode": False, "pending": []}
 
 
+SEEN = (
+    "id object amount amount_details automatic_payment_methods canceled_at cancellation_reason "
+    "capture_method client_secret confirmation_method created currency description "
+    "last_payment_error livemode next_action payment_method payment_method_configuration_details "
+    "payment_method_types processing receipt_email setup_future_usage shipping source status"
+).split()
+PUBLIC = (get_intent, confirm_intent, create_method)
 INTENT = "/v1/payment_intents/"
 ROUTES = {
     ("POST", "/v1/payment_intents"): create_intent,
@@ -308,7 +357,7 @@ ROUTES = {
     ("GET", "/v1/payment_intents/search"): search_intents,
     ("GET", "/v1/payment_intents/*"): get_intent,
     ("POST", "/v1/payment_intents/*"): change_intent(intents.update),
-    ("POST", "/v1/payment_intents/*/confirm"): change_intent(intents.confirm),
+    ("POST", "/v1/payment_intents/*/confirm"): confirm_intent,
     ("POST", "/v1/payment_intents/*/capture"): change_intent(intents.capture),
     ("POST", "/v1/payment_intents/*/cancel"): change_intent(intents.cancel),
     ("POST", "/v1/payment_methods"): create_method,
