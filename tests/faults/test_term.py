@@ -8,13 +8,25 @@ from harness.load import Load
 from harness.wait import wait_for
 
 
+def connect(one):
+    host, _, port = one.api.address().rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+def half_a_question(one):
+    """A connection that asks whether the API is ready, but for the end of the head; and what it has said."""
+    connection = connect(one)
+    head = b"GET /readyz HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n"
+    connection.sendall(head)
+    return connection, head
+
+
 def half_a_login(one, shop):
     """A connection whose request has begun and is not complete; the whole request, and what is missing of it."""
     body = f'{{"email": "{shop.email}", "password": "correct-horse-battery-7"}}'.encode()
-    host, _, port = one.api.address().rpartition(":")
-    connection = socket.create_connection((host, int(port)), timeout=30)
+    connection = connect(one)
     head = (
-        f"POST /api/auth/login/ HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        f"POST /api/auth/login/ HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     connection.sendall(head.encode() + body[:10])
@@ -36,10 +48,13 @@ def test_the_api_answers_what_has_begun_and_ends_with_0(stack):
     shop = one.shop()
     shop.register()
     begun = [half_a_login(one, shop) for _ in range(4)]
+    asking, head = half_a_question(one)
     assert shop.get("/readyz").status_code == 200  # the others were accepted before this one
 
     api.term()
-    wait_for(lambda: shop.get("/readyz").status_code == 503, 5, "still ready after TERM")
+    api.wait_for_log("stopping")
+    asking.sendall(b"\r\n")
+    assert read_all(asking, head + b"\r\n").startswith(b"HTTP/1.1 503 "), "still ready after TERM"
     for connection, _, rest in begun:
         connection.sendall(rest)
 
