@@ -57,7 +57,7 @@ def test_one_process_killed_is_replaced_and_its_job_goes_on(stack):
     one.gateway.release("drop")
 
     shop.wait_order(order, "paid", timeout=LEASE + MARGIN)
-    assert len(one.worker.family()) == len(before)
+    wait_for(lambda: len(one.worker.family()) == len(before), 10, "not all were replaced")
     one.settle()
 
 

@@ -268,6 +268,8 @@ def test_a_killed_api_leaves_an_order_and_its_answer_or_neither(api, shop):
             pool.submit(buy, thread)
         wait_for(lambda: len(sent) > 200, 20, "the load never began")
         api.api.kill()
+    sessions = "SELECT FROM pg_stat_activity WHERE application_name = 'till-api' AND datname = current_database()"
+    wait_for(lambda: not api.query(sessions), 30, "what it has sent last is still being done")
     kept = "SELECT count(*) FROM idempotency_keys"
     assert api.value("SELECT count(*) FROM orders") == api.value(kept) <= len(sent)
     api.start_api()
