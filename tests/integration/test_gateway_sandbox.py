@@ -417,11 +417,11 @@ def test_answers_that_never_arrive(gateway, fault, charged):
             f"{gateway.url}/v1/payment_intents",
             PAID,
             headers={**KEY, "Idempotency-Key": "a"},
-            timeout=0.3,
+            timeout=0.3 if fault["action"] in ("hang", "slow_body") else 30,
         )
         if len(answer.content) < int(answer.headers["Content-Length"]):
             raise requests.ConnectionError  # this version of requests takes a short body for whole
-    assert len(gateway.charged()) == charged
+    until(lambda: len(gateway.charged()) == charged)  # whoever hangs up in time is faster than a busy machine
     assert gateway.pay(key="a").json()["status"] == "succeeded"
     assert len(gateway.charged()) == 1
 
@@ -513,9 +513,10 @@ def test_a_client_killed_between_charge_and_answer(gateway):
 
 
 def test_the_answer_that_comes_after_the_clients_time_out(gateway):
-    gateway.fault("latency", seconds=0.4)
+    gateway.fault("latency", seconds=4)
     with pytest.raises(requests.Timeout):
         gateway.pay(key="a", timeout=0.1)
+    until(lambda: gateway.admin("GET", "faults")["faults"][0]["applied"] == 1)
     assert gateway.pay(key="a").status_code == 409
     until(lambda: len(gateway.charged()) == 1)
     assert gateway.pay(key="a").json()["status"] == "succeeded"

@@ -187,8 +187,13 @@ def test_held_between_the_mail_and_its_250(sink):
 
 def test_a_client_killed_while_held_leaves_nothing_held(sink):
     sink.fault("hold")
-    with pytest.raises(GONE):
-        sink.send(timeout=0.2)
+    client = sink.connect()
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(client.send_message, letter())
+        until(lambda: sink.ask("GET", "held")["held"] == 1)
+        client.sock.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(GONE):
+            sending.result()
     until(lambda: sink.ask("GET", "held")["held"] == 0)
     assert len(sink.mails()) == 1
 
