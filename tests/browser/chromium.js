@@ -6,7 +6,7 @@ import {after, before} from 'node:test';
 import {chromium} from 'playwright-core';
 
 export const facts = JSON.parse(process.env.TILL_FACTS);
-export const WAIT = {timeout: 20000};
+export const WAIT = {timeout: 60000}; // as wait_for() of the others does, for a machine that is busy
 let browser;
 
 export function launch(...more) {
@@ -24,6 +24,7 @@ after(() => browser.close());
 // A page whose complaints and requests to others are kept; `check` ends the test with them.
 export async function open(options = {}) {
   const context = await browser.newContext({viewport: {width: 1440, height: 900}, ...options});
+  context.setDefaultTimeout(WAIT.timeout);
   const page = await context.newPage();
   const complaints = [];
   page.on('console', (message) => {

@@ -66,7 +66,7 @@ def test_a_fast_job_that_overruns_its_hard_limit_ends_in_failure(stack):
 def test_a_fast_job_whose_worker_was_killed_runs(stack, by):
     """Even where its task has one attempt: being killed is no failure of its own."""
     one = stack({"TILL_WORKER_PROCESSES": 1, "TILL_LEASE_SECONDS": 2}).start(apis=0)
-    job = fast(one, "till.tasks.sleep", 2, headers='{"tenant": "a"}')
+    job = fast(one, "till.tasks.sleep", 5, headers='{"tenant": "a"}')
     wait_for(lambda: held(one) == 1, 30, "nobody took it")
     worker = one.worker
     if by == "another worker":
