@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from harness import processes
-from harness.wait import wait_for
+from harness.wait import SLOWNESS, wait_for
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CHECKOUT = "integration/test_checkout.py::test_a_checkout_ends_with_a_paid_order_one_charge_and_a_mail"
@@ -33,7 +33,7 @@ def start_run(*tests):
 def test_two_runs_at_once_do_not_disturb_each_other():
     runs = [start_run(CHECKOUT, FLUSH), start_run(FLUSH, CHECKOUT)]
 
-    outputs = [run.communicate(timeout=240)[0] for run in runs]
+    outputs = [run.communicate(timeout=240 * SLOWNESS)[0] for run in runs]
 
     for run, output in zip(runs, outputs):
         assert run.returncode == 0, output

@@ -38,7 +38,8 @@ def test_each_change_of_a_job_is_told(stack):
     assert (told[1]["task"], told[1]["attempt"]) == ("till.tasks.noop", "1")
     assert told[1]["worker"] == one.job(done)["worker"]
     at = datetime.datetime.fromisoformat(told[1]["at"].replace("Z", "+00:00"))
-    assert abs((at - one.job(done)["finished_at"]).total_seconds()) < 1
+    # By the same clock; on a busy machine the process may wait for its turn between the two.
+    assert abs((at - one.job(done)["finished_at"]).total_seconds()) < 60
     assert 0 <= int(told[1]["runtime_us"]) < 10_000_000
 
 
