@@ -48,6 +48,7 @@ void db_disconnect(struct db *db)
         PQfinish(db->conn);
     db->conn = NULL;
     db->owes_begin = false;
+    db->is_changed = false;
     db_drop_later(db);
     memset(db->prepared, 0, sizeof db->prepared);
 }
@@ -286,13 +287,17 @@ static const struct db_stmt **find_slot(struct db *db, const struct db_stmt *stm
     abort(); /* more statements than slots: our own mistake */
 }
 
+/* Each session meets a statement here before it runs it. */
 static enum err_code prepare(struct db *db, const struct db_stmt *stmt, struct err *e)
 {
     const struct db_stmt **slot = find_slot(db, stmt);
     PGresult *result = NULL;
     enum err_code rc;
 
-    if (*slot == stmt || db->is_pooled)
+    if (*slot == stmt)
+        return ERR_OK;
+    db_note_statement(db, stmt->sql);
+    if (db->is_pooled)
         return ERR_OK;
     if (!PQsendPrepare(db->conn, stmt->name, stmt->sql, 0, NULL))
         return db_lost(db, e);
@@ -481,7 +486,10 @@ enum err_code db_run_script(struct db *db, const char *sql, struct err *e)
         rc = db_exec(db, &nothing, DB_NO_ARGS, NULL, e);
     if (!rc)
         rc = db_begin_now(db, e);
-    return rc ? rc : db_run_simple(db, sql, "script", NULL, e);
+    if (rc)
+        return rc;
+    db_note_statement(db, sql);
+    return db_run_simple(db, sql, "script", NULL, e);
 }
 
 enum err_code db_ping(struct db *db, struct err *e) { return db_run_script(db, "SELECT 1", e); }

@@ -82,6 +82,12 @@ int db_socket(const struct db *db); /* -1 when not connected */
  * not connected. */
 int db_backend(const struct db *db);
 
+/* Whether anybody asked something of this session that outlives statement and transaction: a SET, a
+ * LISTEN, a temporary table, a script of several statements. Who shares the session with others
+ * leaves it then, by db_disconnect(). What functions do (set_config(), pg_advisory_lock()) nobody
+ * sees. */
+bool db_session_is_changed(const struct db *db);
+
 /* Asks the server for a sign of life, connecting when needed. */
 enum err_code db_ping(struct db *db, struct err *e) MUST_CHECK;
 

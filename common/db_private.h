@@ -31,6 +31,7 @@ struct db {
     char constraint[64];
     char sqlstate[6];
     bool was_writable; /* when it was connected */
+    bool is_changed;   /* db_session_is_changed() */
     bool nested;       /* db_nest(): transactions are savepoints */
     bool tx_open;    /* between db_begin() and the end of its transaction, with or without server */
     bool owes_begin; /* db_begin() was called, and BEGIN goes out with the first statement */
@@ -53,6 +54,8 @@ enum err_code db_run_simple(struct db *db, const char *sql, const char *what, ch
  * else the result of the statement. */
 enum err_code db_run_with_owed(struct db *db, const struct db_stmt *stmt, struct db_args args,
                                PGresult **ret_result, struct err *e) MUST_CHECK;
+/* Notes whether the session is another one after it. Each session meets a statement here once. */
+void db_note_statement(struct db *db, const char *sql);
 /* What was to be sent later never is. */
 void db_drop_later(struct db *db);
 /* BEGIN, when db_begin() has left it to the first statement and that is none of ours. */

@@ -304,6 +304,7 @@ void run_many(const struct slot *slot, struct item *const *items, size_t count)
     run_range(&many, 0, count);
     for (size_t i = 0; i < count; i++)
         close_member(&members[i]);
+    slot_leave_changed_session(slot->db);
     mem_free(members);
     /* A full call takes hardly longer than this one: what a job takes is counted as if it had been
      * one, or a slow task would never be given a full batch. */

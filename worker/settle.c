@@ -171,11 +171,32 @@ static void note_superseded(const struct settling *s, const struct task_run *run
     log_info("job_superseded", L_ERR(&shown));
 }
 
+/* Whether to write again what was not taken, now: behind a wait while PostgreSQL is away, and once
+ * after a refusal, in a new session. A task may have changed its own by a function (set_config()),
+ * which nobody sees. */
+static bool may_write_again(const struct settling *s, enum err_code rc, const struct err *why,
+                            bool *was_refused)
+{
+    if (err_is_transient(rc)) {
+        log_debug("settle_waits", L_ERR(why));
+        return process_pause(s->process, WAIT_FOR_DATABASE_MS * US_PER_MS);
+    }
+    if (*was_refused) {
+        log_error("settle_failed", L_ERR(why));
+        return false;
+    }
+    *was_refused = true;
+    db_disconnect(s->db);
+    return true;
+}
+
 /* Writes an end that is no success, however long PostgreSQL is away; gives up when the process
  * ends. */
 static bool settle_end(const struct settling *s, const struct task_run *run, int64_t delay_us,
                        const struct err *why)
 {
+    bool was_refused = false;
+
     for (;;) {
         struct err e = {0};
         bool is_superseded = false;
@@ -195,12 +216,7 @@ static bool settle_end(const struct settling *s, const struct task_run *run, int
             log_warn("job_not_ours", L_BOOL("revoked", is_over(s->item)), L_ERR(&e));
             return is_over(s->item);
         }
-        if (!err_is_transient(rc)) {
-            log_error("settle_failed", L_ERR(&e));
-            return false;
-        }
-        log_debug("settle_waits", L_ERR(&e));
-        if (!process_pause(s->process, WAIT_FOR_DATABASE_MS * US_PER_MS))
+        if (!may_write_again(s, rc, &e, &was_refused))
             return false;
     }
 }
@@ -220,16 +236,15 @@ static bool is_result_refused(const struct settling *s, const struct task_run *r
 static enum err_code write_success(const struct settling *s, struct task_run *run, struct err *e)
 {
     bool is_done = !run->tx.db;
+    bool was_refused = false;
 
     if (is_fast(s->item))
         return is_done ? ERR_OK : db_commit(&run->tx, e);
     for (;;) {
         enum err_code rc = commit_success(s, run, e);
 
-        if (!is_done || !err_is_transient(rc))
-            return rc;
-        log_debug("settle_waits", L_ERR(e));
-        if (!process_pause(s->process, WAIT_FOR_DATABASE_MS * US_PER_MS))
+        if (!rc || !is_done || rc == ERR_CONFLICT || is_result_refused(s, run) ||
+            !may_write_again(s, rc, e, &was_refused))
             return rc;
         *e = (struct err){0};
     }
@@ -463,6 +478,7 @@ bool settle(const struct settling *settling, struct task_run *run, enum task_out
 bool settle_undecodable(const struct settling *settling)
 {
     const struct queue_delivery *delivery = &settling->item->delivery;
+    bool was_refused = false;
 
     for (;;) {
         struct err e = {0};
@@ -477,11 +493,7 @@ bool settle_undecodable(const struct settling *settling)
                       L_STR("reason", delivery->reason));
             return true;
         }
-        if (!err_is_transient(rc)) {
-            log_error("settle_failed", L_ERR(&e));
-            return false;
-        }
-        if (!process_pause(settling->process, WAIT_FOR_DATABASE_MS * US_PER_MS))
+        if (!may_write_again(settling, rc, &e, &was_refused))
             return false;
     }
 }

@@ -204,13 +204,30 @@ void slot_flush_journal(const struct task_run *run)
 enum task_outcome slot_check_end(struct db *db, const struct db_tx *tx, enum task_outcome outcome,
                                  struct err *e)
 {
-    if (tx->db || !db_in_transaction(db))
+    bool is_open = db_in_transaction(db);
+    bool is_left_open = !tx->db && is_open;
+    bool was_ended = tx->db && !is_open && db_is_connected(db) && outcome == TASK_DONE;
+
+    if (!tx->db)
+        slot_leave_changed_session(db);
+    if (!is_left_open && !was_ended)
         return outcome;
-    db_disconnect(db);
+    if (is_left_open)
+        db_disconnect(db);
     err_clear(e);
     (void)err_set(e, ERR_INTERNAL,
-                  "the task returned with a transaction of its own open; it was rolled back");
+                  was_ended
+                      ? "the task itself ended the transaction that task_begin() had begun for it"
+                      : "the task returned with a transaction of its own open; it was rolled back");
     return TASK_FAIL;
+}
+
+void slot_leave_changed_session(struct db *db)
+{
+    if (!db_session_is_changed(db))
+        return;
+    log_debug("session_left");
+    db_disconnect(db);
 }
 
 void slot_end_run(struct task_run *run)
@@ -279,6 +296,7 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
             log_done(s, runtime_us);
     }
     db_rollback(&run.tx);
+    slot_leave_changed_session(slot->db);
     slot_end_run(&run);
     slot_clear_log_context();
     return runtime_us;

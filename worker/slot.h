@@ -35,11 +35,14 @@ struct slot {
 
 /* What a job runs with, but its arguments. Its hard time limit begins to count. */
 struct task_run slot_begin_run(const struct slot *slot, struct item *item);
-/* The outcome, or TASK_FAIL where the task has left a transaction of its own open: that would take
- * its end with it, and those of the jobs that come after it, until somebody rolls it back. `tx` is
- * the one that it was given. */
+/* The outcome, or TASK_FAIL where the task has left a transaction of its own open (that would take
+ * its end with it, and those of the jobs that come after it, until somebody rolls it back), or has
+ * ended the one that it was given, `tx`, before its end could be written in it. */
 enum task_outcome slot_check_end(struct db *db, const struct db_tx *tx, enum task_outcome outcome,
                                  struct err *e);
+/* Leaves a session in which a task has changed something (SET, a temporary table), so that the next
+ * job meets none of it; not while its transaction is open. */
+void slot_leave_changed_session(struct db *db);
 /* Frees what belongs to the run; its transaction is over. */
 void slot_end_run(struct task_run *run);
 /* The limit is the task's. Settling has none: it waits for PostgreSQL, and so may a batch. */

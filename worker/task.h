@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The one header for the author of a task. A task is one file with one `const struct task`, listed
- * in tasks.c. Its run() decides; it never acknowledges, never sleeps, never opens a connection.
+ * in tasks.c. Its run() decides; it never acknowledges, never sleeps, never opens a connection,
+ * never says BEGIN or COMMIT itself, and leaves the session as it was (SET LOCAL, no SET).
  *
  *   static enum task_outcome run(struct task_run *run, struct err *e)
  *   {

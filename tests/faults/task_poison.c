@@ -104,16 +104,74 @@ static enum task_outcome poison_lock(struct task_run *run, struct err *e)
     return TASK_RETRY;
 }
 
+/* Ends the transaction that its end was to be written in. */
+static enum task_outcome poison_commit(struct task_run *run, struct err *e)
+{
+    if (task_begin(run, e) ||
+        db_run_script(run->db, "UPDATE products SET stock_quantity = stock_quantity", e) ||
+        db_run_script(run->db, "COMMIT", e))
+        return task_outcome_of(e);
+    return TASK_DONE;
+}
+
+/* What it asks of its session is not meant for the jobs that come after it. */
+static enum task_outcome change_session(struct task_run *run, const struct db_stmt *stmt,
+                                        struct err *e)
+{
+    if (db_exec(run->db, stmt, DB_NO_ARGS, NULL, e))
+        return task_outcome_of(e);
+    return TASK_DONE;
+}
+
+static enum task_outcome poison_path(struct task_run *run, struct err *e)
+{
+    static const struct db_stmt set = {"poison_path", "SET search_path = pg_catalog", 0};
+
+    return change_session(run, &set, e);
+}
+
+static enum task_outcome poison_table(struct task_run *run, struct err *e)
+{
+    static const struct db_stmt create = {
+        "poison_table", "CREATE TEMPORARY TABLE jobs (id uuid, state text, attempt integer)", 0};
+
+    return change_session(run, &create, e);
+}
+
+static enum task_outcome poison_function(struct task_run *run, struct err *e)
+{
+    static const struct db_stmt select = {
+        "poison_function", "SELECT set_config('search_path', 'pg_catalog', false)", 0};
+
+    return change_session(run, &select, e);
+}
+
+static enum task_outcome poison_statements(struct task_run *run, struct err *e)
+{
+    if (db_run_script(run->db, "DISCARD ALL", e))
+        return task_outcome_of(e);
+    return TASK_DONE;
+}
+
 static enum task_outcome run_poison(struct task_run *run, struct err *e)
 {
     static const struct {
         const char *name;
         enum task_outcome (*run)(struct task_run *run, struct err *e);
     } kinds[] = {
-        {"exit", poison_exit},     {"abort", poison_abort},
-        {"loop", poison_loop},     {"stack", poison_stack},
-        {"memory", poison_memory}, {"close", poison_close},
-        {"lock", poison_lock},     {"transaction", poison_transaction},
+        {"exit", poison_exit},
+        {"abort", poison_abort},
+        {"loop", poison_loop},
+        {"stack", poison_stack},
+        {"memory", poison_memory},
+        {"close", poison_close},
+        {"lock", poison_lock},
+        {"transaction", poison_transaction},
+        {"commit", poison_commit},
+        {"path", poison_path},
+        {"table", poison_table},
+        {"function", poison_function},
+        {"statements", poison_statements},
     };
     const char *kind = task_arg_text(run, 0);
 

@@ -116,6 +116,7 @@ BAD_AUTHORS = {
     "abort": DIED,
     "stack": DIED,
     "transaction": "a transaction of its own open",
+    "commit": "itself ended the transaction",
 }
 WORSE_AUTHORS = {"loop": DIED, "memory": DIED, "lock": ""}
 
@@ -157,6 +158,18 @@ def run_bad_authors(one, kinds):
 
 def test_what_no_author_should_write_ends_in_failure_and_harms_no_other_job(stack):
     run_bad_authors(stack({"TILL_LEASE_SECONDS": 2}), BAD_AUTHORS)
+
+
+@pytest.mark.parametrize("kind", ["path", "table", "function", "statements"])
+def test_what_a_task_asks_of_its_session_meets_no_other_job(stack, kind):
+    """One slot, so that all of them have its connection."""
+    one = stack({"TILL_WORKER_PROCESSES": 1, "TILL_WORKER_CONCURRENCY": 1, "TILL_LEASE_SECONDS": 30})
+    worker = one.start_worker(TILL_CRASHPOINT="none:1")  # the build that knows the task
+    one.wait_job(one.enqueue("tests.tasks.poison", kind))
+    for task in (NOOP, "till.tasks.tally", "till.tasks.tally_many", NOOP):
+        one.wait_job(one.enqueue(task, 7 if task != NOOP else "x"))
+    assert one.value("SELECT max(attempt) FROM jobs") == 1
+    assert not worker.find_log("settle_failed")
 
 
 @full
