@@ -437,7 +437,8 @@ def test_all_is_what_flower_sends_for_no_choice(system):
 
 
 def test_orders_to_a_worker(stack):
-    system = stack({"TILL_WORKER_PROCESSES": 1}).start(apis=0, dashboards=1)
+    # However long all of this takes: a process that does not get to run for a lease is offline.
+    system = stack({"TILL_WORKER_PROCESSES": 1, "TILL_LEASE_SECONDS": 60}).start(apis=0, dashboards=1)
     name = wait_for(lambda: next(iter(get(system, "/api/workers")), None), 15)
 
     def ordered(column):
