@@ -175,9 +175,10 @@ static const struct db_stmt statements[] = {
               " SELECT id, attempt, worker, started_at, $4, $5 FROM failed"
               ") SELECT is_over AND $3::bigint >= 0 FROM failed",
               5},
+    /* As far as integers go: a client may have set the most attempts there are. */
     [GIVE_BACK] = {"jobs_give_back",
                    "UPDATE jobs j SET state = 'PENDING', enqueued_at = now(),"
-                   " max_attempts = j.max_attempts + 1"
+                   " max_attempts = least(j.max_attempts, 2147483646) + 1"
                    " FROM unnest($1::uuid[], $2::int[]) WITH ORDINALITY AS g(id, attempt, n)"
                    " WHERE j.id = g.id AND j.attempt = g.attempt AND j.state = 'STARTED'"
                    " RETURNING g.n",

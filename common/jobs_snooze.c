@@ -12,7 +12,8 @@ static const struct db_stmt statements[] = {
     [SNOOZE] = {"jobs_snooze",
                 "UPDATE jobs SET state = 'PENDING', enqueued_at = NULL, parked_on = NULL,"
                 " scheduled_at = now() + $3::bigint * interval '1 microsecond',"
-                " max_attempts = max_attempts + 1, snoozes = coalesce(snoozes, 0) + 1"
+                " max_attempts = least(max_attempts, 2147483646) + 1,"
+                " snoozes = coalesce(snoozes, 0) + 1"
                 " WHERE id = $1 AND attempt = $2 AND state = 'STARTED'"
                 " RETURNING superseded IS NOT NULL",
                 3},

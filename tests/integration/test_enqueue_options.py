@@ -285,6 +285,22 @@ HOLD = """
 """
 
 
+def test_the_most_attempts_there_are_stand_a_snooze_and_a_worker_that_ends(stack):
+    """One more than that is no integer, and would be refused for all that a worker gives back."""
+    most = 2**31 - 1
+    one = stack({"TILL_LEASE_SECONDS": 60}).start(apis=0, workers=0)
+    worker = one.start_worker(TILL_WORKER_PROCESSES=1, TILL_SHUTDOWN_SECONDS=1)
+    one.wait_job(one.insert_job("till.tasks.snooze", [0.05, 1], max_attempts=most))
+    jobs = [one.insert_job("till.tasks.sleep", [600], max_attempts=n) for n in (most, 3)]
+    for job in jobs:
+        one.wait_job(job, "STARTED")
+    worker.term()
+
+    for job in jobs:
+        one.wait_job(job, "PENDING")
+    assert [one.job(job)["max_attempts"] for job in jobs] == [most, 4]
+
+
 @pytest.mark.parametrize(("task", "args"), [("till.tasks.snooze", "[0.05, 9]"), ("till.tasks.fail", "[]")])
 def test_a_superseded_job_that_would_be_run_later_is_not(stack, task, args):
     """Its worker writes how the attempt ended behind the one that took the key."""
