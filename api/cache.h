@@ -28,7 +28,7 @@ void cache_forget_rows(const struct request *req);
 /* Gives a GET's answer its ETag, and turns it into 304 when the client has it. */
 void cache_tag(const struct request *req, struct reply *reply);
 
-/* Whether one of the tags of an If-None-Match header is `tag`. Pure. */
+/* Whether one of the tags of an If-None-Match or If-Match header is `tag`. Pure. */
 bool cache_matches(const char *header, const char *tag);
 
 #endif

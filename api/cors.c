@@ -88,6 +88,7 @@ void cors_finish(const struct request *req, struct reply *reply)
         return;
     reply_header(reply, "Access-Control-Allow-Methods", req->match.allow);
     reply_header(reply, "Access-Control-Allow-Headers",
-                 "Authorization, Content-Type, Idempotency-Key, If-None-Match, X-Request-Id");
+                 "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, "
+                 "X-Request-Id");
     reply_header(reply, "Access-Control-Max-Age", "600");
 }

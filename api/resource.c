@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "api/answers.h"
+#include "api/cache.h"
 #include "api/page.h"
 #include "api/replica.h"
 #include "common/json.h"
@@ -342,6 +344,49 @@ static enum err_code refuse_change(const struct resource *resource, const struct
     return ERR_OK;
 }
 
+/* Whether the object is still what the client has read: its ETag, as a GET would give it now. */
+static enum err_code is_as_known(const struct resource *resource, const struct request *req,
+                                 int64_t id, const char *known, bool *ret, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(buf_release) struct buf body;
+    char tag[ANSWER_TAG_SIZE];
+    enum err_code rc = resource_find(api_db(req), resource->sql, req->user.id, id, &rows, e);
+
+    buf_init(&body, HTTP_REPLY_MAX);
+    if (rc)
+        return rc;
+    buf_add_str(&body, db_text(rows, 0, 0));
+    answers_tag(&body, tag);
+    *ret = cache_matches(known, tag);
+    return ERR_OK;
+}
+
+/* Before a change or a removal. With If-Match it happens only to what the client has read: the row
+ * is held from that look to the end, so that of two who read the same the second is told. */
+static enum err_code begin_change(const struct resource *resource, const struct request *req,
+                                  int64_t id, struct db_tx *tx, bool *ret_is_other, struct err *e)
+{
+    const char *known = request_header(req, "If-Match");
+    bool is_same = true;
+    enum err_code rc;
+
+    if (!known)
+        return replica_begin_write(req, tx, e);
+    rc = db_begin(api_db(req), tx, e);
+    if (!rc)
+        rc = resource_hold(api_db(req), resource->sql, req->user.id, id, e);
+    if (!rc)
+        rc = is_as_known(resource, req, id, known, &is_same, e);
+    *ret_is_other = !is_same;
+    return rc;
+}
+
+static void reply_is_other(struct reply *reply)
+{
+    reply_detail(reply, 412, "It has changed since: its ETag is none of If-Match. Read it again.");
+}
+
 enum err_code resource_update(const struct resource *resource, struct request *req,
                               struct reply *reply, struct err *e)
 {
@@ -349,6 +394,7 @@ enum err_code resource_update(const struct resource *resource, struct request *r
     AUTO_VALUE(input_release) struct input input = {0};
     AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
     struct err failure = {0};
+    bool is_other = false;
     int64_t id;
     enum err_code rc;
 
@@ -360,7 +406,11 @@ enum err_code resource_update(const struct resource *resource, struct request *r
     fields_refuse_unknown(&input.f);
     if (!json_is_object(req->data) || !fields_are_good(&input.f))
         return refuse_change(resource, req, id, &input, reply, e);
-    rc = replica_begin_write(req, &tx, &failure);
+    rc = begin_change(resource, req, id, &tx, &is_other, &failure);
+    if (!rc && is_other) {
+        reply_is_other(reply);
+        return ERR_OK;
+    }
     if (!rc)
         rc = resource_change(api_db(req), resource->sql, req->user.id, id, &input.values, &rows,
                              &failure);
@@ -378,12 +428,17 @@ enum err_code resource_delete(const struct resource *resource, struct request *r
 {
     AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
     struct err failure = {0};
+    bool is_other = false;
     int64_t id;
     enum err_code rc;
 
     if (!api_path_id(req, &id))
         return err_set(e, ERR_NOT_FOUND, "there is no such object");
-    rc = replica_begin_write(req, &tx, &failure);
+    rc = begin_change(resource, req, id, &tx, &is_other, &failure);
+    if (!rc && is_other) {
+        reply_is_other(reply);
+        return ERR_OK;
+    }
     if (!rc)
         rc = resource_remove(api_db(req), resource->sql, req->user.id, id, &failure);
     if (!rc)

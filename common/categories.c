@@ -13,7 +13,7 @@
     " AND ($5::text IS NULL OR strpos(lower(c.name), lower($5)) > 0)"
 #define LIST(order) SQL_PAGE(COLUMNS, LISTED, order)
 
-enum { BY_ID, BY_ID_DOWN, BY_NAME, BY_NAME_DOWN, FIND, ADD, CHANGE, REMOVE, CHECK };
+enum { BY_ID, BY_ID_DOWN, BY_NAME, BY_NAME_DOWN, FIND, ADD, CHANGE, REMOVE, HOLD, CHECK };
 
 static const struct db_stmt statements[] = {
     [BY_ID] = {"categories_by_id", LIST("c.id"), 5},
@@ -35,6 +35,9 @@ static const struct db_stmt statements[] = {
                 4},
     [REMOVE] = {"categories_remove", "DELETE FROM categories WHERE " SQL_ANY_USER " AND id = $2",
                 2},
+    [HOLD] = {"categories_hold",
+              "SELECT true FROM categories c WHERE " SQL_ANY_USER " AND c.id = $2 FOR UPDATE OF c",
+              2},
     [CHECK] = {"categories_check",
                "SELECT EXISTS (SELECT FROM categories WHERE " SQL_ANY_USER " AND id = $2)", 2},
 };
@@ -55,5 +58,6 @@ const struct resource_sql categories_sql = {
     .add = &statements[ADD],
     .change = &statements[CHANGE],
     .remove = &statements[REMOVE],
+    .hold = &statements[HOLD],
     .check = &statements[CHECK],
 };

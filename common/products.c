@@ -44,6 +44,7 @@ enum {
     ADD,
     CHANGE,
     REMOVE,
+    HOLD,
     CHECK,
     FIND_RATING,
 };
@@ -78,6 +79,9 @@ static const struct db_stmt statements[] = {
                            COLUMNS),
                 7},
     [REMOVE] = {"products_remove", "DELETE FROM products WHERE " SQL_ANY_USER " AND id = $2", 2},
+    [HOLD] = {"products_hold",
+              "SELECT true FROM products p WHERE " SQL_ANY_USER " AND p.id = $2 FOR UPDATE OF p",
+              2},
     [CHECK] = {"products_check",
                "SELECT EXISTS (SELECT FROM categories WHERE " SQL_ANY_USER " AND id = $2)", 2},
     [FIND_RATING] = {"products_find_rating",
@@ -110,6 +114,7 @@ const struct resource_sql products_sql = {
     .add = &statements[ADD],
     .change = &statements[CHANGE],
     .remove = &statements[REMOVE],
+    .hold = &statements[HOLD],
     .check = &statements[CHECK],
 };
 

@@ -123,6 +123,17 @@ enum err_code resource_remove(struct db *db, const struct resource_sql *sql, int
     return rc;
 }
 
+enum err_code resource_hold(struct db *db, const struct resource_sql *sql, int64_t user_id,
+                            int64_t id, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    struct call call = {0};
+
+    add(&call, DB_INT(user_id));
+    add(&call, DB_INT(id));
+    return query_row(db, sql->hold, &call, &rows, e);
+}
+
 enum err_code resource_check(struct db *db, const struct resource_sql *sql, int64_t user_id,
                              const int64_t *ids, size_t count, bool *exists, struct err *e)
 {

@@ -38,6 +38,7 @@ struct resource_sql {
                                      does not exist for this user */
     const struct db_stmt *change; /* $1 user, $2 id, then the values; NULL leaves as it is */
     const struct db_stmt *remove; /* $1 user, $2 id */
+    const struct db_stmt *hold;   /* $1 user, $2 id: locks the row that `change` would write */
     const struct db_stmt *check;  /* $1 user, then the ids referred to -> one boolean each */
 };
 
@@ -84,6 +85,9 @@ enum err_code resource_change(struct db *db, const struct resource_sql *sql, int
                               struct db_result **ret_rows, struct err *e) MUST_CHECK;
 enum err_code resource_remove(struct db *db, const struct resource_sql *sql, int64_t user_id,
                               int64_t id, struct err *e) MUST_CHECK;
+/* In the caller's transaction: nobody else changes the row before its end. */
+enum err_code resource_hold(struct db *db, const struct resource_sql *sql, int64_t user_id,
+                            int64_t id, struct err *e) MUST_CHECK;
 /* Which of the ids (0: none given) exist for this user: fills exists[count]. */
 enum err_code resource_check(struct db *db, const struct resource_sql *sql, int64_t user_id,
                              const int64_t *ids, size_t count, bool *exists,

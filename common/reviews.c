@@ -15,7 +15,7 @@
     " AND ($5::bigint IS NULL OR r.user_id = $5) AND ($6::numeric IS NULL OR r.rating >= $6)"
 #define LIST(order) SQL_PAGE(COLUMNS, LISTED, order), 6
 
-enum { BY_ID, BY_ID_DOWN, BY_RATING, BY_RATING_DOWN, FIND, ADD, CHANGE, REMOVE, CHECK };
+enum { BY_ID, BY_ID_DOWN, BY_RATING, BY_RATING_DOWN, FIND, ADD, CHANGE, REMOVE, HOLD, CHECK };
 
 static const struct db_stmt statements[] = {
     [BY_ID] = {"reviews_by_id", LIST("r.id")},
@@ -37,6 +37,8 @@ static const struct db_stmt statements[] = {
                            COLUMNS),
                 5},
     [REMOVE] = {"reviews_remove", "DELETE FROM reviews WHERE user_id = $1 AND id = $2", 2},
+    [HOLD] = {"reviews_hold",
+              "SELECT true FROM reviews r WHERE r.user_id = $1 AND r.id = $2 FOR UPDATE OF r", 2},
     [CHECK] = {"reviews_check",
                "SELECT EXISTS (SELECT FROM products WHERE " SQL_ANY_USER " AND id = $2)", 2},
 };
@@ -59,5 +61,6 @@ const struct resource_sql reviews_sql = {
     .add = &statements[ADD],
     .change = &statements[CHANGE],
     .remove = &statements[REMOVE],
+    .hold = &statements[HOLD],
     .check = &statements[CHECK],
 };

@@ -21,12 +21,14 @@ enum {
     ADD,
     CHANGE,
     REMOVE,
+    HOLD,
     ITEMS_BY_ID,
     ITEMS_BY_ID_DOWN,
     FIND_ITEM,
     ADD_ITEM,
     CHANGE_ITEM,
     REMOVE_ITEM,
+    HOLD_ITEM,
     CHECK_ITEM,
 };
 
@@ -43,6 +45,9 @@ static const struct db_stmt statements[] = {
                 2},
     [REMOVE] = {"shopping_carts_remove",
                 "DELETE FROM shopping_carts WHERE user_id = $1 AND id = $2", 2},
+    [HOLD] =
+        {"shopping_carts_hold",
+         "SELECT true FROM shopping_carts c WHERE c.user_id = $1 AND c.id = $2 FOR UPDATE OF c", 2},
     [ITEMS_BY_ID] = {"cart_items_by_id", SQL_PAGE(ITEM, LISTED_ITEMS, "i.id"), 5},
     [ITEMS_BY_ID_DOWN] = {"cart_items_by_id_down", SQL_PAGE(ITEM, LISTED_ITEMS, "i.id DESC"), 5},
     [FIND_ITEM] = {"cart_items_find", SQL_ROW(ITEM, MY_ITEMS " AND i.id = $2"), 2},
@@ -65,6 +70,10 @@ static const struct db_stmt statements[] = {
                      "DELETE FROM cart_items i USING shopping_carts c"
                      " WHERE c.id = i.cart_id AND c.user_id = $1 AND i.id = $2",
                      2},
+    [HOLD_ITEM] = {"cart_items_hold",
+                   "SELECT true FROM cart_items i JOIN shopping_carts c ON c.id = i.cart_id"
+                   " WHERE c.user_id = $1 AND i.id = $2 FOR UPDATE OF i",
+                   2},
     [CHECK_ITEM] = {"cart_items_check",
                     "SELECT EXISTS (SELECT FROM shopping_carts WHERE user_id = $1 AND id = $2),"
                     " EXISTS (SELECT FROM products WHERE id = $3)",
@@ -85,6 +94,7 @@ const struct resource_sql shopping_carts_sql = {
     .add = &statements[ADD],
     .change = &statements[CHANGE],
     .remove = &statements[REMOVE],
+    .hold = &statements[HOLD],
 };
 
 static const struct resource_order item_lists[] = {
@@ -99,5 +109,6 @@ const struct resource_sql cart_items_sql = {
     .add = &statements[ADD_ITEM],
     .change = &statements[CHANGE_ITEM],
     .remove = &statements[REMOVE_ITEM],
+    .hold = &statements[HOLD_ITEM],
     .check = &statements[CHECK_ITEM],
 };

@@ -22,12 +22,14 @@ enum {
     ADD,
     CHANGE,
     REMOVE,
+    HOLD,
     ITEMS_BY_ID,
     ITEMS_BY_ID_DOWN,
     FIND_ITEM,
     ADD_ITEM,
     CHANGE_ITEM,
     REMOVE_ITEM,
+    HOLD_ITEM,
     CHECK_ITEM,
 };
 
@@ -43,6 +45,8 @@ static const struct db_stmt statements[] = {
                            COLUMNS),
                 2},
     [REMOVE] = {"wishlists_remove", "DELETE FROM wishlists WHERE user_id = $1 AND id = $2", 2},
+    [HOLD] = {"wishlists_hold",
+              "SELECT true FROM wishlists w WHERE w.user_id = $1 AND w.id = $2 FOR UPDATE OF w", 2},
     [ITEMS_BY_ID] = {"wishlist_items_by_id", SQL_PAGE(ITEM, LISTED_ITEMS, "i.id"), 5},
     [ITEMS_BY_ID_DOWN] = {"wishlist_items_by_id_down", SQL_PAGE(ITEM, LISTED_ITEMS, "i.id DESC"),
                           5},
@@ -66,6 +70,10 @@ static const struct db_stmt statements[] = {
                      "DELETE FROM wishlist_items i USING wishlists w"
                      " WHERE w.id = i.wishlist_id AND w.user_id = $1 AND i.id = $2",
                      2},
+    [HOLD_ITEM] = {"wishlist_items_hold",
+                   "SELECT true FROM wishlist_items i JOIN wishlists w ON w.id = i.wishlist_id"
+                   " WHERE w.user_id = $1 AND i.id = $2 FOR UPDATE OF i",
+                   2},
     [CHECK_ITEM] = {"wishlist_items_check",
                     "SELECT EXISTS (SELECT FROM wishlists WHERE user_id = $1 AND id = $2),"
                     " EXISTS (SELECT FROM products WHERE id = $3)",
@@ -86,6 +94,7 @@ const struct resource_sql wishlists_sql = {
     .add = &statements[ADD],
     .change = &statements[CHANGE],
     .remove = &statements[REMOVE],
+    .hold = &statements[HOLD],
 };
 
 static const struct resource_order item_lists[] = {
@@ -100,5 +109,6 @@ const struct resource_sql wishlist_items_sql = {
     .add = &statements[ADD_ITEM],
     .change = &statements[CHANGE_ITEM],
     .remove = &statements[REMOVE_ITEM],
+    .hold = &statements[HOLD_ITEM],
     .check = &statements[CHECK_ITEM],
 };

@@ -234,6 +234,88 @@ def test_products_are_filtered_and_ordered(api, shop):
     assert first["next"].endswith("?search=Thing&page_size=5&ordering=-name&page=2")
 
 
+# ---- changing only what one has read ----
+
+
+def of_each_kind(api, staff):
+    """(path, a change of it) for an object of each kind that can be changed."""
+    product, category = api.product(), api.value("SELECT id FROM categories LIMIT 1")
+    made = {}
+    for kind, body in (("shopping-carts", {}), ("wishlists", {})):
+        made[kind] = staff.expect(201, staff.post(f"/api/{kind}/", body))["id"]
+    bodies = {
+        "cart-items": {"cart_id": made["shopping-carts"], "product_id": product, "quantity": 1},
+        "wishlist-items": {"wishlist_id": made["wishlists"], "product_id": product},
+        "reviews": {"product_id": product, "rating": "4.00", "comment": "Good"},
+    }
+    for kind, body in bodies.items():
+        made[kind] = staff.expect(201, staff.post(f"/api/{kind}/", body))["id"]
+    changes = {
+        "cart-items": {"quantity": 2}, "wishlist-items": {"product_id": api.product()},
+        "reviews": {"comment": "Better"}, "wishlists": {}, "shopping-carts": {},
+    }
+    yield f"/api/categories/{category}/", {"name": "Other"}
+    yield f"/api/products/{product}/", {"price": "11.00"}
+    for kind, change in changes.items():
+        yield f"/api/{kind}/{made[kind]}/", change
+
+
+def test_with_if_match_only_what_one_has_read_is_changed(api, staff):
+    for path, change in of_each_kind(api, staff):
+        read = staff.get(path)
+        tag = read.headers["ETag"]
+        for known in ('"x"', tag[1:-1], tag[:-1], "", '"x", "y"', tag.upper()):
+            refused = staff.call("PATCH", path, change, headers={"If-Match": known})
+            assert "If-Match" in error_of(refused, 412)["detail"], (path, known)
+            assert "If-Match" in error_of(staff.call("DELETE", path, headers={"If-Match": known}), 412)["detail"]
+        assert staff.get(path).content == read.content, path
+        for known in ("{}", '"x", {}', "W/{}", "*"):
+            headers = {"If-Match": known.format(tag)}
+            newer = staff.expect(200, staff.call("PATCH", path, change, headers=headers))
+            assert staff.expect(200, staff.get(path)) == newer
+            tag = staff.get(path).headers["ETag"]
+        assert staff.call("PATCH", path, change).status_code == 200  # without it as ever
+
+
+def test_of_two_who_have_read_the_same_one_changes_it(api, staff):
+    """They begin while somebody holds the row, so both have asked before either has written."""
+    path = f"/api/products/{api.product(price='10.00')}/"
+    tag = staff.get(path).headers["ETag"]
+
+    def change(price):
+        return staff.another_session().call("PATCH", path, {"price": price}, headers={"If-Match": tag})
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        with api.postgres.connect(api.database) as holder:
+            holder.autocommit = False
+            holder.cursor().execute("SELECT FROM products FOR UPDATE")
+            asked = [pool.submit(change, price) for price in ("11.00", "12.00")]
+            asked.append(pool.submit(staff.another_session().call, "DELETE", path, headers={"If-Match": tag}))
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name = 'till-api' AND wait_event_type = 'Lock'"
+            )
+            wait_for(lambda: api.value(waiting) == 3, 30, "the three never waited for the product")
+            holder.rollback()
+        holder.close()
+        answers = [one.result() for one in asked]
+    codes = sorted(answer.status_code for answer in answers)
+    assert codes in ([200, 412, 412], [204, 404, 404]), codes
+
+
+def test_if_match_tells_nobody_of_what_is_not_theirs(api, shop, staff):
+    review = staff.expect(201, staff.post("/api/reviews/", {"product_id": api.product(), "rating": 1, "comment": "x"}))
+    cart = staff.expect(201, staff.post("/api/shopping-carts/", {}))["id"]
+    path = f"/api/reviews/{review['id']}/"
+    for tag in ("*", '"x"', shop.get(path).headers["ETag"]):
+        for method, body in (("PATCH", {"comment": "y"}), ("DELETE", None)):
+            headers = {"If-Match": tag}
+            assert error_of(shop.call(method, path, body, headers=headers), 403) == FORBIDDEN
+            for other in (f"/api/shopping-carts/{cart}/", "/api/shopping-carts/999/"):
+                assert error_of(shop.call(method, other, {}, headers=headers), 404) == NOT_FOUND
+    assert staff.expect(200, staff.get(path)) == review
+
+
 # ---- reviews ----
 
 
