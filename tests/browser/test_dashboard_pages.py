@@ -233,6 +233,8 @@ def test_charts_show_the_minutes(stack, walk):
     rows.insert(system, "PENDING", queue="quiet")
     system.start_dashboard()
     walk("charts", {}, system=system)
+    walk("clock", {}, system=system)
+    walk("axes", {}, system=system)
 
 
 def test_all_of_it_works_below_a_prefix(stack, walk):

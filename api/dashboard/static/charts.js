@@ -5,14 +5,14 @@
  */
 import {follow, get} from './api.js';
 import {h, table} from './dom.js';
-import {count, duration, exactTime} from './format.js';
+import {count, duration, exactTime, now as serverNow} from './format.js';
 
 const RANGES = [['hour', 'Last hour'], ['day', 'Last day'], ['week', 'Last week']];
-const WIDTH = 640;
 const HEIGHT = 180;
-const LEFT = 56;
 const BOTTOM = 22;
 const TOP = 10;
+const RIGHT = 8;
+const LETTER = 7; /* a letter of the axes is no wider */
 
 function s(tag, attributes, ...children) {
   const node = document.createElementNS('http://www.w3.org/2000/svg', tag);
@@ -25,7 +25,7 @@ function s(tag, attributes, ...children) {
    had so far. A minute is there when it is over, a longer step while it goes on. */
 function fill({minutes, step, points}) {
   const width = step * 60000;
-  const now = Date.now();
+  const now = serverNow();
   const last = Math.floor(now / width) * width - (step === 1 ? width : 0);
   const held = new Map(points.map((point) => [Date.parse(point.at), point]));
   return Array.from({length: minutes / step}, (_, i) => {
@@ -34,12 +34,22 @@ function fill({minutes, step, points}) {
   });
 }
 
-/* A round number not below the largest value. */
+/* A round number not below the largest value; of seconds one that is round in minutes, hours, days, as its half is. */
 function ceiling(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 5, 10].map((n) => n * power).find((n) => n >= value);
 }
+
+const LONG = [60, 120, 240, 600, 1200, 3600, 7200, 14400, 43200, 86400, 172800];
+
+function ceilingOfTime(value) {
+  if (value <= 50) return ceiling(value);
+  return LONG.find((n) => n >= value) ?? 172800 * ceiling(value / 172800);
+}
+
+/* For an axis: "2 min", not "2 min 0 s". */
+const roundTime = (value) => (value ? duration(value).replace(/ 0 (s|min|h)$/, '') : '0');
 
 function path(points, value, x, y) {
   let out = '';
@@ -59,14 +69,18 @@ function path(points, value, x, y) {
 const clock = new Intl.DateTimeFormat('en', {hour: '2-digit', minute: '2-digit', hour12: false});
 const day = new Intl.DateTimeFormat('en', {weekday: 'short', hour: '2-digit', hour12: false});
 
-function chart(title, points, series, show, range) {
+/* `kind` says how its values are shown; `width` is in pixels, as wide as it will be: text is not scaled. */
+function chart(title, points, series, kind, range, width) {
+  const {show} = kind;
   const all = points.flatMap((point) => series.map((one) => one.value(point) ?? 0));
-  const top = ceiling(Math.max(...all));
-  const x = (i) => LEFT + (i / Math.max(1, points.length - 1)) * (WIDTH - LEFT - 8);
+  const top = kind.ceiling(Math.max(...all));
+  const labels = [0, 0.5, 1].map((part) => kind.mark(top * part));
+  const left = 10 + LETTER * Math.max(...labels.map((label) => label.length));
+  const x = (i) => left + (i / Math.max(1, points.length - 1)) * (width - left - RIGHT);
   const y = (v) => TOP + (1 - v / top) * (HEIGHT - TOP - BOTTOM);
-  const marks = [0, 0.5, 1].map((part) => s('g', {},
-    s('line', {x1: LEFT, x2: WIDTH - 8, y1: y(top * part), y2: y(top * part), class: 'grid'}),
-    s('text', {x: LEFT - 6, y: y(top * part) + 4, class: 'axis', 'text-anchor': 'end'}, show(top * part))));
+  const marks = [0, 0.5, 1].map((part, i) => s('g', {},
+    s('line', {x1: left, x2: width - RIGHT, y1: y(top * part), y2: y(top * part), class: 'grid'}),
+    s('text', {x: left - 6, y: y(top * part) + 4, class: 'axis', 'text-anchor': 'end'}, labels[i])));
   const format = range === 'week' ? day : clock;
   const times = [0, Math.floor((points.length - 1) / 2), points.length - 1].map((i, n) =>
     s('text', {x: x(i), y: HEIGHT - 5, class: 'axis', 'text-anchor': ['start', 'middle', 'end'][n]}, format.format(points[i].at)));
@@ -79,16 +93,28 @@ function chart(title, points, series, show, range) {
   return h('figure', {class: 'panel chart'},
     h('figcaption', {class: 'panel-head'}, h('h2', {}, title),
       h('span', {class: 'keys'}, series.map((one) => h('span', {class: `key ${one.kind}`}, one.label)))),
-    s('svg', {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img', 'aria-label': `${title}. ${words}.`}, ...marks, ...times, ...lines),
+    s('svg', {viewBox: `0 0 ${width} ${HEIGHT}`, role: 'img', 'aria-label': `${title}. ${words}.`}, ...marks, ...times, ...lines),
     h('details', {}, h('summary', {}, 'As a table'),
       table(title, [['Time'], ...series.map((one) => [one.label, 'number'])], h('tbody', {}, rows.map((point) =>
         h('tr', {}, h('td', {class: 'nowrap'}, exactTime(new Date(point.at).toISOString()).slice(0, 16)),
           series.map((one) => h('td', {class: 'number'}, show(one.value(point) ?? 0)))))))));
 }
 
-const seconds = (value) => duration(value);
+const rates = {show: (v) => count(Math.round(v * 10) / 10), ceiling};
+rates.mark = rates.show;
+const whole = {show: (v) => count(Math.round(v)), ceiling: (v) => Math.max(2, ceiling(v))};
+whole.mark = whole.show;
+const times = {show: duration, mark: roundTime, ceiling: ceilingOfTime};
 
-function draw(content, answer, open) {
+/* The width of one of them, which the style decides. */
+function widthIn(content) {
+  const one = content.querySelector('svg');
+  return Math.max(200, Math.round(one?.clientWidth || 640));
+}
+
+function draw(content, answer) {
+  const open = [...content.querySelectorAll('details')].map((node) => node.open);
+  const width = widthIn(content);
   const points = fill(answer);
   const rate = (name) => (point) => (point[name] ?? 0) / point.minutes;
   const of = (name) => (point) => point[name] ?? null;
@@ -97,12 +123,14 @@ function draw(content, answer, open) {
     ? [{label: 'ended', kind: 'good', value: rate('ended')}]
     : [{label: 'succeeded', kind: 'good', value: rate('succeeded')}, {label: 'retried', kind: 'warn', value: rate('retried')},
       {label: 'failed', kind: 'bad', value: rate('failed')}];
+  const line = (title, series, kind) => chart(title, points, series, kind, answer.range, width);
   content.replaceChildren(
-    chart('Tasks ended a minute', points, ended, (v) => count(Math.round(v * 10) / 10), answer.range),
-    chart('Waiting for a worker', points, [{label: 'tasks', kind: 'info', value: (point) => point.waiting ?? 0}], (v) => count(Math.round(v)), answer.range),
-    chart('Time from ready to begun', points, [{label: 'half', kind: 'info', value: of('wait_p50')}, {label: '95 %', kind: 'warn', value: of('wait_p95')}], seconds, answer.range),
-    chart('Run time', points, [{label: 'half', kind: 'info', value: of('run_p50')}, {label: '95 %', kind: 'warn', value: of('run_p95')}], seconds, answer.range));
+    line('Tasks ended a minute', ended, rates),
+    line('Waiting for a worker', [{label: 'tasks', kind: 'info', value: (point) => point.waiting ?? 0}], whole),
+    line('Time from ready to begun', [{label: 'half', kind: 'info', value: of('wait_p50')}, {label: '95 %', kind: 'warn', value: of('wait_p95')}], times),
+    line('Run time', [{label: 'half', kind: 'info', value: of('run_p50')}, {label: '95 %', kind: 'warn', value: of('run_p95')}], times));
   content.querySelectorAll('details').forEach((node, i) => { node.open = open[i] ?? false; });
+  if (Math.abs(widthIn(content) - width) > 1) draw(content, answer);
 }
 
 /* The address of these charts with another range or queue. */
@@ -134,17 +162,24 @@ export function showCharts(root, _, go) {
     h('p', {}, queue ? 'Nothing has waited or ended in this queue in this time.' : 'There are no figures yet.'),
     h('p', {}, 'The leading scheduler writes them once a minute: ', h('code', {}, 'till-scheduler')));
   let last = '';
+  let shown = null;
+  /* Another width is another drawing: one that is stretched has letters that nobody can read. */
+  new ResizeObserver(() => {
+    const drawn = content.querySelector('svg')?.viewBox.baseVal.width;
+    if (shown && drawn && Math.abs(widthIn(content) - drawn) > 1) draw(content, shown);
+  }).observe(content);
   root.append(h('h1', {}, queue ? `Charts of ${queue}` : 'Charts'),
     h('nav', {class: 'states', 'aria-label': 'Range'}, RANGES.map(([name, label]) =>
       h('a', {href: address({range: name}), 'aria-current': name === range ? 'true' : null}, label))),
     h('div', {class: 'filters'}, queueChoice(queue, go)), empty, content);
   follow(async () => {
     const answer = await get('/api/v1/charts', {range, queue});
-    const text = JSON.stringify(answer) + Math.floor(Date.now() / 60000);
+    const text = JSON.stringify(answer) + Math.floor(serverNow() / 60000);
     if (text === last) return;
     last = text;
     empty.hidden = answer.points.length > 0;
     content.hidden = answer.points.length === 0;
-    if (answer.points.length) draw(content, answer, [...content.querySelectorAll('details')].map((node) => node.open));
+    shown = answer.points.length ? answer : null;
+    if (shown) draw(content, shown);
   }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
 }
