@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
@@ -494,3 +495,26 @@ def test_a_producer_written_from_the_protocol_alone(stack):
 
     assert ran.returncode == 0, ran.stdout
     one.wait_settled()
+
+
+def test_a_prepared_transaction_brings_the_job_that_has_told_nobody(stack):
+    """Two phases (XA): what PROTOCOL.md says of them."""
+    one = stack(own_postgres={"max_prepared_transactions": 4})
+    insert = "INSERT INTO jobs (task, enqueued_at) VALUES ('till.tasks.noop', {}) RETURNING id"
+    with closing(one.postgres.connect(one.database)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        for refused in (insert.format("NULL"), "SELECT till_enqueue('till.tasks.noop')"):
+            cursor.execute("BEGIN")
+            cursor.execute(refused)
+            with pytest.raises(psycopg2.errors.FeatureNotSupported):
+                cursor.execute("PREPARE TRANSACTION 'two phases'")
+            cursor.execute("ROLLBACK")
+        cursor.execute("BEGIN")
+        cursor.execute(insert.format("now()"))
+        [job] = cursor.fetchone()
+        cursor.execute("PREPARE TRANSACTION 'two phases'")
+        one.start(apis=0)
+        cursor.execute("COMMIT PREPARED 'two phases'")
+
+    assert one.wait_job(job)["attempt"] == 1
+    assert one.value("SELECT count(*) FROM jobs") == 1
