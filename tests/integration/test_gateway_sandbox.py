@@ -557,6 +557,23 @@ def check_signature(header, body, secret="whsec_till_sandbox"):
     return wanted in [value for name, value in parts if name == "v1"]
 
 
+def test_a_payment_method_of_no_customer_pays_once(gateway):
+    for customer in ({}, {"customer": "cus_1"}):
+        method = gateway.post("payment_methods", type="card", card__token="tok_visa").json()["id"]
+        refused = gateway.post(amount="20", currency="usd", payment_method=method, confirm="true")
+        assert refused.status_code == 400  # what was not paid does not use it up
+        assert gateway.pay(payment_method=method, key=method, **customer).status_code == 200
+        assert gateway.pay(payment_method=method, key=method, **customer).status_code == 200  # the same payment
+        again = gateway.pay(payment_method=method, **customer)
+        if customer:
+            assert again.status_code == 200
+        else:
+            error = error_of(again, 400)
+            assert (error["type"], error["param"]) == ("invalid_request_error", "payment_method")
+            assert "previously used" in error["message"]
+    assert len(gateway.charged()) == 3
+
+
 SECRET_WRONG = ("payment_intent_invalid_parameter", "client_secret")
 PUBLIC = {"Authorization": "Bearer pk_test_till"}
 

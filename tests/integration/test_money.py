@@ -7,6 +7,7 @@ import urllib.request
 
 import psycopg2
 import pytest
+import requests
 
 from harness.gateway import SECRET_KEY
 from harness.shop import DECLINED, PAID
@@ -166,6 +167,23 @@ def test_a_request_that_the_gateway_finds_wrong_fails_the_payment_and_stays_loud
     shop.wait_order(order["id"], "payment_failed")
     one.settle(dead=1)
     assert shop.payment(payment["id"])["failure_code"] == code
+
+
+def test_a_token_that_has_paid_before_fails_the_payment_by_a_code(stack):
+    """A client's mistake that Stripe tells by the parameter alone."""
+    one = stack().start()
+    shop = one.shop().sign_up()
+    made = requests.post(
+        f"{one.gateway.url}/v1/payment_methods", {"type": "card", "card[token]": "tok_visa"},
+        headers={"Authorization": f"Bearer {SECRET_KEY}"}, timeout=30,
+    )
+    orders = [shop.order((one.product(), 1)) for _ in range(2)]
+    shop.pay(orders[0]["id"], made.json()["id"])
+    shop.wait_order(orders[0]["id"], "paid")
+    payment = shop.pay(orders[1]["id"], made.json()["id"])
+    shop.wait_order(orders[1]["id"], "payment_failed")
+    one.settle()
+    assert shop.payment(payment["id"])["failure_code"] == "payment_method_not_allowed"
 
 
 def test_an_order_that_closed_before_its_payment_began_is_not_charged(waiting):

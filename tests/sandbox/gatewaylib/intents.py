@@ -95,6 +95,12 @@ CANCEL = {
     "expand": params.text_list,
 }
 
+# Of a payment method that has paid and belongs to no customer.
+SPENT = (
+    "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment, "
+    "shared with a connected account without Customer attachment, or was detached from a Customer. It "
+    "may not be used again. To use a PaymentMethod multiple times, you must attach it to a Customer first."
+)
 COPIED = (
     "amount",
     "capture_method",
@@ -302,6 +308,8 @@ def settle(call, intent):
 def attempt(call, intent, values):
     """One try to pay with the attached method; raises the 402 of a decline."""
     token = token_of(call, intent)
+    if call.ledger["method_token"][intent["payment_method"]].get("spent"):
+        raise invalid_request(SPENT, param="payment_method")
     intent.update(last_payment_error=None, next_action=None)
     if token.kind not in intent["payment_method_types"] and not intent["automatic_payment_methods"]:
         raise invalid_request(
@@ -355,6 +363,9 @@ def needs_action(call, intent, token, values):
 
 def settle_paid(call, intent, token):
     charge = new_charge(call, intent, "succeeded", token)
+    if not intent["customer"]:
+        spent = {**call.ledger["method_token"][intent["payment_method"]], "spent": True}
+        call.ledger.put("method_token", spent)
     if intent["capture_method"] == "manual":
         intent.update(status="requires_capture", amount_capturable=intent["amount"])
         keep(call, intent, charge)
