@@ -12,8 +12,8 @@
 
 enum { COUNT, TOTAL, QUEUES, TASKS, WORKERS };
 
-#define BOUND "20001"
-_Static_assert(JOBS_COUNT_MAX == 20000, "BOUND is one more, as text");
+#define BOUND "10001"
+_Static_assert(JOBS_COUNT_MAX == 10000, "BOUND is one more, as text");
 
 #define OPEN "enqueued_at IS NOT NULL AND finished_at IS NULL"
 #define WAITING OPEN " AND state IN ('PENDING', 'RETRY')"

@@ -15,7 +15,7 @@
 #include "common/err.h"
 #include "common/job.h"
 
-enum { JOBS_COUNT_MAX = 20000 };
+enum { JOBS_COUNT_MAX = 10000 };
 
 struct jobs_sum {
     int64_t count;

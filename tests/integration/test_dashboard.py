@@ -204,6 +204,20 @@ def test_unknown_task_is_not_found(system, name):
 # ---- sums, queues, workers ----
 
 
+def test_sums_of_many_say_that_there_are_more(system):
+    system.query(
+        "INSERT INTO jobs (task, queue, enqueued_at, scheduled_at) SELECT 'shop.mail', 'mail',"
+        " CASE WHEN n > 10001 THEN now() END, now() + CASE WHEN n > 10001 THEN interval '0' ELSE interval '1 day' END"
+        " FROM generate_series(1, 20001) n")
+    more, exact = {"count": 10000, "is_exact": False}, {"count": 10000, "is_exact": True}
+    assert read(system, "/api/v1/summary")["states"]["PENDING"] == more
+    (mail,) = [queue for queue in read(system, "/api/v1/queues")["queues"] if queue["name"] == "mail"]
+    assert mail["waiting"] == exact and not mail["scheduled"]["is_exact"]
+    system.query("INSERT INTO jobs (task, queue, enqueued_at) VALUES ('shop.mail', 'mail', now())")
+    (mail,) = [queue for queue in read(system, "/api/v1/queues")["queues"] if queue["name"] == "mail"]
+    assert mail["waiting"] == more
+
+
 def test_summary_is_exact_for_few(system):
     rows.insert_every_state(system)
     rows.insert(system, "SUCCESS")

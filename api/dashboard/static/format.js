@@ -24,11 +24,11 @@ export const now = () => Date.now() + skew;
 
 export const count = (value) => (Number.isFinite(value) ? number.format(value) : '–');
 
-/* {count, is_exact}: counting stops at 20,000; beyond a hundred thousand it is an estimate. */
+/* {count, is_exact}: counting stops at 10,000; beyond a hundred thousand it is an estimate. */
 export function sum(value) {
   if (!value) return '–';
   if (value.is_exact) return count(value.count);
-  return value.count === 20000 ? `${count(value.count)}+` : `≈ ${count(value.count)}`;
+  return value.count === 10000 ? `${count(value.count)}+` : `≈ ${count(value.count)}`;
 }
 
 export function duration(seconds) {
