@@ -28,10 +28,15 @@ enum {
 
 static const struct db_stmt statements[] = {
     /* Another expression, zone or jitter counts from now: what it would have meant before is over.
-     */
+     * A run that waits, and never will come, is told as skipped. */
     [UPSERT] =
         {"schedules_upsert",
-         "INSERT INTO schedules AS s (name, cron, zone, task, args, kwargs, queue, overlap,"
+         "WITH skipped AS ("
+         " UPDATE schedule_runs r SET outcome = 'skipped', decided_at = now(),"
+         "  reason = 'it waited, and its schedule lets none wait any more'"
+         " FROM schedules o WHERE o.name = $1 AND $8 <> 'queue' AND r.schedule = o.name"
+         " AND r.tick = o.waiting_tick AND r.outcome = 'waiting'"
+         ") INSERT INTO schedules AS s (name, cron, zone, task, args, kwargs, queue, overlap,"
          " catch_up_s, catch_up_runs, jitter_s, source, source_hash)"
          " VALUES ($1, $2, $3, $4, coalesce($5::jsonb, '[]'), coalesce($6::jsonb, '{}'), $7, $8,"
          " $9, $10, $11, $12, $13)"
@@ -46,7 +51,16 @@ static const struct db_stmt statements[] = {
          "  s.catch_up_runs, s.jitter_s, s.source) IS DISTINCT FROM"
          "  ($2, $3, $4, excluded.args, excluded.kwargs, $7, $8, $9, $10, $11, $12)",
          13},
-    [REMOVE] = {"schedules_remove", "DELETE FROM schedules WHERE name <> ALL ($1::text[])", 1},
+    [REMOVE] = {"schedules_remove",
+                "WITH removed AS ("
+                " DELETE FROM schedules WHERE name <> ALL ($1::text[]) RETURNING name, waiting_tick"
+                "), skipped AS ("
+                " UPDATE schedule_runs r SET outcome = 'skipped', decided_at = now(),"
+                "  reason = 'it waited, and its schedule was removed'"
+                " FROM removed o WHERE r.schedule = o.name AND r.tick = o.waiting_tick"
+                " AND r.outcome = 'waiting'"
+                ") SELECT FROM removed",
+                1},
     /* A clock that was put back, and runs that wait, come first. */
     [DUE] = {"schedules_due",
              "SELECT name, CASE WHEN next_run IS NULL OR is_back THEN 0 ELSE greatest(0,"

@@ -388,6 +388,24 @@ def test_overlap_queue_lets_one_wait(stack):
     assert second["created_at"] - first["finished_at"] < timedelta(seconds=3 * SLOWNESS)
 
 
+@pytest.mark.parametrize(
+    "now, reason", [("skip", "its schedule lets none wait any more"), (None, "its schedule was removed")]
+)
+def test_a_run_that_waits_and_can_not_come_any_more_is_told_as_skipped(stack, now, reason):
+    """No worker: the run before it is not finished."""
+    one = stack()
+    scheduler = start(one, section("slow", overlap="queue", catch_up_runs=50))
+    [waiting] = wait_runs(one, "slow", 1, "waiting")
+
+    write_file(one, section("other", NEVER_SOON) + (section("slow", overlap=now) if now else ""))
+    scheduler.send(signal.SIGHUP)
+
+    wait_for(lambda: schedule(one, "other"), 10)
+    assert not runs(one, "slow", "waiting")
+    [told] = [run for run in runs(one, "slow") if run["tick"] == waiting["tick"]]
+    assert (told["outcome"], told["reason"]) == ("skipped", "it waited, and " + reason)
+
+
 def test_overlap_allow_runs_side_by_side(stack):
     one = stack()
     long_run(one, "allow")
