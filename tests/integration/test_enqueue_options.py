@@ -48,6 +48,19 @@ both = pytest.mark.parametrize("enqueue", [by_sql, by_cli])
 
 
 @both
+@pytest.mark.parametrize("on_conflict", ["keep", "refuse"])
+def test_a_job_that_has_expired_holds_its_key_no_longer(stack, enqueue, on_conflict):
+    """Nobody has looked at it since: there is neither worker nor scheduler."""
+    one = stack()
+    expired = by_sql(one, unique_key="report 7", expires_at="2026-01-01T00:00:00Z")
+
+    asked = enqueue(one, unique_key="report 7", on_conflict=on_conflict)
+    assert asked != expired
+    assert (one.job(expired)["state"], one.job(expired)["error"]) == ("REVOKED", "expired")
+    assert by_sql(one, unique_key="report 7") == asked, "which holds it now"
+
+
+@both
 def test_a_key_is_held_until_the_job_is_finished(stack, enqueue):
     one = stack()
 
