@@ -9,6 +9,7 @@
 #include "worker/gateway.h"
 #include "worker/mailer.h"
 #include "worker/supervisor.h"
+#include "worker/tasks.h"
 
 static const char usage[] =
     "till-worker: runs jobs in TILL_WORKER_PROCESSES processes of TILL_WORKER_CONCURRENCY slots\n\n"
@@ -27,8 +28,10 @@ static enum err_code check(const struct conf *conf, struct err *e)
 {
     const struct gateway_place gateway = gateway_place_of(conf);
     const struct mail_place mail = mail_place_of(conf);
-    enum err_code rc = redis_check_url(conf->redis_url, e);
+    enum err_code rc = tasks_check(tasks, tasks_count, e);
 
+    if (!rc)
+        rc = redis_check_url(conf->redis_url, e);
     if (!rc)
         rc = gateway_check(&gateway, e);
     if (!rc)

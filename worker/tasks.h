@@ -12,6 +12,10 @@
 extern const struct task *const tasks[];
 extern const size_t tasks_count;
 
+/* Whether each of them can run: what is missing or goes against itself in a `struct task` is named.
+ * The worker does not start otherwise. Pure. */
+enum err_code tasks_check(const struct task *const *list, size_t count, struct err *e) MUST_CHECK;
+
 /* NULL when this build does not know it. */
 const struct task *task_find(const char *name);
 
