@@ -257,10 +257,11 @@ test("jobs of a limit_key wait for each other where a limit says so", async () =
   // The limit of node:* is 1: set by whoever runs this, since producers set none.
   const made = await sql(
     `INSERT INTO jobs (task, args, limit_key)
-     SELECT 'till.tasks.sleep', '[0.3]', 'node:' || n % 2 FROM generate_series(1, 6) n RETURNING id;`,
+     SELECT 'till.tasks.sleep', CASE WHEN n <= 2 THEN '[8]' ELSE '[0.1]' END::jsonb, 'node:' || n % 2
+     FROM generate_series(1, 6) n RETURNING id;`, // the first of each key goes on while psql comes up
   );
   const ids = made.split("\n");
-  ids.push(await sql("SELECT till_enqueue('till.tasks.sleep', '[0.3]', limit_key => 'node:1');"));
+  ids.push(await sql("SELECT till_enqueue('till.tasks.sleep', '[0.1]', limit_key => 'node:1');"));
   const parked = `SELECT count(*) FROM jobs WHERE state = 'PENDING' AND parked_on IN ('key:node:0', 'key:node:1');`;
   await until(async () => (await sql(parked)) !== "0");
   await succeeded(ids);
