@@ -31,6 +31,9 @@ export function sum(value) {
   return value.count === 10000 ? `${count(value.count)}+` : `≈ ${count(value.count)}`;
 }
 
+/* A sum of one queue: what is not exact is at least so many. */
+export const atLeast = (value) => (value && !value.is_exact ? `${count(value.count)}+` : sum(value));
+
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return '–';
   if (seconds < 0.001) return '< 1 ms';

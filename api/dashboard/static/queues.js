@@ -5,7 +5,8 @@
 import {follow, get} from './api.js';
 import {ask, button, order, orderAll} from './desk.js';
 import {cell, h, redraw, table} from './dom.js';
-import {age, count, sum, time} from './format.js';
+import {age, atLeast, count, time} from './format.js';
+import {chooser} from './many.js';
 
 const COLUMNS = [
   ['Queue'], ['In stream', 'number'], ['Delivered', 'number'], ['Oldest waits', 'number'],
@@ -17,7 +18,7 @@ const WITHOUT_REDIS = 'Redis does not answer: the streams cannot be read. Waitin
 const tasks = (queue, state) => `/tasks?${new URLSearchParams({state, queue})}`;
 
 function linked(queue, name, state, value) {
-  return cell(name, 'number', value.count ? h('a', {href: tasks(queue, state), class: state === 'FAILURE' ? 'bad' : null}, sum(value)) : sum(value));
+  return cell(name, 'number', value.count ? h('a', {href: tasks(queue, state), class: state === 'FAILURE' ? 'bad' : null}, atLeast(value)) : atLeast(value));
 }
 
 function priorities(streams) {
@@ -63,7 +64,7 @@ function row(queue) {
     cell('Oldest waits', 'number', age(oldest(queue))),
     linked(queue.name, 'Waiting', 'PENDING', queue.waiting),
     linked(queue.name, 'Parked', 'PENDING', queue.parked),
-    cell('Scheduled', 'number', queue.scheduled.count ? h('a', {href: `/tasks?${new URLSearchParams({queue: queue.name, order: 'due'})}`}, sum(queue.scheduled)) : sum(queue.scheduled)),
+    cell('Scheduled', 'number', queue.scheduled.count ? h('a', {href: `/tasks?${new URLSearchParams({queue: queue.name, order: 'due'})}`}, atLeast(queue.scheduled)) : atLeast(queue.scheduled)),
     linked(queue.name, 'Running', 'STARTED', queue.started),
     linked(queue.name, 'Dead', 'FAILURE', queue.dead),
     cell('By priority', 'dim', priorities(queue.streams)),
@@ -73,17 +74,17 @@ function row(queue) {
 export function showQueues(root) {
   const content = h('div', {});
   let last = '';
-  root.append(h('div', {class: 'title'}, h('h1', {}, 'Queues'), h('a', {href: '/broker'}, 'Broker')), content);
-  follow(async () => {
-    const {redis, queues} = await get('/api/v1/queues');
-    const text = JSON.stringify([redis, queues]);
-    if (text === last) return;
-    last = text;
-    const box = table('Queues', COLUMNS, h('tbody', {}, queues.map(row)));
+  let held = null;
+  const chosen = chooser('Queue', () => held && draw());
+  const draw = () => {
+    const {redis, queues} = held;
+    const {shown, note} = chosen.choose(queues);
+    const box = table('Queues', COLUMNS, h('tbody', {}, shown.map(row)));
     box.classList.add('cards');
     redraw(content, () => content.replaceChildren(
       ...(redis ? [] : [h('p', {class: 'notice warn', role: 'alert'}, WITHOUT_REDIS)]),
-      queues.length ? box : h('div', {class: 'empty'}, h('p', {}, 'There is no queue yet.'),
+      shown.length ? box : '', note,
+      queues.length ? '' : h('div', {class: 'empty'}, h('p', {}, 'There is no queue yet.'),
         h('p', {}, 'A queue appears with its first task or worker: ', h('code', {}, 'till enqueue till.tasks.noop'))),
       h('dl', {class: 'legend'},
         h('dt', {}, 'In stream'), h('dd', {}, 'entries in Redis that no worker has got'),
@@ -92,5 +93,13 @@ export function showQueues(root) {
         h('dt', {}, 'Parked'), h('dd', {}, 'for a place under a limit of their task or key'),
         h('dt', {}, 'Scheduled'), h('dd', {}, 'for later, retries among them'),
         h('dt', {}, 'Dead'), h('dd', {}, 'failed for good'))));
+  };
+  root.append(h('div', {class: 'title'}, h('h1', {}, 'Queues'), h('a', {href: '/broker'}, 'Broker')), chosen.node, content);
+  follow(async () => {
+    held = await get('/api/v1/queues');
+    const text = JSON.stringify([held.redis, held.queues]);
+    if (text === last) return;
+    last = text;
+    draw();
   }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
 }

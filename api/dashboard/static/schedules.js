@@ -6,6 +6,7 @@ import {follow, get} from './api.js';
 import {button, order} from './desk.js';
 import {cell, dotted, h, redraw, table} from './dom.js';
 import {badge, duration, exactTime, time} from './format.js';
+import {chooser} from './many.js';
 
 const KINDS = {fired: 'success', skipped: 'retry', missed: 'failure', waiting: 'pending'};
 
@@ -67,17 +68,23 @@ const COLUMNS = [['Schedule'], ['When'], ['State'], ['Next'], ['Last'], ['Action
 export function showSchedules(root) {
   const content = h('div', {});
   let last = '';
-  root.append(h('h1', {}, 'Schedules'), content);
+  let schedules = null;
+  const chosen = chooser('Schedule', () => schedules && draw());
+  const draw = () => {
+    const {shown, note} = chosen.choose(schedules);
+    const box = table('Schedules', COLUMNS, h('tbody', {}, shown.map(row)));
+    box.classList.add('cards');
+    redraw(content, () => content.replaceChildren(shown.length ? box : '', note,
+      schedules.length ? '' : h('div', {class: 'empty'}, h('p', {}, 'There is no schedule yet.'),
+        h('p', {}, 'The scheduler reads them from the file that ', h('code', {}, 'TILL_SCHEDULES_FILE'), ' names.'))));
+  };
+  root.append(h('h1', {}, 'Schedules'), chosen.node, content);
   follow(async () => {
-    const {schedules} = await get('/api/v1/schedules');
+    ({schedules} = await get('/api/v1/schedules'));
     const text = JSON.stringify(schedules);
     if (text === last) return;
     last = text;
-    const box = table('Schedules', COLUMNS, h('tbody', {}, schedules.map(row)));
-    box.classList.add('cards');
-    redraw(content, () => content.replaceChildren(schedules.length ? box
-      : h('div', {class: 'empty'}, h('p', {}, 'There is no schedule yet.'),
-        h('p', {}, 'The scheduler reads them from the file that ', h('code', {}, 'TILL_SCHEDULES_FILE'), ' names.'))));
+    draw();
   }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
 }
 

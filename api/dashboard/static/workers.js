@@ -6,6 +6,7 @@ import {follow, get} from './api.js';
 import {ask, button, order} from './desk.js';
 import {cell, dotted, h, redraw, table} from './dom.js';
 import {age, badge, bytes, count, time} from './format.js';
+import {chooser} from './many.js';
 import {configOf, load, queuesOf, systemOf, tasksOf} from './worker_parts.js';
 
 const COLUMNS = [
@@ -69,10 +70,10 @@ function cards(workers, redis) {
     card('Retried', count(sum('retried')), '/tasks?state=RETRY'));
 }
 
-function totals(workers) {
+function totals(workers, shown) {
   const sum = (name) => count(total(workers, name));
   return h('tfoot', {}, h('tr', {},
-    h('th', {scope: 'row'}, 'Total'), h('td', {}),
+    h('th', {scope: 'row'}, shown < workers.length ? 'Total of all' : 'Total'), h('td', {}),
     h('td', {class: 'number'}, count(workers.reduce((all, worker) => all + (active(worker) ?? 0), 0))),
     h('td', {class: 'number'}, sum('processed')), h('td', {class: 'number'}, sum('failed')),
     h('td', {class: 'number'}, sum('succeeded')), h('td', {class: 'number'}, sum('retried')), h('td', {}),
@@ -81,20 +82,30 @@ function totals(workers) {
 
 export function showWorkers(root) {
   const content = h('div', {});
+  const sums = h('div', {});
   let last = '';
-  root.append(h('h1', {}, 'Workers'), content);
+  let held = null;
+  const chosen = chooser('Worker', () => held && draw());
+  const draw = () => {
+    const {redis, workers} = held;
+    const {shown, note} = chosen.choose(workers);
+    const box = table('Workers', COLUMNS, h('tbody', {}, shown.map(row)), workers.length > 1 ? totals(workers, shown.length) : '');
+    box.classList.add('cards');
+    sums.replaceChildren(
+      ...(redis ? [] : [h('p', {class: 'notice warn', role: 'alert'}, WITHOUT_REDIS)]),
+      cards(workers, redis));
+    redraw(content, () => content.replaceChildren(
+      shown.length ? box : '', note,
+      workers.length || !redis ? '' : h('div', {class: 'empty'}, h('p', {}, 'No worker has reported within the last day.'),
+        h('p', {}, 'Start one: ', h('code', {}, 'till-worker')))));
+  };
+  root.append(h('h1', {}, 'Workers'), sums, chosen.node, content);
   follow(async () => {
-    const {redis, workers} = await get('/api/v1/workers');
-    const text = JSON.stringify([redis, workers]);
+    held = await get('/api/v1/workers');
+    const text = JSON.stringify([held.redis, held.workers]);
     if (text === last) return;
     last = text;
-    const box = table('Workers', COLUMNS, h('tbody', {}, workers.map(row)), workers.length > 1 ? totals(workers) : '');
-    box.classList.add('cards');
-    content.replaceChildren(
-      ...(redis ? [] : [h('p', {class: 'notice warn', role: 'alert'}, WITHOUT_REDIS)]),
-      cards(workers, redis),
-      workers.length ? box : !redis ? '' : h('div', {class: 'empty'}, h('p', {}, 'No worker has reported within the last day.'),
-        h('p', {}, 'Start one: ', h('code', {}, 'till-worker'))));
+    draw();
   }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
 }
 
