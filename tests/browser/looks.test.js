@@ -103,3 +103,18 @@ test('empty', async () => {
   await other.page.goto(`${facts.url}/task/00000000-0000-7000-8000-000000000000`);
   await other.page.getByRole('heading', {name: 'No such task'}).waitFor(WAIT);
 });
+
+// Paper is light, whatever the screen is, and has nothing to press.
+test('print', async () => {
+  const {page, check} = await open({colorScheme: 'dark'});
+  for (const path of ['/', '/tasks', `/task/${facts.jobs.FAILURE}`, '/queues', '/charts', '/audit']) {
+    await visit(page, path);
+    await page.emulateMedia({media: 'print'});
+    assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme), 'light', path);
+    assert.deepEqual(await page.evaluate(poorContrasts), [], path);
+    assert.equal(await page.locator('button:visible, input:visible, header nav:visible').count(), 0, path);
+    if (process.env.TILL_SHOTS) await page.screenshot({path: `${process.env.TILL_SHOTS}/print${path.replaceAll(/[^a-z]+/g, '-').slice(0, 12)}.png`});
+    await page.emulateMedia({media: 'screen'});
+  }
+  await check();
+});

@@ -167,6 +167,13 @@ def test_parts_in_which_nothing_is_found_are_passed_over(stack, walk):
 
 
 @pytest.mark.slow
+def test_the_way_back_and_paper(stack, walk):
+    system, facts = filled(stack)
+    walk("place", facts, system=system)
+    walk("print", facts, system=system)
+
+
+@pytest.mark.slow
 def test_long_lists_are_chosen_from_and_shown_in_parts(stack, walk):
     system = stack()
     for number in range(250):

@@ -123,6 +123,30 @@ test('walk', async () => {
   await check();
 });
 
+// Back from a task, and after a reload, the list stands where it was left.
+test('place', async () => {
+  const {page, check} = await open({viewport: {width: 1280, height: 500}});
+  const stands = (y) => page.waitForFunction((wanted) => scrollY === wanted && history.state?.y === wanted, y, WAIT);
+  await visit(page, '/tasks?state=SUCCESS');
+  await rows(page).nth(49).waitFor(WAIT);
+  await page.evaluate(() => scrollTo(0, 600));
+  await stands(600);
+  await page.locator('tbody td.name a').nth(9).click();
+  await page.waitForURL('**/task/*', WAIT);
+  await page.getByText('Timeline').waitFor(WAIT);
+  assert.equal(await page.evaluate(() => scrollY), 0);
+  await page.goBack();
+  await stands(600);
+  assert.equal(new URL(page.url()).search, '?state=SUCCESS');
+  await page.reload();
+  await stands(600);
+  await page.getByRole('link', {name: 'Queues', exact: true}).click();
+  await page.waitForURL('**/queues', WAIT);
+  await page.getByRole('heading', {name: 'Queues'}).waitFor(WAIT);
+  assert.equal(await page.evaluate(() => scrollY), 0);
+  await check();
+});
+
 test('further', async () => {
   const {page, check} = await open();
   await visit(page, '/tasks?order=due&search=needle');

@@ -67,8 +67,32 @@ function show() {
   page(root, parameters, go);
 }
 
+/* The way back leads to the place that one has left. What a page shows comes after the page: only once it is
+   long enough can it have its place again, unless somebody has moved meanwhile. */
+let place = 0;
+let timer;
+
+function keepPlace() {
+  clearTimeout(timer);
+  if (!place) history.replaceState({y: scrollY}, '');
+}
+
+function reachPlace() {
+  if (!place || document.documentElement.scrollHeight - innerHeight < place) return;
+  scrollTo(0, place);
+  place = 0;
+}
+
+function showFromHistory(state) {
+  clearTimeout(timer);
+  place = state?.y ?? 0;
+  show();
+}
+
 /* Shows another address of the dashboard; `replace` keeps it out of the history. */
 export function go(url, {replace = false} = {}) {
+  keepPlace();
+  place = 0;
   const own = url.startsWith('/') ? prefix : '';
   history[replace ? 'replaceState' : 'pushState'](null, '', own + url);
   show();
@@ -108,8 +132,15 @@ async function meet() {
     ...(me.logged_in ? [h('button', {type: 'button', class: 'small', on: {click: logOut}}, 'Log out')] : []));
 }
 
-addEventListener('popstate', show);
+history.scrollRestoration = 'manual';
+addEventListener('popstate', (event) => showFromHistory(event.state));
+addEventListener('scroll', () => {
+  clearTimeout(timer);
+  timer = setTimeout(keepPlace, 100);
+}, {passive: true});
+for (const moved of ['wheel', 'touchmove', 'keydown', 'pointerdown']) addEventListener(moved, () => { place = 0; }, {passive: true});
+new ResizeObserver(reachPlace).observe(main);
 setInterval(tick, 1000);
 if (inner(location.pathname) !== '/login') await meet();
 else document.querySelector('header nav').hidden = true;
-show();
+showFromHistory(history.state);
