@@ -434,7 +434,7 @@ def test_a_job_of_the_last_year_can_be_looked_at(stack):
 def test_a_row_that_cannot_be_claimed_keeps_no_other_from_it(stack):
     """Nothing but a hole in the rules makes such a row; all workers stood still before it."""
     one = stack()
-    one.query("ALTER TABLE jobs DISABLE TRIGGER jobs_time_check")
+    one.query("ALTER TABLE jobs DISABLE TRIGGER jobs_new_check")
     bad = one.insert_job("till.tasks.noop", created_at="infinity")
     good = [one.insert_job("till.tasks.noop") for _ in range(5)]
 
