@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from harness.gateway import SANDBOX, WEBHOOK_SECRET
-from harness.wait import wait_for
+from harness.wait import SLOWNESS, wait_for
 
 PATH = "/api/webhooks/stripe/"
 numbers = itertools.count(1)
@@ -163,7 +163,7 @@ def test_stripes_own_client_signs_what_is_accepted(api, payment):
     def node(*arguments):
         done = subprocess.run(
             ["node", script, WEBHOOK_SECRET, *arguments], input=raw, capture_output=True,
-            timeout=30, check=True,
+            timeout=30 * SLOWNESS, check=True,
         )
         return done.stdout.decode().strip()
 

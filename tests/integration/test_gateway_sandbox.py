@@ -21,6 +21,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from harness.wait import SLOWNESS
+
 SANDBOX = Path(__file__).resolve().parents[1] / "sandbox"
 sys.path.insert(0, str(SANDBOX))
 
@@ -37,7 +39,7 @@ class Gateway:
     def __init__(self, url):
         self.url = url
 
-    def post(self, path="payment_intents", key=None, timeout=10, whose=KEY, **values):
+    def post(self, path="payment_intents", key=None, timeout=10 * SLOWNESS, whose=KEY, **values):
         """A fresh connection each time, as the worker's."""
         headers = {**whose, "Connection": "close"}
         if key is not None:
@@ -45,7 +47,7 @@ class Gateway:
         form = {name.replace("__", "[") + "]" * ("__" in name): v for name, v in values.items()}
         return requests.post(f"{self.url}/v1/{path}", form, headers=headers, timeout=timeout)
 
-    def pay(self, key=None, timeout=10, **changes):
+    def pay(self, key=None, timeout=10 * SLOWNESS, **changes):
         return self.post(key=key, timeout=timeout, **{**PAID, **changes})
 
     def get(self, path, whose=KEY, **query):
@@ -78,7 +80,7 @@ def gateway():
 
 
 def until(question, seconds=10):
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWNESS
     while True:
         answer = question()
         if answer:
@@ -143,7 +145,7 @@ def test_stripes_own_client_works_unchanged():
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=60 * SLOWNESS,
     )
     assert ran.returncode == 0, ran.stdout
 
@@ -443,7 +445,7 @@ def test_answers_that_make_no_sense(gateway):
     names = [name for name, _ in json.loads(doubled.text, object_pairs_hook=list)]
     assert names.count("amount") == 2
     moved = requests.post(
-        f"{gateway.url}/v1/payment_intents", PAID, headers=KEY, timeout=10, allow_redirects=False
+        f"{gateway.url}/v1/payment_intents", PAID, headers=KEY, timeout=60, allow_redirects=False
     )
     assert (moved.status_code, moved.headers["Location"]) == (302, "http://elsewhere.test/")
     assert [charge["amount"] for charge in gateway.charged()] == [1200]
@@ -689,7 +691,7 @@ def test_a_port_in_use_and_a_clean_end():
     with start_gateway() as program:
         port = program.url.rpartition(":")[2]
         command = [PYTHON, "-B", str(SANDBOX / "gateway.py"), "--port", port]
-        second = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert second.returncode == 1 and "in use" in second.stderr and not second.stdout
         idle = socket.create_connection(("127.0.0.1", int(port)))
         assert program.stop() == 0
@@ -703,7 +705,7 @@ def test_sixty_four_clients_at_once(gateway):
             for turn in range(5):
                 session.headers["Idempotency-Key"] = f"{number}-{turn}"
                 url = f"{gateway.url}/v1/payment_intents"
-                assert session.post(url, PAID, timeout=20).status_code == 200
+                assert session.post(url, PAID, timeout=60).status_code == 200
 
     with ThreadPoolExecutor(64) as pool:
         list(pool.map(client, range(64)))

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from harness.wait import SLOWNESS
+
 SANDBOX = Path(__file__).resolve().parents[1] / "sandbox"
 sys.path.insert(0, str(SANDBOX))
 
@@ -65,7 +67,7 @@ def letter(message_id="<order-7@till.test>", to="anna@shop.test"):
 
 
 def until(question, seconds=10):
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWNESS
     while not question():
         assert time.monotonic() < deadline, "condition not met in time"
         time.sleep(0.01)
@@ -213,7 +215,7 @@ def test_several_hundred_sessions_at_once_lose_nothing(sink):
     clients = []
 
     def send(number):
-        client = sink.connect(timeout=60)
+        client = sink.connect(timeout=60 * SLOWNESS)
         clients.append(client)
         until(lambda: len(clients) == count, 60)
         client.send_message(letter(f"<{number}@till.test>"))

@@ -9,7 +9,7 @@ from contextlib import closing
 import psycopg2
 
 from harness import processes, programs
-from harness.wait import wait_for
+from harness.wait import SLOWNESS, wait_for
 
 FILES = sorted(os.path.basename(p) for p in glob.glob(os.path.join(programs.ROOT, "sql", "0*.sql")))
 
@@ -65,7 +65,7 @@ def test_four_migrations_at_once_all_succeed_and_apply_each_file_once(empty_data
         processes.spawn(command, signal.SIGKILL, env=env, stdout=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
-    outputs = [process.communicate(timeout=60)[0] for process in running]
+    outputs = [process.communicate(timeout=60 * SLOWNESS)[0] for process in running]
 
     assert [process.returncode for process in running] == [0] * 4
     assert sum(text.count("applied") for text in outputs) == len(FILES)

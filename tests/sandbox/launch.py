@@ -32,7 +32,7 @@ class Program:
 
     def wait(self):
         try:
-            return self.process.wait(timeout=10)
+            return self.process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
