@@ -59,6 +59,15 @@ static int step_of(uint64_t bits, const struct vocabulary *v)
     return first_of(bits) == v->min ? spacing_of(bits, v) : 0;
 }
 
+/* "every 5th": 0 where so few of them are better named, as 0 and 21 are, of which nobody thinks at
+ * "every 21st". */
+static int ordinal_of(uint64_t bits, const struct vocabulary *v)
+{
+    return count_of(bits) > 3 ? step_of(bits, v) : 0;
+}
+
+static const char *ordinal_end(int step) { return step == 2 ? "nd" : step == 3 ? "rd" : "th"; }
+
 static void add_value(struct buf *out, const struct vocabulary *v, int value)
 {
     if (v->names)
@@ -67,8 +76,10 @@ static void add_value(struct buf *out, const struct vocabulary *v, int value)
         buf_addf(out, "%d", value);
 }
 
-/* Runs of three and more become "Monday to Friday"; the parts are joined by commas and "and". */
-static void add_values(struct buf *out, const struct vocabulary *v, uint64_t bits)
+/* Runs of three and more become "Monday to Friday"; the parts are joined by commas and the last by
+ * `joint`. */
+static void add_joined(struct buf *out, const struct vocabulary *v, uint64_t bits,
+                       const char *joint)
 {
     int parts = 0;
 
@@ -83,13 +94,18 @@ static void add_values(struct buf *out, const struct vocabulary *v, uint64_t bit
         for (int value = first; value <= last; value++)
             left &= ~(UINT64_C(1) << value);
         if (parts++ > 0)
-            buf_add_str(out, left ? ", " : " and ");
+            buf_add_str(out, left ? ", " : joint);
         add_value(out, v, first);
         if (last > first) {
             buf_add_str(out, " to ");
             add_value(out, v, last);
         }
     }
+}
+
+static void add_values(struct buf *out, const struct vocabulary *v, uint64_t bits)
+{
+    add_joined(out, v, bits, " and ");
 }
 
 /* ---- time of day ---- */
@@ -140,14 +156,14 @@ static void add_unit(struct buf *out, uint64_t bits, const struct vocabulary *v,
 
 static void add_hours(struct buf *out, const struct cron *cron)
 {
-    int step = step_of(cron->hours, &of_hours);
+    int step = ordinal_of(cron->hours, &of_hours);
     int first = first_of(cron->hours);
     int last = 63 - __builtin_clzll(cron->hours);
 
     if (cron->hours == all_of(&of_hours))
         return;
     if (step > 0) {
-        buf_addf(out, " of every %d%s hour", step, step == 2 ? "nd" : step == 3 ? "rd" : "th");
+        buf_addf(out, " of every %d%s hour", step, ordinal_end(step));
     } else if (last - first + 1 == count_of(cron->hours)) {
         buf_addf(out, " from %02d:00 to %02d:59", first, last);
     } else {
@@ -188,13 +204,10 @@ static void add_time(struct buf *out, const struct cron *cron)
 
 static void add_days_of_month(struct buf *out, const struct cron *cron)
 {
-    int step = step_of(cron->days, &of_days);
+    int step = ordinal_of(cron->days, &of_days);
 
     if (step > 0) {
-        buf_addf(out, "every %d%s day of the month from the 1st", step,
-                 step == 2   ? "nd"
-                 : step == 3 ? "rd"
-                             : "th");
+        buf_addf(out, "every %d%s day of the month from the 1st", step, ordinal_end(step));
         return;
     }
     buf_add_str(out, count_of(cron->days) > 1 ? "days " : "day ");
@@ -217,7 +230,7 @@ static void add_days(struct buf *out, const struct cron *cron)
     if (!any_day && !any_weekday)
         buf_add_str(out, either ? " and on every " : " if it is ");
     if (!any_weekday)
-        add_values(out, &of_weekdays, cron->weekdays);
+        add_joined(out, &of_weekdays, cron->weekdays, any_day || either ? " and " : " or ");
 }
 
 static void add_interval(struct buf *out, int64_t every_s)
