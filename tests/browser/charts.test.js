@@ -104,3 +104,17 @@ test('clock', async () => {
   }
   await check();
 });
+
+// A task now and then has a latency, too: a minute between two without any is a dot.
+test('dots', async () => {
+  const minute = Math.floor(Date.now() / 60000) * 60000;
+  const points = [30, 20, 10].map((ago) => ({at: new Date(minute - ago * 60000).toISOString(), ended: 1, succeeded: 1, failed: 0, retried: 0,
+    waiting: 0, wait_p50: 2, wait_p95: 4, run_p50: 3, run_p95: 3}));
+  const {page, check} = await open();
+  await page.route(/\/api\/v1\/charts/, (route) => route.fulfill({json: {range: 'hour', queue: '', minutes: 60, step: 1, points}}));
+  await visit(page, '/charts');
+  const seen = await page.locator('figure').nth(2).locator('path.line').evaluateAll((lines) => lines.map((line) =>
+    [...line.getAttribute('d').matchAll(/M([\d.]+) ([\d.]+)/g)].filter(([, x, y]) => line.isPointInStroke(new DOMPoint(Number(x) + 0.4, Number(y)))).length));
+  assert.deepEqual(seen, [3, 3]);
+  await check();
+});

@@ -256,6 +256,7 @@ def test_charts_show_the_minutes(stack, walk):
     walk("charts", {}, system=system)
     walk("clock", {}, system=system)
     walk("axes", {}, system=system)
+    walk("dots", {}, system=system)
 
 
 def test_all_of_it_works_below_a_prefix(stack, walk):

@@ -51,6 +51,8 @@ function ceilingOfTime(value) {
 /* For an axis: "2 min", not "2 min 0 s". */
 const roundTime = (value) => (value ? duration(value).replace(/ 0 (s|min|h)$/, '') : '0');
 
+/* A line for each run of minutes that have a value; one that stands alone is a dot, of some length: of none it is
+   not drawn where the line is dashed. */
 function path(points, value, x, y) {
   let out = '';
   let pen = 'M';
@@ -60,7 +62,7 @@ function path(points, value, x, y) {
       pen = 'M';
       return;
     }
-    out += `${pen}${x(i).toFixed(1)} ${y(v).toFixed(1)}`;
+    out += `${pen}${x(i).toFixed(1)} ${y(v).toFixed(1)}${pen === 'M' ? 'h.1' : ''}`;
     pen = 'L';
   });
   return out;
