@@ -118,3 +118,17 @@ test('print', async () => {
   }
   await check();
 });
+
+// Where the system chooses the colours, its colours of what is chosen tell which page and which filter it is.
+test('forced', async () => {
+  const {page, check} = await open({forcedColors: 'active'});
+  await visit(page, '/tasks?state=FAILURE');
+  const links = await page.locator('.top nav a, .states a').evaluateAll((all) => all.map((link) =>
+    [link.hasAttribute('aria-current'), getComputedStyle(link).backgroundColor, getComputedStyle(link).color]));
+  const looks = (isCurrent) => new Set(links.filter(([current]) => current === isCurrent).map(([, ...colours]) => colours.join()));
+  assert.equal(links.filter(([current]) => current).length, 2);
+  assert.equal(looks(true).size, 1);
+  assert.ok(!looks(false).has([...looks(true)][0]));
+  if (process.env.TILL_SHOTS) await page.screenshot({path: `${process.env.TILL_SHOTS}/forced.png`});
+  await check();
+});

@@ -167,10 +167,11 @@ def test_parts_in_which_nothing_is_found_are_passed_over(stack, walk):
 
 
 @pytest.mark.slow
-def test_the_way_back_and_paper(stack, walk):
+def test_the_way_back_and_other_screens(stack, walk):
     system, facts = filled(stack)
     walk("place", facts, system=system)
     walk("print", facts, system=system)
+    walk("forced", facts, system=system)
 
 
 @pytest.mark.slow
