@@ -61,14 +61,19 @@ static const struct db_stmt statements[] = {
                 " AND r.outcome = 'waiting'"
                 ") SELECT FROM removed",
                 1},
-    /* A clock that was put back, and runs that wait, come first. */
+    /* A clock that was put back comes first, then runs that waited and may go now: those that still
+     * wait, however many, keep nobody else from being looked at. */
     [DUE] = {"schedules_due",
              "SELECT name, CASE WHEN next_run IS NULL OR is_back THEN 0 ELSE greatest(0,"
              " (extract(epoch FROM next_run - clock_timestamp()) * 1000000)::bigint) END,"
-             " waiting_tick IS NOT NULL FROM (SELECT *,"
-             " decided_to > clock_timestamp() + interval '3 seconds' AS is_back"
-             " FROM schedules WHERE paused_at IS NULL AND problem IS NULL) s"
-             " ORDER BY is_back DESC, waiting_tick IS NULL, next_run NULLS FIRST LIMIT $1",
+             " may_go, some_wait FROM (SELECT *,"
+             " decided_to > clock_timestamp() + interval '3 seconds' AS is_back,"
+             " waiting_tick IS NOT NULL AND NOT EXISTS (SELECT FROM schedule_runs r"
+             "  JOIN jobs j ON j.id = r.job_id AND j.finished_at IS NULL"
+             "  WHERE r.schedule = o.name AND r.is_open) AS may_go,"
+             " bool_or(waiting_tick IS NOT NULL) OVER () AS some_wait"
+             " FROM schedules o WHERE paused_at IS NULL AND problem IS NULL) s"
+             " ORDER BY is_back DESC, may_go DESC, next_run NULLS FIRST LIMIT $1",
              1},
     [LOCK] = {"schedules_lock",
               "SELECT name, cron, zone, task, args, kwargs, queue, overlap, catch_up_s,"
@@ -183,7 +188,8 @@ enum err_code schedules_list_due(struct db *db, struct schedule_due due[SCHEDULE
     for (int i = 0; i < db_rows(rows); i++) {
         (void)snprintf(due[i].name, sizeof due[i].name, "%s", db_text(rows, i, 0));
         due[i].wait_us = db_int(rows, i, 1);
-        due[i].is_waiting = db_bool(rows, i, 2);
+        due[i].may_go = db_bool(rows, i, 2);
+        due[i].some_wait = db_bool(rows, i, 3);
     }
     return ERR_OK;
 }

@@ -30,7 +30,8 @@ enum { SCHEDULES_DUE_MAX = 100 };
 struct schedule_due {
     char name[SCHEDULE_NAME_MAX + 1];
     int64_t wait_us; /* until it has to be looked at; 0: now */
-    bool is_waiting; /* a run waits for the one before it */
+    bool may_go;     /* a run waited for the one before it, which is over */
+    bool some_wait;  /* of any schedule */
 };
 
 /* The schedules that come first, at most SCHEDULES_DUE_MAX; paused ones do not. */

@@ -302,9 +302,9 @@ static enum err_code look(struct scheduler *s, int64_t *ret_wait_us, struct err 
     for (size_t i = 0; !rc && i < count; i++) {
         int64_t next_us = due[i].wait_us;
 
-        if (due[i].wait_us == 0 || due[i].is_waiting)
+        if (due[i].wait_us == 0 || due[i].may_go)
             rc = look_at(s, due[i].name, &next_us, e);
-        if (due[i].is_waiting && next_us > WAKE_PAUSE_S * US_PER_S)
+        if (due[i].some_wait && next_us > WAKE_PAUSE_S * US_PER_S)
             next_us = WAKE_PAUSE_S * US_PER_S;
         if (next_us < wait_us)
             wait_us = next_us;

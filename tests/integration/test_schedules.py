@@ -388,6 +388,21 @@ def test_overlap_queue_lets_one_wait(stack):
     assert second["created_at"] - first["finished_at"] < timedelta(seconds=3 * SLOWNESS)
 
 
+def test_runs_that_wait_keep_no_other_schedule_from_running(stack):
+    """More of them than are looked at together. No worker: none of the runs before them is over."""
+    one = stack()
+    waiting = 101
+    text = "".join(section(f"slow-{n}", overlap="queue", catch_up_runs=50) for n in range(waiting))
+    start(one, text + section("other", overlap="allow", catch_up_runs=50))
+    wait_for(
+        lambda: one.value("SELECT count(*) FROM schedules WHERE waiting_tick IS NOT NULL") == waiting,
+        60,
+        lambda: one.value("SELECT count(*) FROM schedules WHERE waiting_tick IS NOT NULL"),
+    )
+
+    wait_runs(one, "other", len(runs(one, "other", "fired")) + 3, timeout=60)
+
+
 @pytest.mark.parametrize(
     "now, reason", [("skip", "its schedule lets none wait any more"), (None, "its schedule was removed")]
 )
