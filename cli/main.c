@@ -112,8 +112,11 @@ static int help(int argc, char **argv)
         (void)printf("till %s %s\n\n%s\n", (*c)->name, (*c)->usage, (*c)->help);
         return EXIT_DONE;
     }
-    if (argc == 0 || !print_noun(argv[0], stdout))
-        print_help(stdout);
+    if (argc > 0 && print_noun(argv[0], stdout))
+        return EXIT_DONE;
+    if (argc > 0 && !text_starts(argv[0], "-"))
+        return cli_usage("unknown verb \"%.60s\"", argv[0]);
+    print_help(stdout);
     return EXIT_DONE;
 }
 

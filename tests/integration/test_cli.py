@@ -193,6 +193,12 @@ def test_half_a_verb_is_told_what_it_lacks(words, text):
         assert "till task list" in pages and "till task revoke" in pages and "till queue" not in pages
 
 
+@pytest.mark.parametrize("words", [("help", "nonsense"), ("nonsense", "--help")])
+def test_there_is_no_help_page_for_what_is_no_verb(words):
+    done = programs.run("till", {}, *words)
+    assert done.returncode == 2 and 'unknown verb "nonsense"' in done.stderr and done.stdout == ""
+
+
 def test_history_of_a_schedule_that_never_was(stack):
     done = stack().till("schedule", "history", "nobody")
     assert done.returncode == 1 and 'there is no schedule "nobody"' in done.stderr
