@@ -26,13 +26,16 @@ def is_ending(one):
     return one.value(sql) > 0
 
 
-def hold_one(one):
+TRIES = (2, 4, 8, 16, 32)  # seconds of the job that others are to be parked behind: a busy machine needs more
+
+
+def hold_one(one, seconds):
     """A job that has the only place, and the transaction without whose end it cannot end."""
     held = one.postgres.connect(one.database)
     held.autocommit = False
     cursor = held.cursor()
     for _ in range(5):
-        first = one.insert_job("till.tasks.sleep", [2], limit_key="one")
+        first = one.insert_job("till.tasks.sleep", [seconds], limit_key="one")
         one.wait_job(first, "STARTED", "SUCCESS", timeout=60)
         cursor.execute("SELECT state FROM jobs WHERE id = %s FOR UPDATE", (first,))
         if cursor.fetchone()[0] == "STARTED":
@@ -45,8 +48,8 @@ def begin_and_park(one, count, task="till.tasks.noop", args=(), then=lambda: Non
     """One job that has the only place, and others that are parked behind it: its id, theirs, and the
     transaction without whose end it cannot end. Where it came to its end before they were parked, and `then`
     was done, it is begun anew."""
-    for _ in range(5):
-        first, held = hold_one(one)
+    for seconds in TRIES:
+        first, held = hold_one(one, seconds)
         made = [one.insert_job(task, list(args), limit_key="one", **columns) for _ in range(count)]
         wait_for(lambda: parked(one, "key:one") == count, 60, "they are not parked")
         undo = then()
@@ -166,8 +169,10 @@ def test_a_place_is_not_passed_to_a_paused_queue_whose_jobs_are_let_go_by_the_sc
     one.start(apis=0)
 
     def pause_it():
+        times = lambda: sum(line.get("event") == "queue_paused" for line in one.worker.read_log())  # noqa: E731
+        before = times()  # where it is begun anew it has heard of a pause before
         assert one.till("queue", "pause", "other").returncode == 0
-        one.worker.wait_for_log("queue_paused", 60, queue="other")
+        wait_for(lambda: times() > before, 60, "the worker does not hear of it")
         return lambda: one.till("queue", "resume", "other")
 
     first, made, held = begin_and_park(one, 4, then=pause_it, queue="other")
