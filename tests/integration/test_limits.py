@@ -448,7 +448,8 @@ def test_a_keys_rate_holds(stack):
     assert 1.8 <= time.monotonic() - begun < 15
     for tenant in ("a", "b"):
         rows = spans(one, f"limit_key = 'tenant:{tenant}'")
-        assert begun_within(rows, 1.0) <= 5 + 20 + 1
+        # Who is let go has its token then, and begins when a worker comes to it: a burst of them may be on their way.
+        assert begun_within(rows, 1.0) <= 5 + 20 + 5 + 1
     nothing_left(one)
 
 
