@@ -155,7 +155,7 @@ static const struct setting settings[] = {
      PROGRAM_WORKER, "a worker process that holds more memory is replaced; 0: never"},
     {"TILL_WORKER_MAX_JOBS", "max-jobs", INT(worker_max_jobs), "0", 0, 1099511627776, false,
      PROGRAM_WORKER, "a worker process that has run so many jobs is replaced; 0: never"},
-    {"TILL_WORKER_PREFETCH", "prefetch", INT(worker_prefetch), "512", 0, 1024, false,
+    {"TILL_WORKER_PREFETCH", "prefetch", INT(worker_prefetch), "1024", 0, 1024, false,
      PROGRAM_WORKER, "jobs a process may hold ready beyond its slots while they are short"},
     {"TILL_WORKER_PROCESSES", "processes", INT(worker_processes), "2", 1, 256, false,
      PROGRAM_WORKER, "worker processes"},

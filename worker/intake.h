@@ -12,7 +12,7 @@
 #include "common/queue.h"
 #include "worker/process.h"
 
-enum { INTAKE_MAX = 256 /* deliveries at once */ };
+enum { INTAKE_MAX = 512 /* deliveries at once */ };
 
 struct intake {
     struct process *process;

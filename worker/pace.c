@@ -47,7 +47,7 @@ int64_t pace_of(const struct pace *pace, const struct task *task)
     return i >= 0 ? pace->tasks[i].us : PACE_UNKNOWN_US;
 }
 
-enum { READ_UNIT = 64 };
+enum { READ_UNIT = 128 };
 
 int pace_room(int room, int held, int slots, int64_t ahead)
 {

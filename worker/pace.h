@@ -32,7 +32,7 @@ int64_t pace_of(const struct pace *pace, const struct task *task);
 
 /* How much of the `room` to read into. `ahead` is how many jobs keep the slots busy for as long as
  * one may wait here. While there is enough to do, no remainders: what is read together is claimed,
- * run and settled together, and ten cost nearly what sixty-four do. Nor anything before half of
+ * run and settled together, and ten cost nearly what a hundred do. Nor anything before half of
  * what was read ahead has begun: else each job that ends would be followed by a claim of one. */
 int pace_room(int room, int held, int slots, int64_t ahead);
 

@@ -269,7 +269,7 @@ def measure(bench, rounds):
         note("raw_redis", bench.raw("raw_redis", socket, FAST_JOBS, RAW_THREADS, 64))
         note("fast_1", bench.fast_drain(1))
         note("fast_2", bench.fast_drain(2))
-        note("raw_jobs", bench.raw("raw_jobs", DURABLE_JOBS, RAW_JOBS_THREADS, 128))
+        note("raw_jobs", bench.raw("raw_jobs", DURABLE_JOBS, RAW_JOBS_THREADS, 256))
         note("durable_1", bench.durable_drain(1))
         note("durable_2", bench.durable_drain(2))
         if not bench.backlog:

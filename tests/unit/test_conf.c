@@ -111,7 +111,7 @@ Test(conf, flag_over_environment_over_file_over_default)
     cr_assert_eq(conf.worker_concurrency, 7);
     cr_assert_eq(conf.worker_processes, 6);
     cr_assert_eq(conf.lease_seconds, 50);
-    cr_assert_eq(conf.worker_prefetch, 512);
+    cr_assert_eq(conf.worker_prefetch, 1024);
 }
 
 Test(conf, last_flag_wins)
