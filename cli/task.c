@@ -10,7 +10,9 @@
 #include "cli/jobs.h"
 #include "common/clock.h"
 #include "common/job_json.h"
+#include "common/json.h"
 #include "common/jobs_view.h"
+#include "common/mem.h"
 #include "common/text.h"
 
 /* What is looked for, and in which order. */
@@ -129,6 +131,14 @@ static void print_progress(const struct job_shown *shown, const struct job_progr
     (void)printf("%s%s\n", *progress->text ? ": " : "", json_string_value(text));
 }
 
+static void print_checkpoint(const struct job_shown *shown, const char *checkpoint)
+{
+    AUTO(json_decref) json_t *value = job_shown_value(shown, checkpoint);
+    AUTO(mem_free) char *text = checkpoint ? json_write(value) : NULL;
+
+    print_text("checkpoint", text);
+}
+
 static void print_failure(const struct job_shown *shown, const struct job_failure *failure)
 {
     AUTO(json_decref) json_t *error = job_shown_text(shown, failure->error);
@@ -151,6 +161,7 @@ static void print_detail(const struct job_detail *detail)
     if (detail->snoozes > 0)
         (void)printf("%-10s %d\n", "snoozes", detail->snoozes);
     print_progress(&shown, &detail->progress);
+    print_checkpoint(&shown, detail->checkpoint);
     print_text("queue", job->queue);
     print_text("worker", job->worker);
     print_text("flow", job->flow);

@@ -130,6 +130,7 @@ json_t *job_detail_json(const struct job_detail *detail)
     if (json_object_set_new(out, "attempts", attempts) < 0 ||
         json_object_set_new(out, "snoozes", json_integer(detail->snoozes)) < 0 ||
         json_object_set_new(out, "progress", progress_json(&shown, &detail->progress)) < 0 ||
+        json_object_set_new(out, "checkpoint", job_shown_value(&shown, detail->checkpoint)) < 0 ||
         json_object_set_new(out, "delivery",
                             detail->job.delivery ? json_string(detail->job.delivery)
                                                  : json_null()) < 0 ||

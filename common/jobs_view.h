@@ -188,6 +188,7 @@ struct job_detail {
     struct job_view job;
     int snoozes; /* attempts in which it put itself off */
     struct job_progress_view progress;
+    const char *checkpoint; /* JSON; NULL: none */
     struct job_failure
         *failures; /* owned; oldest first, at most JOBS_FAILURES_MAX, the last ones */
     size_t failure_count;

@@ -18,6 +18,7 @@
     X(job_due)                                                                                     \
     X(job_finder)                                                                                  \
     X(job_index)                                                                                   \
+    X(job_checkpoints)                                                                             \
     X(job_logs)                                                                                    \
     X(job_minutes)                                                                                 \
     X(job_replays)                                                                                 \

@@ -32,7 +32,6 @@ static void settle_alone(const struct many *many, struct task_member *member,
 {
     const struct settling s = {.process = many->slot->process,
                                .db = many->slot->db,
-                               .redis = many->slot->redis,
                                .task = many->task,
                                .item = member->item};
     struct err e = *why;
@@ -142,7 +141,7 @@ static enum next settle_done(const struct many *many, struct task_batch *batch)
         settle_marked(many, batch);
         return NEXT_REST;
     }
-    switch (settle_many(many->slot->process, many->slot->redis, batch, &e)) {
+    switch (settle_many(many->slot->process, batch, &e)) {
     case MANY_DONE:
         settle_marked(many, batch);
         note_committed(batch);

@@ -70,19 +70,6 @@ static int64_t snooze_delay_us(const struct task_run *run)
 
 /* ---- success ---- */
 
-/* The jobs that this one added are committed; what cannot be pushed now, the scheduler delivers. */
-static void push_follow_ups(struct redis *redis, const struct task_run *run)
-{
-    for (int i = 0; i < run->follow_up_count; i++) {
-        const struct job_ready *ready = &run->follow_ups[i];
-        struct queue_stream stream = queue_stream_of(ready->queue, ready->priority);
-        struct err e = {0};
-
-        if (ready->is_ready && queue_push(redis, &stream, &ready->id, 1, &e))
-            log_debug("push_failed", L_STR("pushed_job", ready->id.text), L_ERR(&e));
-    }
-}
-
 static enum err_code commit_success(const struct settling *s, struct task_run *run, struct err *e)
 {
     struct attempt attempt = attempt_of(s->item);
@@ -269,7 +256,7 @@ static bool settle_success(const struct settling *s, struct task_run *run, struc
         return settle_end(s, run, retry_delay_us(s, run, TASK_RETRY), e);
     CRASH_POINT("settle.committed");
     count_end(s->process, s->item, METER_SUCCEEDED, run->ran_us);
-    push_follow_ups(s->redis, run);
+    task_push_follow_ups(run);
     CRASH_POINT("settle.pushed");
     return true;
 }
@@ -415,19 +402,19 @@ static enum err_code fence_many(struct task_batch *batch, bool *ret_all_ours, st
     return rc;
 }
 
-static void note_many(struct process *process, struct redis *redis, const struct task_batch *batch)
+static void note_many(struct process *process, const struct task_batch *batch)
 {
     int64_t runtime_us = clock_mono_us() - batch->began_us;
 
     for (size_t i = 0; i < batch->count; i++) {
-        const struct task_member *member = batch->members[i];
+        struct task_member *member = batch->members[i];
         struct trace trace;
 
         if (task_is_marked(member))
             continue;
         *member->acknowledge = true;
         count_end(process, member->item, METER_SUCCEEDED, member->run.ran_us);
-        push_follow_ups(redis, &member->run);
+        task_push_follow_ups(&member->run);
         if (!is_fast(member->item))
             log_info("job_done", L_STR("job_id", member->run.id.text),
                      L_STR("task", member->item->job.task), L_STR("queue", member->item->job.queue),
@@ -438,8 +425,7 @@ static void note_many(struct process *process, struct redis *redis, const struct
     }
 }
 
-enum many_end settle_many(struct process *process, struct redis *redis, struct task_batch *batch,
-                          struct err *e)
+enum many_end settle_many(struct process *process, struct task_batch *batch, struct err *e)
 {
     bool all_ours = true;
     bool sent = false;
@@ -458,7 +444,7 @@ enum many_end settle_many(struct process *process, struct redis *redis, struct t
     if (!all_ours)
         return MANY_LOST;
     CRASH_POINT("many.committed");
-    note_many(process, redis, batch);
+    note_many(process, batch);
     return MANY_DONE;
 }
 

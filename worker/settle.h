@@ -9,7 +9,6 @@
 
 #include "common/db.h"
 #include "common/err.h"
-#include "common/redis.h"
 #include "worker/process.h"
 #include "worker/task.h"
 
@@ -17,7 +16,6 @@
 struct settling {
     struct process *process;
     struct db *db;
-    struct redis *redis;     /* for the jobs that this one added */
     const struct task *task; /* NULL: no such task in this build */
     struct item *item;
 };
@@ -52,8 +50,7 @@ enum many_end {
 
 /* Settles what run_many() has done, in its transaction: the success of all members that are not
  * marked, each behind its own fence. */
-enum many_end settle_many(struct process *process, struct redis *redis, struct task_batch *batch,
-                          struct err *e);
+enum many_end settle_many(struct process *process, struct task_batch *batch, struct err *e);
 
 /* An entry that is no job. The same meaning of the result. */
 bool settle_undecodable(const struct settling *settling);

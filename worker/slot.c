@@ -179,6 +179,7 @@ struct task_run slot_begin_run(const struct slot *slot, struct item *item)
         .deadline_us = now_us + limit.soft_us,
         .conf = slot->process->conf,
         .db = slot->db,
+        .redis = slot->redis,
         .gateway = slot->gateway,
         .mailer = slot->mailer,
         .gateway_breaker = &slot->process->gateway_breaker,
@@ -305,11 +306,8 @@ static int64_t run_job(struct slot *slot, const struct settling *s, bool defer, 
 static int64_t run_item(struct slot *slot, struct item *item, bool defer, struct batch *batch,
                         bool *ret_acknowledge)
 {
-    const struct settling s = {.process = slot->process,
-                               .db = slot->db,
-                               .redis = slot->redis,
-                               .task = item->task,
-                               .item = item};
+    const struct settling s = {
+        .process = slot->process, .db = slot->db, .task = item->task, .item = item};
 
     *ret_acknowledge = false;
     if (item->delivery.kind != DELIVERY_UNDECODABLE)

@@ -18,6 +18,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/queue.h"
 #include "worker/breaker.h"
 #include "worker/interrupt.h"
 #include "worker/pool.h"
@@ -108,6 +109,20 @@ enum err_code task_enqueue_flow(struct task_run *run, const json_t *flow, struct
     if (!rc)
         rc = task_begin(run, e);
     return rc ? rc : flows_insert(run->db, traced, ret_id, e);
+}
+
+/* What cannot be pushed now, the scheduler delivers. */
+void task_push_follow_ups(struct task_run *run)
+{
+    for (int i = 0; run->redis && i < run->follow_up_count; i++) {
+        const struct job_ready *ready = &run->follow_ups[i];
+        struct queue_stream stream = queue_stream_of(ready->queue, ready->priority);
+        struct err e = {0};
+
+        if (ready->is_ready && queue_push(run->redis, &stream, &ready->id, 1, &e))
+            log_debug("push_failed", L_STR("pushed_job", ready->id.text), L_ERR(&e));
+    }
+    run->follow_up_count = 0;
 }
 
 enum err_code task_input(struct task_run *run, json_t **ret_input, struct err *e)

@@ -36,6 +36,7 @@ struct interrupts;
 struct item;
 struct journal;
 struct mailer;
+struct redis;
 
 enum task_outcome {
     TASK_DONE,
@@ -75,6 +76,7 @@ struct task_run {
 
     /* Private to task.c and settle.c: */
     struct db_tx tx;
+    struct redis *redis;          /* for the jobs that this one adds; NULL: nowhere to push them */
     struct job_ready *follow_ups; /* owned; NULL before the first */
     int follow_up_count;
     struct task_batch *batch; /* of a member of one */
@@ -174,6 +176,30 @@ enum err_code task_enqueue_flow(struct task_run *run, const json_t *flow, struct
  * none. Read from the database at each call; owned by the caller. */
 enum err_code task_input(struct task_run *run, json_t **ret_input, struct err *e) MUST_CHECK;
 
+/* For a job of many parts, a long list say: commits what was written since task_begin(), and with it
+ * `data` (JSON, at most JOB_CHECKPOINT_MAX bytes): where the next part begins. What stands there has
+ * taken effect, once, whatever becomes of the job; the jobs that it added go out. task_begin() opens
+ * the next part. Whoever runs the job again, after a failure, a crash, a snooze or a retry by hand,
+ * goes on from there.
+ *
+ *   if (task_last_checkpoint(run, &last, e))
+ *       return task_outcome_of(e);
+ *   for (i = json_integer_value(last); i < rows; i += PART) {
+ *       if (task_begin(run, e) || rows_import(run->db, i, PART, e) ||
+ *           task_checkpoint(run, next = json_integer(i + PART), e))
+ *           return task_outcome_of(e);
+ *   }
+ *
+ * ERR_CONFLICT: the job was cancelled, or another has taken it over; the part is rolled back. Any
+ * error ends the run: return task_outcome_of(e). A fast job becomes a row by it, and runs again; a
+ * member of a batch cannot have any (ERR_INVALID). */
+enum err_code task_checkpoint(struct task_run *run, const json_t *data, struct err *e) MUST_CHECK;
+
+/* What was kept last, by whatever attempt; JSON null: nothing yet. Read from the database at each
+ * call; owned by the caller. */
+enum err_code task_last_checkpoint(struct task_run *run, json_t **ret_data,
+                                   struct err *e) MUST_CHECK;
+
 /* Until the soft limit; 0 or less once it is over or the job was revoked. */
 int64_t task_time_left_us(const struct task_run *run);
 
@@ -239,6 +265,9 @@ enum err_code task_batch_begin(struct task_batch *batch, struct err *e) MUST_CHE
 
 /* ERR_INVALID when the result is longer than it may be. The caller of run() asks, not the task. */
 enum err_code task_check_result(const struct task_run *run, struct err *e) MUST_CHECK;
+
+/* Likewise: the jobs that this one added are committed, and go into their streams. */
+void task_push_follow_ups(struct task_run *run);
 
 /* TASK_RETRY for what may pass (a server away, a time-out), TASK_FAIL for the rest. */
 enum task_outcome task_outcome_of(const struct err *e);

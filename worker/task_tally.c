@@ -2,10 +2,13 @@
  *
  * Tasks for trying and measuring jobs with an effect: [counter] or [counter, amount] adds to a row
  * of trial_counters and writes one of trial_entries. till.tasks.tally does it in a transaction a
- * job, till.tasks.tally_many for many jobs at once.
+ * job, till.tasks.tally_many for many jobs at once, till.tasks.tally_steps many times a job, each
+ * with a checkpoint.
  */
 #include <inttypes.h>
 
+#include "common/clock.h"
+#include "common/json.h"
 #include "common/trial.h"
 #include "worker/task.h"
 
@@ -72,3 +75,42 @@ const struct task task_tally_many = {.name = "till.tasks.tally_many",
                                      .hard_limit_s = 20,
                                      .run_many = run_tally_many,
                                      .batch_max = 64};
+
+/* [counter, steps, milliseconds between two]: as long as it may run at a time, again and again. */
+static enum task_outcome run_tally_steps(struct task_run *run, struct err *e)
+{
+    AUTO(json_decref) json_t *last = NULL;
+    struct trial_tally tally = {.job = run->id, .amount = 1};
+    int64_t steps = 0;
+    int64_t pause_ms = 0;
+
+    if (!task_arg_int(run, 0, 0, INT32_MAX, &tally.counter) ||
+        !task_arg_int(run, 1, 0, INT32_MAX, &steps) ||
+        (json_array_size(run->args) > 2 && !task_arg_int(run, 2, 0, 60 * 1000, &pause_ms))) {
+        (void)err_set(e, ERR_INVALID, "tally_steps takes a counter, steps and milliseconds");
+        return TASK_FAIL;
+    }
+    if (task_last_checkpoint(run, &last, e))
+        return task_outcome_of(e);
+    for (int64_t done = json_integer_value(last); done < steps; done++) {
+        AUTO(json_decref) json_t *next = json_integer(done + 1);
+
+        if (task_begin(run, e) || trial_add(run->db, &tally, e) || task_checkpoint(run, next, e))
+            return task_outcome_of(e);
+        task_progress(run, done + 1, steps, "stepping");
+        if (pause_ms > 0)
+            (void)task_sleep_until(run, clock_mono_us() + pause_ms * US_PER_MS);
+        if (task_time_left_us(run) <= 0) {
+            run->retry_after_us = 1;
+            return TASK_SNOOZE;
+        }
+    }
+    return TASK_DONE;
+}
+
+const struct task task_tally_steps = {.name = "till.tasks.tally_steps",
+                                      .queue = "default",
+                                      .max_attempts = 10,
+                                      .soft_limit_s = 10,
+                                      .hard_limit_s = 20,
+                                      .run = run_tally_steps};

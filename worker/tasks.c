@@ -30,7 +30,8 @@
     X(echo)                                                                                        \
     X(flow)                                                                                        \
     X(tally)                                                                                       \
-    X(tally_many)
+    X(tally_many)                                                                                  \
+    X(tally_steps)
 
 #define X(name) extern const struct task task_##name;
 TASKS(X)

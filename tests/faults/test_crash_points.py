@@ -278,6 +278,7 @@ VISITS = [
     (WORKER, jobs("till.tasks.fail", '["not yet", 3]'), "settle.before_end settle.end_written"),
     (WORKER, jobs("till.tasks.tally_many", "[2]", 30), "many.before many.after many.fenced many.committed"),
     (WORKER, batch_that_breaks, "many.halved"),
+    (WORKER, jobs("till.tasks.tally_steps", "[5, 3]"), "checkpoint.before_commit checkpoint.committed"),
     (WORKER, fast_jobs, "fast.taken"),
     (WORKER, stray, "stray.unclaimed"),
     (WORKER, undecodable, "undecodable.written"),

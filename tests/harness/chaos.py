@@ -185,6 +185,7 @@ class Producer(threading.Thread):
             jobs = [
                 self.add(cursor, "till.tasks.tally", f"[{counter}]"),
                 self.add(cursor, "till.tasks.tally_many", f"[{counter}]"),
+                self.add(cursor, "till.tasks.tally_steps", f"[{counter}, 4, 20]"),
                 self.add(cursor, "till.tasks.tally_many", "[3]"),
                 self.add(cursor, "till.tasks.tally", "[4]", "now() + interval '700 ms'"),
                 self.add(cursor, "till.tasks.fail", '["not yet", 1]'),

@@ -57,6 +57,9 @@ static const struct db_stmt LOOK = {
     " ORDER BY c.relname",
     0};
 
+static const struct db_stmt SET_ATTEMPT = {"try_set_attempt",
+                                           "UPDATE jobs SET attempt = $2 WHERE id = $1", 2};
+
 enum { BY_CONTENT = 1, BY_COUNT = 2 };
 
 /* The tables that differ, their names in a row. */
@@ -142,9 +145,19 @@ static enum task_outcome call_many(const struct trial *trial, struct task_run *r
     return outcome;
 }
 
-/* One run, as a slot would do it; `cut`: its worker dies before the commit. */
-static void run_once(struct trial *trial, int attempt, bool cut, struct task_end *end)
+/* For the fences of checkpoints. */
+static enum err_code set_attempt(const struct trial *trial, int attempt, struct err *e)
 {
+    return db_exec(trial->env->db, &SET_ATTEMPT, DB_ARGS(DB_TEXT(trial->id.text), DB_INT(attempt)),
+                   NULL, e);
+}
+
+/* One run, as a slot would do it; `cut`: its worker dies before the commit. The row is in its first
+ * attempt again afterwards, so that only what the task changes differs. */
+static enum err_code run_once(struct trial *trial, int attempt, bool cut, struct task_end *end,
+                              struct err *e)
+{
+    enum err_code rc = set_attempt(trial, attempt, e);
     int before = atomic_load(&opened);
     struct task_run run = {.id = trial->id,
                            .attempt = attempt,
@@ -157,6 +170,8 @@ static void run_once(struct trial *trial, int attempt, bool cut, struct task_end
                            .gateway = trial->env->gateway,
                            .mailer = trial->env->mailer};
 
+    if (rc)
+        return rc;
     if (trial->task->run_many) {
         end->outcome = call_many(trial, &run, cut, &end->error);
     } else {
@@ -169,6 +184,7 @@ static void run_once(struct trial *trial, int attempt, bool cut, struct task_end
     end->result = run.result;
     end->follow_ups = run.follow_up_count;
     mem_free(run.follow_ups);
+    return set_attempt(trial, 1, e);
 }
 
 static bool ends_alike(const struct task_end *a, const struct task_end *b)
@@ -182,14 +198,14 @@ static enum err_code run_twice(struct trial *trial, const struct db_result *befo
 {
     AUTO(db_result_free) struct db_result *done = NULL;
     AUTO(db_result_free) struct db_result *again = NULL;
-    enum err_code rc;
+    enum err_code rc = run_once(trial, 1, false, &proof->first, e);
 
-    run_once(trial, 1, false, &proof->first);
-    rc = look(trial->env->db, &done, e);
-    if (rc)
-        return rc;
-    run_once(trial, 2, false, &proof->second);
-    rc = look(trial->env->db, &again, e);
+    if (!rc)
+        rc = look(trial->env->db, &done, e);
+    if (!rc)
+        rc = run_once(trial, 2, false, &proof->second, e);
+    if (!rc)
+        rc = look(trial->env->db, &again, e);
     if (rc)
         return rc;
     compare(before, done, BY_CONTENT, proof->touched);
@@ -206,12 +222,13 @@ static enum err_code run_after_crash(struct trial *trial, const struct db_result
 {
     AUTO(db_result_free) struct db_result *after = NULL;
     struct task_end cut = {0};
-    enum err_code rc;
+    enum err_code rc = run_once(trial, 1, true, &cut, e);
 
-    run_once(trial, 1, true, &cut);
     mem_free(cut.result);
-    run_once(trial, 2, false, &proof->after_crash);
-    rc = look(trial->env->db, &after, e);
+    if (!rc)
+        rc = run_once(trial, 2, false, &proof->after_crash, e);
+    if (!rc)
+        rc = look(trial->env->db, &after, e);
     if (rc)
         return rc;
     compare(done, after, BY_COUNT, proof->after_cut);
