@@ -95,7 +95,7 @@ def insert_hostile(stack):
     for text in XSS:
         job = insert(
             stack, "FAILURE", args=[text, {text: text}], kwargs={text: [text]},
-            result=psycopg2.extras.Json({text: text}), error=text, worker=text[:60],
+            result=psycopg2.extras.Json({text: text}), error=text, worker=text[:60], checkpoint=psycopg2.extras.Json({text: text}),
             payload=text.encode(), delivery=text[:40],
         )
         insert_failure(stack, job, 1, text, text, worker=text[:60])

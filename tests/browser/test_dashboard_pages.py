@@ -79,7 +79,8 @@ def filled(stack):
     dead = made["FAILURE"]
     for attempt in (1, 2):
         rows.insert_failure(system, dead, attempt, f"error {attempt}", f"detail {attempt}")
-    system.query("UPDATE jobs SET attempt = 2, worker = 'shop:1', queue = 'mail' WHERE id = %s", dead)
+    system.query("UPDATE jobs SET attempt = 2, worker = 'shop:1', queue = 'mail', checkpoint = %s WHERE id = %s",
+                 json.dumps({"file": "customers-2026-11-23T04-30-00-berlin.csv", "row": 1_250_000}), dead)
     for number in range(120):
         rows.insert(system, "SUCCESS", task="shop.mail", age=100 + number)
     later = rows.insert(system, "PENDING", enqueued_at=None, scheduled_at="2126-01-01T00:00:00Z")

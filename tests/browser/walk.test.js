@@ -37,6 +37,7 @@ test('walk', async () => {
   await page.getByText('Attempt 2 failed').waitFor(WAIT);
   assert.equal(await page.locator('.timeline li').count(), 4);
   await page.getByText('error 1', {exact: true}).waitFor(WAIT);
+  assert.match(await page.locator('dl.fields').textContent(), /Goes on from.*"row":1250000/);
   assert.equal(await page.locator('details pre').last().textContent(), 'detail 2');
   await page.getByRole('link', {name: 'mail', exact: true}).waitFor(WAIT);
   await page.goBack();

@@ -132,7 +132,7 @@ function lineage(task) {
 
 function options(task) {
   return [
-    task.checkpoint === null ? [] : field('Goes on from', h('code', {}, JSON.stringify(task.checkpoint))),
+    task.checkpoint === null ? [] : field(task.state === 'SUCCESS' ? 'Last checkpoint' : 'Goes on from', h('code', {}, JSON.stringify(task.checkpoint))),
     task.flow ? field('Flow', h('a', {href: `/flow/${task.flow}`, class: 'code'}, task.flow), h('span', {class: 'sub'}, `step ${task.flow_step}${task.waits ? ', waits for those before it' : ''}`)) : [],
     task.expires_at ? field('Expires', moment(task.expires_at)) : [],
     task.parked_on ? field('Waits for', 'a place or its turn under the limit of ', h('code', {}, task.parked_on)) : [],
