@@ -50,12 +50,28 @@ def test_a_job_goes_on_beyond_its_time_limit_and_loses_no_attempt(stack):
     one.settle()
 
 
+def freeze_between_parts(one):
+    """In the middle of one it would hold the counter that whoever goes on needs, until its session times out."""
+    others = ("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+              " AND state ")
+
+    def freeze():
+        one.worker.stop()
+        wait_for(lambda: one.value(others + "= 'active'") == 0, 30, "PostgreSQL never came to rest")
+        if one.value(others + "= 'idle in transaction'") == 0:
+            return True
+        one.worker.cont()
+        return False
+
+    wait_for(freeze, 60, "it was always in the middle of a part")
+
+
 def test_who_is_taken_over_in_the_middle_writes_no_part_more(stack):
     one = stack({"TILL_LEASE_SECONDS": 2, "TILL_WORKER_PROCESSES": 1}).start(apis=0)
     job = one.enqueue(STEPS, 5, 60, 50)
     wait_done(one, job, 3)
     frozen = one.worker
-    frozen.stop()
+    freeze_between_parts(one)
     one.start_worker()
     wait_for(lambda: one.job(job)["attempt"] == 2, 60, "nobody took it over")
     wait_done(one, job, 10)
