@@ -13,10 +13,10 @@
 #include "cli/cli.h"
 #include "common/text.h"
 
-/* The first line, without its end. */
+/* The first line, without its end; one that does not fit is none. */
 static bool read_line(FILE *in, char out[CLI_PASSWORD_SIZE])
 {
-    if (!fgets(out, CLI_PASSWORD_SIZE, in))
+    if (!fgets(out, CLI_PASSWORD_SIZE, in) || strlen(out) == CLI_PASSWORD_SIZE - 1)
         return false;
     out[strcspn(out, "\r\n")] = '\0';
     return *out && text_is_utf8(out, strlen(out));

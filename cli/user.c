@@ -10,7 +10,39 @@
 #include "cli/cli.h"
 #include "cli/secret.h"
 #include "common/password.h"
+#include "common/text.h"
 #include "common/users.h"
+
+/* One line, as the API takes it: what has blanks around it is found by nobody who types it. */
+static bool is_line(const char *text, size_t max)
+{
+    const char *from = text;
+    size_t len = strlen(text);
+    size_t left = len;
+
+    if (!text_is_utf8(text, len) || text_plain_span(text, len) < len)
+        return false;
+    text_trim(&from, &left);
+    return left == len && text_count_chars(text) <= max;
+}
+
+static bool is_name(const char *text) { return !text || is_line(text, USER_NAME_MAX); }
+
+static int check_user(const struct user_new *user)
+{
+    if (!user->username || !user->email)
+        return cli_usage("user create needs --username and --email");
+    if (!*user->username || !is_name(user->username))
+        return cli_usage("--username is 1 to %d characters without blanks around them",
+                         USER_NAME_MAX);
+    if (!is_line(user->email, USER_EMAIL_MAX) || !text_is_email(user->email))
+        return cli_usage("--email is an address such as rosa@example.com");
+    if (!is_name(user->first_name) || !is_name(user->last_name))
+        return cli_usage("--first-name and --last-name are at most %d characters each, without "
+                         "blanks around them",
+                         USER_NAME_MAX);
+    return EXIT_DONE;
+}
 
 static int check_password(const char *password, const struct user_new *user)
 {
@@ -20,6 +52,9 @@ static int check_password(const char *password, const struct user_new *user)
                                          .last_name = user->last_name};
     struct password_faults faults;
 
+    if (text_count_chars(password) > PASSWORD_MAX_CHARS)
+        return cli_usage("a password is at most %d characters long: nobody can log in with more",
+                         PASSWORD_MAX_CHARS);
     password_judge(password, &owner, &faults);
     for (size_t i = 0; i < faults.count; i++)
         (void)fprintf(stderr, "till: %s\n", faults.messages[i]);
@@ -57,9 +92,9 @@ static int run_user_create(struct cli *cli)
 
     if (!cli_is_done(cli))
         return EXIT_USAGE;
-    if (!user.username || !user.email || !strchr(user.email, '@'))
-        return cli_usage("user create needs --username and --email");
-    code = cli_read_password(path, password);
+    code = check_user(&user);
+    if (code == EXIT_DONE)
+        code = cli_read_password(path, password);
     if (code == EXIT_DONE)
         code = check_password(password, &user);
     if (code == EXIT_DONE)

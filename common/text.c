@@ -247,3 +247,51 @@ void text_copy(char *out, size_t size, const char *text)
     memcpy(out, text, len);
     out[len] = '\0';
 }
+
+/* One part of a dot-separated name: letters, digits and `others`, not empty. */
+static bool is_part(const char *text, size_t len, const char *others)
+{
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+
+        if (!plain && !strchr(others, c))
+            return false;
+    }
+    return len > 0;
+}
+
+static bool is_dotted(const char *text, size_t len, const char *others, size_t part_max,
+                      int *ret_parts)
+{
+    *ret_parts = 0;
+    for (size_t from = 0; from <= len;) {
+        const char *dot = memchr(text + from, '.', len - from);
+        size_t part = dot ? (size_t)(dot - text) - from : len - from;
+
+        if (part > part_max || !is_part(text + from, part, others))
+            return false;
+        (*ret_parts)++;
+        from += part + 1;
+    }
+    return true;
+}
+
+static bool has_hyphen_at_edge(const char *domain)
+{
+    return *domain == '-' || domain[strlen(domain) - 1] == '-' || strstr(domain, "-.") ||
+           strstr(domain, ".-");
+}
+
+bool text_is_email(const char *text)
+{
+    const char *at = strrchr(text, '@');
+    const char *dot = strrchr(text, '.');
+    int parts;
+
+    if (!at || at - text > 64 || !at[1] ||
+        !is_dotted(text, (size_t)(at - text), "!#$%&'*+/=?^_`{}|~-", 64, &parts))
+        return false;
+    return is_dotted(at + 1, strlen(at + 1), "-", 63, &parts) && !has_hyphen_at_edge(at + 1) &&
+           (parts >= 2 ? strlen(dot + 1) >= 2 : strcmp(at + 1, "localhost") == 0);
+}

@@ -45,6 +45,10 @@ bool text_has_card_number(const char *text, size_t len);
  */
 bool text_is_name(const char *text);
 
+/* An address as Django takes one: the dot-atom form of RFC 5322, and a domain with a dot in it
+ * whose last part has two characters at least, or localhost. */
+bool text_is_email(const char *text);
+
 /* Undoes the %XX of a part of a URL (RFC 3986, 2.1), in place. What is no such escape stays as it
  * is, and so does %00, which no C text can hold. */
 void text_percent_decode(char *text);

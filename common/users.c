@@ -137,8 +137,8 @@ enum err_code users_create(struct db *db, const struct user_new *new_user, int64
         return err_set(e, ERR_CONFLICT, "a user with this %s already exists",
                        email ? "email" : "username");
     }
-    if (rc == ERR_INVALID)
-        return err_set_detail(e, rc, refused.detail, "the user's data is not valid");
+    if (rc == ERR_INVALID) /* without the driver's text: it shows the row, with the hash in it */
+        return err_set_detail(e, rc, db_constraint(db), "the user's data is not valid");
     if (rc)
         return err_set_detail(e, rc, refused.detail, "%s", refused.text);
     *ret_id = db_int(rows, 0, 0);

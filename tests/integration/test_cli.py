@@ -137,6 +137,40 @@ def test_a_user_with_a_taken_name_or_a_weak_password_is_refused(stack):
     assert one.till(*words, stdin="a-long-and-quiet-river\n").returncode == 1
 
 
+@pytest.mark.parametrize(
+    "words, password",
+    [
+        (["--username", ""], None),
+        (["--username", " rosa"], None),
+        (["--username", "rosa\nluxemburg"], None),
+        (["--username", "rosa\udcff"], None),
+        (["--username", "x" * 151], None),
+        (["--first-name", "x" * 151], None),
+        (["--last-name", "x" * 151], None),
+        (["--email", "rosa"], None),
+        (["--email", " rosa@example.com"], None),
+        (["--email", "rosa@example.com\nBcc: all@example.com"], None),
+        (["--email", "x" * 60 + "@" + "y." * 100 + "example.com"], None),
+        ([], "a-long-and-quiet-river-" * 6),
+        ([], "a-long-and-quiet-river-" * 60),
+    ],
+)
+def test_a_user_who_could_not_log_in_is_not_made_and_no_hash_is_shown(stack, words, password):
+    one = stack()
+    given = {"--username": "rosa", "--email": "rosa@example.com"}
+    given.update(dict(zip(words[::2], words[1::2])))
+
+    done = one.till(
+        "user", "create", *(word for pair in given.items() for word in pair),
+        stdin=(password or "a-long-and-quiet-river") + "\n",
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("till: ")
+    assert "argon2" not in done.stderr
+    assert one.value("SELECT count(*) FROM users") == 0
+
+
 def test_settings_prints_a_file_that_every_program_accepts(stack, tmp_path):
     one = stack()
     file = tmp_path / "till.env"
