@@ -359,6 +359,7 @@ static int run_enqueue(struct cli *cli)
     added_init(&added, order.count);
     if (order.fast ? enqueue_fast(cli, &order, &added, &e) : enqueue(cli, &order, &added, &e))
         return fail(cli, &e);
+    note_unknown_task(cli, order.job.task);
     first = added.ids[0];
     return order.wait ? wait_for_job(cli, &first, order.timeout_s) : EXIT_DONE;
 }

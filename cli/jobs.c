@@ -12,10 +12,14 @@
 #include "common/crashpoint.h"
 #include "common/flows.h"
 #include "common/job_json.h"
+#include "common/jobs.h"
 #include "common/jobs_control.h"
+#include "common/jobs_figures.h"
 #include "common/json.h"
 #include "common/mem.h"
 #include "common/text.h"
+
+enum { EVER_S = 10 * 365 * 86400 };
 
 void id_list_release(struct id_list *ids)
 {
@@ -31,6 +35,26 @@ int check_job_names(const char *task, const char *queue)
     if (queue && !text_is_name(queue))
         return cli_usage("\"%.60s\" is no name of a queue", queue);
     return EXIT_DONE;
+}
+
+void note_unknown_queue(struct cli *cli, const char *queue)
+{
+    AUTO_VALUE(jobs_queues_release) struct jobs_queues queues = {0};
+
+    if (jobs_list_queues(cli_db(cli), &queues, NULL))
+        return; /* what comes next tells why */
+    for (size_t i = 0; i < queues.count; i++)
+        if (strcmp(queues.items[i].name, queue) == 0)
+            return;
+    (void)fprintf(stderr, "till: note: no task and no open job is of queue \"%s\" so far\n", queue);
+}
+
+void note_unknown_task(struct cli *cli, const char *task)
+{
+    bool known = true;
+
+    if (!jobs_task_is_declared(cli_db(cli), task, EVER_S, &known, NULL) && !known)
+        (void)fprintf(stderr, "till: note: no worker has told of a task \"%s\" so far\n", task);
 }
 
 int read_ids(struct cli *cli, struct id_list *ret_ids)

@@ -27,6 +27,11 @@ void id_list_release(struct id_list *ids);
 /* EXIT_USAGE when one of them cannot be a name; NULL: not given. */
 int check_job_names(const char *task, const char *queue);
 
+/* Tell on standard error of a name that nobody knows so far. It may come later, but most such names
+ * are misspelt, and what was meant goes on without what was ordered. */
+void note_unknown_queue(struct cli *cli, const char *queue);
+void note_unknown_task(struct cli *cli, const char *task);
+
 /* Takes all words as UUIDs; none is allowed. An exit code: EXIT_USAGE when one is no UUID, or an
  * option is not understood. */
 int read_ids(struct cli *cli, struct id_list *ret_ids);

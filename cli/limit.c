@@ -122,6 +122,10 @@ static int run_set(struct cli *cli)
         code = read_whom(cli, "set", &limit);
     if (code != EXIT_DONE)
         return code;
+    if (limit.scope == LIMIT_QUEUE)
+        note_unknown_queue(cli, limit.name);
+    if (limit.scope == LIMIT_TASK)
+        note_unknown_task(cli, limit.name);
     (void)getpwuid_r(geteuid(), &entry, bytes, sizeof bytes, &user);
     if (limits_set(cli_db(cli), &limit, user ? user->pw_name : NULL, &e))
         return cli_fail(&e);

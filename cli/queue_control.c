@@ -7,7 +7,6 @@
 
 #include "cli/jobs.h"
 #include "common/jobs_control.h"
-#include "common/jobs_figures.h"
 #include "common/jobs_heal.h"
 #include "common/text.h"
 
@@ -37,20 +36,6 @@ static int print_change(const struct cli *cli, const char *queue, bool paused, b
     return EXIT_DONE;
 }
 
-/* A queue may be paused before it has its first job, but most names that nobody knows are misspelt,
- * and the queue that was meant goes on. */
-static void warn_of_unknown(struct cli *cli, const char *queue)
-{
-    AUTO_VALUE(jobs_queues_release) struct jobs_queues queues = {0};
-
-    if (jobs_list_queues(cli_db(cli), &queues, NULL))
-        return; /* what comes next tells why */
-    for (size_t i = 0; i < queues.count; i++)
-        if (strcmp(queues.items[i].name, queue) == 0)
-            return;
-    (void)fprintf(stderr, "till: note: no task and no open job is of queue \"%s\" so far\n", queue);
-}
-
 static int run_pause(struct cli *cli)
 {
     char user[100];
@@ -62,7 +47,7 @@ static int run_pause(struct cli *cli)
     if (code != EXIT_DONE)
         return code;
     cli_user(user, sizeof user);
-    warn_of_unknown(cli, queue);
+    note_unknown_queue(cli, queue);
     if (queues_pause(cli_db(cli), queue, *user ? user : NULL, &changed, &e))
         return cli_fail(&e);
     return print_change(cli, queue, true, changed);

@@ -57,6 +57,8 @@ static int run_secrets(struct cli *cli)
     db_array_end(&names);
     if (task_secrets_set(cli_db(cli), task, none ? NULL : names.data, &e))
         return cli_fail(&e);
+    if (strcmp(task, "*") != 0)
+        note_unknown_task(cli, task);
     return EXIT_DONE;
 }
 

@@ -60,6 +60,7 @@ static int run_timeout(struct cli *cli)
     cli_user(by, sizeof by);
     if (time_limits_set(cli_db(cli), task, soft_ms, hard_ms, *by ? by : NULL, &e))
         return e.code == ERR_INVALID ? cli_usage("%s", e.text) : cli_fail(&e);
+    note_unknown_task(cli, task);
     if (cli->json)
         return print_json(json_pack("{s:s, s:o, s:o}", "task", task, "soft", seconds_json(soft_ms),
                                     "hard", seconds_json(hard_ms)));

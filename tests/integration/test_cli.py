@@ -430,6 +430,41 @@ def test_queues_are_listed_while_redis_is_away(stack):
     assert re.search(r"^mail +waiting \? +running \? +parked 0 .*paused$", shown.stdout, re.M)
 
 
+@pytest.mark.parametrize(
+    "before, behind",
+    [
+        (["enqueue"], []),
+        (["limit", "set", "task"], ["--rate", "1/h"]),
+        (["task", "timeout"], ["--soft", "5"]),
+        (["task", "secrets"], ["password"]),
+    ],
+)
+def test_a_task_that_no_worker_has_told_of_is_told(stack, before, behind):
+    one = stack()
+    one.query(
+        "INSERT INTO tasks (name, queue, max_attempts, fast)"
+        " VALUES ('shop.tasks.mail', 'mail', 3, false)"
+    )
+
+    misspelt = one.till(*before, "shop.tasks.mial", *behind)
+    known = one.till(*before, "shop.tasks.mail", *behind)
+
+    assert misspelt.returncode == 0
+    assert misspelt.stderr == 'till: note: no worker has told of a task "shop.tasks.mial" so far\n'
+    assert known.returncode == 0 and known.stderr == ""
+
+
+def test_a_limit_of_a_queue_that_nobody_knows_is_told(stack):
+    one = stack()
+    one.insert_job("till.tasks.noop", queue="mail")
+
+    misspelt = one.till("limit", "set", "queue", "mial", "--concurrency", "1")
+    known = one.till("limit", "set", "queue", "mail", "--concurrency", "1")
+
+    assert misspelt.returncode == 0 and 'no open job is of queue "mial"' in misspelt.stderr
+    assert known.returncode == 0 and known.stderr == ""
+
+
 def test_pausing_a_queue_that_nobody_knows_is_told(stack):
     one = stack()
     one.insert_job("till.tasks.noop", queue="mail")
