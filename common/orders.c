@@ -25,8 +25,8 @@ enum {
     FIND_PAYABLE,
     FIND_PLACED,
     CART_LOCK,
-    CART_LINES,
-    CART_EMPTY,
+    CART_PRODUCTS,
+    CART_TAKE,
     CANCEL,
     STATE,
     LOCK_ANY,
@@ -87,11 +87,20 @@ static const struct db_stmt statements[] = {
                      1},
     [CART_LOCK] = {"orders_lock_cart",
                    "SELECT id FROM shopping_carts WHERE user_id = $1 AND id = $2 FOR UPDATE", 2},
-    [CART_LINES] = {"orders_cart_lines",
-                    "SELECT product_id, sum(quantity) FROM cart_items WHERE cart_id = $1"
-                    " GROUP BY product_id ORDER BY min(id) LIMIT $2",
-                    2},
-    [CART_EMPTY] = {"orders_empty_cart", "DELETE FROM cart_items WHERE cart_id = $1", 1},
+    /* Before the items: who removes a product locks it first, and then what stands in carts. */
+    [CART_PRODUCTS] = {"orders_lock_cart_products",
+                       "SELECT id FROM products WHERE id IN"
+                       " (SELECT product_id FROM cart_items WHERE cart_id = $1)"
+                       " ORDER BY id FOR NO KEY UPDATE",
+                       1},
+    /* In one statement: what is ordered is what is removed. A customer who changes or removes an
+     * item at the same time is either in the order, or is told that the item is gone. */
+    [CART_TAKE] = {"orders_take_cart",
+                   "WITH taken AS (DELETE FROM cart_items WHERE cart_id = $1"
+                   "  RETURNING id, product_id, quantity)"
+                   " SELECT product_id, sum(quantity) FROM taken"
+                   " GROUP BY product_id ORDER BY min(id) LIMIT $2",
+                   2},
     [CANCEL] = {"orders_cancel",
                 "WITH cancelled AS (UPDATE orders SET order_status = 'cancelled'"
                 "  WHERE user_id = $1 AND id = $2 AND order_status IN ('pending', 'payment_failed')"
@@ -269,10 +278,10 @@ enum err_code orders_take_cart(struct db *db, int64_t user_id, int64_t cart_id,
     if (!rc && db_rows(cart) == 0)
         rc = err_set(e, ERR_NOT_FOUND, "there is no such cart");
     if (!rc)
-        rc = db_query(db, &statements[CART_LINES],
-                      DB_ARGS(DB_INT(cart_id), DB_INT(ORDER_ITEMS_MAX + 1)), &rows, e);
+        rc = db_exec(db, &statements[CART_PRODUCTS], DB_ARGS(DB_INT(cart_id)), NULL, e);
     if (!rc)
-        rc = db_exec(db, &statements[CART_EMPTY], DB_ARGS(DB_INT(cart_id)), NULL, e);
+        rc = db_query(db, &statements[CART_TAKE],
+                      DB_ARGS(DB_INT(cart_id), DB_INT(ORDER_ITEMS_MAX + 1)), &rows, e);
     if (rc)
         return rc;
     for (int i = 0; i < db_rows(rows) && i < ORDER_ITEMS_MAX; i++)

@@ -316,6 +316,72 @@ def test_if_match_tells_nobody_of_what_is_not_theirs(api, shop, staff):
     assert staff.expect(200, staff.get(path)) == review
 
 
+# ---- ordering a cart while it is changed ----
+
+
+def full_cart(api, shop, *quantities):
+    """A cart with that many of a product each: its id, and (id, product id) of its items."""
+    cart = shop.expect(201, shop.post("/api/shopping-carts/", {}))["id"]
+    items = []
+    for quantity in quantities:
+        body = {"cart_id": cart, "product_id": api.product(), "quantity": quantity}
+        item = shop.expect(201, shop.post("/api/cart-items/", body))
+        items.append((item["id"], item["product_id"]))
+    return cart, items
+
+
+def order_while_held(api, shop, cart, *statements):
+    """The answer to an order of the cart that has begun between those statements and their commit."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = 'till-api' AND wait_event_type = 'Lock'"
+    )
+    first, *others = statements
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, api.postgres.connect(api.database) as holder:
+        holder.autocommit = False
+        holder.cursor().execute(first)
+        asked = pool.submit(shop.post, "/api/orders/", {"cart_id": cart})
+        wait_for(lambda: api.value(waiting) == 1, 30, "the order never waited")
+        for statement in others:
+            holder.cursor().execute(statement)
+        holder.commit()
+        answer = asked.result()
+    holder.close()
+    return answer
+
+
+def lines_of(order):
+    return [(item["product_id"], item["quantity"]) for item in order["items"]]
+
+
+def test_a_change_of_a_cart_that_was_accepted_is_in_the_order_of_it(api, shop):
+    """Its customer was told so, and nothing of it is left in the cart."""
+    cart, ((changed, lamp), (kept, bulb)) = full_cart(api, shop, 1, 2)
+    change = f"UPDATE cart_items SET quantity = 7 WHERE id = {changed}"
+    order = shop.expect(201, order_while_held(api, shop, cart, change))
+    assert lines_of(order) == [(lamp, 7), (bulb, 2)]
+    assert order["total_amount"] == "90.00"
+    assert shop.expect(200, shop.get(f"/api/cart-items/?cart_id={cart}"))["results"] == []
+    for item in (changed, kept):
+        assert error_of(shop.call("PATCH", f"/api/cart-items/{item}/", {"quantity": 3}), 404) == NOT_FOUND
+
+
+def test_what_was_taken_out_of_a_cart_is_not_ordered_with_it(api, shop):
+    cart, ((removed, lamp), (_, bulb)) = full_cart(api, shop, 1, 2)
+    removal = f"DELETE FROM cart_items WHERE id = {removed}"
+    order = shop.expect(201, order_while_held(api, shop, cart, removal))
+    assert lines_of(order) == [(bulb, 2)]
+    assert api.value("SELECT stock_quantity FROM products WHERE id = %s", lamp) == 1000
+
+
+def test_a_product_is_removed_while_a_cart_with_it_is_ordered(api, shop):
+    """The order waits for the product before it holds what the removal needs: no deadlock."""
+    cart, ((_, lamp), (_, bulb)) = full_cart(api, shop, 1, 2)
+    hold = f"SELECT FROM products WHERE id = {lamp} FOR UPDATE"
+    order = shop.expect(201, order_while_held(api, shop, cart, hold, f"DELETE FROM products WHERE id = {lamp}"))
+    assert lines_of(order) == [(bulb, 2)]
+
+
 # ---- reviews ----
 
 
