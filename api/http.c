@@ -379,6 +379,17 @@ static void server_free(struct server *server)
     mem_free(server);
 }
 
+static void log_listening(const char *listen, int port)
+{
+    size_t len = strcspn(listen, ":,");
+    bool is_port_alone = listen[len] != ':';
+    char address[80];
+
+    (void)snprintf(address, sizeof address, "%.*s:%d", is_port_alone ? 7 : (int)len,
+                   is_port_alone ? "0.0.0.0" : listen, port);
+    log_info("listening", L_STR("address", address));
+}
+
 enum err_code server_start(const struct server_config *config, struct server **ret_server,
                            struct err *e)
 {
@@ -419,7 +430,6 @@ enum err_code server_start(const struct server_config *config, struct server **r
     struct mg_init_data init = {&callbacks, server, options};
     struct mg_error_data error = {NULL, text, sizeof text};
     struct mg_server_port port = {0};
-    char address[80];
 
     (void)snprintf(threads, sizeof threads, "%d", config->threads);
     (void)snprintf(silent, sizeof silent, "%d", CONNECTION_IDLE_S * 1000);
@@ -445,9 +455,7 @@ enum err_code server_start(const struct server_config *config, struct server **r
     }
     (void)mg_get_server_ports(server->civetweb, 1, &port);
     server->listener = socket_find_listener(port.port);
-    (void)snprintf(address, sizeof address, "%.*s:%d", (int)strcspn(config->listen, ":"),
-                   config->listen, port.port);
-    log_info("listening", L_STR("address", address));
+    log_listening(config->listen, port.port);
     *ret_server = server;
     return ERR_OK;
 }

@@ -2,14 +2,18 @@
  *
  * Rules for the values of settings that a type and a range cannot say; see conf_check() in conf.h.
  */
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
+
+#include <arpa/inet.h>
 
 #include "common/auto.h"
 #include "common/conf.h"
 #include "common/queue_list.h"
+#include "common/text.h"
 
-enum { WORKER_BYTES_MIN = 16 * 1024 * 1024 };
+enum { WORKER_BYTES_MIN = 16 * 1024 * 1024, PLACE_SIZE = 300 };
 
 static bool is_placeholder(const char *secret)
 {
@@ -35,6 +39,51 @@ static enum err_code check_worker(const struct conf *conf, struct err *e)
                        " itself",
                        (long long)conf->worker_max_bytes, WORKER_BYTES_MIN);
     return ERR_OK;
+}
+
+static bool is_host(const char *host)
+{
+    struct in_addr address;
+
+    if (host[strspn(host, "0123456789.")] == '\0')
+        return inet_pton(AF_INET, host, &address) == 1;
+    for (const char *p = host; *p; p++)
+        if (!isalnum((unsigned char)*p) && *p != '-' && *p != '.')
+            return false;
+    return true;
+}
+
+/* HOST:PORT, or a port alone, which is every address. */
+static bool is_place(const char *text, size_t len)
+{
+    char place[PLACE_SIZE];
+    int64_t port;
+    char *colon;
+
+    if (len >= sizeof place)
+        return false;
+    memcpy(place, text, len);
+    place[len] = '\0';
+    colon = strrchr(place, ':');
+    if (colon)
+        *colon = '\0';
+    return (!colon || is_host(place)) && text_to_int(colon ? colon + 1 : place, 0, 65535, &port);
+}
+
+/* What civetweb cannot read is found before the start. Several may stand there, with commas. */
+static enum err_code check_listen(const char *name, const char *value, struct err *e)
+{
+    for (const char *p = value;; p++) {
+        size_t len = strcspn(p, ",");
+
+        if (!is_place(p, len))
+            return err_set(e, ERR_INVALID,
+                           "%s=\"%.60s\" is no address and port, such as 127.0.0.1:8000", name,
+                           value);
+        p += len;
+        if (!*p)
+            return ERR_OK;
+    }
 }
 
 static bool is_weak_key(const char *key) { return strlen(key) < 32 || is_placeholder(key); }
@@ -70,6 +119,11 @@ enum err_code conf_check(const struct conf *conf, enum program program, struct e
         return err_set(e, ERR_INVALID, "TILL_QUEUES: %.150s", why.text);
     queue_list_release(&queues);
     if (program == PROGRAM_WORKER && check_worker(conf, e))
+        return ERR_INVALID;
+    if (program == PROGRAM_API && check_listen("TILL_API_LISTEN", conf->api_listen, e))
+        return ERR_INVALID;
+    if (program == PROGRAM_DASHBOARD &&
+        check_listen("TILL_DASHBOARD_LISTEN", conf->dashboard_listen, e))
         return ERR_INVALID;
     if (program == PROGRAM_DASHBOARD && *conf->dashboard_auth && !strchr(conf->dashboard_auth, ':'))
         return err_set(e, ERR_INVALID, "TILL_DASHBOARD_AUTH is not of the form user:password");

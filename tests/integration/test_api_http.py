@@ -363,6 +363,12 @@ def test_a_second_signal_ends_it_at_once(api):
         assert time.monotonic() - began < 9, "the body has 10 s"
 
 
+def test_a_port_alone_is_told_as_every_address(stack):
+    api = stack().start_api(TILL_API_LISTEN="0")
+
+    assert api.address().startswith("0.0.0.0:")
+
+
 def test_the_settings_are_checked(api):
     from harness import programs
 

@@ -18,6 +18,11 @@ def check(program, settings, *arguments):
     return programs.run(program, settings, "--check", *arguments)
 
 
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:8000", "0.0.0.0:65535", "8000"])
+def test_check_accepts_addresses_to_listen_on(listen):
+    assert check("till-api", {**COMPLETE, "TILL_API_LISTEN": listen}).returncode == 0
+
+
 @pytest.mark.parametrize("program", DAEMONS)
 def test_check_accepts_complete_settings_without_any_server(program):
     done = check(program, COMPLETE)
@@ -31,6 +36,13 @@ def test_check_accepts_complete_settings_without_any_server(program):
     [
         ("till-api", "TILL_CORS_ORIGINS", "shop.example", "TILL_CORS_ORIGINS"),
         ("till-api", "REDIS_URL", "http://x", "REDIS_URL"),
+        ("till-api", "TILL_API_LISTEN", "", "127.0.0.1:8000"),
+        ("till-api", "TILL_API_LISTEN", "127.0.0.1", "127.0.0.1:8000"),
+        ("till-api", "TILL_API_LISTEN", "127.0.0.1:70000", "127.0.0.1:8000"),
+        ("till-api", "TILL_API_LISTEN", "256.0.0.1:8000", "127.0.0.1:8000"),
+        ("till-api", "TILL_API_LISTEN", "[::1]:8000", "127.0.0.1:8000"),
+        ("till-dashboard", "TILL_DASHBOARD_LISTEN", "127.0.0.1:http", "TILL_DASHBOARD_LISTEN"),
+        ("till-dashboard", "TILL_DASHBOARD_LISTEN", "127.0.0.1:1,", "TILL_DASHBOARD_LISTEN"),
         ("till-worker", "GATEWAY_URL", "http://gateway.example", "GATEWAY_URL"),
         ("till-scheduler", "TILL_SCHEDULES_FILE", "/nowhere", "/nowhere"),
         ("till-dashboard", "TILL_DASHBOARD_USERS", "/nowhere", "/nowhere"),
