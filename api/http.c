@@ -379,17 +379,6 @@ static void server_free(struct server *server)
     mem_free(server);
 }
 
-static void log_listening(const char *listen, int port)
-{
-    size_t len = strcspn(listen, ":,");
-    bool is_port_alone = listen[len] != ':';
-    char address[80];
-
-    (void)snprintf(address, sizeof address, "%.*s:%d", is_port_alone ? 7 : (int)len,
-                   is_port_alone ? "0.0.0.0" : listen, port);
-    log_info("listening", L_STR("address", address));
-}
-
 enum err_code server_start(const struct server_config *config, struct server **ret_server,
                            struct err *e)
 {
@@ -455,7 +444,7 @@ enum err_code server_start(const struct server_config *config, struct server **r
     }
     (void)mg_get_server_ports(server->civetweb, 1, &port);
     server->listener = socket_find_listener(port.port);
-    log_listening(config->listen, port.port);
+    socket_tell_listening(config->listen, port.port);
     *ret_server = server;
     return ERR_OK;
 }

@@ -5,6 +5,7 @@
 #include "api/sockets.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <arpa/inet.h>
@@ -17,6 +18,7 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/text.h"
 
 enum { DESCRIPTORS_MAX = 4096, DRAIN_MAX = 4 * 1024 * 1024 };
@@ -35,6 +37,17 @@ int socket_find_listener(int port)
             return fd;
     }
     return -1;
+}
+
+void socket_tell_listening(const char *listen, int port)
+{
+    size_t len = strcspn(listen, ":,");
+    bool is_port_alone = listen[len] != ':';
+    char address[80];
+
+    (void)snprintf(address, sizeof address, "%.*s:%d", is_port_alone ? 7 : (int)len,
+                   is_port_alone ? "0.0.0.0" : listen, port);
+    log_info("listening", L_STR("address", address));
 }
 
 int socket_try_listen(const char *address)

@@ -12,6 +12,9 @@
 /* The socket that listens on `port`, or -1. */
 int socket_find_listener(int port);
 
+/* Logs where we listen: the first address of the setting, and the port, which may have been 0. */
+void socket_tell_listening(const char *listen, int port);
+
 /* What the system says to listening at "host:port", in IPv4: 0, an errno, or EINVAL when that is no
  * such address. */
 int socket_try_listen(const char *address);
