@@ -16,7 +16,7 @@
 #include "common/money.h"
 #include "common/text.h"
 
-enum { MESSAGE_SIZE = 400 };
+enum { MESSAGE_SIZE = 400, SHOWN_MAX = 200 };
 
 const char *fields_type_name(const json_t *value)
 {
@@ -219,7 +219,9 @@ const char *fields_choice(struct fields *f, const char *name, const char *const 
         if (json_is_string(value) && strcmp(json_string_value(value), *choices) == 0)
             return *choices;
     shown = json_is_string(value) ? mem_dup(json_string_value(value)) : json_write(value);
-    fields_error(f, name, "\"%.200s\" is not a valid choice.", shown ? shown : "");
+    shown = shown ? shown : mem_dup("");
+    fields_error(f, name, "\"%.*s\" is not a valid choice.", (int)text_whole_span(shown, SHOWN_MAX),
+                 shown);
     return NULL;
 }
 

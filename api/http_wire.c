@@ -27,6 +27,8 @@ enum {
  * folded line) or was lenient (a bare LF, a blank before the colon, two blanks in the request line)
  * the bytes between the pieces tell. Well-formed is:
  *   METHOD NUL URI ... VERSION NUL NUL NAME NUL blanks VALUE NUL NUL NAME ... VALUE NUL NUL CR NUL
+ * and, where no header is, as probes in HTTP/1.0 have it: METHOD NUL URI ... VERSION NUL NUL NUL
+ * NUL
  */
 static bool is_strict_head(const struct mg_request_info *info)
 {
@@ -46,6 +48,8 @@ static bool is_strict_head(const struct mg_request_info *info)
             return false;
         next = end + 2;
     }
+    if (info->num_headers == 0)
+        return next - start <= HEAD_MAX - 2 && !next[0] && !next[1];
     return next[0] == '\r' && next[1] == '\0';
 }
 

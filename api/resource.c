@@ -32,10 +32,11 @@ static void input_release(struct input *input) { fields_release(&input->f); }
 
 static struct db_param read_bool(struct fields *f, const char *name)
 {
-    static const char *const choices[] = {"true", "false", "1", "0", NULL};
+    /* Clients in Python write theirs with a capital. */
+    static const char *const choices[] = {"true", "false", "True", "False", "1", "0", NULL};
     const char *text = fields_choice(f, name, choices);
 
-    return text ? DB_BOOL(*text == 't' || *text == '1') : DB_NULL;
+    return text ? DB_BOOL(*text == 't' || *text == 'T' || *text == '1') : DB_NULL;
 }
 
 static struct db_param read_id(struct fields *f, const struct resource_field *field)

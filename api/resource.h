@@ -32,7 +32,7 @@ enum resource_kind {
     RESOURCE_INT,     /* min..max */
     RESOURCE_DECIMAL, /* min..max in hundredths; as text */
     RESOURCE_ID,
-    RESOURCE_BOOL,   /* filters only: true, false, 1, 0 */
+    RESOURCE_BOOL,   /* filters only: true, false, True, False, 1, 0 */
     RESOURCE_CHOICE, /* one of `choices` */
 };
 

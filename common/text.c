@@ -149,6 +149,17 @@ size_t text_count_chars(const char *text)
     return count;
 }
 
+size_t text_whole_span(const char *text, size_t max)
+{
+    size_t len = strnlen(text, max + 1);
+
+    if (len <= max)
+        return len;
+    for (len = max; len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80;)
+        len--;
+    return len;
+}
+
 static bool luhn_holds(const char *digits, size_t count)
 {
     unsigned sum = 0;

@@ -37,6 +37,9 @@ bool text_starts(const char *text, const char *prefix);
 bool text_is_utf8(const char *text, size_t len);
 size_t text_count_chars(const char *text);
 
+/* How many bytes from the start, at most `max`, end with a whole character of UTF-8. */
+size_t text_whole_span(const char *text, size_t max);
+
 /* 13 to 19 digits, single spaces or hyphens between them allowed, that pass the Luhn check (ISO/IEC
  * 7812-1) and begin as card numbers do: what must never reach our logs, tables, streams or mail. */
 bool text_has_card_number(const char *text, size_t len);

@@ -229,6 +229,15 @@ def test_what_has_no_path_of_ours_gets_none(api):
         assert re.match(rb"HTTP/1.1 4\d\d ", answer), (method, answer)
 
 
+def test_a_probe_without_headers_is_answered(api):
+    """As load balancers send it in HTTP/1.0. HTTP/1.1 wants a Host."""
+    for path, text in ((b"/health", b"200 OK"), (b"/nothing/", b"404 Not Found")):
+        answer = raw(api, b"GET " + path + b" HTTP/1.0\r\n\r\n" + NEXT)
+        assert answer.startswith(b"HTTP/1.1 " + text), answer
+        assert answer.count(b"HTTP/1.1 ") == 1 and b"\r\nConnection: close\r\n" in answer
+    assert raw(api, b"GET /health HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
 def test_connections_are_kept_and_pipelined(api):
     one = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     login = POST + b"Content-Length: 2\r\n\r\n{}"

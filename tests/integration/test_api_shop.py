@@ -212,7 +212,8 @@ def test_products_are_filtered_and_ordered(api, shop):
     assert found("search=lamp") == found("search=s%20la") == [lamp]
     assert found("search=%25") == []
     assert found("price_min=3&price_max=4.50") == [ids[3], ids[4], lamp]
-    assert found("in_stock=false") == ids[::2]
+    assert found("in_stock=false") == found("in_stock=False") == ids[::2]
+    assert found("in_stock=true") == found("in_stock=True")
     assert found("in_stock=true&price_min=9") == [ids[9], ids[11]]
     assert found("price_max=0.5&category_id=") == [ids[0]]
     assert found("ordering=-price&price_max=3.5") == [ids[3], lamp, *ids[2::-1]]

@@ -196,6 +196,26 @@ Test(fields, choices)
     check("{\"n\": 1}", read_choice, "{\"n\":[\"\\\"1\\\" is not a valid choice.\"]}");
 }
 
+/* Bytes of half a character are no text that JSON could carry. */
+Test(fields, a_long_choice_is_shown_to_its_last_whole_character)
+{
+    AUTO_VALUE(buf_release) struct buf sent;
+    AUTO_VALUE(buf_release) struct buf told;
+
+    buf_init(&sent, 1000);
+    buf_init(&told, 1000);
+    buf_add_str(&sent, "{\"n\": \"");
+    buf_add_str(&told, "{\"n\":[\"\\\"");
+    for (int i = 0; i < 100; i++) {
+        buf_add_str(&sent, "\xe2\x82\xac");
+        if (i < 66)
+            buf_add_str(&told, "\xe2\x82\xac");
+    }
+    buf_add_str(&sent, "\"}");
+    buf_add_str(&told, "\\\" is not a valid choice.\"]}");
+    check(sent.data, read_choice, told.data);
+}
+
 static void read_mail(struct fields *f) { (void)fields_email(f, "n", 0); }
 
 Test(fields, mail_addresses)

@@ -166,6 +166,15 @@ Test(text_count_chars, counts_characters_not_bytes)
     cr_assert_eq(text_count_chars("\xc3\xa9\xe2\x82\xac\xf0\x9f\x9b\x92"), 3);
 }
 
+Test(text_whole_span, cuts_between_characters)
+{
+    const char *text = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x9b\x92";
+    static const size_t whole[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 10};
+
+    for (size_t max = 0; max < COUNT_OF(whole); max++)
+        cr_assert_eq(text_whole_span(text, max), whole[max], "%zu", max);
+}
+
 Test(text_is_name, letters_digits_and_three_marks)
 {
     char longest[202];
