@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/jobs.h"
 #include "cli/lines.h"
 #include "cli/options.h"
 #include "cli/wait.h"
