@@ -332,6 +332,6 @@ clean: ## remove what was built (var/ of the demo stays)
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 -include $(shell find $(O) $(B)/faults/obj -name '*.d' 2>/dev/null)

@@ -134,3 +134,12 @@ def test_installing_again_keeps_the_sites_settings_and_uninstalling_too(installe
         assert file.read() == "LOG_LEVEL=warn\n"
     left = [name for _, _, names in os.walk(os.path.join(root, "opt")) for name in names]
     assert not left
+
+
+def test_help_shows_each_target_that_has_a_line():
+    with open(os.path.join(programs.ROOT, "Makefile"), encoding="utf-8") as file:
+        told = re.findall(r"^([\w-]+):.*##", file.read(), re.M)
+
+    shown = [line.split()[0] for line in make("help").stdout.splitlines()]
+
+    assert shown == told
