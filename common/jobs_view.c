@@ -436,7 +436,8 @@ static enum err_code list_words(struct db *db, const struct jobs_filter *filter,
         return rc;
     if (skip > page.count)
         skip = page.count;
-    memmove(page.items, page.items + skip, (page.count - skip) * sizeof page.items[0]);
+    if (skip > 0) /* without items there is no array */
+        memmove(page.items, page.items + skip, (page.count - skip) * sizeof page.items[0]);
     page.count -= skip;
     end_page(&page, (size_t)filter->limit);
     *ret_page = page;

@@ -211,6 +211,10 @@ def has_tests(kind):
     return bool(glob.glob(os.path.join(TESTS, kind, "test_*.py")))
 
 
+# The task that is to exhaust its stack does.
+POISON = " in descend tests/faults/task_poison.c:"
+
+
 def count_reports(folder, results):
     """Each kind of sanitizer report once, with its text."""
     seen = set()
@@ -219,7 +223,7 @@ def count_reports(folder, results):
             text = file.read()
         kind = re.search(r"SUMMARY: .*|.*runtime error: .*", text)
         kind = kind[0] if kind else text[:200]
-        if text and kind not in seen:
+        if text and kind not in seen and POISON not in text:
             seen.add(kind)
             results.fail(f"sanitizer: {kind}")
             print(text[:8000], flush=True)

@@ -13,7 +13,7 @@ from collections import Counter
 import psycopg2.extras
 import pytest
 
-from harness.wait import pause, wait_for
+from harness.wait import BUILD, pause, wait_for
 
 JOBS = int(os.environ.get("MIXED_LOAD_JOBS", "5000"))
 SEED = int(os.environ.get("MIXED_LOAD_SEED", "20261121"))
@@ -219,7 +219,7 @@ def test_a_mixture_of_everything_balances_to_the_job(stack):
     assert one.value("SELECT count(*) FROM flows WHERE finished_at IS NULL") == 0
     counted = one.query("SELECT * FROM limit_counts WHERE places <> 0 OR coming <> 0")
     assert counted == [], "every place was given back, once"
-    for pid, before in sizes.items():
+    for pid, before in sizes.items() if "asan" not in BUILD else []:  # which keeps what was freed
         assert rss_kib(pid) < before * 1.25 + 1024, "its memory has settled"
     took = time.monotonic() - began
     print(f"{len(producer.kinds)} rows, {len(producer.fast)} fast jobs, {kills} kills, {took:.0f} s")
