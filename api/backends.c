@@ -139,7 +139,12 @@ struct backends *backends_take(struct borrower *mine, int64_t deadline_us)
         taken = await(mine, deadline_us);
     }
     (void)pthread_mutex_unlock(&lock);
-    return taken ? taken : &mine->none;
+    if (!taken)
+        return &mine->none;
+    db_set_until(taken->db, deadline_us);
+    if (taken->replica)
+        db_set_until(taken->replica, deadline_us);
+    return taken;
 }
 
 void backends_give_back(struct borrower *mine, struct backends *given)

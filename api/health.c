@@ -6,9 +6,13 @@
 
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/queue.h"
 
-enum { ORIGIN_MAX = 16 * 1024 }; /* more than a head holds */
+enum {
+    ORIGIN_MAX = 16 * 1024, /* more than a head holds */
+    READY_S = 2,            /* a probe does not wait for a database that does not answer */
+};
 
 enum err_code health_live(struct request *req, struct reply *reply, struct err *e)
 {
@@ -20,10 +24,13 @@ enum err_code health_live(struct request *req, struct reply *reply, struct err *
 enum err_code health_ready(struct request *req, struct reply *reply, struct err *e)
 {
     bool is_stopping = server_is_stopping(req->server);
-    bool has_database = !db_ping(api_db(req), NULL) || !db_ping(api_db(req), NULL);
+    bool has_database;
     bool has_redis = !queue_ping(api_redis(req), NULL);
-    bool is_ready = has_database && !is_stopping;
+    bool is_ready;
 
+    db_set_until(api_db(req), clock_mono_us() + READY_S * US_PER_S);
+    has_database = !db_ping(api_db(req), NULL) || !db_ping(api_db(req), NULL);
+    is_ready = has_database && !is_stopping;
     return reply_json(reply, is_ready ? 200 : 503,
                       json_pack("{s:s, s:s, s:s}", "status",
                                 is_stopping ? "stopping"

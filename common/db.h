@@ -68,11 +68,15 @@ struct db *db_open(const char *url, const char *application);
 void db_close(struct db *db);
 AUTO_DEFINE(struct db *, db_close);
 
-/* Connects when not connected. Waits at most 5 s; after a failure it refuses at once for a moment,
- * so that callers in a loop do not hammer the server. */
+/* Connects when not connected. Waits at most 5 s, and 2 s at least; after a failure it refuses at
+ * once for a moment, so that callers in a loop do not hammer the server. */
 enum err_code db_connect(struct db *db, struct err *e) MUST_CHECK;
 /* Another time limit of each statement than DB_DEADLINE_S. */
 void db_set_deadline(struct db *db, int seconds);
+/* When (monotonic) who uses it now has no more time, whatever the limit of each statement: what
+ * begins later still gets a second, so that what is in order comes to its end, but no new session.
+ */
+void db_set_until(struct db *db, int64_t until_us);
 /* More parameters for every session from the next one on, each as " -c name=value"; a constant. */
 void db_set_options(struct db *db, const char *options);
 bool db_is_connected(const struct db *db);

@@ -38,12 +38,15 @@ struct db {
     struct db_step later[DB_LATER_MAX]; /* owned: of db_exec_later(), in their order */
     size_t later_count;
     int deadline_s;
+    int64_t until_us; /* db_set_until(); 0: as long as each statement may take */
     int backoff_ms;
     int64_t retry_at_us; /* monotonic; no attempt to connect before */
 };
 
 /* What the reader of a refusal can do about it, where one thing explains it; else "". */
 const char *db_advice(const char *state);
+/* Whether whoever is connected to says that it may be written to: a standby does not. */
+bool db_is_writable(const struct db *db);
 /* Disconnects; ERR_UNAVAILABLE. */
 enum err_code db_lost(struct db *db, struct err *e) MUST_CHECK;
 /* One command of the simple protocol; `ret_tag` (DB_TAG_SIZE, may be NULL) gets its tag. */

@@ -72,7 +72,7 @@ RESERVED = (
     (r"<hiredis/|\bredis[A-Z]\w*\(", r"common/redis\.[ch]", "hiredis is called in common/redis.c alone"),
     (r"\bredis_(add|add_bytes|call|append|take|take_all)\(", r"common/(redis|queue\w*)\.[ch]",
      "Redis' keys and commands stand in common/queue*.c alone"),
-    (r"<libpq-fe\.h>|\bPQ[a-z]\w*\(", r"common/(db(_result|_tx|_notify)?\.c|db_private\.h)",
+    (r"<libpq-fe\.h>|\bPQ[a-z]\w*\(", r"common/(db(_connect|_result|_tx|_notify)?\.c|db_private\.h)",
      "libpq is called in common/db*.c alone"),
     (r"<sys/random\.h>|\bgetrandom\(", r"common/uuid\.c", "random bytes come from libsodium"),
 )
@@ -242,7 +242,7 @@ def stores():
         yield "common/statements.c", line, f"STORES names {store}, which no DB_STATEMENTS() declares"
     for path in source_files():
         owns_sql = {f"common/{store}.c" for store in listed | declared}
-        owns_sql |= {"common/db.c", "common/resource.h"}  # its ping; the shapes of statements
+        owns_sql |= {"common/db.c", "common/db_connect.c", "common/resource.h"}  # ping, pooler; shapes
         if path not in owns_sql:
             for _, at, _ in matches(SQL_START, path, code_and_strings_of(path)):
                 yield path, at, "SQL outside of a store file: give it a row in a table of common/"

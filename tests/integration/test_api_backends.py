@@ -2,11 +2,52 @@
 none waits for nobody."""
 
 import concurrent.futures
+import time
 
-from harness.wait import wait_for
+from harness.shop import PASSWORD
+from harness.wait import SLOWNESS, wait_for
 from test_api_lookups import counter
 
 CROWD = 6
+
+
+def test_a_database_that_does_not_answer_costs_a_request_no_more_than_its_time(stack):
+    """Its processes are stopped: connections stay open, and a new one is taken and not greeted."""
+    api = stack(own_postgres=True)
+    api.start_api()
+    shop = api.shop().sign_up()
+    product = api.product()
+    order = {"items": [{"product_id": product, "quantity": 1}]}
+    asked = {
+        "ready": ("GET", "/readyz", None),
+        "catalogue": ("GET", f"/api/products/{product}/", None),
+        "list": ("GET", "/api/orders/", None),
+        "order": ("POST", "/api/orders/", order),
+        "login": ("POST", "/api/auth/login/", {"email": shop.email, "password": PASSWORD}),
+    }
+
+    def ask(method, path, body):
+        began = time.monotonic()
+        status = shop.another_session().call(method, path, body, timeout=120).status_code
+        return status, time.monotonic() - began
+
+    def ask_all():
+        with concurrent.futures.ThreadPoolExecutor(len(asked)) as pool:
+            waiting = {name: pool.submit(ask, *request) for name, request in asked.items()}
+            return {name: one.result() for name, one in waiting.items()}
+
+    good = {"ready": 200, "catalogue": 200, "list": 200, "order": 201, "login": 200}
+    assert {name: status for name, (status, _) in ask_all().items()} == good
+    api.postgres.freeze()
+    try:
+        found = ask_all()
+    finally:
+        api.postgres.thaw()
+    assert {status for status, _ in found.values()} == {503}, found
+    seconds = {name: taken for name, (_, taken) in found.items()}
+    assert max(seconds.values()) < 18 * SLOWNESS, seconds
+    assert seconds["ready"] < 7 * SLOWNESS, seconds
+    wait_for(lambda: {name: status for name, (status, _) in ask_all().items()} == good, 30, "it never came back")
 
 
 def test_many_threads_share_one_connection(stack):
