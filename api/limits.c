@@ -18,7 +18,7 @@
 #include "common/clock.h"
 #include "common/text.h"
 
-enum { ROWS = 1024, ROW_SLOTS = 8 };
+enum { ROWS = 1024, ROW_SLOTS = 8, ADDRESS_SIZE = INET6_ADDRSTRLEN + sizeof("[]:65535") };
 
 struct bucket {
     uint64_t key;    /* 0: free */
@@ -98,7 +98,7 @@ static bool is_loopback(const char *remote)
 }
 
 /* The last address of the list: the one that our own proxy has seen. */
-static void last_of(const char *list, char out[INET6_ADDRSTRLEN])
+static void last_of(const char *list, char out[ADDRESS_SIZE])
 {
     const char *comma = strrchr(list, ',');
     const char *start = comma ? comma + 1 : list;
@@ -106,30 +106,56 @@ static void last_of(const char *list, char out[INET6_ADDRSTRLEN])
 
     start += strspn(start, " \t");
     len = strcspn(start, " \t");
-    if (len >= INET6_ADDRSTRLEN)
+    if (len >= ADDRESS_SIZE)
         len = 0;
     memcpy(out, start, len);
     out[len] = '\0';
 }
 
+/* "1.2.3.4:5678" and "[2001:db8::1]:5678" without the port, which some proxies write, and which is
+ * another with each connection. */
+static void cut_port(char text[ADDRESS_SIZE])
+{
+    char *first = strchr(text, ':');
+    size_t len = strlen(text);
+
+    if (*text == '[') {
+        len = strcspn(text + 1, "]");
+        memmove(text, text + 1, len);
+    } else if (first && !strchr(first + 1, ':')) {
+        len = (size_t)(first - text);
+    }
+    text[len] = '\0';
+}
+
+/* A network of IPv6 is one client. An address of IPv4 that came over a socket of both is itself:
+ * its network would be all of IPv4. */
+static void name_address(const char *text, char ret_name[LIMITS_NAME_SIZE])
+{
+    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
+    unsigned char b[16];
+
+    if (inet_pton(AF_INET6, text, b) != 1)
+        (void)snprintf(ret_name, LIMITS_NAME_SIZE, "%s", text);
+    else if (memcmp(b, mapped, sizeof mapped) == 0)
+        (void)snprintf(ret_name, LIMITS_NAME_SIZE, "%d.%d.%d.%d", b[12], b[13], b[14], b[15]);
+    else
+        (void)snprintf(ret_name, LIMITS_NAME_SIZE, "%02x%02x:%02x%02x:%02x%02x:%02x%02x::/64", b[0],
+                       b[1], b[2], b[3], b[4], b[5], b[6], b[7]);
+}
+
 void limits_name(const char *remote, const char *forwarded, char ret_name[LIMITS_NAME_SIZE])
 {
-    char text[INET6_ADDRSTRLEN] = "";
-    unsigned char bytes[16];
+    char text[ADDRESS_SIZE] = "";
 
     *ret_name = '\0';
-    if (!is_loopback(remote))
+    if (!is_loopback(remote)) {
         (void)snprintf(text, sizeof text, "%s", remote);
-    else if (forwarded)
+    } else if (forwarded) {
         last_of(forwarded, text);
-    else
-        return;
-    if (inet_pton(AF_INET6, text, bytes) == 1)
-        (void)snprintf(ret_name, LIMITS_NAME_SIZE, "%02x%02x:%02x%02x:%02x%02x:%02x%02x::/64",
-                       bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6],
-                       bytes[7]);
-    else if (*text)
-        (void)snprintf(ret_name, LIMITS_NAME_SIZE, "%s", text);
+        cut_port(text);
+    }
+    name_address(text, ret_name);
 }
 
 void limits_address(const struct request *req, char ret_name[LIMITS_NAME_SIZE])

@@ -69,6 +69,28 @@ Test(limits, who_a_client_is)
     check_name("2001:db8:1:2:ffff::", NULL, "2001:0db8:0001:0002::/64");
     check_name("127.0.0.1", "0123456789012345678901234567890123456789012345678901234567890", "");
     check_name("127.0.0.1", "", "");
+    check_name("127.0.0.1", "[", "");
+}
+
+/* nginx that listens on "[::]:443 ipv6only=off" names its clients of IPv4 so. */
+Test(limits, a_client_of_ipv4_over_a_socket_of_both_is_not_all_of_ipv4)
+{
+    check_name("::ffff:10.1.2.3", NULL, "10.1.2.3");
+    check_name("::ffff:10.1.2.4", NULL, "10.1.2.4");
+    check_name("127.0.0.1", "::ffff:1.1.1.1", "1.1.1.1");
+    check_name("::ffff:127.0.0.1", "::ffff:0a01:0203", "10.1.2.3");
+    check_name("::fffe:10.1.2.3", NULL, "0000:0000:0000:0000::/64");
+}
+
+/* Each of its connections has another. */
+Test(limits, the_port_of_a_client_is_not_who_it_is)
+{
+    check_name("127.0.0.1", "6.6.6.6:80, 1.1.1.1:4000", "1.1.1.1");
+    check_name("127.0.0.1", "[2001:db8:1:2::5]:4000", "2001:0db8:0001:0002::/64");
+    check_name("127.0.0.1", "[2001:db8:1:2::5]", "2001:0db8:0001:0002::/64");
+    check_name("127.0.0.1", "[::ffff:1.1.1.1]:4000", "1.1.1.1");
+    check_name("127.0.0.1", "[2001:0db8:0001:0002:0003:0004:0005:0006]:65535",
+               "2001:0db8:0001:0002::/64");
 }
 
 Test(limits, waits_for_guesses_double)
