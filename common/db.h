@@ -130,6 +130,8 @@ enum err_code db_commit(struct db_tx *tx, struct err *e) MUST_CHECK;
 void db_rollback(struct db_tx *tx);
 void db_tx_release(struct db_tx *tx);
 bool db_in_transaction(const struct db *db);
+/* Whether a statement has failed in it, so that it can only be rolled back. */
+bool db_transaction_is_broken(const struct db *db);
 
 /* For trying something out: what follows on this connection happens inside one transaction, in
  * which others are savepoints, until db_unnest() rolls all of it back. A statement that fails

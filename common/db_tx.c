@@ -16,6 +16,11 @@ bool db_in_transaction(const struct db *db)
     return db->owes_begin || status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
 }
 
+bool db_transaction_is_broken(const struct db *db)
+{
+    return db->conn && PQtransactionStatus(db->conn) == PQTRANS_INERROR;
+}
+
 enum err_code db_begin(struct db *db, struct db_tx *tx, struct err *e)
 {
     enum err_code rc = db_connect(db, e);

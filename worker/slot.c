@@ -207,19 +207,23 @@ enum task_outcome slot_check_end(struct db *db, const struct db_tx *tx, enum tas
 {
     bool is_open = db_in_transaction(db);
     bool is_left_open = !tx->db && is_open;
-    bool was_ended = tx->db && !is_open && db_is_connected(db) && outcome == TASK_DONE;
+    bool is_done = tx->db && outcome == TASK_DONE;
+    bool was_ended = is_done && !is_open && db_is_connected(db);
+    bool is_broken = is_done && db_transaction_is_broken(db);
 
     if (!tx->db)
         slot_leave_changed_session(db);
-    if (!is_left_open && !was_ended)
+    if (!is_left_open && !was_ended && !is_broken)
         return outcome;
     if (is_left_open)
         db_disconnect(db);
     err_clear(e);
-    (void)err_set(e, ERR_INTERNAL,
-                  was_ended
-                      ? "the task itself ended the transaction that task_begin() had begun for it"
-                      : "the task returned with a transaction of its own open; it was rolled back");
+    (void)err_set(
+        e, ERR_INTERNAL,
+        was_ended   ? "the task itself ended the transaction that task_begin() had begun for it"
+        : is_broken ? "a statement had failed in the task's transaction, and the task"
+                      " returned TASK_DONE all the same; nothing of it stays"
+                    : "the task returned with a transaction of its own open; it was rolled back");
     return TASK_FAIL;
 }
 

@@ -114,6 +114,15 @@ static enum task_outcome poison_commit(struct task_run *run, struct err *e)
     return TASK_DONE;
 }
 
+/* Heeds no error of a statement in its transaction. */
+static enum task_outcome poison_failed(struct task_run *run, struct err *e)
+{
+    if (task_begin(run, e) || db_run_script(run->db, "UPDATE products SET stock_quantity = 0", e))
+        return task_outcome_of(e);
+    (void)!db_run_script(run->db, "SELECT 1 / 0", NULL);
+    return TASK_DONE;
+}
+
 /* What it asks of its session is not meant for the jobs that come after it. */
 static enum task_outcome change_session(struct task_run *run, const struct db_stmt *stmt,
                                         struct err *e)
@@ -159,19 +168,13 @@ static enum task_outcome run_poison(struct task_run *run, struct err *e)
         const char *name;
         enum task_outcome (*run)(struct task_run *run, struct err *e);
     } kinds[] = {
-        {"exit", poison_exit},
-        {"abort", poison_abort},
-        {"loop", poison_loop},
-        {"stack", poison_stack},
-        {"memory", poison_memory},
-        {"close", poison_close},
-        {"lock", poison_lock},
-        {"transaction", poison_transaction},
-        {"commit", poison_commit},
-        {"path", poison_path},
-        {"table", poison_table},
-        {"function", poison_function},
-        {"statements", poison_statements},
+        {"exit", poison_exit},         {"abort", poison_abort},
+        {"loop", poison_loop},         {"stack", poison_stack},
+        {"memory", poison_memory},     {"close", poison_close},
+        {"lock", poison_lock},         {"transaction", poison_transaction},
+        {"commit", poison_commit},     {"failed", poison_failed},
+        {"path", poison_path},         {"table", poison_table},
+        {"function", poison_function}, {"statements", poison_statements},
     };
     const char *kind = task_arg_text(run, 0);
 

@@ -117,6 +117,7 @@ BAD_AUTHORS = {
     "stack": DIED,
     "transaction": "a transaction of its own open",
     "commit": "itself ended the transaction",
+    "failed": "a statement had failed",
 }
 WORSE_AUTHORS = {"loop": DIED, "memory": DIED, "lock": ""}
 

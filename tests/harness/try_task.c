@@ -109,8 +109,11 @@ int main(int argc, char **argv)
     char *none[] = {argv[0], NULL};
     int code;
 
-    if (argc < 2 || argc > 4)
+    if (argc < 2 || argc > 4) {
+        (void)fprintf(stderr,
+                      "try_task TASK ['[ARGS]' ['{KWARGS}']]: settings from the environment\n");
         return EXIT_USAGE;
+    }
     code = program_start("till-worker", PROGRAM_WORKER, "", 1, none, &conf, &request);
     if (code < 0)
         code = try_it(&conf, argv[1], argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL);

@@ -1,8 +1,11 @@
 """Every task stands a repetition: tried in a transaction that is rolled back."""
 
 import json
+import os
+import subprocess
 
 import pytest
+from harness import programs
 
 
 def rows(one):
@@ -141,3 +144,11 @@ def test_a_task_that_writes_by_a_connection_of_its_own_is_not_proved(stack):
 def test_a_task_that_nobody_knows_is_an_error(stack):
     with pytest.raises(AssertionError, match="there is no task"):
         stack().try_task("no.such.task")
+
+
+def test_without_a_task_it_says_how_it_is_called():
+    path = os.path.join(os.path.dirname(programs.path_of("till")), "tests", "harness", "try_task")
+
+    done = subprocess.run([path], env={}, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 2 and "TASK" in done.stderr
