@@ -224,6 +224,16 @@ def words():
                 yield path, line, "floating point near money: use int64_t minor units"
 
 
+def unmade():
+    """What frees itself is made before anything returns: else that frees what the stack had there."""
+    for path in c_files():
+        code = code_of(path)
+        for _, line, match in matches(r"\bAUTO(?:_VALUE)?\([a-z_0-9]+\)\s+[^;=()]*?(\w+);", path, code):
+            rest = code[match.end():].split("\n}\n", 1)[0]
+            if "return" in re.split(rf"\b{match[1]}\b", rest, maxsplit=1)[0]:
+                yield path, line, f"{match[1]} is freed by a return before it is made: = {{0}}, or return above it"
+
+
 def stores():
     """SQL stands in store files, and common/statements.c lists them all."""
     listed = set(re.findall(r"X\((\w+)\)", code_of("common/statements.c"))) - {"store"}
@@ -439,7 +449,7 @@ def packages():
 
 
 RULES = (
-    includes, banned_functions, reserved_calls, comments, words, stores, settings, folders, headers,
+    includes, banned_functions, reserved_calls, comments, words, unmade, stores, settings, folders, headers,
     sizes, migrations, rewritten_functions, python_files, packages, readmes,
 )
 

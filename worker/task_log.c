@@ -32,7 +32,7 @@ static void put_down(struct task_run *run, enum job_log_level level, const char 
 
 void task_log(struct task_run *run, enum job_log_level level, const char *format, ...)
 {
-    AUTO_VALUE(buf_release) struct buf text;
+    AUTO_VALUE(buf_release) struct buf text = {0};
     char raw[JOB_LOG_LINE_MAX];
     va_list args;
 
@@ -58,7 +58,7 @@ void task_progress(struct task_run *run, int64_t done, int64_t total, const char
                                     .done = done > 0 ? done : 0,
                                     .total = total > 0 ? total : 0,
                                     .at_us = clock_wall_us()};
-    AUTO_VALUE(buf_release) struct buf clean;
+    AUTO_VALUE(buf_release) struct buf clean = {0};
     size_t len;
 
     if (!run->journal)

@@ -83,7 +83,7 @@ enum err_code page_show(struct request *req, struct reply *reply, struct err *e)
 {
     const char *prefix = thread_of(req)->dashboard->conf->path_prefix;
     const struct embedded_file *file = find_file("index.html");
-    AUTO_VALUE(buf_release) struct buf page;
+    AUTO_VALUE(buf_release) struct buf page = {0};
 
     if (!file)
         return err_set(e, ERR_INTERNAL, "index.html is not in the program");
