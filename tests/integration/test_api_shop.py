@@ -383,6 +383,36 @@ def test_a_product_is_removed_while_a_cart_with_it_is_ordered(api, shop):
     assert lines_of(order) == [(bulb, 2)]
 
 
+# ---- stock that comes back while it is taken ----
+
+
+def test_goods_come_back_while_others_order_them(api, shop, other):
+    """Somebody has changed the product while the cancelling waits for it, and somebody else, who only
+    refers to it, goes on: PostgreSQL keeps those who wait in a line at the row before the change."""
+    product = api.product(stock=10)
+    order = shop.order((product, 3))["id"]
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = 'till-api' AND wait_event_type = 'Lock'"
+    )
+    referring, changing = (api.postgres.connect(api.database) for _ in range(2))
+    for connection in (referring, changing):
+        connection.autocommit = False
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        referring.cursor().execute(f"SELECT FROM products WHERE id = {product} FOR KEY SHARE")
+        changing.cursor().execute(f"UPDATE products SET description = 'New' WHERE id = {product}")
+        cancelled = pool.submit(shop.post, f"/api/orders/{order}/cancel/")
+        wait_for(lambda: api.value(waiting) == 1, 30, "the cancelling never waited")
+        ordered = pool.submit(other.post_order, (product, 4))
+        wait_for(lambda: api.value(waiting) == 2, 30, "the order never waited")
+        changing.commit()
+        assert cancelled.result().status_code == 200
+        assert ordered.result().status_code == 201
+    for connection in (referring, changing):
+        connection.close()
+    assert api.value("SELECT stock_quantity FROM products WHERE id = %s", product) == 6
+
+
 # ---- reviews ----
 
 
