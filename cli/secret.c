@@ -19,7 +19,7 @@ static bool read_line(FILE *in, char out[CLI_PASSWORD_SIZE])
     if (!fgets(out, CLI_PASSWORD_SIZE, in) || strlen(out) == CLI_PASSWORD_SIZE - 1)
         return false;
     out[strcspn(out, "\r\n")] = '\0';
-    return *out && text_is_utf8(out, strlen(out));
+    return *out && text_is_utf8(out, strlen(out)) && !text_has_mark(out, strlen(out));
 }
 
 static bool ask(char out[CLI_PASSWORD_SIZE])

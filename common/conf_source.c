@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "common/text.h"
 
 void conf_source_add(struct conf_source *source, const char *key, size_t key_len, const char *value)
 {
@@ -124,7 +125,7 @@ static bool next_line(FILE *in, char line[LINE_MAX_LEN + 2], size_t *ret_len)
 static enum err_code check_line(const struct conf_source *file, const char *line, size_t len,
                                 int number, struct err *e)
 {
-    if (number == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0)
+    if (number == 1 && text_has_mark(line, len))
         return err_set(e, ERR_INVALID,
                        "%s begins with a byte order mark: save it as UTF-8 without one",
                        file->name);

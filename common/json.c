@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
+
 static bool is_too_deep(const char *text, size_t len)
 {
     bool in_string = false;
@@ -57,6 +59,9 @@ enum err_code json_read(const char *text, size_t len, size_t max, json_t **ret_v
     if (is_too_deep(text, len))
         return err_set(e, ERR_INVALID, "JSON is nested deeper than %d levels", JSON_DEPTH_MAX);
     value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (!value && text_has_mark(text, len))
+        return err_set(e, ERR_INVALID,
+                       "JSON begins with a byte order mark: save it as UTF-8 without one");
     if (!value)
         return err_set(e, ERR_INVALID, "%.*s: line %d column %d (char %d)",
                        (int)length_without_quote(error.text), error.text, error.line, error.column,

@@ -317,6 +317,9 @@ enum err_code schedule_file_parse(const char *path, const char *text, size_t len
 
     if (len > SCHEDULE_FILE_MAX)
         return err_set(e, ERR_INVALID, "%.60s: it is longer than 1 MiB", path);
+    if (text_has_mark(text, len))
+        return err_set(e, ERR_INVALID,
+                       "%.60s begins with a byte order mark: save it as UTF-8 without one", path);
     if (!text_is_utf8(text, len) || strlen(copy) != len)
         return err_set(e, ERR_INVALID, "%.60s: it is no text in UTF-8", path);
     while (!rc && next) {

@@ -114,6 +114,11 @@ bool text_starts(const char *text, const char *prefix)
     return !*prefix;
 }
 
+bool text_has_mark(const char *text, size_t len)
+{
+    return len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0;
+}
+
 bool text_is_utf8(const char *text, size_t len)
 {
     const unsigned char *p = (const unsigned char *)text;

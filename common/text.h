@@ -33,6 +33,9 @@ void text_trim(const char **text, size_t *len);
 
 bool text_starts(const char *text, const char *prefix);
 
+/* Whether an editor has put a byte order mark there, which nobody sees. */
+bool text_has_mark(const char *text, size_t len);
+
 /* Whether the text is well-formed UTF-8 without NUL (by its length) and fits `max` characters. */
 bool text_is_utf8(const char *text, size_t len);
 size_t text_count_chars(const char *text);

@@ -152,6 +152,7 @@ def test_a_user_with_a_taken_name_or_a_weak_password_is_refused(stack):
         (["--email", "rosa@example.com\nBcc: all@example.com"], None),
         (["--email", "x" * 60 + "@" + "y." * 100 + "example.com"], None),
         ([], "a-long-and-quiet-river-" * 6),
+        ([], "\ufeffa-long-and-quiet-river"),
         ([], "a-long-and-quiet-river-" * 60),
     ],
 )

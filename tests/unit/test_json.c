@@ -105,6 +105,15 @@ Test(json_read, names_the_place)
     cr_assert_not_null(strstr(e.text, "line 1 column 14"), "%s", e.text);
 }
 
+Test(json_read, names_a_byte_order_mark)
+{
+    AUTO(json_decref) json_t *value = NULL;
+    struct err e = {0};
+
+    cr_assert_eq(read("\xef\xbb\xbf{}", &value, &e), ERR_INVALID);
+    cr_assert_not_null(strstr(e.text, "byte order mark"));
+}
+
 Test(json_read, repeats_nothing_of_the_text)
 {
     static const char *const secrets[] = {

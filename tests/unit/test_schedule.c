@@ -146,6 +146,16 @@ Test(schedule_delay_s, is_fixed_for_a_name_and_spreads)
     cr_assert_eq(schedule_delay_s(&(struct schedule){.name = (char[]){"x"}}), 0);
 }
 
+Test(schedule_file_parse, names_a_byte_order_mark)
+{
+    static const char text[] = "\xef\xbb\xbf[a]\ncron = @daily\ntask = t\n";
+    struct schedule_file file = {0};
+    struct err e = {0};
+
+    cr_assert_eq(schedule_file_parse("f", text, sizeof text - 1, "UTC", &file, &e), ERR_INVALID);
+    cr_assert_not_null(strstr(e.text, "byte order mark"));
+}
+
 Test(schedule_file_parse, reads_every_field)
 {
     static const char text[] = "# one\r\n\r\n[a.b-c_1]\r\n  cron = 5,10 * * * *\t\n task=t\n"
