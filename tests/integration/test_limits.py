@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import signal
 import time
 
 import pytest
@@ -740,3 +741,40 @@ def test_what_makes_no_limit_is_refused(stack, words):
     assert ended.returncode == 2
     assert ended.stderr.startswith("till: ")
     assert one.value("SELECT count(*) FROM limits") == 0
+
+
+def is_held_up(one, job):
+    """Whether it has to wait for a limit, once that is known."""
+
+    def look():
+        row = one.job(job)
+        return row if row["finished_at"] or row["parked_on"] else None
+
+    return wait_for(look, 15)["parked_on"]
+
+
+def test_a_job_whose_key_gets_a_limit_on_its_way_keeps_no_place_of_its_task(stack):
+    """It would wait for its key with that in its hands, and ask for a second one afterwards."""
+    one = stack({"TILL_WORKER_PROCESSES": 1}).start(apis=0, workers=0)
+    limit(one, "set", "task", "till.tasks.sleep", "--concurrency", 1)
+    one.start_worker(TILL_QUEUES="mail")
+    other = one.start_worker()
+    first = one.insert_job("till.tasks.sleep", [600], queue="mail")
+    one.wait_job(first, "STARTED")
+    job = one.insert_job("till.tasks.sleep", [0], limit_key="k")
+    wait_for(lambda: one.job(job)["parked_on"] == "task:till.tasks.sleep", 15)
+
+    other.send(signal.SIGTSTP)
+    other.wait_for_log("quiet")
+    assert one.till("task", "revoke", first).returncode == 0
+    wait_for(lambda: one.job(job)["enqueued_at"], 15, lambda: f"never let go: {one.job(job)}")
+    limit(one, "set", "key", "k", "--rate", "1/h", "--burst", 1)
+    wait_for(lambda: is_held_up(one, one.insert_job("till.tasks.tally", [1], queue="mail", limit_key="k")))
+    other.send(signal.SIGCONT)
+    wait_for(lambda: one.job(job)["parked_on"] == "key:k", 15, lambda: str(one.job(job)))
+
+    one.wait_job(one.insert_job("till.tasks.sleep", [0]))  # its task's only place is free
+    limit(one, "delete", "key", "k")
+    one.wait_job(job)
+    one.settle()
+    nothing_left(one)
