@@ -12,20 +12,28 @@
 
 enum { NAMES_BYTES = 64 * 1024 };
 
-static int list(struct cli *cli)
+static void print_one(const struct cli *cli, const char *task, const char *names)
 {
+    (void)printf(cli->json ? "{\"task\":\"%s\",\"secrets\":%s}\n" : "%-40s %s\n", task, names);
+}
+
+/* Those of one task, or of all (NULL). */
+static int list(struct cli *cli, const char *task)
+{
+    bool found = false;
     AUTO(db_result_free) struct db_result *rows = NULL;
     struct err e = {0};
 
     if (task_secrets_list(cli_db(cli), &rows, &e))
         return cli_fail(&e);
     for (int row = 0; row < db_rows(rows); row++) {
-        if (cli->json)
-            (void)printf("{\"task\":\"%s\",\"secrets\":%s}\n", db_text(rows, row, 0),
-                         db_text(rows, row, 1));
-        else
-            (void)printf("%-40s %s\n", db_text(rows, row, 0), db_text(rows, row, 1));
+        if (task && strcmp(task, db_text(rows, row, 0)) != 0)
+            continue;
+        print_one(cli, db_text(rows, row, 0), db_text(rows, row, 1));
+        found = true;
     }
+    if (task && !found)
+        print_one(cli, task, cli->json ? "null" : "as its author declared");
     return EXIT_DONE;
 }
 
@@ -41,7 +49,7 @@ static int run_secrets(struct cli *cli)
     if (!task && !cli_is_done(cli))
         return EXIT_USAGE;
     if (!task)
-        return none ? cli_usage("task secrets --none needs the name of a task") : list(cli);
+        return none ? cli_usage("task secrets --none needs the name of a task") : list(cli, NULL);
     if (strcmp(task, "*") != 0 && !text_is_name(task))
         return cli_usage("\"%.60s\" is no name of a task", task);
     for (const char *name = cli_word(cli); name; name = cli_word(cli)) {
@@ -59,7 +67,7 @@ static int run_secrets(struct cli *cli)
         return cli_fail(&e);
     if (strcmp(task, "*") != 0)
         note_unknown_task(cli, task);
-    return EXIT_DONE;
+    return list(cli, task);
 }
 
 const struct command command_task_secrets = {

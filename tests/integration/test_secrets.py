@@ -267,3 +267,11 @@ def test_schedules_hide_them_too(stack, test_folder):
     for text in (get(system, "/api/v1/schedules").text, get(system, "/api/v1/schedules/nightly").text,
                  system.till("schedule", "list", "--json").stdout):
         assert "umbrella" not in text and "[redacted]" in text
+
+
+def test_what_was_declared_is_told(system):
+    declared = system.till("task", "secrets", "elsewhere.transfer", *NAMES, "--json")
+    taken_back = system.till("task", "secrets", "elsewhere.transfer", "--none", "--json")
+
+    assert json.loads(declared.stdout) == {"task": "elsewhere.transfer", "secrets": NAMES}
+    assert json.loads(taken_back.stdout) == {"task": "elsewhere.transfer", "secrets": None}
