@@ -228,12 +228,18 @@ const char *fields_choice(struct fields *f, const char *name, const char *const 
 /* An integer, or a text of one, as forms have it. */
 static bool to_int(struct fields *f, const json_t *value, int64_t *ret)
 {
+    const char *text;
+
     if (json_is_integer(value)) {
         *ret = json_integer_value(value);
         return true;
     }
-    return json_is_string(value) &&
-           text_to_int(keep(f, json_string_value(value), 0), INT64_MIN, INT64_MAX, ret);
+    if (!json_is_string(value))
+        return false;
+    text = keep(f, json_string_value(value), 0);
+    if (*text == '+' && text[1] >= '0' && text[1] <= '9')
+        text++;
+    return text_to_int(text, INT64_MIN, INT64_MAX, ret);
 }
 
 /* Also 2.0 and "2.0", as Django REST framework has it: clients that divide send such numbers. */

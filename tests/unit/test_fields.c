@@ -141,6 +141,11 @@ Test(fields, integers)
     check("{\"n\": 1.0}", read_count, "{}");
     check("{\"n\": \" 9.00 \"}", read_count, "{}");
     check("{\"n\": \"9.\"}", read_count, "{}");
+    check("{\"n\": \"+9\"}", read_count, "{}");
+    check("{\"n\": \"+9.0\"}", read_count, "{}");
+    check("{\"n\": \"+-9\"}", read_count, "{\"n\":[\"A valid integer is required.\"]}");
+    check("{\"n\": \"++9\"}", read_count, "{\"n\":[\"A valid integer is required.\"]}");
+    check("{\"n\": \"+\"}", read_count, "{\"n\":[\"A valid integer is required.\"]}");
     check("{\"n\": 1.5}", read_count, "{\"n\":[\"A valid integer is required.\"]}");
     check("{\"n\": \"1.50\"}", read_count, "{\"n\":[\"A valid integer is required.\"]}");
     check("{\"n\": \".0\"}", read_count, "{\"n\":[\"A valid integer is required.\"]}");
@@ -167,6 +172,7 @@ Test(fields, ids)
     check("{\"n\": 7}", read_id, "{}");
     check("{\"n\": \"7\"}", read_id, "{}");
     check("{\"n\": \" 7 \"}", read_id, "{}");
+    check("{\"n\": \"+7\"}", read_id, "{}");
     check("{\"n\": \"\"}", read_id, "{\"n\":[\"This field may not be null.\"]}");
     check("{\"n\": \" \"}", read_id,
           "{\"n\":[\"Incorrect type. Expected pk value, received str.\"]}");
