@@ -43,20 +43,25 @@ struct keeper {
     struct redis *redis;
     struct queue_script renew_script;
     int64_t lease_us;
-    int64_t renewed_us; /* monotonic: last successful renewal */
-    int64_t beat_at_us; /* monotonic: next heartbeat */
-    int64_t ends_at_us; /* monotonic: the end of this process; 0: not in sight */
+    int64_t renewed_us;     /* monotonic: last successful renewal */
+    int64_t beat_at_us;     /* monotonic: next heartbeat */
+    int64_t ends_at_us;     /* monotonic: the end of this process; 0: not in sight */
+    enum err_code renew_rc; /* of the last time */
+    enum err_code beat_rc;
     bool told_jobs;
     bool healthy;
 };
 
+/* A round in which no lease and no heartbeat was due says nothing of whether Redis takes them. */
 static void note_health(struct keeper *keeper, enum err_code rc, const struct err *e)
 {
+    bool healthy = !rc && !keeper->renew_rc && !keeper->beat_rc;
+
     if (rc && keeper->healthy)
         log_warn("keeper_interrupted", L_ERR(e));
-    else if (!rc && !keeper->healthy)
+    else if (healthy && !keeper->healthy)
         log_info("keeper_resumed");
-    keeper->healthy = !rc;
+    keeper->healthy = healthy;
 }
 
 /* ---- acknowledgements ---- */
@@ -263,23 +268,23 @@ static enum err_code do_duties(struct keeper *keeper, struct err *e)
         struct err own = {0};
 
         live(keeper, "renews leases");
-        rc = also(rc, renew(keeper, &own), &own, e);
+        keeper->renew_rc = renew(keeper, &own);
+        rc = also(rc, keeper->renew_rc, &own, e);
     }
     if (may_go_on(keeper, rc) && clock_mono_us() >= keeper->beat_at_us) {
         int64_t pause_us = HEARTBEAT_MS * US_PER_MS;
         struct err own = {0};
-        enum err_code beat_rc;
 
         live(keeper, "tells how it is");
-        beat_rc = beat(keeper, &own);
+        keeper->beat_rc = beat(keeper, &own);
         /* Without memory Redis takes no heartbeat, but claims. */
-        if (!beat_rc || strcmp(redis_error_word(keeper->redis), "OOM") == 0)
+        if (!keeper->beat_rc || strcmp(redis_error_word(keeper->redis), "OOM") == 0)
             note_kept(keeper);
         keeper->beat_at_us =
             clock_mono_us() + (pause_us < keeper->lease_us / 3 ? pause_us : keeper->lease_us / 3);
-        if (beat_rc == ERR_CONFLICT)
+        if (keeper->beat_rc == ERR_CONFLICT)
             atomic_store(&keeper->process->name_lost, true);
-        rc = also(rc, beat_rc, &own, e);
+        rc = also(rc, keeper->beat_rc, &own, e);
     }
     return rc;
 }

@@ -759,6 +759,26 @@ def test_a_pool_is_not_shrunk_to_nothing_nor_grown_without_bounds(stack):
     assert one.value("SELECT count(*) FROM worker_orders") == 0
 
 
+def test_heartbeats_that_are_refused_are_told_of_once_not_with_each(stack):
+    one = stack({**ONE, "TILL_LEASE_SECONDS": 2})
+    worker = one.start_worker()
+    names(one, 1)
+
+    def refused():
+        lines = one.redis.execute_command("INFO", "errorstats")
+        return int(re.search(r"WRONGTYPE\D*(\d+)|$", str(lines))[1] or 0)
+
+    one.redis.pipeline().delete("till:workers").set("till:workers", "of somebody else").execute()
+    worker.wait_for_log("keeper_interrupted")
+    before = refused()
+    wait_for(lambda: refused() >= before + 6, 30)
+    one.redis.delete("till:workers")
+    worker.wait_for_log("keeper_resumed")
+
+    told = [line["event"] for line in worker.read_log() if line["event"].startswith("keeper_")]
+    assert told == ["keeper_interrupted", "keeper_resumed"]
+
+
 @pytest.mark.parametrize(
     "verb",
     "quiet resume stop restart grow shrink scale autoscale reset orders list".split(),
