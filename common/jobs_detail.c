@@ -21,7 +21,8 @@ static const struct db_stmt statements[] = {
          " coalesce(snoozes, 0), progress_done, progress_total, progress_text,"
          " (extract(epoch FROM progress_at) * 1000000)::bigint, flow_id, flow_step, waits,"
          " limit_key, CASE WHEN enqueued_at IS NULL AND finished_at IS NULL THEN parked_on END,"
-         " job_secrets(task), checkpoint FROM jobs j LEFT JOIN LATERAL (SELECT done AS progress_done,"
+         " job_secrets(task), checkpoint FROM jobs j"
+         " LEFT JOIN LATERAL (SELECT done AS progress_done,"
          "  total AS progress_total, text AS progress_text, updated_at AS progress_at"
          "  FROM job_progress WHERE job_id = j.id) p ON true WHERE id = $1",
          1},

@@ -176,11 +176,11 @@ enum err_code task_enqueue_flow(struct task_run *run, const json_t *flow, struct
  * none. Read from the database at each call; owned by the caller. */
 enum err_code task_input(struct task_run *run, json_t **ret_input, struct err *e) MUST_CHECK;
 
-/* For a job of many parts, a long list say: commits what was written since task_begin(), and with it
- * `data` (JSON, at most JOB_CHECKPOINT_MAX bytes): where the next part begins. What stands there has
- * taken effect, once, whatever becomes of the job; the jobs that it added go out. task_begin() opens
- * the next part. Whoever runs the job again, after a failure, a crash, a snooze or a retry by hand,
- * goes on from there.
+/* For a job of many parts, a long list say: commits what was written since task_begin(), and with
+ * it `data` (JSON, at most JOB_CHECKPOINT_MAX bytes): where the next part begins. What stands there
+ * has taken effect, once, whatever becomes of the job; the jobs that it added go out. task_begin()
+ * opens the next part. Whoever runs the job again, after a failure, a crash, a snooze or a retry by
+ * hand, goes on from there.
  *
  *   if (task_last_checkpoint(run, &last, e))
  *       return task_outcome_of(e);
