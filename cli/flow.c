@@ -306,8 +306,8 @@ static int run_cancel(struct cli *cli)
         if (rc)
             return cli_fail(&e);
         if (left > 0 && clock_mono_us() > deadline_us) {
-            (void)fprintf(stderr, "till: %" PRId64 " jobs of flow %s still change; cancel again\n",
-                          left, id.text);
+            (void)fprintf(stderr, "till: %" PRId64 " %s of flow %s still %s; cancel again\n", left,
+                          left == 1 ? "job" : "jobs", id.text, left == 1 ? "changes" : "change");
             return EXIT_FAILED;
         }
         if (left > 0 && revoked == 0)

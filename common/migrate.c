@@ -188,14 +188,16 @@ enum err_code migrate_check(struct db *db, struct err *e)
 {
     struct err own = {0};
     int64_t applied = 0;
+    int64_t missing;
     enum err_code rc = count_applied(db, &applied, &own);
 
     if (rc && strcmp(db_sqlstate(db), "42P01") != 0) /* undefined_table: never migrated */
         return err_set_detail(e, rc, own.detail, "%s", own.text);
-    if (applied < count_migrations())
+    missing = count_migrations() - applied;
+    if (missing > 0)
         return err_set(e, ERR_UNAVAILABLE,
-                       "the database lacks %lld migrations: run \"till migrate\"",
-                       (long long)(count_migrations() - applied));
+                       "the database lacks %lld migration%s: run \"till migrate\"",
+                       (long long)missing, missing == 1 ? "" : "s");
     return ERR_OK;
 }
 

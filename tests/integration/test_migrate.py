@@ -99,6 +99,16 @@ def test_a_program_refuses_a_database_that_is_not_migrated(empty_database_url):
     assert "migrate" in done.stderr
 
 
+def test_what_a_database_lacks_is_counted_in_words_that_fit(empty_database_url):
+    till(empty_database_url, "migrate")
+    forget_one = "DELETE FROM schema_migrations WHERE name = (SELECT max(name) FROM schema_migrations) RETURNING 1"
+
+    rows(empty_database_url, forget_one)
+    assert "lacks 1 migration:" in till(empty_database_url, "seed").stderr
+    rows(empty_database_url, forget_one)
+    assert "lacks 2 migrations:" in till(empty_database_url, "seed").stderr
+
+
 def test_seed_loads_a_shop_of_a_thousand_products_and_a_hundred_users(database_url):
     done = till(database_url, "seed")
 

@@ -5,7 +5,7 @@
  */
 import {post} from './api.js';
 import {h} from './dom.js';
-import {now} from './format.js';
+import {now, plural} from './format.js';
 
 /* Filled before the first page: {name, role, read_only, logged_in}. */
 export const me = {};
@@ -45,8 +45,6 @@ export function ask({title, text, yes, danger, fields = []}) {
     dialog.showModal();
   });
 }
-
-const plural = (count, one) => `${count.toLocaleString('en')} ${one}${count === 1 ? '' : 's'}`;
 
 /* Carries an order out and tells of it. `words` gets the answer. */
 export async function order(path, body, words) {

@@ -24,6 +24,8 @@ export const now = () => Date.now() + skew;
 
 export const count = (value) => (Number.isFinite(value) ? number.format(value) : '–');
 
+export const plural = (value, one) => `${count(value)} ${one}${value === 1 ? '' : 's'}`;
+
 /* {count, is_exact}: counting stops at 10,000; beyond a hundred thousand it is an estimate. */
 export function sum(value) {
   if (!value) return '–';

@@ -5,7 +5,7 @@
 import {follow, get, post} from './api.js';
 import {ask, button, order, tell} from './desk.js';
 import {dotted, h, redraw} from './dom.js';
-import {badge, bytes, duration, exactTime, time} from './format.js';
+import {badge, bytes, duration, exactTime, plural, time} from './format.js';
 
 function field(label, ...children) {
   return [h('dt', {}, label), h('dd', {}, ...children)];
@@ -155,7 +155,7 @@ function progress({progress: said}) {
 /* The lines that it has said; those of former attempts are told apart. */
 function logs(lines) {
   if (!lines.length) return null;
-  return h('section', {class: 'panel'}, h('div', {class: 'panel-head'}, h('h2', {}, 'Log'), h('span', {class: 'dim'}, `${lines.length} lines`)),
+  return h('section', {class: 'panel'}, h('div', {class: 'panel-head'}, h('h2', {}, 'Log'), h('span', {class: 'dim'}, plural(lines.length, 'line'))),
     h('ol', {class: 'log', tabindex: '0', 'aria-label': 'Log'}, lines.map((line) => h('li', {class: line.level},
       h('span', {class: 'dim nowrap'}, exactTime(line.at).slice(11, 23)), h('span', {class: 'level'}, `#${line.attempt} ${line.level}`), h('span', {}, line.text)))));
 }
