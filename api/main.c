@@ -27,9 +27,9 @@ int main(int argc, char **argv)
     int number;
 
     if (code >= 0 && !(code == EXIT_DONE && request.check))
-        return code;
+        return program_end("till-api", code);
     if (redis_check_url(conf.redis_url, &e) || cors_check(conf.cors_origins, &e) || request.check)
-        return program_check_done("till-api", &e);
+        return program_end("till-api", program_check_done("till-api", &e));
     replica_start(&conf);
     api_configure(&conf, &config);
     if (server_start(&config, &server, &e)) {

@@ -2,11 +2,9 @@
  *
  * till: the command line. Finds the verb and runs it.
  */
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/shown.h"
@@ -120,28 +118,6 @@ static int help(int argc, char **argv)
     return EXIT_DONE;
 }
 
-/* A reader that has left, as head does, wants no more: that is no failure. */
-static bool reader_has_left(void)
-{
-    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
-
-    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
-}
-
-/* The exit code: output that got lost must not look like none. What was asked for is done. */
-static int end(int code)
-{
-    bool lost = ferror(stdout) != 0;
-
-    if (fflush(stdout) == 0 && !lost)
-        return code;
-    if (reader_has_left())
-        return code;
-    (void)fprintf(stderr, "till: standard output could not be written%s\n",
-                  code == EXIT_DONE ? "; what was asked for is done" : "");
-    return code == EXIT_DONE ? EXIT_FAILED : code;
-}
-
 int main(int argc, char **argv)
 {
     struct conf conf;
@@ -152,10 +128,10 @@ int main(int argc, char **argv)
     shown_begin();
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-            return end(help(argc - 1, argv + 1));
+            return program_end("till", help(argc - 1, argv + 1));
     }
     if (argc > 1 && strcmp(argv[1], "help") == 0)
-        return end(help(argc - 2, argv + 2));
+        return program_end("till", help(argc - 2, argv + 2));
     code = program_start("till", PROGRAM_CLI, usage, argc, argv, &conf, &request);
     if (code < 0) {
         cli = (struct cli){.conf = &conf, .argc = request.argc - 1, .argv = request.argv + 1};
@@ -167,5 +143,5 @@ int main(int argc, char **argv)
     if (code == EXIT_DONE && request.check)
         code = program_check_done("till", &(struct err){.code = ERR_OK});
     conf_release(&conf);
-    return end(code);
+    return program_end("till", code);
 }

@@ -5,8 +5,10 @@
 #include "common/program.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -82,6 +84,27 @@ int program_check_done(const char *name, const struct err *wrong)
     else
         (void)printf("%s: the settings are valid\n", name);
     return wrong->code ? EXIT_USAGE : EXIT_DONE;
+}
+
+/* A reader that has left, as head does, wants no more: that is no failure. */
+static bool reader_has_left(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+}
+
+int program_end(const char *name, int code)
+{
+    bool lost = ferror(stdout) != 0;
+
+    if (fflush(stdout) == 0 && !lost)
+        return code;
+    if (reader_has_left())
+        return code;
+    (void)fprintf(stderr, "%s: standard output could not be written%s\n", name,
+                  code == EXIT_DONE ? "; what was asked for is done" : "");
+    return code == EXIT_DONE ? EXIT_FAILED : code;
 }
 
 int program_wait(int64_t timeout_us)

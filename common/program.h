@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What every main() begins with: settings, logs, signals. Signals are blocked in all threads and
- * taken by main() alone with program_wait(), so no handler ever runs.
+ * What every main() begins and ends with: settings, logs, signals, the exit code. Signals are
+ * blocked in all threads and taken by main() alone with program_wait(), so no handler ever runs.
  */
 #ifndef COMMON_PROGRAM_H
 #define COMMON_PROGRAM_H
@@ -24,6 +24,10 @@ int program_start(const char *name, enum program program, const char *usage, int
 /* The end of --check, once the program has looked at what it alone knows: tells what it found
  * wrong, or that all is well, and gives the exit code. */
 int program_check_done(const char *name, const struct err *wrong);
+
+/* What every main() ends with: its exit code. Output that got lost must not look like none: then it
+ * is told, and done becomes failed. */
+int program_end(const char *name, int code);
 
 /* Waits for one of TERM, INT, QUIT, HUP, TSTP, CONT, USR1, CHLD. Returns its number, or 0 when
  * `timeout_us` is over; negative waits for ever. */

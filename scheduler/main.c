@@ -31,5 +31,5 @@ int main(int argc, char **argv)
     }
     ticks_release(&ticks);
     conf_release(&conf);
-    return code;
+    return program_end("till-scheduler", code);
 }

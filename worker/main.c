@@ -56,5 +56,5 @@ int main(int argc, char **argv)
         }
     }
     conf_release(&conf);
-    return code;
+    return program_end("till-worker", code);
 }

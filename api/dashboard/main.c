@@ -52,5 +52,5 @@ int main(int argc, char **argv)
     shared_free(dashboard.shared);
     auth_free(dashboard.auth);
     conf_release(&conf);
-    return code;
+    return program_end("till-dashboard", code);
 }

@@ -1,6 +1,8 @@
 """Settings as every program reads them: flag over environment over file over default, no unknown
 name, secrets from files."""
 
+import subprocess
+
 import pytest
 
 from harness import programs
@@ -194,6 +196,19 @@ def test_version_is_printed(program):
 
     assert done.returncode == 0
     assert done.stdout.startswith(f"{program} ")
+
+
+@pytest.mark.parametrize("program", ["till", *DAEMONS])
+@pytest.mark.parametrize("question", ["--help", "--version", "--check"])
+def test_an_answer_that_cannot_be_written_is_no_success(program, question):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [programs.path_of(program), question], env=programs.environment(COMPLETE),
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{program}: standard output could not be written")
 
 
 @pytest.mark.parametrize("program", DAEMONS)
