@@ -142,6 +142,20 @@ static enum err_code filter_of(const struct params *params, struct job_search *s
     return ERR_OK;
 }
 
+/* Fingerprints as write_page() puts them, or the "-" of a page whose list is empty. Other text
+ * would match no row, and its sender would take the whole list for what has changed. */
+static enum err_code check_since(const char *since, struct err *e)
+{
+    size_t len = since ? strlen(since) : 0;
+
+    if (len == 0 || strcmp(since, "-") == 0 ||
+        (len % PRINT_TEXT == 0 && strspn(since, "0123456789abcdef") == len))
+        return ERR_OK;
+    return err_set(e, ERR_INVALID,
+                   "since is what the last answer gave as \"since\"; for tasks since a time, say "
+                   "from=2026-11-21T19:19:16Z");
+}
+
 /* ---- lists ---- */
 
 static void print_of(const char *job, char out[PRINT_TEXT + 1])
@@ -258,8 +272,10 @@ enum err_code tasks_list(struct request *req, struct reply *reply, struct err *e
     enum err_code rc;
 
     reply_init(&page);
-    rc = key_of(&params, key) ? shared_answer(req, key, make_page, &page, e)
-                              : make_page(req, &page, e);
+    rc = check_since(params.since, e);
+    if (!rc)
+        rc = key_of(&params, key) ? shared_answer(req, key, make_page, &page, e)
+                                  : make_page(req, &page, e);
     if (rc)
         return rc;
     reply->status = 200;

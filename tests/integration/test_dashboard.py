@@ -128,6 +128,17 @@ def test_quotes_and_percents_in_filters_find_nothing(system):
 # ---- the feed ----
 
 
+@pytest.mark.parametrize("since", ["x", "2026-11-21T19:19:16Z", "0123456789a", "0123456789AB"])
+def test_feed_refuses_a_since_that_no_answer_gave(system, since):
+    assert "from=" in read(system, "/api/v1/tasks", 400, since=since)["detail"]
+
+
+def test_feed_of_an_empty_list_can_be_asked_again(system):
+    assert read(system, "/api/v1/tasks")["since"] == ""
+    for nothing in ("", "-"):
+        assert read(system, "/api/v1/tasks", since=nothing)["ids"] == []
+
+
 def test_feed_gives_only_what_changed(system):
     made = rows.insert_every_state(system)
     first = read(system, "/api/v1/tasks")
