@@ -366,6 +366,9 @@ WRONG = [
     ({"chain": [echo(), echo(scheduled_at="soon")]}, "flow.chain[1]"),
     ({"chain": [echo(scheduled_at="2030-02-30T00:00:00Z")]}, "flow.chain[0]"),
     ({"chain": [echo(expires_at="infinity")]}, "flow.chain[0]"),
+    ({"chain": [echo(scheduled_at="2030-01-01T00:00:00")]}, "flow.chain[0]"),
+    ({"chain": [echo(), echo(expires_at="2030-01-01")]}, "flow.chain[1]"),
+    ({"chain": [echo(scheduled_at="tomorrow")]}, "flow.chain[0]"),
     ({"chain": [echo(limit_key="")]}, "flow.chain[0]"),
     ({"chain": [echo(limit_key="a\nb")]}, "flow.chain[0]"),
     ({"chain": [echo(unique_key="")]}, "flow.chain[0]"),
@@ -394,6 +397,18 @@ def test_a_wrong_flow_is_refused_whole_by_the_shell_and_by_sql(stack, flow, text
     assert refused.returncode == 2 and text in refused.stderr, refused.stderr
     assert by_sql.value.pgcode == "22023" and text in str(by_sql.value)
     assert one.value("SELECT count(*) FROM jobs") == one.value("SELECT count(*) FROM flows") == 0
+
+
+def test_times_as_postgresql_writes_them_are_taken_by_sql_in_every_zone(stack):
+    one = stack()
+    for number, written in enumerate(("t::text", "to_jsonb(t)", "'2030-01-01T00:00:00z'", "'2030-01-01 01:30:00.0+01:30'")):
+        got = one.value(
+            f"SET timezone = 'Asia/Kolkata'; WITH made AS (SELECT till_flow(jsonb_build_object('chain', jsonb_build_array("
+            f"jsonb_build_object('task', 'a', 'scheduled_at', {written})))) AS id FROM (VALUES (timestamptz '2030-01-01Z')) AS v(t))"
+            " SELECT id FROM made"
+        )
+        assert one.value("SELECT scheduled_at = '2030-01-01Z' FROM jobs WHERE flow_id = %s", got), written
+        assert one.value("SELECT count(*) FROM jobs") == number + 1
 
 
 def test_what_only_one_job_can_have_is_told_with_its_place(stack):
