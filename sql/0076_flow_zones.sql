@@ -1,4 +1,5 @@
--- From 0039. A time without a zone was taken in the zone of whoever's session it was: the other entrances refuse it.
+-- From 0039, without 3 of its lines: a time without a zone was taken in the zone of whoever's session it was; the other
+-- entrances refuse it.
 CREATE OR REPLACE FUNCTION flow_time_problem(node jsonb) RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
     -- RFC 3339, and how PostgreSQL writes a timestamptz.
