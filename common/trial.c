@@ -21,20 +21,17 @@ static const struct db_stmt statements[] = {
     [ENTER] = {"trial_enter",
                "INSERT INTO trial_entries (job_id, counter, amount) VALUES ($1, $2, $3)", 3},
     /* Several batches at once meet at the same counters: each locks them in the order of their
-     * numbers, one after the other, which a join would leave to the plan. */
+     * numbers, one after the other, which a join would leave to the plan. No join by hashing or
+     * merging can do "= ANY", so what is left is to look up each of those given. */
     [COUNT_MANY] = {"trial_count_many",
                     "WITH given AS MATERIALIZED ("
                     " SELECT counter, sum(amount)::bigint AS amount"
                     " FROM unnest($1::int[], $2::int[]) AS g(counter, amount)"
                     " GROUP BY counter ORDER BY counter"
-                    "), held AS MATERIALIZED ("
-                    " SELECT l.id, g.amount FROM given g CROSS JOIN LATERAL ("
-                    "  SELECT c.id FROM trial_counters c WHERE c.id = g.counter"
-                    "  FOR NO KEY UPDATE) l"
                     "), counted AS ("
-                    " UPDATE trial_counters c SET total = c.total + h.amount"
-                    " FROM held h WHERE c.id = h.id"
-                    ") SELECT counter FROM given WHERE counter NOT IN (SELECT id FROM held)",
+                    " UPDATE trial_counters c SET total = c.total + g.amount"
+                    " FROM given g WHERE c.id = ANY (ARRAY[g.counter]) RETURNING c.id"
+                    ") SELECT counter FROM given WHERE counter NOT IN (SELECT id FROM counted)",
                     2},
     [ENTER_MANY] = {"trial_enter_many",
                     "INSERT INTO trial_entries (job_id, counter, amount)"
