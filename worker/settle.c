@@ -85,26 +85,40 @@ static enum err_code commit_success(const struct settling *s, struct task_run *r
 
 /* ---- failure ---- */
 
-/* `why` is NULL for a job that puts itself off. */
-static enum err_code write_end(const struct settling *s, const struct task_run *run,
-                               int64_t delay_us, const struct err *why, bool *ret_superseded,
-                               struct err *e)
+/* An end that is no success. */
+struct end {
+    bool is_snooze;        /* the job puts itself off */
+    int64_t delay_us;      /* until it runs again; negative: never */
+    const struct err *why; /* of a snooze, its code may be OK: none was given */
+};
+
+static enum err_code write_snooze(const struct settling *s, const struct task_run *run,
+                                  const struct end *end, bool *ret_superseded, struct err *e)
 {
     struct attempt attempt = attempt_of(s->item);
-    const char *detail;
+    const char *reason = end->why->code ? end->why->text : NULL;
 
-    if (!why)
-        return is_fast(s->item) ? jobs_snooze_fast(s->db, &s->item->delivery,
-                                                   &s->process->streams[s->item->delivery.stream],
-                                                   s->process->name, run->max_attempts, delay_us, e)
-                                : jobs_snooze(s->db, &attempt, delay_us, ret_superseded, e);
-    detail = *why->detail ? why->detail : NULL;
+    if (is_fast(s->item))
+        return jobs_snooze_fast(s->db, &s->item->delivery,
+                                &s->process->streams[s->item->delivery.stream], s->process->name,
+                                run->max_attempts, end->delay_us, reason, e);
+    return jobs_snooze(s->db, &attempt, end->delay_us, reason, ret_superseded, e);
+}
 
+static enum err_code write_end(const struct settling *s, const struct task_run *run,
+                               const struct end *end, bool *ret_superseded, struct err *e)
+{
+    struct attempt attempt = attempt_of(s->item);
+    const struct err *why = end->why;
+    const char *detail = *why->detail ? why->detail : NULL;
+
+    if (end->is_snooze)
+        return write_snooze(s, run, end, ret_superseded, e);
     if (is_fast(s->item))
         return jobs_adopt_fast(s->db, &s->item->delivery,
                                &s->process->streams[s->item->delivery.stream], s->process->name,
-                               run->max_attempts, delay_us, why->text, detail, e);
-    return jobs_fail(s->db, &attempt, delay_us, why->text, detail, ret_superseded, e);
+                               run->max_attempts, end->delay_us, why->text, detail, e);
+    return jobs_fail(s->db, &attempt, end->delay_us, why->text, detail, ret_superseded, e);
 }
 
 static void count_end(struct process *process, const struct item *item, enum meter_end end,
@@ -121,40 +135,40 @@ static void count_end(struct process *process, const struct item *item, enum met
  * else it is that of whoever has taken over. */
 static bool is_over(const struct item *item) { return atomic_load(&item->revoked); }
 
-static void note_end(const struct settling *s, const struct task_run *run, int64_t delay_us,
-                     const struct err *why)
+static void note_end(const struct settling *s, const struct task_run *run, const struct end *end)
 {
+    int64_t delay_ms = end->delay_us / US_PER_MS;
     struct err shown;
 
-    if (!why) {
+    conceal_err(s->item, end->why, &shown);
+    if (end->is_snooze) {
         events_add(s->process->events, s->item, JOB_PENDING, run->ran_us);
-        log_info("job_snoozed", L_INT("delay_ms", delay_us / US_PER_MS),
-                 L_INT("snoozes", run->snoozes + 1));
+        log_info("job_snoozed", L_INT("delay_ms", delay_ms), L_INT("snoozes", run->snoozes + 1),
+                 L_STR("reason", shown.code ? shown.text : NULL));
         return;
     }
-    conceal_err(s->item, why, &shown);
     report_note_error(s->process, s->item, run->attempt, &shown);
-    if (delay_us < 0) {
+    if (end->delay_us < 0) {
         count_end(s->process, s->item, METER_FAILED, run->ran_us);
         log_error("job_failed", L_ERR(&shown));
     } else {
         count_end(s->process, s->item, METER_RETRIED, run->ran_us);
-        log_warn("job_retry", L_INT("delay_ms", delay_us / US_PER_MS), L_ERR(&shown));
+        log_warn("job_retry", L_INT("delay_ms", delay_ms), L_ERR(&shown));
     }
 }
 
 /* A newer job took its unique key while it ran: it is over, whatever it asked for. */
 static void note_superseded(const struct settling *s, const struct task_run *run,
-                            const struct err *why)
+                            const struct end *end)
 {
-    struct err shown = {0};
+    struct err shown;
 
     events_add(s->process->events, s->item, JOB_REVOKED, run->ran_us);
-    if (!why) {
+    if (end->is_snooze) {
         log_info("job_superseded");
         return;
     }
-    conceal_err(s->item, why, &shown);
+    conceal_err(s->item, end->why, &shown);
     log_info("job_superseded", L_ERR(&shown));
 }
 
@@ -177,10 +191,8 @@ static bool may_write_again(const struct settling *s, enum err_code rc, const st
     return true;
 }
 
-/* Writes an end that is no success, however long PostgreSQL is away; gives up when the process
- * ends. */
-static bool settle_end(const struct settling *s, const struct task_run *run, int64_t delay_us,
-                       const struct err *why)
+/* Writes it, however long PostgreSQL is away; gives up when the process ends. */
+static bool settle_end(const struct settling *s, const struct task_run *run, const struct end *end)
 {
     bool was_refused = false;
 
@@ -190,13 +202,13 @@ static bool settle_end(const struct settling *s, const struct task_run *run, int
         enum err_code rc;
 
         CRASH_POINT("settle.before_end");
-        rc = write_end(s, run, delay_us, why, &is_superseded, &e);
+        rc = write_end(s, run, end, &is_superseded, &e);
         if (!rc) {
             CRASH_POINT("settle.end_written");
             if (is_superseded)
-                note_superseded(s, run, why);
+                note_superseded(s, run, end);
             else
-                note_end(s, run, delay_us, why);
+                note_end(s, run, end);
             return true;
         }
         if (rc == ERR_CONFLICT) {
@@ -206,6 +218,14 @@ static bool settle_end(const struct settling *s, const struct task_run *run, int
         if (!may_write_again(s, rc, &e, &was_refused))
             return false;
     }
+}
+
+static bool settle_failure(const struct settling *s, const struct task_run *run,
+                           enum task_outcome outcome, const struct err *why)
+{
+    const struct end end = {.delay_us = retry_delay_us(s, run, outcome), .why = why};
+
+    return settle_end(s, run, &end);
 }
 
 /* ---- the decision ---- */
@@ -250,10 +270,10 @@ static bool settle_success(const struct settling *s, struct task_run *run, struc
 
         (void)err_set_detail(&why, ERR_INVALID, e->detail,
                              "the result is no JSON that PostgreSQL takes");
-        return settle_end(s, run, retry_delay_us(s, run, TASK_FAIL), &why);
+        return settle_failure(s, run, TASK_FAIL, &why);
     }
     if (rc)
-        return settle_end(s, run, retry_delay_us(s, run, TASK_RETRY), e);
+        return settle_failure(s, run, TASK_RETRY, e);
     CRASH_POINT("settle.committed");
     count_end(s->process, s->item, METER_SUCCEEDED, run->ran_us);
     task_push_follow_ups(run);
@@ -454,11 +474,14 @@ bool settle(const struct settling *settling, struct task_run *run, enum task_out
     if (outcome == TASK_DONE)
         return settle_success(settling, run, e);
     db_rollback(&run->tx);
-    if (outcome == TASK_SNOOZE)
-        return settle_end(settling, run, snooze_delay_us(run), NULL);
+    if (outcome == TASK_SNOOZE) {
+        const struct end end = {.is_snooze = true, .delay_us = snooze_delay_us(run), .why = e};
+
+        return settle_end(settling, run, &end);
+    }
     if (!e->code)
         (void)err_set(e, ERR_INTERNAL, "the task gave no reason");
-    return settle_end(settling, run, retry_delay_us(settling, run, outcome), e);
+    return settle_failure(settling, run, outcome, e);
 }
 
 bool settle_undecodable(const struct settling *settling)

@@ -33,9 +33,14 @@ enum {
     SLOT_REDIS_TIMEOUT_MS = 3000,
     JOURNAL_WAIT_MS = 2000,
     UNKNOWN_TASK_LIMIT_S = 60,
-    UNKNOWN_TASK_WAIT_MS = 1000, /* doubled each time, up to ... */
-    UNKNOWN_TASK_WAITS = 5,      /* ... so often: half a minute */
-    UPDATE_S = 86400,            /* nobody rolls a version out for longer */
+    UPDATE_S = 86400, /* nobody rolls a version out for longer */
+
+    /* How often the wait of a second is doubled: to half a minute where others know the task, to
+     * four minutes where nobody does so far. */
+    UNKNOWN_HERE_DOUBLINGS = 5,
+    UNKNOWN_ANYWHERE_DOUBLINGS = 8,
+    /* So many of those waits are a day. */
+    UNKNOWN_ANYWHERE_WAITS = UNKNOWN_ANYWHERE_DOUBLINGS + (UPDATE_S >> UNKNOWN_ANYWHERE_DOUBLINGS),
 };
 
 void slot_set_log_context(const struct slot *slot, const struct item *item,
@@ -87,21 +92,35 @@ enum err_code slot_decode(const struct item *item, json_t **ret_args, json_t **r
     return rc;
 }
 
-/* While versions are rolled out, workers that know a task and workers that do not share its queue:
- * these put its jobs off, at the cost of no attempt, until one of those has them. */
+/* Puts it off for a second, then for twice as long each time. */
+static enum task_outcome put_off(struct task_run *run, int doublings)
+{
+    int times = run->snoozes < doublings ? run->snoozes : doublings;
+
+    run->retry_after_us = US_PER_S << times;
+    return TASK_SNOOZE;
+}
+
+/* While versions are rolled out, workers that know a task and workers that do not share its queue,
+ * and its first jobs may come before the first worker that knows it: they are put off, at the cost
+ * of no attempt, until one of those has them. */
 static enum task_outcome leave_to_others(const struct settling *s, struct task_run *run,
                                          struct err *e)
 {
     const struct item *item = s->item;
     const char *task = item->delivery.kind == DELIVERY_FAST ? item->delivery.task : item->job.task;
-    int waits = run->snoozes < UNKNOWN_TASK_WAITS ? run->snoozes : UNKNOWN_TASK_WAITS;
     bool declared = false;
 
     if (jobs_task_is_declared(s->db, task, UPDATE_S, &declared, e))
         return TASK_RETRY;
     if (declared) {
-        run->retry_after_us = (int64_t)(UNKNOWN_TASK_WAIT_MS << waits) * US_PER_MS;
-        return TASK_SNOOZE;
+        (void)err_set(e, ERR_UNAVAILABLE, "this worker does not know the task, but another does");
+        return put_off(run, UNKNOWN_HERE_DOUBLINGS);
+    }
+    if (run->snoozes < UNKNOWN_ANYWHERE_WAITS) {
+        (void)err_set(e, ERR_UNAVAILABLE,
+                      "no worker knows the task; it waits for one, for a day in all");
+        return put_off(run, UNKNOWN_ANYWHERE_DOUBLINGS);
     }
     (void)err_set(e, ERR_UNAVAILABLE, "this worker does not know the task");
     return TASK_RETRY;

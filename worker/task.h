@@ -43,7 +43,7 @@ enum task_outcome {
     TASK_RETRY,  /* `e` says why; tried again after the backoff, or after run->retry_after_us */
     TASK_FAIL,   /* `e` says why; not worth another attempt */
     TASK_SNOOZE, /* not now, and no error: run again after run->retry_after_us (0: a minute) as if
-                    it had not run; its transaction is rolled back */
+                    it had not run; its transaction is rolled back; `e` may say why */
 };
 
 enum { TASK_SNOOZE_S = 60, TASK_SNOOZE_MAX_S = 365 * 86400 };

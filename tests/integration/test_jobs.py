@@ -84,14 +84,43 @@ def test_a_failing_job_is_tried_again_with_growing_waits_and_dies_with_every_err
     one.settle(dead=1)
 
 
-def test_a_task_that_no_worker_knows_fails_with_a_reason(stack):
+def test_a_task_that_no_worker_knows_fails_with_a_reason_after_a_day(stack):
     one = stack()
     one.start_worker()
     one.start_scheduler()
+    day = 8 + 86400 // 256  # waits, of which the first eight are shorter
 
-    job = one.wait_job(one.enqueue("nobody.knows.this", max_attempts=2), "FAILURE")
+    dead = one.wait_job(one.insert_job("nobody.knows.this", max_attempts=2, snoozes=day), "FAILURE")
+    put_off = one.insert_job("nobody.knows.this", max_attempts=1, snoozes=day - 1)
+    [row] = wait_for(
+        lambda: one.query("SELECT *, scheduled_at - now() AS due FROM jobs WHERE id = %s AND snoozes = %s", put_off, day), 30
+    )
 
-    assert "does not know" in job["error"]
+    assert "does not know" in dead["error"] and dead["snoozes"] == day
+    assert (row["state"], row["attempt"], row["max_attempts"]) == ("PENDING", 1, 2)
+    assert 200 < row["due"].total_seconds() <= 256
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["durable", "fast"])
+def test_a_job_that_comes_before_the_first_worker_that_knows_its_task_waits_for_it(stack, fast):
+    """As in a deploy that begins with those who enqueue."""
+    one = stack()
+    one.start_scheduler()
+    older = one.start_worker()
+    if fast:
+        one.enqueue_fast("tests.tasks.poison", "transaction")
+    else:
+        one.enqueue("tests.tasks.poison", "transaction", max_attempts=1)
+    job = wait_for(lambda: one.value("SELECT id FROM jobs WHERE snoozes >= 2"), 30, "it is not put off")
+    assert one.job(job)["error"] == "put off: no worker knows the task; it waits for one, for a day in all"
+    assert one.query("SELECT * FROM job_errors") == []
+    assert "put off: no worker knows" in one.till("task", "show", job).stdout
+    older.wait_for_log("job_snoozed", reason="no worker knows the task; it waits for one, for a day in all")
+
+    one.start_worker(TILL_CRASHPOINT="none:1")  # the build that knows it
+    older.term_and_wait()
+
+    assert "a transaction of its own open" in one.wait_job(job, "FAILURE", timeout=60)["error"]
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["durable", "fast"])
@@ -110,7 +139,8 @@ def test_a_task_that_another_worker_knows_is_left_to_it(stack, fast):
     job = wait_for(
         lambda: one.value("SELECT id FROM jobs WHERE snoozes >= 2"), 30, "the older worker does not put it off"
     )
-    assert one.job(job)["error"] is None
+    assert one.job(job)["error"] == "put off: this worker does not know the task, but another does"
+    assert one.query("SELECT * FROM job_errors") == []
 
     one.start_worker(TILL_CRASHPOINT="none:1")
     older.term_and_wait()
