@@ -22,7 +22,7 @@ static enum err_code check(const struct task_run *run, const char *text, struct 
                        "a checkpoint is JSON of at most %d bytes: store more elsewhere, keep where",
                        JOB_CHECKPOINT_MAX);
     /* What fails for a while is tried again, and is a row then. */
-    if (run->item && run->item->delivery.kind == DELIVERY_FAST)
+    if (run->item && item_is_fast(run->item))
         return err_set(e, ERR_UNAVAILABLE,
                        "a fast job has no row to keep a checkpoint in; it becomes one");
     return ERR_OK;

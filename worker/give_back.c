@@ -27,7 +27,7 @@ static bool copy_durable(struct item *item, void *context)
 
     if (item->delivery.kind != DELIVERY_DURABLE || item->lost || list->count == list->max)
         return false;
-    list->attempts[list->count] = (struct attempt){.id = item->job.id, .number = item->job.attempt};
+    list->attempts[list->count] = item_attempt(item);
     list->entries[list->count].stream = item->delivery.stream;
     memcpy(list->entries[list->count].entry, item->delivery.entry, QUEUE_ENTRY_SIZE);
     list->count++;

@@ -127,8 +127,7 @@ static bool add_revoked(struct item *item, void *context)
     struct revoked *revoked = context;
 
     if (atomic_load(&item->revoked) && revoked->count < revoked->max)
-        revoked->attempts[revoked->count++] =
-            (struct attempt){.id = item->job.id, .number = item->job.attempt};
+        revoked->attempts[revoked->count++] = item_attempt(item);
     return false;
 }
 
@@ -157,8 +156,7 @@ void interrupts_give_places(struct db *db, struct item *const *items, const bool
 
     for (size_t i = 0; i < count && ended < COUNT_OF(attempts); i++)
         if (atomic_load(&items[i]->revoked) || (items[i]->job.has_places && !acknowledge[i]))
-            attempts[ended++] =
-                (struct attempt){.id = items[i]->job.id, .number = items[i]->job.attempt};
+            attempts[ended++] = item_attempt(items[i]);
     if (ended > 0 && limit_ghosts_end(db, attempts, ended, &e))
         log_warn("places_not_given_back", L_INT("count", ended), L_ERR(&e));
 }

@@ -259,7 +259,7 @@ void pool_finish(struct pool *pool, struct item *const *items, const bool *ackno
     pthread_mutex_lock(&pool->lock);
     for (size_t i = 0; i < count; i++) {
         pool->finished += items[i]->state == ITEM_RUNNING;
-        pool->hurries |= acknowledge[i] && items[i]->delivery.kind == DELIVERY_FAST;
+        pool->hurries |= acknowledge[i] && item_is_fast(items[i]);
         if (acknowledge[i] && *items[i]->delivery.entry)
             set_state(pool, items[i], ITEM_DONE);
         else

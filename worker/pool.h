@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "common/job.h"
+#include "common/jobs_run.h"
 #include "common/queue.h"
 #include "common/trace.h"
 
@@ -52,6 +53,17 @@ struct item {
     char *headers_line;               /* what log lines tell of its headers, from its run on: JSON;
                                          NULL: nothing. Owned */
 };
+
+static inline bool item_is_fast(const struct item *item)
+{
+    return item->delivery.kind == DELIVERY_FAST;
+}
+
+/* Of a durable one. */
+static inline struct attempt item_attempt(const struct item *item)
+{
+    return (struct attempt){.id = item->job.id, .number = item->job.attempt};
+}
 
 /* The id of the trace that the job belongs to, in `ret_trace`; NULL without one. */
 const char *item_trace_id(const struct item *item, struct trace *ret_trace);

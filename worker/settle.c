@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * Settlement; see settle.h. The rules:
- *  - success is written in the transaction of the job's own effect, behind the fence of its
- * attempt;
+ *  - success is written in the transaction of the job's own effect, fenced by its attempt;
  *  - whoever loses the fence rolls back and leaves the entry to the new owner;
  *  - a commit without an answer is settled as a failure behind the same fence: had it been done,
- * the fence finds SUCCESS and nothing happens; had it not, the job is tried again;
+ *    the fence finds SUCCESS and nothing happens; had it not, the job is tried again;
  *  - while PostgreSQL is away nothing is acknowledged; the slot waits with its job.
  */
 #include "worker/settle.h"
@@ -25,13 +24,6 @@
 #include "worker/report.h"
 
 enum { WAIT_FOR_DATABASE_MS = 200 };
-
-static struct attempt attempt_of(const struct item *item)
-{
-    return (struct attempt){.id = item->job.id, .number = item->job.attempt};
-}
-
-static bool is_fast(const struct item *item) { return item->delivery.kind == DELIVERY_FAST; }
 
 /* As the task declares, else as the settings say. */
 static int64_t backoff_us(const struct settling *s, int failures)
@@ -72,7 +64,7 @@ static int64_t snooze_delay_us(const struct task_run *run)
 
 static enum err_code commit_success(const struct settling *s, struct task_run *run, struct err *e)
 {
-    struct attempt attempt = attempt_of(s->item);
+    struct attempt attempt = item_attempt(s->item);
     enum err_code rc = run->tx.db ? jobs_succeed_later(s->db, &attempt, run->result, e)
                                   : jobs_succeed(s->db, &attempt, run->result, e);
 
@@ -95,10 +87,10 @@ struct end {
 static enum err_code write_snooze(const struct settling *s, const struct task_run *run,
                                   const struct end *end, bool *ret_superseded, struct err *e)
 {
-    struct attempt attempt = attempt_of(s->item);
+    struct attempt attempt = item_attempt(s->item);
     const char *reason = end->why->code ? end->why->text : NULL;
 
-    if (is_fast(s->item))
+    if (item_is_fast(s->item))
         return jobs_snooze_fast(s->db, &s->item->delivery,
                                 &s->process->streams[s->item->delivery.stream], s->process->name,
                                 run->max_attempts, end->delay_us, reason, e);
@@ -108,13 +100,13 @@ static enum err_code write_snooze(const struct settling *s, const struct task_ru
 static enum err_code write_end(const struct settling *s, const struct task_run *run,
                                const struct end *end, bool *ret_superseded, struct err *e)
 {
-    struct attempt attempt = attempt_of(s->item);
+    struct attempt attempt = item_attempt(s->item);
     const struct err *why = end->why;
     const char *detail = *why->detail ? why->detail : NULL;
 
     if (end->is_snooze)
         return write_snooze(s, run, end, ret_superseded, e);
-    if (is_fast(s->item))
+    if (item_is_fast(s->item))
         return jobs_adopt_fast(s->db, &s->item->delivery,
                                &s->process->streams[s->item->delivery.stream], s->process->name,
                                run->max_attempts, end->delay_us, why->text, detail, e);
@@ -245,7 +237,7 @@ static enum err_code write_success(const struct settling *s, struct task_run *ru
     bool is_done = !run->tx.db;
     bool was_refused = false;
 
-    if (is_fast(s->item))
+    if (item_is_fast(s->item))
         return is_done ? ERR_OK : db_commit(&run->tx, e);
     for (;;) {
         enum err_code rc = commit_success(s, run, e);
@@ -308,7 +300,7 @@ static enum err_code write_successes(struct db *db, const struct batch *batch, s
         return rc;
     for (size_t i = 0; i < batch->count; i++) {
         have_places |= batch->successes[i].item->job.has_places;
-        attempts[i] = attempt_of(batch->successes[i].item);
+        attempts[i] = item_attempt(batch->successes[i].item);
         results[i] = batch->successes[i].result;
     }
     rc = pass->is_wanted
@@ -406,11 +398,11 @@ static enum err_code fence_many(struct task_batch *batch, bool *ret_all_ours, st
     for (size_t i = 0; i < batch->count; i++) {
         struct task_member *member = batch->members[i];
 
-        if (task_is_marked(member) || is_fast(member->item))
+        if (task_is_marked(member) || item_is_fast(member->item))
             continue;
         have_places |= member->item->job.has_places;
         fenced[count] = member;
-        attempts[count] = attempt_of(member->item);
+        attempts[count] = item_attempt(member->item);
         results[count++] = member->run.result;
     }
     if (count > 0)
@@ -435,7 +427,7 @@ static void note_many(struct process *process, const struct task_batch *batch)
         *member->acknowledge = true;
         count_end(process, member->item, METER_SUCCEEDED, member->run.ran_us);
         task_push_follow_ups(&member->run);
-        if (!is_fast(member->item))
+        if (!item_is_fast(member->item))
             log_info("job_done", L_STR("job_id", member->run.id.text),
                      L_STR("task", member->item->job.task), L_STR("queue", member->item->job.queue),
                      L_INT("attempt", member->run.attempt),

@@ -80,7 +80,7 @@ static enum err_code read_arguments(const char *text, const char *none, json_t *
 enum err_code slot_decode(const struct item *item, json_t **ret_args, json_t **ret_kwargs,
                           struct err *e)
 {
-    bool fast = item->delivery.kind == DELIVERY_FAST;
+    bool fast = item_is_fast(item);
     const char *args_text = fast ? item->delivery.args : item->job.args;
     const char *kwargs_text = fast ? item->delivery.kwargs : item->job.kwargs;
     enum err_code rc = read_arguments(args_text, "[]", ret_args, e);
@@ -108,7 +108,7 @@ static enum task_outcome leave_to_others(const struct settling *s, struct task_r
                                          struct err *e)
 {
     const struct item *item = s->item;
-    const char *task = item->delivery.kind == DELIVERY_FAST ? item->delivery.task : item->job.task;
+    const char *task = item_is_fast(item) ? item->delivery.task : item->job.task;
     bool declared = false;
 
     if (jobs_task_is_declared(s->db, task, UPDATE_S, &declared, e))
@@ -148,7 +148,7 @@ static enum task_outcome call(const struct settling *s, struct task_run *run, st
 
 static int max_attempts_of(const struct item *item)
 {
-    if (item->delivery.kind != DELIVERY_FAST)
+    if (!item_is_fast(item))
         return item->job.max_attempts;
     return item->task ? item->task->max_attempts : JOB_DEFAULT_ATTEMPTS;
 }
@@ -173,7 +173,7 @@ static json_t *show_headers(struct item *item, const char *text)
 
 struct task_run slot_begin_run(const struct slot *slot, struct item *item)
 {
-    bool fast = item->delivery.kind == DELIVERY_FAST;
+    bool fast = item_is_fast(item);
     int64_t now_us = clock_mono_us();
     struct deadline limit = {.soft_us = UNKNOWN_TASK_LIMIT_S * US_PER_S};
     const char *text = fast ? item->delivery.headers : item->job.headers;
@@ -273,7 +273,7 @@ static bool may_be_deferred(const struct settling *s, const struct task_run *run
 static void log_done(const struct settling *s, int64_t runtime_us)
 {
     /* Fast jobs come at a rate that no log should see. */
-    if (s->item->delivery.kind == DELIVERY_FAST)
+    if (item_is_fast(s->item))
         log_debug("job_done", L_INT("runtime_us", runtime_us));
     else
         log_info("job_done", L_INT("runtime_us", runtime_us));
