@@ -15,7 +15,7 @@
 #include "common/redact.h"
 #include "common/statements.h"
 
-enum { INSERT, INPUT, CANCEL, REVOKE, LEFT, PRUNE, WAITS_FOR, LIST, FIND, MEMBERS };
+enum { INSERT, INPUT, CANCEL, REVOKE, REVOKE_HELD_UP, LEFT, PRUNE, WAITS_FOR, LIST, FIND, MEMBERS };
 
 enum { FLOW_IDS_BYTES = 4 * 1024 * 1024 };
 
@@ -87,6 +87,17 @@ static const struct db_stmt statements[] = {
                 " error = 'its flow was cancelled' FROM held h"
                 " WHERE j.id = h.id AND (SELECT count(*) FROM told) >= 0",
                 2},
+    /* And what was retried before its turn: its gate is over, and nothing else will turn it. Those
+     * whose gate is over no more are counted when it turns, as any that is revoked while it waits.
+     */
+    [REVOKE_HELD_UP] = {"flows_revoke_held_up",
+                        "UPDATE jobs SET state = 'REVOKED', finished_at = now(),"
+                        " error = 'its flow was cancelled' WHERE id = ANY (ARRAY("
+                        " SELECT j.id FROM jobs j JOIN flow_gates g ON g.flow_id = j.flow_id"
+                        " AND g.gate = j.flow_from WHERE j.flow_id = $1 AND j.waits"
+                        " AND j.finished_at IS NULL AND g.open = g.stopped"
+                        " ORDER BY j.flow_step LIMIT $2 FOR NO KEY UPDATE OF j SKIP LOCKED))",
+                        2},
     [LEFT] = {"flows_left", "SELECT count(*) FROM jobs WHERE flow_id = $1 AND finished_at IS NULL",
               1},
     [PRUNE] = {"flows_prune",
@@ -204,6 +215,9 @@ enum err_code flows_cancel(struct db *db, const struct uuid *id, int max, int64_
     if (found == 0)
         return refuse_cancel(db, id, e);
     rc = db_exec(db, &statements[REVOKE], DB_ARGS(DB_TEXT(id->text), DB_INT(max)), ret_revoked, e);
+    if (!rc && *ret_revoked == 0)
+        rc = db_exec(db, &statements[REVOKE_HELD_UP], DB_ARGS(DB_TEXT(id->text), DB_INT(max)),
+                     ret_revoked, e);
     return rc ? rc : count_left(db, id, ret_left, e);
 }
 

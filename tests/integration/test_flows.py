@@ -5,6 +5,7 @@ import uuid
 
 import psycopg2
 import pytest
+import requests
 
 from harness import flows
 from harness.flows import declare, echo, fail, job, members, show, states, tally, wait_over
@@ -300,6 +301,26 @@ def test_a_cancelled_flow_stops_all_of_it_and_goes_on_when_a_job_is_retried(stac
     assert one.till("task", "retry", sleeper).returncode == 0
     wait_over(one, flow)
     flows.check(one)
+
+
+def test_a_flow_with_a_member_retried_before_its_turn_is_cancelled_as_a_whole(stack):
+    """What waits there is woken by nobody: the cancel said "2 jobs still change" for ever."""
+    one = stack().start(apis=0, dashboards=1)
+    url = one.dashboard.url + "/api/v1/flows/{}/cancel"
+    for cancel in (
+        lambda flow: one.till("flow", "cancel", flow).returncode == 0,
+        lambda flow: requests.post(url.format(flow), json={}, timeout=30).json() == {"changed": 1, "more": False},
+    ):
+        flow = declare(one, {"chain": [fail(), echo("a"), {"group": [echo("b"), echo("c")], "callback": echo("d")}]})
+        wait_over(one, flow, "FAILURE")
+        assert one.till("task", "retry", members(one, flow)[1]["id"]).returncode == 0
+        assert states(one, flow) == ["FAILURE"] + ["PENDING"] * 4
+
+        assert cancel(flow)
+
+        wait_over(one, flow, "REVOKED")
+        assert states(one, flow) == ["FAILURE"] + ["REVOKED"] * 4
+        flows.check(one)
 
 
 def test_a_flow_of_ten_thousand_is_cancelled_as_a_whole(stack):
