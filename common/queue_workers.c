@@ -22,13 +22,39 @@
 #define WORKERS_KEY "till:workers"
 
 enum { REPORT_SECONDS = 24 * 3600, NAMES_PER_HOST = 1024, KEY_SIZE = QUEUE_WORKER_NAME_SIZE + 32 };
+enum { NAME_TRIES = 2 };
 
 static void name_key(const char *name, const char *suffix, char out[KEY_SIZE])
 {
     (void)snprintf(out, KEY_SIZE, "till:worker:%s%s", name, suffix);
 }
 
-/* The token that holds `name`, owned, or NULL when the name is free. */
+static enum err_code append_words(struct redis *redis, const char *const *words, size_t count,
+                                  struct err *e)
+{
+    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
+
+    for (size_t i = 0; i < count; i++)
+        redis_add(&args, words[i]);
+    return redis_append(redis, &args, e);
+}
+
+static bool is_wrong_type(const struct redis *redis)
+{
+    return strcmp(redis_error_word(redis), "WRONGTYPE") == 0;
+}
+
+static enum err_code free_name(struct redis *redis, const char *key, struct err *e)
+{
+    const char *const words[] = {"DEL", key};
+    enum err_code rc = append_words(redis, words, COUNT_OF(words), e);
+
+    return rc ? rc : redis_take_all(redis, 1, e);
+}
+
+/* The token that holds `name`, owned, or NULL when the name is free. What is no token, a hand or
+ * another program has put there: it goes, or whoever holds the name would look dead, and its long
+ * jobs lose their attempts. */
 static enum err_code read_holder(struct redis *redis, const char *name, char **ret_token,
                                  struct err *e)
 {
@@ -43,15 +69,18 @@ static enum err_code read_holder(struct redis *redis, const char *name, char **r
     rc = redis_call(redis, &args, &reply, e);
     if (!rc)
         *ret_token = redis_is_text(reply) ? mem_dup_n(reply->str, (size_t)reply->len) : NULL;
-    return rc;
+    if (!rc || !is_wrong_type(redis))
+        return rc;
+    if (e)
+        err_clear(e);
+    return free_name(redis, key, e);
 }
 
-static enum err_code take_name(struct redis *redis, const char *name, const char *token,
-                               int64_t lease_ms, bool *ret_taken, struct err *e)
+static enum err_code set_name(struct redis *redis, const char *name, const char *token,
+                              int64_t lease_ms, bool *ret_taken, struct err *e)
 {
     AUTO_VALUE(redis_args_release) struct redis_args args = {0};
     AUTO(freeReplyObject) redisReply *reply = NULL;
-    AUTO(mem_free) char *holder = NULL;
     char key[KEY_SIZE];
     char lease[24];
     enum err_code rc;
@@ -64,15 +93,29 @@ static enum err_code take_name(struct redis *redis, const char *name, const char
     redis_add(&args, "PX");
     redis_add_number(&args, lease_ms, lease);
     rc = redis_call(redis, &args, &reply, e);
-    if (rc)
-        return rc;
-    *ret_taken = redis_is_text(reply);
-    if (*ret_taken)
-        return ERR_OK;
-    rc = read_holder(redis, name, &holder, e);
     if (!rc)
-        *ret_taken = holder && strcmp(holder, token) == 0;
+        *ret_taken = redis_is_text(reply);
     return rc;
+}
+
+static enum err_code take_name(struct redis *redis, const char *name, const char *token,
+                               int64_t lease_ms, bool *ret_taken, struct err *e)
+{
+    for (int i = 0; i < NAME_TRIES; i++) {
+        AUTO(mem_free) char *holder = NULL;
+        enum err_code rc = set_name(redis, name, token, lease_ms, ret_taken, e);
+
+        if (rc || *ret_taken)
+            return rc;
+        rc = read_holder(redis, name, &holder, e);
+        if (rc)
+            return rc;
+        if (holder) {
+            *ret_taken = strcmp(holder, token) == 0;
+            return ERR_OK;
+        }
+    }
+    return ERR_OK;
 }
 
 enum err_code queue_worker_register(struct redis *redis, const char *host, const char *token,
@@ -105,14 +148,16 @@ enum err_code queue_worker_register(struct redis *redis, const char *host, const
                    NAMES_PER_HOST, host);
 }
 
-static enum err_code append_words(struct redis *redis, const char *const *words, size_t count,
-                                  struct err *e)
+/* What is said of the list of workers when its key holds something else. */
+static enum err_code explain_list(const struct redis *redis, enum err_code rc, struct err *e)
 {
-    AUTO_VALUE(redis_args_release) struct redis_args args = {0};
-
-    for (size_t i = 0; i < count; i++)
-        redis_add(&args, words[i]);
-    return redis_append(redis, &args, e);
+    if (!rc || !is_wrong_type(redis))
+        return rc;
+    if (e)
+        err_clear(e);
+    return err_set(e, rc,
+                   "\"" WORKERS_KEY "\" in Redis is no sorted set (WRONGTYPE): rename or delete "
+                   "it, and workers list themselves again");
 }
 
 enum err_code queue_worker_heartbeat(struct redis *redis, const char *name, const char *token,
@@ -143,7 +188,9 @@ enum err_code queue_worker_heartbeat(struct redis *redis, const char *name, cons
         rc = append_words(redis, publish, COUNT_OF(publish), e);
     if (!rc)
         rc = append_words(redis, list, COUNT_OF(list), e);
-    return rc ? rc : redis_take_all(redis, 3, e);
+    if (!rc)
+        rc = redis_take_all(redis, 3, e); /* of these only ZADD looks at the type */
+    return explain_list(redis, rc, e);
 }
 
 enum err_code queue_worker_leave(struct redis *redis, const char *name, const char *token,
@@ -151,14 +198,12 @@ enum err_code queue_worker_leave(struct redis *redis, const char *name, const ch
 {
     AUTO(mem_free) char *holder = NULL;
     char key[KEY_SIZE];
-    const char *const words[] = {"DEL", key};
     enum err_code rc = read_holder(redis, name, &holder, e);
 
     if (rc || !holder || strcmp(holder, token) != 0)
         return rc;
     name_key(name, "", key);
-    rc = append_words(redis, words, COUNT_OF(words), e);
-    return rc ? rc : redis_take_all(redis, 1, e);
+    return free_name(redis, key, e);
 }
 
 /* ---- listing ---- */
@@ -177,7 +222,7 @@ static enum err_code read_names(struct redis *redis, redisReply **ret_names, str
     enum err_code rc = append_words(redis, list, COUNT_OF(list), e);
 
     if (!rc)
-        rc = redis_take(redis, ret_names, e);
+        rc = explain_list(redis, redis_take(redis, ret_names, e), e);
     if (!rc && !redis_is_array(*ret_names))
         rc = redis_bad_reply("ZRANGE", e);
     return rc;
@@ -206,7 +251,7 @@ static enum err_code read_worker(struct redis *redis, const char *name, struct q
     if (rc)
         return rc;
     rc = redis_take(redis, &report, e);
-    if (rc && strcmp(redis_error_word(redis), "WRONGTYPE") == 0) {
+    if (rc && is_wrong_type(redis)) {
         rc = ERR_OK; /* a key that somebody else has put there: no report */
         if (e)
             err_clear(e);

@@ -260,6 +260,15 @@ static bool may_go_on(const struct keeper *keeper, enum err_code rc)
     return !rc || redis_is_connected(keeper->redis);
 }
 
+/* Without memory Redis takes no heartbeat, and with a key of another type in its place no list of
+ * workers, but claims. */
+static bool takes_claims(const struct keeper *keeper)
+{
+    const char *word = redis_error_word(keeper->redis);
+
+    return strcmp(word, "OOM") == 0 || strcmp(word, "WRONGTYPE") == 0;
+}
+
 static enum err_code do_duties(struct keeper *keeper, struct err *e)
 {
     enum err_code rc = acknowledge(keeper, e);
@@ -277,8 +286,7 @@ static enum err_code do_duties(struct keeper *keeper, struct err *e)
 
         live(keeper, "tells how it is");
         keeper->beat_rc = beat(keeper, &own);
-        /* Without memory Redis takes no heartbeat, but claims. */
-        if (!keeper->beat_rc || strcmp(redis_error_word(keeper->redis), "OOM") == 0)
+        if (!keeper->beat_rc || takes_claims(keeper))
             note_kept(keeper);
         keeper->beat_at_us =
             clock_mono_us() + (pause_us < keeper->lease_us / 3 ? pause_us : keeper->lease_us / 3);

@@ -779,6 +779,57 @@ def test_heartbeats_that_are_refused_are_told_of_once_not_with_each(stack):
     assert told == ["keeper_interrupted", "keeper_resumed"]
 
 
+def test_a_name_of_another_type_costs_no_attempt_of_a_long_job(stack):
+    """A hand or another program has put it there. Who holds the name must not look dead for it."""
+    one = stack({**ONE, "TILL_LEASE_SECONDS": 2, "TILL_HEAL_SECONDS": 1})
+    one.start_scheduler()
+    one.start_worker()
+    [name] = names(one, 1)
+    key = f"till:worker:{name}"
+    job = one.enqueue("till.tasks.sleep", 8, max_attempts=1)
+    one.wait_job(job, "STARTED")
+
+    one.redis.pipeline().delete(key).lpush(key, "of somebody else").execute()
+
+    assert one.wait_job(job, timeout=40)["attempt"] == 1
+    assert one.redis.type(key) == "string" and 0 < one.redis.pttl(key)
+
+
+def test_a_name_of_another_type_keeps_no_worker_from_starting(stack):
+    one = stack(ONE)
+    killed = one.start_worker()
+    [name] = names(one, 1)
+    killed.kill()
+    killed.wait()
+    one.redis.pipeline().delete(f"till:worker:{name}").hset(f"till:worker:{name}", "a", "b").execute()
+
+    started = one.start_worker()
+
+    wait_for(lambda: one.redis.type(f"till:worker:{name}") == "string", 20, "the name is not taken")
+    started.term_and_wait()
+    assert not one.redis.exists(f"till:worker:{name}")
+
+
+def test_a_list_of_workers_of_another_type_is_told_by_its_name_and_harms_no_job(stack):
+    one = stack({**ONE, "TILL_LEASE_SECONDS": 2, "TILL_HEAL_SECONDS": 1})
+    one.start_scheduler()
+    worker = one.start_worker()
+    [name] = names(one, 1)
+    job = one.enqueue("till.tasks.sleep", 8, max_attempts=1)
+    one.wait_job(job, "STARTED")
+
+    one.redis.pipeline().delete("till:workers").set("till:workers", "of somebody else").execute()
+    told = worker.wait_for_log("keeper_interrupted")
+    listed = one.till("worker", "list")
+
+    for words in (listed.stderr, str(told)):
+        assert "till:workers" in words and "rename or delete it" in words
+    assert listed.returncode == 1
+    assert one.wait_job(job, timeout=40)["attempt"] == 1
+    one.redis.delete("till:workers")
+    assert names(one, 1) == [name]
+
+
 @pytest.mark.parametrize(
     "verb",
     "quiet resume stop restart grow shrink scale autoscale reset orders list".split(),
