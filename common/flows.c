@@ -59,8 +59,10 @@ static const struct db_stmt statements[] = {
          " SELECT j.id, j.task, j.state, j.result, j.error, j.flow_step FROM me"
          " JOIN jobs j ON j.flow_id = me.flow_id AND j.flow_to = ANY (me.gates)"
          "), size AS ("
-         " SELECT coalesce(sum(octet_length(result::text) + 1), 0) AS bytes FROM before"
-         ") SELECT s.bytes, CASE WHEN s.bytes > $2::bigint THEN NULL"
+         " SELECT coalesce(sum(octet_length(result::text) + 1), 0) AS bytes, count(*) AS jobs,"
+         " coalesce((SELECT sum(g.leads) FROM me JOIN flow_gates g ON g.flow_id = me.flow_id"
+         "  AND g.gate = ANY (me.gates)), 1) AS leads FROM before"
+         ") SELECT s.bytes, s.leads - s.jobs, s.leads, CASE WHEN s.bytes > $2::bigint THEN NULL"
          " WHEN me.flow_over THEN (SELECT jsonb_agg(jsonb_build_object('id', id, 'task', task,"
          " 'state', state, 'result', result, 'error', error) ORDER BY flow_step) FROM before)"
          " WHEN me.many THEN (SELECT jsonb_agg(result ORDER BY flow_step) FROM before)"
@@ -175,7 +177,12 @@ enum err_code flows_input(struct db *db, const struct uuid *job, char **ret_json
                        "the results before this job are %" PRId64
                        " bytes, more than %d: let them be read from where they stand",
                        db_int(rows, 0, 0), FLOW_INPUT_MAX);
-    *ret_json = db_rows(rows) > 0 && !db_is_null(rows, 0, 1) ? mem_dup(db_text(rows, 0, 1)) : NULL;
+    if (db_rows(rows) > 0 && db_int(rows, 0, 1) > 0)
+        return err_set(e, ERR_INVALID,
+                       "of the %" PRId64 " jobs before this one %" PRId64
+                       " were deleted, and with them what they gave: declare the flow anew",
+                       db_int(rows, 0, 2), db_int(rows, 0, 1));
+    *ret_json = db_rows(rows) > 0 && !db_is_null(rows, 0, 3) ? mem_dup(db_text(rows, 0, 3)) : NULL;
     return ERR_OK;
 }
 

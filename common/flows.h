@@ -28,7 +28,8 @@ enum err_code flows_insert(struct db *db, const json_t *flow, struct uuid *ret_i
 /* What a job gets from those before it, as JSON of mem_alloc(): the result of the one before it in
  * a chain; behind a group, an array of the results of its members, in their order; for what runs on
  * completion, an array of {"id", "task", "state", "result", "error"}. NULL: nothing came before.
- * ERR_INVALID when the results are more than FLOW_INPUT_MAX bytes together. */
+ * ERR_INVALID when the results are more than FLOW_INPUT_MAX bytes together, or some of them were
+ * deleted (of a flow that had failed, before its dead job was retried). */
 enum err_code flows_input(struct db *db, const struct uuid *job, char **ret_json,
                           struct err *e) MUST_CHECK;
 
@@ -55,17 +56,22 @@ enum err_code flows_cancel(struct db *db, const struct uuid *id, int max, int64_
     "(j.flow_id IS NULL OR NOT EXISTS (SELECT FROM flows f WHERE f.id = j.flow_id"                 \
     " AND (f.finished_at IS NULL OR (f.outcome = 'FAILURE'"                                        \
     " AND f.finished_at > now() - " dead "::bigint * interval '1 second'))))"
+/* A step that was stopped before its turn has given nothing that somebody could want kept short,
+ * and without it the flow could not go on. */
+#define FLOWS_HAS_RUN "j.waits IS NULL"
 enum err_code flows_prune(struct db *db, int64_t before_us, int max, int64_t *ret_count,
                           struct err *e) MUST_CHECK;
 
 /* A condition for rows `d` of jobs: jobs before it in its flow were deleted, and what they gave
- * with them. Behind a group any earlier one counts that is not there. */
+ * with them. Of flows from before `leads`, any earlier job counts behind a group. */
 #define FLOWS_INPUT_IS_GONE                                                                        \
-    "EXISTS (SELECT FROM flow_gates g WHERE g.flow_id = d.flow_id AND g.gate = d.flow_from"        \
-    " AND CASE WHEN g.many THEN d.flow_step - 1 > (SELECT count(*) FROM jobs m"                    \
-    "  WHERE m.flow_id = d.flow_id AND m.flow_step < d.flow_step)"                                 \
-    " ELSE NOT EXISTS (SELECT FROM jobs m WHERE m.flow_id = d.flow_id"                             \
-    "  AND m.flow_to = ANY (flow_gates_of(d.flow_id, d.flow_from))) END)"
+    "EXISTS (SELECT FROM flow_gates g, LATERAL flow_gates_of(g.flow_id, g.gate) AS before"         \
+    " WHERE g.flow_id = d.flow_id AND g.gate = d.flow_from"                                        \
+    " AND CASE WHEN g.many AND g.leads IS NULL THEN d.flow_step - 1 > (SELECT count(*)"            \
+    "  FROM jobs m WHERE m.flow_id = d.flow_id AND m.flow_step < d.flow_step)"                     \
+    " ELSE coalesce((SELECT sum(l.leads) FROM flow_gates l WHERE l.flow_id = d.flow_id"            \
+    "  AND l.gate = ANY (before)), 1) > (SELECT count(*) FROM jobs m"                              \
+    "  WHERE m.flow_id = d.flow_id AND m.flow_to = ANY (before)) END)"
 
 /* What the jobs among these wait for, that were retried before their turn: rows of (id, "job ...
  * (task), which failed"). */

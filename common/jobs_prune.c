@@ -30,15 +30,18 @@ enum { STEP_OWN, STEP_DEAD, STEP_NEXT_TASK, STEP_TASK, STEP_ODD };
     " coalesce((SELECT t.retention_s FROM tasks t WHERE t.name = $1), $2::bigint)"
 
 static const struct db_stmt statements[] = {
-    [PRUNE_OWN] = {"jobs_prune_own",
-                   "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM jobs j"
-                   " WHERE finished_at IS NOT NULL AND retention_s IS NOT NULL"
-                   " AND " FLOWS_JOB_MAY_GO " AND listed_state IS DISTINCT FROM 'FAILURE'"
+    [PRUNE_OWN] =
+        {"jobs_prune_own",
+         "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM jobs j"
+         " WHERE finished_at IS NOT NULL AND retention_s IS NOT NULL"
+         " AND " FLOWS_JOB_MAY_GO " AND (" FLOWS_HAS_RUN " OR " FLOWS_MAY_AGE(
+             "$2") ")"
+                   " AND listed_state IS DISTINCT FROM 'FAILURE'"
                    " AND (finished_at AT TIME ZONE 'UTC') + retention_s * interval '1 second'"
                    " <= now() AT TIME ZONE 'UTC'"
                    " ORDER BY (finished_at AT TIME ZONE 'UTC') + retention_s * interval '1 second'"
                    " LIMIT $1" LOCKED "))",
-                   1},
+         2},
     [PRUNE_DEAD] = {"jobs_prune_dead",
                     "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM jobs j"
                     " WHERE listed_state = 'FAILURE' AND " FLOWS_JOB_MAY_GO
@@ -139,7 +142,8 @@ enum err_code jobs_prune(struct db *db, const struct retention *retention, int m
 {
     switch (pruning->step) {
     case STEP_OWN:
-        return delete_up_to(db, &statements[PRUNE_OWN], DB_ARGS(DB_INT(max)), max, STEP_DEAD,
+        return delete_up_to(db, &statements[PRUNE_OWN],
+                            DB_ARGS(DB_INT(max), DB_INT(retention->dead_s)), max, STEP_DEAD,
                             pruning, e);
     case STEP_DEAD:
         return delete_up_to(db, &statements[PRUNE_DEAD],

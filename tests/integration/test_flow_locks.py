@@ -9,6 +9,7 @@ import pytest
 
 from harness import flows
 from harness.flows import job
+from harness.wait import wait_for
 
 SEED = int(os.environ.get("FLOW_LOCKS_SEED", "20261122"))
 SUCCEED = "UPDATE jobs SET state = 'SUCCESS', finished_at = now() WHERE id = ANY (%s::uuid[])"
@@ -105,6 +106,38 @@ def test_members_ended_in_a_savepoint_that_is_rolled_back_do_not_count(stack):
     one.query(SUCCEED, members[:1])
     assert is_callback_due(one, flow)
     flows.check(one)
+
+
+def waits_for_a_lock(one, connection):
+    pid = connection.info.backend_pid
+    return one.value("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s", pid)
+
+
+def test_members_retried_before_their_turn_lock_gates_in_the_order_of_everybody(stack):
+    """They locked them in the order of their rows: two of them, or one and a worker, waited for each other."""
+    one = stack()
+    branch = {"chain": [job("t"), job("t")]}
+    flow = one.value("SELECT till_group(%s)", flows.json.dumps([branch, branch]))
+    one.query(FAIL, start_all(one, flow))
+    first, last = one.query("SELECT id, flow_from FROM jobs WHERE flow_id = %s AND waits ORDER BY flow_from", flow)
+    holder, other = connect(one), connect(one)
+    holder.autocommit = other.autocommit = False
+    gate = "SELECT FROM flow_gates WHERE flow_id = %s AND gate = %s FOR NO KEY UPDATE NOWAIT"
+    holder.cursor().execute(gate, (flow, last["flow_from"]))
+    for row in (first, last):
+        other.cursor().execute("UPDATE jobs SET state = 'PENDING', finished_at = NULL WHERE id = %s", (row["id"],))
+    end = threading.Thread(target=other.commit)
+    end.start()
+    wait_for(lambda: waits_for_a_lock(one, other), 10, "the retry waits for nobody")
+
+    holder.cursor().execute(gate, (flow, first["flow_from"]))  # further down the flow
+
+    holder.commit()
+    end.join(10)
+    assert one.value("SELECT count(*) FROM jobs WHERE flow_id = %s AND state = 'PENDING' AND waits", flow) == 2
+    flows.check(one)
+    holder.close()
+    other.close()
 
 
 def tree(chooser, depth=0):

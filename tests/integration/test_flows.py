@@ -16,6 +16,11 @@ def results(one, flow_id):
     return [row["result"] for row in members(one, flow_id)]
 
 
+def once():
+    """Dead at its first attempt, and well at its second."""
+    return job("till.tasks.fail", "once", 1, max_attempts=1)
+
+
 def by_task(one, flow_id, task):
     return [row for row in members(one, flow_id) if row["task"] == task]
 
@@ -52,6 +57,21 @@ def test_a_callback_comes_once_after_all_members_with_their_results_in_order(sta
     assert callback["attempt"] == 1
     assert len({row["worker"] for row in group}) > 1
     one.wait_settled()
+    flows.check(one)
+
+
+@pytest.mark.parametrize("wrap", [lambda group: group, lambda group: {"chain": [group]}], ids=["bare", "in a chain"])
+def test_what_follows_a_group_that_tells_when_it_is_over_gets_all_its_results(stack, wrap):
+    """Without a callback it was given the result of any one member."""
+    one = stack().start(apis=0)
+    group = {"group": [echo("a"), echo("b"), echo("c")], "on_complete": echo("tell")}
+
+    flow = declare(one, {"chain": [wrap(group), {"group": [echo("x"), echo("y")]}]})
+    wait_over(one, flow)
+
+    rows = members(one, flow)
+    for behind in rows[4:]:
+        assert [r["args"] for r in behind["result"]["input"]] == [["a"], ["b"], ["c"]]
     flows.check(one)
 
 
@@ -188,6 +208,50 @@ def test_a_retried_job_that_fails_again_stops_the_flow_again(stack):
 
     assert states(one, flow) == ["FAILURE", "REVOKED"]
     flows.check(one)
+
+
+def test_a_callback_fails_rather_than_get_a_part_of_its_input(stack):
+    """Results of a failed flow may be deleted; a retry of its dead member gave the callback what was left of them."""
+    one = stack().start(apis=0)
+    flow = declare(one, {"group": [echo("a"), once(), echo("b")], "callback": echo("all")})
+    wait_over(one, flow, "FAILURE")
+    one.query("DELETE FROM jobs WHERE flow_id = %s AND flow_step = 1", flow)  # as the prune does
+
+    assert one.till("task", "retry", by_task(one, flow, "till.tasks.fail")[0]["id"]).returncode == 0
+    wait_for(lambda: by_task(one, flow, "till.tasks.fail")[0]["state"] == "SUCCESS", 10, "never tried again")
+    wait_over(one, flow, "FAILURE")
+
+    callback = members(one, flow)[-1]
+    said = "of the 3 jobs before this one 1 were deleted, and with them what they gave: declare the flow anew"
+    assert (callback["state"], callback["attempt"], callback["error"]) == ("FAILURE", 1, said)
+    told = one.till("task", "retry", callback["id"])
+    assert told.returncode == 1 and "jobs before it in its flow were deleted" in told.stderr
+
+
+def test_a_retry_heeds_only_what_the_job_needs(stack):
+    """Of an earlier part of the flow somebody may want nothing any more."""
+    one = stack().start(apis=0)
+    flow = declare(one, {"chain": [echo("first"), {"group": [echo("a"), echo("b")]}, once(), echo("end")]})
+    wait_over(one, flow, "FAILURE")
+    one.query("DELETE FROM jobs WHERE flow_id = %s AND flow_step = 1", flow)
+
+    told = one.till("task", "retry", by_task(one, flow, "till.tasks.fail")[0]["id"])
+    assert told.returncode == 0, told.stderr
+    wait_over(one, flow)
+
+
+def test_what_depends_on_a_deleted_job_says_so(stack):
+    one = stack().start(apis=0)
+    flow = declare(one, {"group": [fail(), once()], "callback": echo("all")})
+    wait_over(one, flow, "FAILURE")
+    dead, other, callback = [row["id"] for row in members(one, flow)]
+    assert one.till("dead", "delete", dead).returncode == 0
+    assert one.till("dead", "retry", other).returncode == 0
+    one.wait_job(other)
+    wait_over(one, flow, "FAILURE")
+
+    stopped = one.job(callback)
+    assert (stopped["state"], stopped["error"]) == ("REVOKED", "depends on job (deleted), which did not succeed")
 
 
 def test_what_was_stopped_can_not_be_made_to_run_before_its_turn(stack):
@@ -430,6 +494,14 @@ def test_times_as_postgresql_writes_them_are_taken_by_sql_in_every_zone(stack):
         )
         assert one.value("SELECT scheduled_at = '2030-01-01Z' FROM jobs WHERE flow_id = %s", got), written
         assert one.value("SELECT count(*) FROM jobs") == number + 1
+
+
+def test_the_id_of_a_flow_that_exists_is_told(stack):
+    one = stack()
+    flow = one.value("""SELECT till_flow('{"task": "a"}')""")
+    with pytest.raises(psycopg2.errors.UniqueViolation, match=f"the id is that of a flow that exists: {flow}"):
+        one.query("""SELECT till_flow('{"task": "b"}', NULL, %s)""", flow)
+    assert one.value("SELECT count(*) FROM jobs") == 1
 
 
 def test_what_only_one_job_can_have_is_told_with_its_place(stack):

@@ -159,6 +159,33 @@ def test_a_failed_flow_keeps_what_a_retry_needs_as_long_as_its_dead(stack):
     assert one.job(dead)["state"] == "FAILURE"
 
 
+def test_what_a_failed_flow_has_stopped_is_kept_as_long_as_its_dead(stack):
+    """With a retention of its own it was deleted, and the flow went nowhere when its dead member was retried."""
+    one = stack().start(apis=0)
+    short = {"task": "till.tasks.echo", "retention_s": 1}
+    once = {"task": "till.tasks.fail", "args": ["once", 1], "max_attempts": 1}
+    outcome = "SELECT outcome::text FROM flows WHERE id = %s"
+    flow = one.value("SELECT till_chain(%s)", json.dumps([short, once, short, short]))
+    wait_for(lambda: one.value(outcome, flow) == "FAILURE", 10, "the flow does not end")
+
+    def age(days):
+        one.query("UPDATE jobs SET finished_at = now() - %s * interval '1 day' WHERE flow_id = %s", days, flow)
+        one.query("UPDATE flows SET finished_at = now() - %s * interval '1 day' WHERE id = %s", days, flow)
+
+    age(1)
+    assert prune(one)["jobs"] == 1  # what has run, and so has a result, goes when it is said to
+    age(200)
+    assert prune(one)["jobs"] == 3
+
+    flow = one.value("SELECT till_chain(%s)", json.dumps([once, short, short]))
+    wait_for(lambda: one.value(outcome, flow) == "FAILURE", 10, "the flow does not end")
+    age(1)
+    assert prune(one)["jobs"] == 0
+    dead = one.value("SELECT id FROM jobs WHERE flow_id = %s AND flow_step = 1", flow)
+    assert one.till("dead", "retry", dead).returncode == 0
+    wait_for(lambda: one.value(outcome, flow) == "SUCCESS", 10, "it does not go on")
+
+
 def test_the_settings_say_how_long(stack):
     one = stack(settings={"TILL_RETENTION_SECONDS": 60, "TILL_DEAD_RETENTION_SECONDS": 600})
     one.start_worker()
