@@ -28,6 +28,18 @@
 
 enum { HEAL_BATCH = 1000, HELD_MAX = 256 * 1024, LINES_SECONDS = 300 };
 
+/* After a batch that was full there may be more: now, or in the next round, which then comes at
+ * once. `total`: of this round; the first batch has its time. */
+static bool goes_on(struct scheduler *s, int64_t found, int64_t total)
+{
+    if (found < HEAL_BATCH)
+        return false;
+    if (total == 0 || scheduler_has_time(s))
+        return true;
+    s->more_to_heal = true;
+    return false;
+}
+
 /* ---- lost entries ---- */
 
 static enum err_code read_skew(struct scheduler *s, int64_t *ret_skew_us, struct err *e)
@@ -91,7 +103,7 @@ static enum err_code heal_stream(struct scheduler *s, const struct job_ready *wh
     int64_t total = 0;
     enum err_code rc = read_cut(s, where, &stream, &cut_us, e);
 
-    while (!rc && found == HEAL_BATCH) {
+    while (!rc && goes_on(s, (int64_t)found, total)) {
         AUTO_VALUE(job_list_release) struct job_list jobs = {0};
 
         rc = jobs_take_lost(s->db, where->queue, where->priority, cut_us, HEAL_BATCH, &jobs, e);
@@ -306,7 +318,7 @@ static enum err_code expire(struct scheduler *s, struct err *e)
     int64_t total = 0;
     enum err_code rc = ERR_OK;
 
-    while (!rc && found == HEAL_BATCH) {
+    while (!rc && goes_on(s, found, total)) {
         rc = jobs_expire(s->db, HEAL_BATCH, &found, e);
         if (!rc)
             total += found;
@@ -338,13 +350,17 @@ int64_t heal_pause_us(const struct scheduler *scheduler, const struct missing *m
     int64_t pause_us = scheduler->conf->heal_seconds * US_PER_S;
     int64_t soon_us = expired_us(scheduler) > US_PER_S ? expired_us(scheduler) : US_PER_S;
 
+    if (scheduler->more_to_heal)
+        return 0;
     return missing->count > 0 && soon_us < pause_us ? soon_us : pause_us;
 }
 
 enum err_code heal(struct scheduler *scheduler, struct missing *missing, struct err *e)
 {
-    enum err_code rc = expire(scheduler, e);
+    enum err_code rc;
 
+    scheduler->more_to_heal = false;
+    rc = expire(scheduler, e);
     if (!rc)
         rc = heal_lost(scheduler, e);
     if (!rc)

@@ -23,7 +23,8 @@ struct missing {
 /* One round. */
 enum err_code heal(struct scheduler *scheduler, struct missing *missing, struct err *e) MUST_CHECK;
 
-/* After how long the next is due: TILL_HEAL_SECONDS, sooner while somebody is missing. */
+/* After how long the next is due: TILL_HEAL_SECONDS, sooner while somebody is missing, at once when
+ * there was more to do than a round has time for. */
 int64_t heal_pause_us(const struct scheduler *scheduler, const struct missing *missing);
 
 #endif

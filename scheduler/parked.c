@@ -15,11 +15,11 @@ enum { RELEASE_BATCH = 500 };
 
 enum err_code release_parked(struct scheduler *scheduler, int64_t *ret_wait_us, struct err *e)
 {
-    enum err_code rc = ERR_OK;
+    enum err_code rc;
     int64_t wait_us = 0;
-    size_t count = 1;
+    size_t count;
 
-    while (!rc && wait_us == 0 && count > 0) {
+    do {
         AUTO_VALUE(job_list_release) struct job_list jobs = {0};
 
         rc = limits_release(scheduler->db, RELEASE_BATCH, &jobs, &wait_us, e);
@@ -30,7 +30,7 @@ enum err_code release_parked(struct scheduler *scheduler, int64_t *ret_wait_us, 
             rc = job_list_push(&jobs, scheduler->redis, e);
             CRASH_POINT("parked.pushed");
         }
-    }
+    } while (!rc && wait_us == 0 && count > 0 && scheduler_has_time(scheduler));
     *ret_wait_us = wait_us;
     return rc;
 }

@@ -32,17 +32,23 @@ enum {
     ERROR_PAUSE_MS = 200,
     DUE_PAUSE_MS = 2, /* and twice as long each time, while nothing comes of it */
     DUE_PAUSE_MAX_MS = 200,
+    ROUND_MS = 500,
     REDIS_TIMEOUT_MS = 5000,
 };
 
 /* ---- duties ---- */
 
+bool scheduler_has_time(const struct scheduler *scheduler)
+{
+    return clock_mono_us() < scheduler->round_until_us;
+}
+
 static enum err_code deliver_due(struct scheduler *s, struct err *e)
 {
-    size_t found = DUE_BATCH;
-    enum err_code rc = ERR_OK;
+    size_t found;
+    enum err_code rc;
 
-    while (!rc && found == DUE_BATCH) {
+    do {
         AUTO_VALUE(job_list_release) struct job_list jobs = {0};
 
         rc = jobs_take_due(s->db, DUE_BATCH, &jobs, e);
@@ -54,7 +60,7 @@ static enum err_code deliver_due(struct scheduler *s, struct err *e)
         rc = job_list_push(&jobs, s->redis, e);
         CRASH_POINT("due.pushed");
         log_info("jobs_due", L_INT("count", found));
-    }
+    } while (!rc && found == DUE_BATCH && scheduler_has_time(s));
     return rc;
 }
 
@@ -203,6 +209,7 @@ static enum err_code work(struct scheduler *s, struct missing *missing, struct t
         wait_signal(signal_fd, FOLLOW_PAUSE_MS * US_PER_MS);
         return ERR_OK;
     }
+    s->round_until_us = clock_mono_us() + ROUND_MS * US_PER_MS;
     /* First, and whatever becomes of the rest: ticks need no Redis. With each healing, too, so that
      * an idle scheduler wakes for both at once. */
     if (clock_mono_us() >= *heal_at_us)

@@ -26,7 +26,14 @@ struct scheduler {
     int64_t due_pause_us;   /* since nothing comes of looking at what is due; 0: something did */
     int64_t lines_at_us;    /* monotonic: when every line of a limit is looked at again */
     int64_t figures_minute; /* the one that they were last taken in */
+    int64_t round_until_us; /* monotonic: see scheduler_has_time() */
+    bool more_to_heal;      /* the last round had no time for all of it */
 };
+
+/* Whether a duty that finds more and more to do may go on in this round. Else it leaves the rest to
+ * the next one: schedules, signals and other duties do not wait until a million jobs are dealt
+ * with. Asked between batches, so that each round does one at least. */
+bool scheduler_has_time(const struct scheduler *scheduler);
 
 struct ticks;
 

@@ -245,6 +245,36 @@ def test_ticks_are_decided_while_redis_is_away(stack):
     )
 
 
+@pytest.mark.parametrize("what", ["due", "lost"])
+def test_a_backlog_keeps_neither_ticks_nor_signals_waiting(stack, what):
+    """Of jobs that become due together, or that Redis has lost. Each 500 or 1000 of them take a moment."""
+    one = stack({"TILL_LEASE_SECONDS": 30})
+    slow = one.proxy("redis")
+    scheduler = start(one, section("seconds", overlap="allow", catch_up_runs=100), **slow.settings)
+    wait_runs(one, "seconds")
+    slow.set("delay", seconds=0.1)
+    one.query(
+        "INSERT INTO jobs (id, task, queue, scheduled_at, enqueued_at) SELECT gen_random_uuid(),"
+        " 'till.tasks.noop', 'backlog', now() - interval '1 hour',"
+        " CASE WHEN %s = 'lost' THEN now() - interval '1 hour' END FROM generate_series(1, 40000)",
+        what,
+    )
+    # At one moment: some are delivered, some are not, and ticks have come meanwhile.
+    delivered = "enqueued_at IS NOT NULL AND enqueued_at > scheduled_at"
+    wait_for(
+        lambda: one.value(
+            f"SELECT bool_or(NOT coalesce({delivered}, false)) AND (SELECT count(*) FROM schedule_runs"
+            f" WHERE decided_at > min(enqueued_at) FILTER (WHERE {delivered}) + interval '1 second') > 1"
+            " FROM jobs WHERE queue = 'backlog'"
+        ),
+        30,
+        lambda: (one.value(f"SELECT count(*) FROM jobs WHERE {delivered}"), runs(one, "seconds")[-1]),
+    )
+    scheduler.term_and_wait()
+    left = one.value(f"SELECT count(*) FROM jobs WHERE queue = 'backlog' AND ({delivered}) IS NOT TRUE")
+    assert left > 0, "it stopped when it was asked to"
+
+
 def test_after_a_downtime_at_most_one_run_is_made_up(stack):
     one = stack()
     far = datetime.now(timezone.utc) + timedelta(minutes=30)  # no tick comes by itself meanwhile
