@@ -28,7 +28,7 @@ enum {
 
 static const struct db_stmt statements[] = {
     /* Another expression, zone or jitter counts from now: what it would have meant before is over.
-     * A run that waits, and never will come, is told as skipped. */
+     * A run that waits, and never will come, is told as skipped, a tick that was due as missed. */
     [UPSERT] =
         {"schedules_upsert",
          "WITH skipped AS ("
@@ -36,6 +36,12 @@ static const struct db_stmt statements[] = {
          "  reason = 'it waited, and its schedule lets none wait any more'"
          " FROM schedules o WHERE o.name = $1 AND $8 <> 'queue' AND r.schedule = o.name"
          " AND r.tick = o.waiting_tick AND r.outcome = 'waiting'"
+         "), missed AS ("
+         " INSERT INTO schedule_runs (schedule, tick, outcome, reason)"
+         " SELECT name, next_tick, 'missed', 'its schedule was changed before it ran'"
+         " FROM schedules WHERE name = $1 AND next_tick <= now()"
+         " AND (cron, zone, jitter_s) IS DISTINCT FROM ($2, $3, $11::bigint)"
+         " ON CONFLICT DO NOTHING"
          ") INSERT INTO schedules AS s (name, cron, zone, task, args, kwargs, queue, overlap,"
          " catch_up_s, catch_up_runs, jitter_s, source, source_hash)"
          " VALUES ($1, $2, $3, $4, coalesce($5::jsonb, '[]'), coalesce($6::jsonb, '{}'), $7, $8,"
@@ -83,9 +89,16 @@ static const struct db_stmt statements[] = {
               " floor(extract(epoch FROM waiting_tick))::bigint"
               " FROM schedules WHERE name = $1 AND paused_at IS NULL FOR UPDATE SKIP LOCKED",
               1},
-    /* A job that is not there any more was finished. */
+    /* A job that is not there any more was finished. That of the last run may have been brought
+     * back from the dead: then the run goes on. */
     [CLOSE] = {"schedules_close_runs",
-               "UPDATE schedule_runs r SET is_open = false, job_state = f.state"
+               "WITH again AS ("
+               " UPDATE schedule_runs r SET is_open = true, job_state = NULL"
+               " FROM (SELECT tick, job_id FROM schedule_runs WHERE schedule = $1"
+               "  AND outcome = 'fired' ORDER BY tick DESC LIMIT 1) l"
+               " JOIN jobs j ON j.id = l.job_id AND j.finished_at IS NULL"
+               " WHERE r.schedule = $1 AND r.tick = l.tick AND NOT r.is_open"
+               ") UPDATE schedule_runs r SET is_open = false, job_state = f.state"
                " FROM (SELECT o.tick, j.state FROM schedule_runs o LEFT JOIN jobs j"
                "  ON j.id = o.job_id WHERE o.schedule = $1 AND o.is_open"
                "  AND (j.id IS NULL OR j.finished_at IS NOT NULL)) f"
@@ -120,7 +133,8 @@ static const struct db_stmt statements[] = {
                  2},
     [REFRESH] = {"schedules_refresh",
                  "UPDATE schedules SET problem = NULL, next_tick = NULL, next_run = NULL", 0},
-    /* A step for each schedule that has runs, not one for each run. */
+    /* A step for each schedule that has runs, not one for each run. Those that wait or whose jobs
+     * go on stay: they decide what may run beside them. */
     [TRIM] = {"schedules_trim",
               "WITH RECURSIVE names AS ("
               " (SELECT schedule FROM schedule_runs ORDER BY schedule LIMIT 1)"
@@ -131,7 +145,8 @@ static const struct db_stmt statements[] = {
               " SELECT s.schedule, o.tick FROM names s, LATERAL (SELECT tick FROM schedule_runs"
               "  WHERE schedule = s.schedule ORDER BY tick DESC OFFSET $1 LIMIT 1) o"
               ") DELETE FROM schedule_runs r USING oldest o"
-              " WHERE r.schedule = o.schedule AND r.tick <= o.tick AND r.outcome <> 'waiting'",
+              " WHERE r.schedule = o.schedule AND r.tick <= o.tick AND r.outcome <> 'waiting'"
+              " AND NOT r.is_open",
               1},
 };
 

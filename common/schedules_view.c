@@ -12,108 +12,33 @@
 #include "common/schedules.h"
 #include "common/statements.h"
 
-enum { LIST, HISTORY, PAUSE, SKIP_WAITING, RESUME, EXISTS, FIND, RECORD_BY_HAND };
+enum { LIST, HISTORY, PAUSE, SKIP_WAITING, RESUME, EXISTS, JITTER, FIND, RECORD_BY_HAND };
 
 #define US(column) "coalesce((extract(epoch FROM " column ") * 1000000)::bigint, 0)"
+#define TIMES_OF_SCHEDULE                                                                          \
+    US("s.paused_at") ", " US("s.next_tick") ", " US("s.next_run") ", " US("s.waiting_tick")
+#define TIMES_OF_RUN US("r.tick") ", " US("r.decided_at")
+#define FINISHED US("j.finished_at")
 
 static const struct db_stmt statements[] = {
     [LIST] = {"schedules_list",
               "SELECT s.name, s.cron, s.zone, s.task, s.args, s.kwargs, s.queue, s.overlap,"
-              " s.catch_up_s, s.catch_up_runs, s.jitter_s, s.source, s.problem, "
-              "s.paused_by, " US("s.paused_at") ", " US("s.next_tick") ", " US(
-                  "s.next_run") ", " US("s.waiting_tick") ", " US("r.tick") ", " US("r.decided_"
-                                                                                    "at") ", "
-                                                                                          "r."
-                                                                                          "job_"
-                                                                                          "id, "
-                                                                                          "coale"
-                                                                                          "sce("
-                                                                                          "j."
-                                                                                          "state"
-                                                                                          ", "
-                                                                                          "r."
-                                                                                          "job_"
-                                                                                          "state"
-                                                                                          ")"
-                                                                                          " FROM"
-                                                                                          " sche"
-                                                                                          "dules"
-                                                                                          " s "
-                                                                                          "LEFT "
-                                                                                          "JOIN "
-                                                                                          "LATER"
-                                                                                          "AL "
-                                                                                          "(SELE"
-                                                                                          "CT "
-                                                                                          "tick,"
-                                                                                          " deci"
-                                                                                          "ded_"
-                                                                                          "at, "
-                                                                                          "job_"
-                                                                                          "id, "
-                                                                                          "job_"
-                                                                                          "state"
-                                                                                          "  "
-                                                                                          "FROM "
-                                                                                          "sched"
-                                                                                          "ule_"
-                                                                                          "runs "
-                                                                                          "WHERE"
-                                                                                          " sche"
-                                                                                          "dule "
-                                                                                          "= "
-                                                                                          "s."
-                                                                                          "name "
-                                                                                          "AND "
-                                                                                          "outco"
-                                                                                          "me = "
-                                                                                          "'fire"
-                                                                                          "d'"
-                                                                                          "  "
-                                                                                          "ORDER"
-                                                                                          " BY "
-                                                                                          "tick "
-                                                                                          "DESC "
-                                                                                          "LIMIT"
-                                                                                          " 1) "
-                                                                                          "r ON "
-                                                                                          "true "
-                                                                                          "LEFT "
-                                                                                          "JOIN "
-                                                                                          "jobs "
-                                                                                          "j ON "
-                                                                                          "j.id "
-                                                                                          "= "
-                                                                                          "r."
-                                                                                          "job_"
-                                                                                          "id"
-                                                                                          " WHER"
-                                                                                          "E "
-                                                                                          "$1::"
-                                                                                          "text "
-                                                                                          "IS "
-                                                                                          "NULL "
-                                                                                          "OR "
-                                                                                          "s."
-                                                                                          "name "
-                                                                                          "= $1 "
-                                                                                          "ORDER"
-                                                                                          " BY "
-                                                                                          "s."
-                                                                                          "name",
+              " s.catch_up_s, s.catch_up_runs, s.jitter_s, s.source, s.problem, s.paused_by,"
+              " " TIMES_OF_SCHEDULE ", " TIMES_OF_RUN
+              ", r.job_id, coalesce(j.state, r.job_state) FROM schedules s LEFT JOIN LATERAL ("
+              "  SELECT tick, decided_at, job_id, job_state FROM schedule_runs"
+              "  WHERE schedule = s.name AND outcome = 'fired' ORDER BY tick DESC LIMIT 1) r"
+              " ON true LEFT JOIN jobs j ON j.id = r.job_id"
+              " WHERE $1::text IS NULL OR s.name = $1 ORDER BY s.name",
               1},
-    [HISTORY] = {"schedules_history",
-                 "SELECT " US("r.tick") ", " US(
-                     "r.decided_at") ", r.outcome, r.reason, r.ticks, r.by_hand, r.job_id,"
-                                     " coalesce(j.state, r.job_state), " US(
-                                         "j.finished_at") " FROM schedule_runs r LEFT JOIN jobs j "
-                                                          "ON j.id = r.job_id"
-                                                          " WHERE r.schedule = $1 AND ($2::bigint "
-                                                          "= 0"
-                                                          "  OR r.tick < to_timestamp($2::bigint / "
-                                                          "1000000.0))"
-                                                          " ORDER BY r.tick DESC LIMIT $3",
-                 3},
+    [HISTORY] =
+        {"schedules_history",
+         "SELECT " TIMES_OF_RUN ", r.outcome, r.reason, r.ticks, r.by_hand, r.job_id,"
+         " coalesce(j.state, r.job_state), " FINISHED
+         " FROM schedule_runs r LEFT JOIN jobs j ON j.id = r.job_id"
+         " WHERE r.schedule = $1 AND ($2::bigint = 0"
+         "  OR r.tick < to_timestamp($2::bigint / 1000000.0)) ORDER BY r.tick DESC LIMIT $3",
+         3},
     [PAUSE] = {"schedules_pause",
                "UPDATE schedules SET paused_at = now(), paused_by = $2, waiting_tick = NULL,"
                " next_tick = NULL, next_run = NULL WHERE name = $1 AND paused_at IS NULL",
@@ -122,13 +47,16 @@ static const struct db_stmt statements[] = {
                       "UPDATE schedule_runs SET outcome = 'skipped', reason = 'paused'"
                       " WHERE schedule = $1 AND outcome = 'waiting'",
                       1},
-    /* Ticks of the pause count as decided. */
+    /* Ticks whose runs would have come by now count as decided: $2 is how much later than its tick
+     * a run comes. */
     [RESUME] = {"schedules_resume",
                 "UPDATE schedules SET paused_at = NULL, paused_by = NULL, next_tick = NULL,"
-                " next_run = NULL, decided_to = greatest(decided_to, date_trunc('second', now()))"
+                " next_run = NULL, decided_to = greatest(decided_to,"
+                " date_trunc('second', now()) - $2::bigint * interval '1 second')"
                 " WHERE name = $1 AND paused_at IS NOT NULL",
-                1},
+                2},
     [EXISTS] = {"schedules_exists", "SELECT EXISTS (SELECT FROM schedules WHERE name = $1)", 1},
+    [JITTER] = {"schedules_jitter", "SELECT jitter_s FROM schedules WHERE name = $1", 1},
     [FIND] = {"schedules_find",
               "SELECT name, task, args, kwargs, queue FROM schedules WHERE name = $1 FOR SHARE", 1},
     /* Planned times are whole seconds, so this is none. */
@@ -137,7 +65,7 @@ static const struct db_stmt statements[] = {
          "INSERT INTO schedule_runs (schedule, tick, outcome, reason, by_hand,"
          " job_id, is_open) SELECT $1, CASE WHEN date_trunc('second', t) = t"
          "  THEN t + interval '1 microsecond' ELSE t END, 'fired', $2, true, $3, true"
-         " FROM clock_timestamp() t",
+         " FROM clock_timestamp() t RETURNING " US("tick"),
          3},
 };
 
@@ -281,13 +209,31 @@ enum err_code schedules_pause(struct db *db, const char *name, const char *by, b
     return rc || !tx.db ? rc : db_commit(&tx, e);
 }
 
+/* How much later than its tick a run comes. */
+static enum err_code read_delay(struct db *db, const char *name, int64_t *ret_s, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(schedule_release) struct schedule schedule = {0};
+    enum err_code rc = db_query(db, &statements[JITTER], DB_ARGS(DB_TEXT(name)), &rows, e);
+
+    if (rc)
+        return rc;
+    if (db_rows(rows) == 0)
+        return err_set(e, ERR_NOT_FOUND, "there is no schedule \"%s\"", name);
+    schedule.name = mem_dup(name);
+    schedule.jitter_s = db_int(rows, 0, 0);
+    *ret_s = schedule_delay_s(&schedule);
+    return ERR_OK;
+}
+
 enum err_code schedules_resume(struct db *db, const char *name, bool *ret_changed, struct err *e)
 {
+    int64_t delay_s = 0;
     int64_t rows = 0;
-    enum err_code rc = need_schedule(db, name, e);
+    enum err_code rc = read_delay(db, name, &delay_s, e);
 
     if (!rc)
-        rc = db_exec(db, &statements[RESUME], DB_ARGS(DB_TEXT(name)), &rows, e);
+        rc = db_exec(db, &statements[RESUME], DB_ARGS(DB_TEXT(name), DB_INT(delay_s)), &rows, e);
     if (!rc)
         *ret_changed = rows > 0;
     return rc;
@@ -304,17 +250,21 @@ static enum err_code enqueue_now(struct db *db, const struct db_result *row, con
         .kwargs = mem_dup(db_text(row, 0, 3)),
         .queue = dup_or_null(row, 0, 4),
     };
+    AUTO(db_result_free) struct db_result *made = NULL;
     struct uuid job = uuid_v7();
     char tick[CLOCK_TEXT_SIZE];
     char reason[100];
     enum err_code rc;
 
-    clock_format(clock_wall_us(), tick);
     if (!text_format(reason, sizeof reason, "by %s", by ? by : "hand"))
         reason[0] = '\0';
-    rc = db_exec(db, &statements[RECORD_BY_HAND],
-                 DB_ARGS(DB_TEXT(schedule.name), DB_TEXT(reason), DB_TEXT(job.text)), NULL, e);
-    return rc ? rc : schedules_enqueue(db, &schedule, tick, &job, ret_ready, e);
+    rc = db_query(db, &statements[RECORD_BY_HAND],
+                  DB_ARGS(DB_TEXT(schedule.name), DB_TEXT(reason), DB_TEXT(job.text)), &made, e);
+    if (rc)
+        return rc;
+    /* PostgreSQL's clock, as with all others: the report of a day goes by it. */
+    clock_format(db_int(made, 0, 0), tick);
+    return schedules_enqueue(db, &schedule, tick, &job, ret_ready, e);
 }
 
 enum err_code schedules_run_now(struct db *db, const char *name, const char *by,

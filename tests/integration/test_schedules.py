@@ -451,6 +451,57 @@ def test_a_run_that_waits_and_can_not_come_any_more_is_told_as_skipped(stack, no
     assert (told["outcome"], told["reason"]) == ("skipped", "it waited, and " + reason)
 
 
+def hourly(one, **fields):
+    """A schedule that has just begun, of which no tick comes by itself during the test."""
+    far = datetime.now(timezone.utc) + timedelta(minutes=30)
+    scheduler = start(one, section("hourly", f"{far.minute} * * * *", zone="UTC", **fields))
+    wait_for(lambda: schedule(one, "hourly") and schedule(one, "hourly")["next_tick"], 10)
+    return scheduler
+
+
+def look_anew(one):
+    """As each hour."""
+    one.query("UPDATE schedules SET next_tick = NULL, next_run = NULL")
+
+
+def test_a_job_that_was_brought_back_from_the_dead_counts_as_the_run_that_goes_on(stack):
+    """No worker: it is not finished again."""
+    one = stack()
+    hourly(one)
+    job = json.loads(one.till("schedule", "run", "hourly", "--json").stdout)["id"]
+    assert one.till("task", "revoke", job).returncode == 0
+    look_anew(one)
+    wait_for(lambda: runs(one, "hourly")[0]["job_state"] == "REVOKED", 15)
+
+    assert one.till("task", "retry", job).returncode == 0
+    set_back(one, "hourly", 3600)
+
+    (skipped,) = wait_runs(one, "hourly", 1, "skipped")
+    assert skipped["reason"] == "the run before it is not finished"
+    one.start_worker()
+    one.wait_job(job)
+    look_anew(one)
+    wait_for(lambda: runs(one, "hourly", "fired")[0]["job_state"] == "SUCCESS", 15)
+
+
+def test_a_run_that_goes_on_for_longer_than_the_history_is_kept_is_not_forgotten(stack):
+    """No worker: it is not finished. In its time more ticks were skipped than rows are kept."""
+    one = stack()
+    scheduler = start(one, section("slow", catch_up_runs=100))
+    [first] = wait_runs(one, "slow")
+    scheduler.term_and_wait()
+    one.query(
+        "INSERT INTO schedule_runs (schedule, tick, outcome, reason) SELECT 'slow',"
+        " %s + n * interval '1 microsecond', 'skipped', 'before' FROM generate_series(1, 20100) n",
+        first["tick"],
+    )
+    one.start_scheduler().wait_for_log("schedule_runs_deleted")
+    wait_decided(one, "slow")
+
+    wait_for(lambda: runs(one, "slow")[-1]["reason"] == "the run before it is not finished", 10)
+    assert [run["job_id"] for run in runs(one, "slow", "fired")] == [first["job_id"]]
+
+
 def test_overlap_allow_runs_side_by_side(stack):
     one = stack()
     long_run(one, "allow")
@@ -499,6 +550,52 @@ def test_a_paused_schedule_does_not_run_and_nothing_is_made_up(stack):
     assert not runs(one, "seconds", "missed")
 
 
+def with_a_run_ahead(one):
+    """A schedule whose tick has been, and whose run comes later by its jitter: (scheduler, row)."""
+    names = [f"s{n}" for n in range(9)]
+    scheduler = start(one, "".join(section(name, NEVER_SOON, jitter="24h") for name in names))
+    wait_for(lambda: one.value("SELECT count(next_run) FROM schedules") == len(names), 10)
+    row = one.query("SELECT name, next_run - next_tick AS delay FROM schedules ORDER BY 2 DESC LIMIT 1")[0]
+    assert row["delay"] > timedelta(hours=1)
+    tick = (datetime.now(timezone.utc) - row["delay"] / 2).replace(second=0, microsecond=0)
+    write_file(one, section(row["name"], f"{tick.minute} {tick.hour} * * *", zone="UTC", jitter="24h"))
+    scheduler.send(signal.SIGHUP)
+    wait_for(lambda: one.value("SELECT count(next_run) FROM schedules") == 1, 10)
+    one.query(
+        "UPDATE schedules SET decided_to = %s, next_tick = NULL, next_run = NULL",
+        tick - timedelta(minutes=1),
+    )
+    wait_for(lambda: schedule(one, row["name"])["next_tick"] == tick, 15)
+    return scheduler, schedule(one, row["name"])
+
+
+def test_a_pause_that_is_over_before_the_run_of_a_tick_does_not_cost_it(stack):
+    one = stack()
+    _, row = with_a_run_ahead(one)
+
+    assert one.till("schedule", "pause", row["name"]).returncode == 0
+    assert one.till("schedule", "resume", row["name"]).returncode == 0
+
+    wait_for(lambda: schedule(one, row["name"])["next_run"], 10)
+    assert schedule(one, row["name"])["next_run"] == row["next_run"]
+
+
+def test_a_tick_that_a_change_of_its_schedule_forgoes_is_told_as_missed(stack):
+    one = stack()
+    scheduler, row = with_a_run_ahead(one)
+
+    write_file(one, section(row["name"], row["cron"], zone="UTC", jitter="23h"))
+    scheduler.send(signal.SIGHUP)
+
+    (missed,) = wait_runs(one, row["name"], 1, "missed")
+    assert (missed["tick"], missed["reason"]) == (
+        row["next_tick"],
+        "its schedule was changed before it ran",
+    )
+    wait_for(lambda: schedule(one, row["name"])["next_tick"], 10)
+    assert schedule(one, row["name"])["next_tick"] > row["next_tick"]
+
+
 def test_a_schedule_can_be_run_now_paused_or_not(stack):
     one = stack()
     start(one, section("yearly", NEVER_SOON, args="[5]"))
@@ -512,6 +609,7 @@ def test_a_schedule_can_be_run_now_paused_or_not(stack):
     assert job["args"] == [5] and job["headers"]["schedule"] == "yearly"
     (run,) = runs(one, "yearly")
     assert (run["outcome"], run["by_hand"], str(run["job_id"])) == ("fired", True, str(job["id"]))
+    assert datetime.fromisoformat(job["headers"]["tick"]) == run["tick"], "by PostgreSQL's clock, too"
     lines = one.till("schedule", "history", "yearly", "--json").stdout.splitlines()
     (event,) = map(json.loads, lines)
     assert (event["outcome"], event["by_hand"], event["state"]) == ("fired", True, "SUCCESS")
