@@ -290,27 +290,57 @@ static void deliver(struct cli *cli, const struct order_of_jobs *order, struct a
     added->count = added->pushed_count = 0;
 }
 
+/* Each statement is committed by itself. */
 static enum err_code enqueue(struct cli *cli, const struct order_of_jobs *order,
                              struct added *added, struct err *e)
 {
-    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
-    enum err_code rc = order->batch ? db_begin(cli_db(cli), &tx, e) : ERR_OK;
-    size_t done = 0;
+    enum err_code rc = ERR_OK;
 
-    while (done < order->count && !rc) {
+    for (size_t done = 0; done < order->count && !rc;) {
         size_t count = count_of_statement(order, done);
 
         rc = insert(cli, order, done, count, added, e);
-        if (!rc && !order->batch)
+        if (!rc)
             deliver(cli, order, added);
         done += count;
     }
-    if (!rc && order->batch) {
+    return rc;
+}
+
+/* All or none. ret_undone: as db_was_undone() says. */
+static enum err_code insert_batch(struct cli *cli, const struct order_of_jobs *order,
+                                  struct added *added, bool *ret_undone, struct err *e)
+{
+    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
+    enum err_code rc = db_begin(cli_db(cli), &tx, e);
+
+    for (size_t done = 0; done < order->count && !rc;) {
+        size_t count = count_of_statement(order, done);
+
+        rc = insert(cli, order, done, count, added, e);
+        done += count;
+    }
+    if (!rc) {
         CRASH_POINT("enqueue.before_commit");
         rc = db_commit(&tx, e);
-        if (!rc)
-            deliver(cli, order, added);
     }
+    *ret_undone = rc && db_was_undone(cli_db(cli));
+    return rc;
+}
+
+static enum err_code enqueue_batch(struct cli *cli, const struct order_of_jobs *order,
+                                   struct added *added, struct err *e)
+{
+    enum err_code rc = ERR_OK;
+    bool undone = true;
+
+    for (int tries = 0; undone && tries < DB_TRIES; tries++) {
+        err_clear(e);
+        added->count = added->pushed_count = 0;
+        rc = insert_batch(cli, order, added, &undone, e);
+    }
+    if (!rc)
+        deliver(cli, order, added);
     return rc;
 }
 
@@ -358,7 +388,9 @@ static int run_enqueue(struct cli *cli)
     if (read_batch(&order, &e) || use_servers_clock(cli, &order, &e))
         return cli_fail(&e);
     added_init(&added, order.count);
-    if (order.fast ? enqueue_fast(cli, &order, &added, &e) : enqueue(cli, &order, &added, &e))
+    if (order.fast    ? enqueue_fast(cli, &order, &added, &e)
+        : order.batch ? enqueue_batch(cli, &order, &added, &e)
+                      : enqueue(cli, &order, &added, &e))
         return fail(cli, &e);
     note_unknown_task(cli, order.job.task);
     first = added.ids[0];

@@ -357,3 +357,8 @@ enum err_code db_ping(struct db *db, struct err *e) { return db_run_script(db, "
 const char *db_constraint(const struct db *db) { return db->constraint; }
 
 const char *db_sqlstate(const struct db *db) { return db->sqlstate; }
+
+bool db_was_undone(const struct db *db)
+{
+    return strcmp(db->sqlstate, "40P01") == 0 || strcmp(db->sqlstate, "40001") == 0;
+}

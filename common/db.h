@@ -118,6 +118,12 @@ const char *db_constraint(const struct db *db);
 /* SQLSTATE of the last failed statement, or "". */
 const char *db_sqlstate(const struct db *db);
 
+/* Whether the last statement failed only for what others did at the same moment (deadlock,
+ * serialization failure): its transaction is undone, and may go through when made again from its
+ * beginning. Whoever does that makes it DB_TRIES times. */
+bool db_was_undone(const struct db *db);
+enum { DB_TRIES = 5 };
+
 struct db_tx {
     struct db *db; /* NULL when no transaction is open */
 };

@@ -25,6 +25,7 @@ enum err_code db_begin(struct db *db, struct db_tx *tx, struct err *e)
 {
     enum err_code rc = db_connect(db, e);
 
+    db->sqlstate[0] = '\0';
     if (!rc && db->nested)
         rc = db_run_simple(db, "SAVEPOINT inner_one", "begin", NULL, e);
     if (!rc) {

@@ -262,8 +262,8 @@ enum err_code jobs_release_keys(struct db *db, struct err *e)
 }
 
 /* Another job may take a key between the look at it and the change: then it is seen at the next
- * try. Not within a transaction, which such a clash has ended, and which is not to hold on to the
- * keys of others. */
+ * try. So may somebody who takes several keys the other way round (a deadlock). Not within a
+ * transaction, which such a clash has ended, and which is not to hold on to the keys of others. */
 static enum err_code requeue(struct db *db, const struct db_stmt *stmt, struct db_args args,
                              struct job_list *ret_jobs, struct err *e)
 {
@@ -278,7 +278,8 @@ static enum err_code requeue(struct db *db, const struct db_stmt *stmt, struct d
             *ret_jobs = job_list_from_rows(rows);
             break;
         }
-        if (rc == ERR_CONFLICT && tries < REQUEUE_TRIES && !db_in_transaction(db))
+        if ((rc == ERR_CONFLICT || db_was_undone(db)) && tries < REQUEUE_TRIES &&
+            !db_in_transaction(db))
             rc = ERR_OK;
         else
             (void)err_set_detail(e, rc, own.detail, "%s", own.text);

@@ -201,17 +201,46 @@ static enum err_code insert_in_rounds(struct db *db, struct open_job *open, size
                    open[0].job->unique_key);
 }
 
-enum err_code jobs_insert_unique(struct db *db, const struct job_new *jobs, size_t count,
-                                 struct job_ready *ready, struct err *e)
+static enum err_code insert_all(struct db *db, const struct job_new *jobs, size_t count,
+                                struct job_ready *ready, struct err *e)
 {
     AUTO(mem_free) struct open_job *open = mem_array(count, sizeof open[0]);
-    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
-    enum err_code rc = db_in_transaction(db) ? ERR_OK : db_begin(db, &tx, e);
 
     for (size_t i = 0; i < count; i++)
         open[i] = (struct open_job){&jobs[i], &ready[i]};
     qsort(open, count, sizeof open[0], compare_open);
+    return insert_in_rounds(db, open, count, e);
+}
+
+/* In a transaction of its own; ret_undone: as db_was_undone() says. */
+static enum err_code insert_alone(struct db *db, const struct job_new *jobs, size_t count,
+                                  struct job_ready *ready, bool *ret_undone, struct err *e)
+{
+    AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
+    enum err_code rc = db_begin(db, &tx, e);
+
     if (!rc)
-        rc = insert_in_rounds(db, open, count, e);
-    return rc || !tx.db ? rc : db_commit(&tx, e);
+        rc = insert_all(db, jobs, count, ready, e);
+    if (!rc)
+        rc = db_commit(&tx, e);
+    *ret_undone = rc && db_was_undone(db);
+    return rc;
+}
+
+enum err_code jobs_insert_unique(struct db *db, const struct job_new *jobs, size_t count,
+                                 struct job_ready *ready, struct err *e)
+{
+    struct err own = {0};
+    bool undone = true;
+    enum err_code rc = ERR_OK;
+
+    if (db_in_transaction(db))
+        return insert_all(db, jobs, count, ready, e);
+    for (int tries = 0; undone && tries < DB_TRIES; tries++) {
+        err_clear(&own);
+        for (size_t i = 0; tries > 0 && i < count; i++)
+            ready[i] = job_ready_of(&jobs[i]);
+        rc = insert_alone(db, jobs, count, ready, &undone, &own);
+    }
+    return rc ? err_set_detail(e, rc, own.detail, "%s", own.text) : ERR_OK;
 }

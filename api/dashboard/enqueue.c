@@ -22,22 +22,38 @@ const char *order_outcome_name(enum job_outcome outcome)
     return names[outcome];
 }
 
-static enum err_code insert(struct request *req, struct order *order, struct job_ready *ret_ready,
-                            struct err *e)
+/* ret_again: others have ended the transaction (a deadlock, a serialization failure). */
+static enum err_code insert_once(struct request *req, const struct order *order,
+                                 struct job_ready *ret_ready, bool *ret_again, struct err *e)
 {
     AUTO_VALUE(act_release) struct act act = {0};
-    enum err_code rc;
+    enum err_code rc = act_begin(&act, req, "task.enqueue", order->job.id.text, e);
 
-    if (!*order->job.id.text)
-        order->job.id = uuid_v7();
-    rc = act_begin(&act, req, "task.enqueue", order->job.id.text, e);
     if (!rc)
         rc = jobs_insert(thread_of(req)->db, &order->job, ret_ready, e);
+    *ret_again = rc && db_was_undone(thread_of(req)->db);
+    if (*ret_again)
+        db_rollback(&act.tx);
     if (rc)
         return rc;
     act.target = ret_ready->id.text; /* another's when that one holds the unique key */
     return act_commit(&act, ret_ready->outcome == JOB_KEPT ? ACT_NOTHING : ACT_DONE,
                       json_pack("{s:s}", "task", order->job.task), e);
+}
+
+static enum err_code insert(struct request *req, struct order *order, struct job_ready *ret_ready,
+                            struct err *e)
+{
+    enum err_code rc = ERR_OK;
+    bool again = true;
+
+    if (!*order->job.id.text)
+        order->job.id = uuid_v7();
+    for (int tries = 0; again && tries < DB_TRIES; tries++) {
+        err_clear(e);
+        rc = insert_once(req, order, ret_ready, &again, e);
+    }
+    return rc;
 }
 
 /* Without Redis the scheduler delivers it. */

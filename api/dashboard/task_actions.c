@@ -126,7 +126,8 @@ static enum err_code apply(struct db *db, enum change change, struct selection *
     return rc;
 }
 
-/* ret_again: another job has taken a unique key meanwhile, which has ended the transaction. */
+/* ret_again: others have ended the transaction: they took a unique key meanwhile, or were met in a
+ * deadlock. */
 static enum err_code change_once(struct request *req, enum change change, struct selection *of,
                                  bool *ret_again, struct err *e)
 {
@@ -134,13 +135,13 @@ static enum err_code change_once(struct request *req, enum change change, struct
     enum err_code rc = act_begin(&act, req, changes[change].action, of->target, e);
     size_t changed;
 
-    *ret_again = false;
+    job_list_release(&of->ready); /* of the try before */
     if (!rc)
         rc = apply(thread_of(req)->db, change, of, e);
-    if (rc == ERR_CONFLICT && change == CHANGE_RETRY) {
+    *ret_again =
+        rc && (db_was_undone(thread_of(req)->db) || (rc == ERR_CONFLICT && change == CHANGE_RETRY));
+    if (*ret_again)
         db_rollback(&act.tx);
-        *ret_again = true;
-    }
     if (rc)
         return rc;
     changed = count_true(of->changed, of->count);

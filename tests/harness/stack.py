@@ -296,6 +296,12 @@ class Stack:
             pass  # the test has ended it
         return found
 
+    def take_refusals(self):
+        """Those so far, which the test has brought about itself."""
+        found = self.postgres.refusals(self.postgres_log)
+        self.postgres_log = self.postgres.log_size()
+        return found
+
     def logs(self):
         """The log text of every program that ran."""
         texts = {}
