@@ -75,8 +75,14 @@ static enum err_code is_applied(struct db *db, const struct embedded_file *file,
     return ERR_OK;
 }
 
+/* Whether others were in the way, and it may go through the next time. */
+static bool was_in_the_way(const struct db *db)
+{
+    return strcmp(db_sqlstate(db), "55P03") == 0 || db_was_undone(db); /* lock_not_available */
+}
+
 /* Runs a file in one transaction, and records it when it is a migration. */
-static enum err_code try_file(struct db *db, const struct embedded_file *file, bool *ret_locked,
+static enum err_code try_file(struct db *db, const struct embedded_file *file, bool *ret_again,
                               struct err *e)
 {
     AUTO_VALUE(db_tx_release) struct db_tx tx = {0};
@@ -90,8 +96,10 @@ static enum err_code try_file(struct db *db, const struct embedded_file *file, b
     checksum(file, sum);
     if (!rc && is_migration(file))
         rc = db_exec(db, &statements[RECORD], DB_ARGS(DB_TEXT(file->name), DB_TEXT(sum)), NULL, e);
-    *ret_locked = rc && strcmp(db_sqlstate(db), "55P03") == 0; /* lock_not_available */
-    return rc ? rc : db_commit(&tx, e);
+    if (!rc)
+        rc = db_commit(&tx, e);
+    *ret_again = rc && was_in_the_way(db);
+    return rc;
 }
 
 /* Others work meanwhile: while one of them holds what the file needs, it lets go of everything and
@@ -102,12 +110,12 @@ static enum err_code apply(struct db *db, const struct embedded_file *file, stru
 
     for (;;) {
         struct err own = {0};
-        bool locked = false;
-        enum err_code rc = try_file(db, file, &locked, &own);
+        bool again = false;
+        enum err_code rc = try_file(db, file, &again, &own);
 
         if (!rc)
             return ERR_OK;
-        if (!locked || clock_mono_us() > until_us)
+        if (!again || clock_mono_us() > until_us)
             return err_set_detail(e, rc, own.detail, "%s", own.text);
         rc = db_run_script(db, "SELECT pg_sleep(0.2)", e);
         if (rc)

@@ -1,5 +1,6 @@
 """`till migrate` and `till seed` on a real server."""
 
+import concurrent.futures
 import glob
 import os
 import signal
@@ -90,6 +91,37 @@ def test_a_migration_that_waits_for_a_table_keeps_nobody_waiting_behind_it(empty
         holder.commit()
         assert running.wait(30) == 0
     assert rows(empty_database_url, "SELECT 1 FROM pg_class WHERE relname = 'job_search_missed'")
+
+
+def meet_in_a_deadlock(url):
+    """A migration that has its table, and somebody who waits for that with what it wants next. Whether it came to
+    that: the migration waits for half a second only, and may have given up meanwhile."""
+    rows(url, "DROP INDEX job_search_missed; DELETE FROM schema_migrations WHERE name = '0050_search_missed.sql' RETURNING 1")
+    waits = "SELECT 1 FROM pg_locks WHERE relation = 'job_search_open'::regclass AND NOT granted AND mode = '%s'"
+
+    with closing(psycopg2.connect(url)) as holder, closing(psycopg2.connect(url)) as other:
+        holder.cursor().execute("LOCK TABLE job_search_open IN ROW EXCLUSIVE MODE")
+        other.cursor().execute("SET deadlock_timeout = '10min'; LOCK TABLE schema_migrations IN EXCLUSIVE MODE")
+        running = processes.spawn(
+            [programs.path_of("till"), "migrate"], signal.SIGKILL, env=programs.environment({"DATABASE_URL": url})
+        )
+        wait_for(lambda: rows(url, waits % "ShareLock"), 30, "the migration")
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            locked = pool.submit(other.cursor().execute, "LOCK TABLE job_search_open IN ACCESS EXCLUSIVE MODE")
+            wait_for(lambda: rows(url, waits % "AccessExclusiveLock"), 30, "the other")
+            holder.commit()
+            locked.result(30)
+        other.commit()
+        assert running.wait(30) == 0
+    return rows(url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")[0][0] > 0
+
+
+def test_a_migration_that_meets_others_in_a_deadlock_comes_again(empty_database_url):
+    till(empty_database_url, "migrate")
+    name = empty_database_url.rsplit("/", 1)[1].split("?")[0]
+    rows(empty_database_url, f'ALTER DATABASE "{name}" SET deadlock_timeout = 20; SELECT 1')
+
+    wait_for(lambda: meet_in_a_deadlock(empty_database_url), 120, "no deadlock")
 
 
 def test_a_program_refuses_a_database_that_is_not_migrated(empty_database_url):
