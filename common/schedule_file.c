@@ -262,6 +262,21 @@ static char *trim(char *text)
     return text;
 }
 
+/* A blank or a letter that only looks like one would not be seen in "there is no such field". */
+static enum err_code refuse_field(const struct reading *r, const char *name)
+{
+    char why[100];
+
+    for (size_t i = 0; name[i]; i++) {
+        if (name[i] >= ' ' && name[i] <= '~')
+            continue;
+        (void)snprintf(why, sizeof why,
+                       "byte %zu of the field's name is no printable ASCII: type it again", i + 1);
+        return refuse(r, r->line, "", why);
+    }
+    return refuse(r, r->line, name, "there is no such field");
+}
+
 static enum err_code read_field(struct reading *r, char *text)
 {
     char *equals = strchr(text, '=');
@@ -284,7 +299,7 @@ static enum err_code read_field(struct reading *r, char *text)
         r->seen |= 1u << i;
         return fields[i].set(r, value);
     }
-    return refuse(r, r->line, text, "there is no such field");
+    return refuse_field(r, text);
 }
 
 /* ---- files ---- */
@@ -306,6 +321,23 @@ static void hash_text(const char *text, size_t len, char out[SCHEDULE_HASH_SIZE]
     (void)sodium_bin2hex(out, SCHEDULE_HASH_SIZE, hash, sizeof hash);
 }
 
+/* What is no text is named by its line, like everything else. */
+static enum err_code check_text(const struct reading *r, const char *text, size_t len)
+{
+    const char *end = text + len;
+    int line = 1;
+
+    for (; text < end; line++) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        size_t size = (size_t)((newline ? newline : end) - text);
+
+        if (!text_is_utf8(text, size))
+            return refuse(r, line, "", "it is no text in UTF-8");
+        text += size + 1;
+    }
+    return ERR_OK;
+}
+
 enum err_code schedule_file_parse(const char *path, const char *text, size_t len, const char *zone,
                                   struct schedule_file *ret_file, struct err *e)
 {
@@ -320,8 +352,7 @@ enum err_code schedule_file_parse(const char *path, const char *text, size_t len
     if (text_has_mark(text, len))
         return err_set(e, ERR_INVALID,
                        "%.60s begins with a byte order mark: save it as UTF-8 without one", path);
-    if (!text_is_utf8(text, len) || strlen(copy) != len)
-        return err_set(e, ERR_INVALID, "%.60s: it is no text in UTF-8", path);
+    rc = check_text(&r, text, len);
     while (!rc && next) {
         char *line = next;
 

@@ -18,7 +18,7 @@ NEVER_SOON = "0 0 1 1 *"
 
 def write_file(one, text, name="schedules.conf"):
     path = os.path.join(one.folder, name)
-    with open(path, "w", encoding="utf-8") as file:
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
     return path
 
@@ -116,6 +116,9 @@ BAD_FILES = [
     ("[x]\ncron = @daily\ntask = a\ncatch_up_runs = 0\n", "line 4: catch_up_runs"),
     ("[x]\ncron = @daily\ntask = a\njitter = -1s\n", "line 4: jitter"),
     ("[x]\ncron = @daily\ntask = a\ncolour = red\n", "line 4: colour: there is no such field"),
+    ("[x]\n# caf\udce9\ncron = @daily\ntask = a\n", "line 2: it is no text in UTF-8"),
+    ("[x]\ncron = @daily\ntask = a\0\n", "line 3: it is no text in UTF-8"),
+    ("[x]\ncron\u00a0= @daily\ntask = a\n", "line 2: byte 5 of the field's name is no printable ASCII"),
     ("[x]\ncron = @daily\ntask = a\ntask = b\n", "line 4: task: it was given above"),
     ("[x]\ncron = @daily\n", "line 1: task: schedule \"x\" has none"),
     ("[x]\ntask = a\n[y]\ncron = @daily\ntask = a\n", "line 1: cron"),
