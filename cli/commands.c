@@ -37,6 +37,7 @@
     X(limit_list)                                                                                  \
     X(limit_set)                                                                                   \
     X(limit_delete)                                                                                \
+    X(limit_recount)                                                                               \
     X(worker_list)                                                                                 \
     X(dashboard_user)                                                                              \
     X(dashboard_token)                                                                             \

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * till limit list, set, delete: how many jobs of a queue, a task or a key run at once and in a
- * time.
+ * till limit list, set, delete, recount: how many jobs of a queue, a task or a key run at once and
+ * in a time.
  */
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/jobs.h"
 #include "common/buf.h"
@@ -15,7 +13,7 @@
 #include "common/limits_json.h"
 #include "common/text.h"
 
-enum { PASSWD_BYTES = 4096 };
+enum { USER_SIZE = 256 };
 
 static void print_limit(const struct limit *limit)
 {
@@ -112,9 +110,7 @@ static int read_numbers(struct cli *cli, struct limit *limit)
 static int run_set(struct cli *cli)
 {
     struct limit limit = {0};
-    char bytes[PASSWD_BYTES];
-    struct passwd entry;
-    struct passwd *user = NULL;
+    char user[USER_SIZE];
     struct err e = {0};
     int code = read_numbers(cli, &limit);
 
@@ -126,8 +122,8 @@ static int run_set(struct cli *cli)
         note_unknown_queue(cli, limit.name);
     if (limit.scope == LIMIT_TASK)
         note_unknown_task(cli, limit.name);
-    (void)getpwuid_r(geteuid(), &entry, bytes, sizeof bytes, &user);
-    if (limits_set(cli_db(cli), &limit, user ? user->pw_name : NULL, &e))
+    cli_user(user, sizeof user);
+    if (limits_set(cli_db(cli), &limit, *user ? user : NULL, &e))
         return cli_fail(&e);
     if (cli->json)
         return print_json(limit_json(&limit));
@@ -171,3 +167,39 @@ static int run_delete(struct cli *cli)
 const struct command command_limit_delete = {"limit delete", "queue|task|key NAME",
                                              "takes a limit away; what was parked for it runs",
                                              run_delete};
+
+/* ---- recount ---- */
+
+static int run_recount(struct cli *cli)
+{
+    struct limit limit = {0};
+    struct limit_recount recount = {0};
+    struct err e = {0};
+    int code = read_whom(cli, "recount", &limit);
+
+    if (code != EXIT_DONE)
+        return code;
+    if (limit.scope == LIMIT_QUEUE)
+        return cli_usage("limits of queues are counted in Redis with each read: there is nothing "
+                         "to recount");
+    if (limits_recount(cli_db(cli), &limit, &recount, &e))
+        return cli_fail(&e);
+    if (cli->json)
+        return print_json(
+            json_pack("{s:s, s:s, s:I, s:I, s:I}", "scope", limit_scope_name(limit.scope), "name",
+                      limit.name, "buckets", (json_int_t)recount.buckets, "too_many",
+                      (json_int_t)recount.too_many, "too_few", (json_int_t)recount.too_few));
+    if (recount.too_many || recount.too_few)
+        (void)printf("%s %s counted %" PRId64 " too many and %" PRId64
+                     " too few, and is right now\n",
+                     limit_scope_name(limit.scope), limit.name, recount.too_many, recount.too_few);
+    else
+        (void)printf("%s %s counts right\n", limit_scope_name(limit.scope), limit.name);
+    return EXIT_DONE;
+}
+
+const struct command command_limit_recount = {
+    "limit recount", "task|key NAME",
+    "counts anew which jobs have a place, for a limit that lets nobody run though nothing does; "
+    "harmless at any time, but until it is done no other job of it begins",
+    run_recount};

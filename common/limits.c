@@ -12,7 +12,19 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { LIST, COUNT, SET, DELETE, MAKE_ROWS, FIND_OTHERS, RELEASE, RECOUNT, LOOK };
+enum {
+    LIST,
+    COUNT,
+    SET,
+    DELETE,
+    MAKE_ROWS,
+    FIND_OTHERS,
+    RELEASE,
+    FIND_UNCOUNTED,
+    BUCKETS,
+    RECOUNT,
+    LOOK
+};
 enum { ROWS_BYTES = 160 * 1024 * 1024 };
 
 #define BOUND "20000"
@@ -68,7 +80,11 @@ static const struct db_stmt statements[] = {
                      4},
     [RELEASE] = {"limits_release",
                  "SELECT id, queue, priority, wait_us FROM till_release_parked($1)", 1},
-    [RECOUNT] = {"limits_recount", "SELECT till_count_places()", 0},
+    [FIND_UNCOUNTED] = {"limits_find_uncounted", "SELECT till_count_places()", 0},
+    [BUCKETS] = {"limits_buckets",
+                 "SELECT bucket FROM limit_buckets WHERE " OF_BUCKETS("bucket") " ORDER BY bucket",
+                 2},
+    [RECOUNT] = {"limits_recount", "SELECT till_recount_bucket($1)", 1},
     [LOOK] = {"limits_look", "SELECT till_look_at_lines()", 0},
 };
 
@@ -105,27 +121,60 @@ enum err_code limits_list(struct db *db, struct limit_list *ret_list, struct err
     return ERR_OK;
 }
 
-enum err_code limits_count(struct db *db, const struct limit *limit, struct limit_count *ret_count,
-                           struct err *e)
+/* A statement about the buckets of a limit of a task or key: $1 and $2 are as OF_BUCKETS() takes
+ * them. */
+static enum err_code query_buckets(struct db *db, const struct db_stmt *stmt,
+                                   const struct limit *limit, struct db_result **ret_rows,
+                                   struct err *e)
 {
-    AUTO(db_result_free) struct db_result *rows = NULL;
     char bucket[JOB_NAME_MAX + 16];
     size_t len;
     bool many;
-    enum err_code rc;
 
-    *ret_count = (struct limit_count){0};
-    if (limit->scope == LIMIT_QUEUE)
-        return ERR_OK;
     (void)snprintf(bucket, sizeof bucket, "%s:%s", limit_scope_name(limit->scope), limit->name);
     len = strlen(bucket);
     many = limit->scope == LIMIT_KEY && bucket[len - 1] == '*';
     if (many)
         bucket[len - 1] = '\0';
-    rc = db_query(db, &statements[COUNT], DB_ARGS(DB_TEXT(bucket), DB_BOOL(many)), &rows, e);
+    return db_query(db, stmt, DB_ARGS(DB_TEXT(bucket), DB_BOOL(many)), ret_rows, e);
+}
+
+enum err_code limits_count(struct db *db, const struct limit *limit, struct limit_count *ret_count,
+                           struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    enum err_code rc;
+
+    *ret_count = (struct limit_count){0};
+    if (limit->scope == LIMIT_QUEUE)
+        return ERR_OK;
+    rc = query_buckets(db, &statements[COUNT], limit, &rows, e);
     if (!rc)
         *ret_count =
             (struct limit_count){.running = db_int(rows, 0, 0), .parked = db_int(rows, 0, 1)};
+    return rc;
+}
+
+/* Each bucket in a transaction of its own: while it is counted, nobody begins a job of it. */
+enum err_code limits_recount(struct db *db, const struct limit *limit,
+                             struct limit_recount *ret_recount, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *buckets = NULL;
+    struct limit_recount recount = {0};
+    enum err_code rc = query_buckets(db, &statements[BUCKETS], limit, &buckets, e);
+
+    for (int i = 0; !rc && i < db_rows(buckets); i++) {
+        AUTO(db_result_free) struct db_result *row = NULL;
+
+        rc = db_query(db, &statements[RECOUNT], DB_ARGS(DB_TEXT(db_text(buckets, i, 0))), &row, e);
+        if (rc)
+            break;
+        recount.buckets++;
+        recount.too_many += db_int(row, 0, 0) > 0 ? db_int(row, 0, 0) : 0;
+        recount.too_few -= db_int(row, 0, 0) < 0 ? db_int(row, 0, 0) : 0;
+    }
+    if (!rc)
+        *ret_recount = recount;
     return rc;
 }
 
@@ -295,9 +344,9 @@ enum err_code limits_release(struct db *db, int max, struct job_list *ret_jobs,
     return ERR_OK;
 }
 
-enum err_code limits_recount(struct db *db, struct err *e)
+enum err_code limits_find_uncounted(struct db *db, struct err *e)
 {
-    return db_exec(db, &statements[RECOUNT], DB_NO_ARGS, NULL, e);
+    return db_exec(db, &statements[FIND_UNCOUNTED], DB_NO_ARGS, NULL, e);
 }
 
 enum err_code limits_look_at_lines(struct db *db, struct err *e)

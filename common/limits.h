@@ -44,6 +44,16 @@ struct limit_count {
 enum err_code limits_count(struct db *db, const struct limit *limit, struct limit_count *ret_count,
                            struct err *e) MUST_CHECK;
 
+/* Counts anew which places of a task's or key's limit jobs have. */
+struct limit_recount {
+    int64_t buckets;  /* one of a task or key, many of "tenant:*" */
+    int64_t too_many; /* places that were counted, and no job had */
+    int64_t too_few;
+};
+
+enum err_code limits_recount(struct db *db, const struct limit *limit,
+                             struct limit_recount *ret_recount, struct err *e) MUST_CHECK;
+
 /* Makes or changes a limit. ERR_INVALID as limit_check(); ERR_CONFLICT when there are LIMITS_MAX.
  */
 enum err_code limits_set(struct db *db, const struct limit *limit, const char *by,
@@ -67,8 +77,8 @@ enum err_code limits_make_rows(struct db *db, struct queue_delivery *deliveries,
 enum err_code limits_release(struct db *db, int max, struct job_list *ret_jobs,
                              int64_t *ret_wait_us, struct err *e) MUST_CHECK;
 
-/* Counts anew what runs, as the table of jobs has it. */
-enum err_code limits_recount(struct db *db, struct err *e) MUST_CHECK;
+/* Gives places to jobs that run without one, and takes what was given back off the counts. */
+enum err_code limits_find_uncounted(struct db *db, struct err *e) MUST_CHECK;
 
 /* Has every line of parked jobs looked at by the next limits_release(). */
 enum err_code limits_look_at_lines(struct db *db, struct err *e) MUST_CHECK;

@@ -366,7 +366,7 @@ enum err_code heal(struct scheduler *scheduler, struct missing *missing, struct 
     if (!rc)
         rc = heal_orphans(scheduler, missing, e);
     if (!rc)
-        rc = limits_recount(scheduler->db, e);
+        rc = limits_find_uncounted(scheduler->db, e);
     if (!rc)
         rc = look_at_lines(scheduler, e);
     if (rc)

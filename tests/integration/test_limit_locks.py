@@ -106,6 +106,20 @@ class Operator(Actor):
         self.ends.wait(0.05)
 
 
+class Counter(Actor):
+    """A bucket counts right at any one moment, whatever is on its way."""
+
+    looks = 0
+
+    def step(self):
+        wrong = self.execute(
+            "SELECT bucket, till_recount_bucket(bucket) FROM (SELECT bucket FROM limit_buckets ORDER BY random() LIMIT 1) b"
+        )
+        assert all(by == 0 for _, by in wrong), wrong
+        self.looks += len(wrong)
+        self.ends.wait(0.005)
+
+
 class Watcher(Actor):
     """What runs at any one moment is within the limits."""
 
@@ -133,7 +147,8 @@ def test_places_hold_under_everybody_at_once_and_nobody_deadlocks(stack):
     ends = threading.Event()
     watcher = Watcher(one, 9, ends)
     actors = [Worker(one, n, ends) for n in range(4)]
-    actors += [Scheduler(one, 4, ends), Operator(one, 5, ends), Operator(one, 6, ends), watcher]
+    counter = Counter(one, 7, ends)
+    actors += [Scheduler(one, 4, ends), Operator(one, 5, ends), Operator(one, 6, ends), counter, watcher]
     for actor in actors:
         actor.start()
     began = time.monotonic()
@@ -142,7 +157,7 @@ def test_places_hold_under_everybody_at_once_and_nobody_deadlocks(stack):
         if not one.value("SELECT count(*) FROM jobs WHERE finished_at IS NULL"):
             break
         # On a slow machine less is done, and what is left ends below.
-        if time.monotonic() > began + 6 and done and watcher.looks:
+        if time.monotonic() > began + 6 and done and watcher.looks and counter.looks:
             break
     ends.set()
     for actor in actors:
@@ -154,6 +169,6 @@ def test_places_hold_under_everybody_at_once_and_nobody_deadlocks(stack):
 
     assert [actor.trouble for actor in actors] == [None] * len(actors)
     assert one.value("SELECT count(*) FROM jobs WHERE state = 'SUCCESS'") > 0
-    assert watcher.looks > 0
+    assert watcher.looks > 0 and counter.looks > 0
     assert one.query("SELECT * FROM limit_counts WHERE places <> 0 OR coming <> 0") == []
     assert one.value("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0

@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import time
+from contextlib import closing
 
 import pytest
 import requests
@@ -778,3 +779,46 @@ def test_a_job_whose_key_gets_a_limit_on_its_way_keeps_no_place_of_its_task(stac
     one.wait_job(job)
     one.settle()
     nothing_left(one)
+
+
+@pytest.mark.parametrize("scope, name, bucket", [("task", "till.tasks.noop", "task:till.tasks.noop"),
+                                                 ("key", "tenant:*", "key:tenant:7")])
+def test_a_limit_that_counts_places_which_no_job_has_is_set_right_by_a_recount(stack, scope, name, bucket):
+    one = stack()
+    limit(one, "set", scope, name, "--concurrency", 3)
+    one.start_scheduler()
+    one.start_worker()
+    one.wait_job(one.insert_job("till.tasks.noop", limit_key="tenant:7"))
+    one.query("UPDATE limit_buckets SET places = places + 3 WHERE bucket = %s", bucket)
+    held = one.insert_job("till.tasks.noop", limit_key="tenant:7")
+    wait_for(lambda: one.job(held)["parked_on"] == bucket, 20, "it found a place")
+
+    [told] = limit(one, "recount", scope, name)
+    assert (told["buckets"], told["too_many"], told["too_few"]) == (1, 3, 0)
+
+    one.wait_job(held)
+    nothing_left(one)
+    assert "counts right" in one.till("limit", "recount", scope, name).stdout
+
+
+def test_a_recount_misses_no_job_that_ends_meanwhile(stack):
+    """Its end is not committed yet: it counts, and the place that it gives back is taken off later."""
+    one = stack()
+    limit(one, "set", "task", "till.tasks.sleep", "--concurrency", 2)
+    job = one.insert_job("till.tasks.sleep", [60], enqueued_at="now")
+    one.query("SELECT FROM till_claim_limited(ARRAY[%s]::uuid[], '{1-1}', 'w')", job)
+
+    with closing(one.postgres.connect(one.database)) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("UPDATE jobs SET state = 'SUCCESS', finished_at = now() WHERE id = %s", (job,))
+        assert one.till("limit", "recount", "task", "till.tasks.sleep").stdout == "task till.tasks.sleep counts right\n"
+        assert one.value("SELECT places FROM limit_counts") == 1
+        cursor.execute("COMMIT")
+
+    nothing_left(one)
+
+
+def test_a_queue_has_nothing_to_recount(stack):
+    refused = stack().till("limit", "recount", "queue", "mail")
+
+    assert refused.returncode == 2 and "nothing to recount" in refused.stderr
