@@ -215,6 +215,36 @@ def test_actions_by_mouse_and_keyboard(stack, walk):
     assert (made["queue"], made["unique_key"]) == ("slow", "by-hand")
 
 
+@pytest.mark.slow
+def test_what_people_hold_stays_while_a_page_lives(stack, walk):
+    system = stack()
+    facts = {"database": system.settings["DATABASE_URL"],
+             "chosen": rows.insert(system, "FAILURE", task="shop.chosen", age=40),
+             "digits": rows.insert(system, "SUCCESS", task="shop.digits", age=35, args=[9007199254740993, 1.0, 0.5, "9007199254740993"],
+                                   kwargs={"user": 9223372036854775807}),
+             "running": rows.insert(system, "STARTED", task="till.tasks.sleep", age=30)}
+    rows.insert(system, "FAILURE", task="shop.mail", queue="mail", age=50)
+    rows.declare_task(system, "shop.digits")
+    system.start_dashboard()
+    for name in ("drawn", "pressed", "chosen", "digits", "forms"):
+        walk(name, facts, system=system)
+    copies = [(row["args"], row["kwargs"]) for row in system.query("SELECT args::text, kwargs::text FROM jobs WHERE task = 'shop.digits' ORDER BY id")]
+    args, kwargs = '[9007199254740993, 1.0, 0.5, "9007199254740993"]', '{"user": 9223372036854775807}'
+    assert copies == [(args, kwargs), (args, kwargs), ("[9007199254740995]", "{}")]
+
+
+def test_a_session_that_ends_takes_no_form_with_it(stack, walk, test_folder):
+    system = stack()
+    path = os.path.join(test_folder, "users")
+    done = system.till("dashboard", "user", "otto", "--role", "operator", stdin="runs-the-whole-night\n")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(done.stdout)
+    rows.declare_task(system, "till.tasks.sleep")
+    walk("session", {"user": ("otto", "runs-the-whole-night"), "database": system.settings["DATABASE_URL"]}, {"TILL_DASHBOARD_USERS": path}, system)
+    made = system.query("SELECT args FROM jobs")
+    assert [one["args"] for one in made] == [["half typed"]]
+
+
 def test_a_login_that_no_browser_keeps_says_so(stack, walk, test_folder):
     system = stack()
     path = os.path.join(test_folder, "users")

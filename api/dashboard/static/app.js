@@ -3,18 +3,18 @@
  * Which page a path shows. Links within the dashboard are followed without loading anew; the
  * address always says what is shown, so reloading and sharing work.
  */
-import {ApiError, get, leavePage, post} from './api.js';
+import {ApiError, get, leavePage, post, whenLoggedOut} from './api.js';
 import {showAudit} from './audit.js';
 import {showBroker} from './broker.js';
 import {showCharts} from './charts.js';
 import {showDead} from './dead.js';
-import {me} from './desk.js';
+import {closeDialogs, me} from './desk.js';
 import {h, prefix} from './dom.js';
 import {showEnqueue} from './enqueue.js';
 import {showFlow, showFlows} from './flows.js';
 import {tick} from './format.js';
 import {showLimits} from './limits.js';
-import {showLogin} from './login.js';
+import {logInAgain, showLogin} from './login.js';
 import {showQueues} from './queues.js';
 import {showSchedule, showSchedules} from './schedules.js';
 import {showTask} from './task.js';
@@ -53,6 +53,7 @@ function showUnknown(root) {
 
 function show() {
   leavePage();
+  closeDialogs();
   /* A root of its own: what a page left behind still awaits is drawn where nobody sees it. */
   const root = h('div', {});
   main.replaceChildren(root);
@@ -112,8 +113,11 @@ document.addEventListener('click', (event) => {
   }
 });
 
+whenLoggedOut(() => me.logged_in && logInAgain(me));
+
 async function logOut() {
   leavePage();
+  me.logged_in = false;
   await post('/api/v1/logout').catch(() => null);
   location.assign(`${prefix}/login`);
 }

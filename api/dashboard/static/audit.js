@@ -3,7 +3,7 @@
  * The audit log: who did what, when, to what, and what came of it.
  */
 import {follow, get} from './api.js';
-import {cell, h, table} from './dom.js';
+import {cell, h, table, update} from './dom.js';
 import {time} from './format.js';
 
 const COLUMNS = [['When'], ['Who'], ['Action'], ['Target'], ['Outcome'], ['Detail'], ['From']];
@@ -54,10 +54,10 @@ export function showAudit(root) {
     last = text;
     const box = table('Audit log', COLUMNS, h('tbody', {}, answer.entries.map(row)));
     box.classList.add('cards');
-    content.replaceChildren(answer.entries.length ? box
+    update(content, [answer.entries.length ? box
       : h('div', {class: 'empty'}, h('p', {}, 'Nobody has done anything here yet.'), h('p', {}, 'Each retry, revoke, pause or order will be listed, with who gave it.')),
     h('nav', {class: 'pager', 'aria-label': 'Further pages'},
       filter.cursor ? h('a', {class: 'button', href: address({})}, 'Newest') : null,
-      answer.next ? h('a', {class: 'button', rel: 'next', href: address({cursor: String(answer.next)})}, 'Older') : null));
+      answer.next ? h('a', {class: 'button', rel: 'next', href: address({cursor: String(answer.next)})}, 'Older') : null)]);
   }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
 }

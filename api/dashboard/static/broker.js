@@ -3,7 +3,7 @@
  * The broker: where Redis is, how it is, and what stands in it.
  */
 import {follow, get} from './api.js';
-import {cell, h, redraw, table} from './dom.js';
+import {cell, h, table, update} from './dom.js';
 import {age, bytes, count, duration, time} from './format.js';
 
 const COLUMNS = [['Queue'], ['Messages', 'number'], ['Unacked', 'number'], ['Ready', 'number'], ['Consumers', 'number'], ['Oldest waits', 'number'], ['Idle since']];
@@ -18,7 +18,7 @@ function field(label, ...children) {
 const messages = (queue) => (Number.isFinite(queue.depth) ? queue.depth + queue.pending : null);
 
 function row(queue) {
-  return h('tr', {},
+  return h('tr', {'data-key': queue.name},
     cell('Queue', 'name', h('a', {href: `/tasks?${new URLSearchParams({queue: queue.name})}`}, queue.name)),
     cell('Messages', 'number', count(messages(queue))),
     cell('Unacked', 'number', count(queue.pending)),
@@ -56,12 +56,12 @@ export function showBroker(root) {
     const {redis, server, queues, url} = answer;
     const box = table('Queues in Redis', COLUMNS, h('tbody', {}, queues.map(row)));
     box.classList.add('cards');
-    redraw(content, () => content.replaceChildren(...[
+    update(content, [
       redis ? null : h('p', {class: 'notice warn', role: 'alert'}, AWAY),
       server && server.eviction && server.eviction !== 'noeviction'
         ? h('p', {class: 'notice warn', role: 'alert'}, `Redis drops keys when its memory is full (${server.eviction}). Set maxmemory-policy to noeviction.`) : null,
       facts(url, server), h('h2', {}, 'Queues'),
       queues.length ? box : h('div', {class: 'empty'}, h('p', {}, 'There is no queue yet.')),
-    ].filter(Boolean)));
+    ]);
   }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
 }

@@ -4,7 +4,7 @@
  * shows, and has its figures as a table.
  */
 import {follow, get} from './api.js';
-import {h, table} from './dom.js';
+import {h, table, update} from './dom.js';
 import {count, duration, exactTime, now as serverNow} from './format.js';
 
 const RANGES = [['hour', 'Last hour'], ['day', 'Last day'], ['week', 'Last week']];
@@ -98,7 +98,7 @@ function chart(title, points, series, kind, range, width) {
     s('svg', {viewBox: `0 0 ${width} ${HEIGHT}`, role: 'img', 'aria-label': `${title}. ${words}.`}, ...marks, ...times, ...lines),
     h('details', {}, h('summary', {}, 'As a table'),
       table(title, [['Time'], ...series.map((one) => [one.label, 'number'])], h('tbody', {}, rows.map((point) =>
-        h('tr', {}, h('td', {class: 'nowrap'}, exactTime(new Date(point.at).toISOString()).slice(0, 16)),
+        h('tr', {'data-key': String(point.at)}, h('td', {class: 'nowrap'}, exactTime(new Date(point.at).toISOString()).slice(0, 16)),
           series.map((one) => h('td', {class: 'number'}, show(one.value(point) ?? 0)))))))));
 }
 
@@ -115,7 +115,6 @@ function widthIn(content) {
 }
 
 function draw(content, answer) {
-  const open = [...content.querySelectorAll('details')].map((node) => node.open);
   const width = widthIn(content);
   const points = fill(answer);
   const rate = (name) => (point) => (point[name] ?? 0) / point.minutes;
@@ -126,12 +125,11 @@ function draw(content, answer) {
     : [{label: 'succeeded', kind: 'good', value: rate('succeeded')}, {label: 'retried', kind: 'warn', value: rate('retried')},
       {label: 'failed', kind: 'bad', value: rate('failed')}];
   const line = (title, series, kind) => chart(title, points, series, kind, answer.range, width);
-  content.replaceChildren(
+  update(content, [
     line('Tasks ended a minute', ended, rates),
     line('Waiting for a worker', [{label: 'tasks', kind: 'info', value: (point) => point.waiting ?? 0}], whole),
     line('Time from ready to begun', [{label: 'half', kind: 'info', value: of('wait_p50')}, {label: '95 %', kind: 'warn', value: of('wait_p95')}], times),
-    line('Run time', [{label: 'half', kind: 'info', value: of('run_p50')}, {label: '95 %', kind: 'warn', value: of('run_p95')}], times));
-  content.querySelectorAll('details').forEach((node, i) => { node.open = open[i] ?? false; });
+    line('Run time', [{label: 'half', kind: 'info', value: of('run_p50')}, {label: '95 %', kind: 'warn', value: of('run_p95')}], times)]);
   if (Math.abs(widthIn(content) - width) > 1) draw(content, answer);
 }
 

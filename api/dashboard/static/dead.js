@@ -4,7 +4,7 @@
  */
 import {follow, get, refresh} from './api.js';
 import {ask, button, orderAll} from './desk.js';
-import {cell, dotted, h, redraw, table} from './dom.js';
+import {cell, dotted, h, table, update} from './dom.js';
 import {count, time} from './format.js';
 
 const COLUMNS = [['Task'], ['Reason'], ['Dead', 'number'], ['First'], ['Last'], ['Actions']];
@@ -27,7 +27,7 @@ async function remove(group) {
 
 function row(group) {
   const key = `${group.task} ${group.reason}`;
-  return h('tr', {},
+  return h('tr', {'data-key': key},
     cell('Task', 'name', h('a', {href: `/tasks?${new URLSearchParams({state: 'FAILURE', task: group.task})}`}, dotted(group.task))),
     cell('Reason', 'reason bad', group.shown),
     cell('Dead', 'number', count(group.count)),
@@ -44,15 +44,15 @@ export function showDead(root) {
     h('p', {class: 'lead'}, 'Tasks that failed for good, by what they died of. Retrying gives each the attempts of its task again.'), content);
   due = 0;
   follow(async () => {
-    if (Date.now() < due) return;
+    if (performance.now() < due) return;
     const {groups} = await get('/api/v1/dead');
-    due = Date.now() + INTERVAL_MS;
+    due = performance.now() + INTERVAL_MS;
     const text = JSON.stringify(groups);
     if (text === last) return;
     last = text;
     const box = table('Dead tasks by reason', COLUMNS, h('tbody', {}, groups.map(row)));
     box.classList.add('cards');
-    redraw(content, () => content.replaceChildren(groups.length ? box
-      : h('div', {class: 'empty'}, h('p', {}, 'No task is dead.'), h('p', {}, 'What fails for good will be listed here, with a button to run it again.'))));
+    update(content, [groups.length ? box
+      : h('div', {class: 'empty'}, h('p', {}, 'No task is dead.'), h('p', {}, 'What fails for good will be listed here, with a button to run it again.'))]);
   }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
 }

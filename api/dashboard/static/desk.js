@@ -25,18 +25,34 @@ export function tell(words, kind = 'good') {
   clearing = setTimeout(() => told.classList.remove('shown'), kind === 'bad' ? 12000 : 5000);
 }
 
-/* Asks in a dialog; resolves to the form's values, or null. `fields` are nodes with names. */
-export function ask({title, text, yes, danger, fields = []}) {
+/* Asks in a dialog; resolves to the form's values, or null. `fields` are nodes with names. Where `act` is given, it
+ * gets the values, and what it throws is said in the dialog, which stays as it is: nothing that was typed is lost. */
+export function ask({title, text, yes, danger, fields = [], act}) {
   return new Promise((resolve) => {
-    const form = h('form', {method: 'dialog'},
-      h('h2', {id: 'ask-title'}, title), text ? h('p', {}, text) : null, ...fields,
-      h('div', {class: 'buttons'},
-        h('button', {type: 'submit', value: 'no', formnovalidate: true}, 'Cancel'),
-        h('button', {type: 'submit', value: 'yes', class: danger ? 'danger' : 'primary'}, yes)));
-    const dialog = h('dialog', {'aria-labelledby': 'ask-title'}, form);
+    let values = null;
+    const problem = h('p', {class: 'notice bad', role: 'alert', hidden: true});
+    const enter = h('button', {type: 'submit', class: danger ? 'danger' : 'primary'}, yes);
+    const submit = async (event) => {
+      event.preventDefault();
+      if (enter.getAttribute('aria-disabled')) return;
+      enter.setAttribute('aria-disabled', 'true');
+      const given = Object.fromEntries(new FormData(form));
+      try {
+        await act?.(given);
+        values = given;
+        dialog.close();
+      } catch (error) {
+        problem.textContent = error.message;
+        problem.hidden = false;
+      }
+      enter.removeAttribute('aria-disabled');
+    };
+    const form = h('form', {on: {submit}},
+      h('h2', {id: 'ask-title'}, title), text ? h('p', {}, text) : null, ...fields, problem,
+      h('div', {class: 'buttons'}, h('button', {type: 'button', on: {click: () => dialog.close()}}, 'Cancel'), enter));
+    const dialog = h('dialog', {class: 'ask', 'aria-labelledby': 'ask-title'}, form);
     const before = document.activeElement;
     dialog.addEventListener('close', () => {
-      const values = dialog.returnValue === 'yes' ? Object.fromEntries(new FormData(form)) : null;
       dialog.remove();
       if (before?.isConnected) before.focus({preventScroll: true});
       resolve(values);
@@ -46,12 +62,22 @@ export function ask({title, text, yes, danger, fields = []}) {
   });
 }
 
-/* Carries an order out and tells of it. `words` gets the answer. */
+/* Leaves the questions of a page that is not shown any more unanswered. */
+export function closeDialogs() {
+  for (const dialog of document.querySelectorAll('dialog.ask')) dialog.close();
+}
+
+/* Carries an order out and tells of it; throws why it could not. `words` gets the answer. */
+export async function give(path, body, words) {
+  const done = await post(path, body);
+  tell(typeof words === 'function' ? words(done) : words);
+  return done;
+}
+
+/* The same, and tells of what went wrong, too. */
 export async function order(path, body, words) {
   try {
-    const done = await post(path, body);
-    tell(typeof words === 'function' ? words(done) : words);
-    return done;
+    return await give(path, body, words);
   } catch (error) {
     tell(error.message, 'bad');
     return null;

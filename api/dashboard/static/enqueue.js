@@ -5,6 +5,7 @@
 import {ApiError, follow, get, post} from './api.js';
 import {may, tell, timeId} from './desk.js';
 import {h} from './dom.js';
+import {parseExactly} from './json.js';
 
 const PATH = '/api/v1/enqueue';
 
@@ -68,7 +69,7 @@ const JSONS = ['args', 'kwargs', 'headers'];
 /* The member's value; throws what is wrong with it. Undefined: it is not given. */
 function valueOf(name, said) {
   if (said === '') return undefined;
-  if (JSONS.includes(name)) return JSON.parse(said);
+  if (JSONS.includes(name)) return parseExactly(said);
   if (NUMBERS.includes(name)) return Number(said);
   return name === 'eta' ? new Date(said).toISOString() : said;
 }

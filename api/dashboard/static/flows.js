@@ -4,7 +4,7 @@
  */
 import {follow, get} from './api.js';
 import {ask, button, orderAll} from './desk.js';
-import {cell, dotted, h, redraw, table} from './dom.js';
+import {cell, dotted, h, table, update} from './dom.js';
 import {badge, count, duration, time} from './format.js';
 
 const done = (flow) => ['SUCCESS', 'FAILURE', 'REVOKED'].reduce((sum, state) => sum + (flow.counts[state] ?? 0), 0);
@@ -19,7 +19,7 @@ function progress(flow) {
 const label = (flow) => flow.name ?? flow.id;
 
 function row(flow) {
-  return h('tr', {},
+  return h('tr', {'data-key': flow.id},
     cell('Flow', 'name', h('a', {href: `/flow/${flow.id}`}, label(flow))),
     cell('State', 'state', badge(flow.state)),
     cell('Progress', '', progress(flow)),
@@ -40,17 +40,17 @@ export function showFlows(root) {
     last = text;
     const box = table('Flows', [['Flow'], ['State'], ['Progress'], ['Begun'], ['Finished']], h('tbody', {}, answer.flows.map(row)));
     box.classList.add('cards');
-    content.replaceChildren(answer.flows.length ? box
+    update(content, [answer.flows.length ? box
       : h('div', {class: 'empty'}, h('p', {}, 'There is no flow yet.'), h('p', {}, 'A flow is a chain of tasks, or a group with a callback: see common/PROTOCOL.md.')),
     h('nav', {class: 'pager', 'aria-label': 'Further pages'},
       cursor ? h('a', {class: 'button', href: '/flows'}, 'Newest') : null,
-      answer.next ? h('a', {class: 'button', rel: 'next', href: `/flows?${new URLSearchParams({cursor: answer.next})}`}, 'Older') : null));
+      answer.next ? h('a', {class: 'button', rel: 'next', href: `/flows?${new URLSearchParams({cursor: answer.next})}`}, 'Older') : null)]);
   }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
 }
 
 function memberRow(member) {
   const took = member.started_at && member.finished_at ? (Date.parse(member.finished_at) - Date.parse(member.started_at)) / 1000 : null;
-  return h('tr', {},
+  return h('tr', {'data-key': member.id},
     cell('Step', 'number', String(member.step)),
     cell('Task', 'name', h('a', {href: `/task/${member.id}`}, dotted(member.task)), member.on_completion ? h('span', {class: 'sub'}, 'runs however those before it end') : null),
     cell('State', 'state', badge(member.state), member.waits ? h('span', {class: 'sub'}, 'waits for others') : null),
@@ -75,12 +75,12 @@ export function showFlow(root, [id]) {
     const {flow, members} = answer;
     const box = table('Members', [['Step', 'number'], ['Task'], ['State'], ['Attempt', 'number'], ['Started'], ['Runtime', 'number'], ['Error']], h('tbody', {}, members.map(memberRow)));
     box.classList.add('cards');
-    redraw(root, () => root.replaceChildren(
+    update(root, [
       h('p', {class: 'crumb'}, h('a', {href: '/flows'}, 'Flows'), ' / ', label(flow)),
       h('div', {class: 'title'}, h('h1', {}, label(flow)), badge(flow.state),
         h('div', {class: 'acts'}, ...[flow.finished_at ? null : button('Cancel', {danger: true, run: () => cancel(flow)})].filter(Boolean))),
       h('p', {}, progress(flow)), box,
-      answer.has_more ? h('p', {class: 'dim'}, 'The first 500 members are shown.') : ''));
+      answer.has_more ? h('p', {class: 'dim'}, 'The first 500 members are shown.') : '']);
   }, (error) => root.replaceChildren(
     h('h1', {}, error.status === 404 ? 'No such flow' : 'Flow'),
     h('p', {class: 'notice bad', role: 'alert'}, error.status === 404 ? `There is no flow ${id}. It may have been pruned.` : error.message),

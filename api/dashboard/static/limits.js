@@ -4,8 +4,8 @@
  * all workers and survive every restart.
  */
 import {follow, get} from './api.js';
-import {ask, button, order} from './desk.js';
-import {cell, dotted, h, redraw, table} from './dom.js';
+import {ask, button, give, order} from './desk.js';
+import {cell, dotted, h, table, update} from './dom.js';
 import {count, duration} from './format.js';
 
 const LIMITS = '/api/v1/limits';
@@ -29,29 +29,29 @@ function numbers(limit) {
 
 const numberOf = (text) => (text === '' || text === undefined ? null : Number(text));
 
-async function set(scope, name, values) {
+function set(carryOut, scope, name, values) {
   const body = {scope, name, concurrency: numberOf(values.concurrency), rate: values.rate || null, burst: values.rate ? numberOf(values.burst) : null};
-  await order(LIMITS, body, body.concurrency || body.rate ? `The limit of ${name} is set.` : `${name} is not limited any more.`);
+  return carryOut(LIMITS, body, body.concurrency || body.rate ? `The limit of ${name} is set.` : `${name} is not limited any more.`);
 }
 
 async function change(limit) {
-  const values = await ask({title: `Limit of ${NAMES[limit.scope].toLowerCase()} ${limit.name}`, yes: 'Set',
-    text: 'It holds over all workers, at once. Empty fields do not limit.', fields: numbers(limit)});
-  if (values) await set(limit.scope, limit.name, values);
+  await ask({title: `Limit of ${NAMES[limit.scope].toLowerCase()} ${limit.name}`, yes: 'Set',
+    text: 'It holds over all workers, at once. Empty fields do not limit.', fields: numbers(limit),
+    act: (values) => set(give, limit.scope, limit.name, values)});
 }
 
 async function remove(limit) {
   const sure = await ask({title: `No longer limit ${limit.name}?`, yes: 'Take the limit away', danger: true, text: 'What waits for it runs.'});
-  if (sure) await set(limit.scope, limit.name, {});
+  if (sure) await set(order, limit.scope, limit.name, {});
 }
 
 async function add() {
-  const values = await ask({title: 'New limit', yes: 'Set', text: 'A key may end in *: each key that begins so has the limit for itself.',
+  await ask({title: 'New limit', yes: 'Set', text: 'A key may end in *: each key that begins so has the limit for itself.',
     fields: [
       h('label', {for: 'n-scope'}, 'Of', h('select', {id: 'n-scope', name: 'scope'},
         Object.entries(NAMES).map(([value, label]) => h('option', {value}, label.toLowerCase())))),
-      input('Name', 'name', '', {required: true, maxlength: '200'}), ...numbers(null)]});
-  if (values) await set(values.scope, values.name, values);
+      input('Name', 'name', '', {required: true, maxlength: '200'}), ...numbers(null)],
+    act: (values) => set(give, values.scope, values.name, values)});
 }
 
 const where = (limit) => `/tasks?${new URLSearchParams({[limit.scope]: limit.name})}`;
@@ -59,7 +59,7 @@ const where = (limit) => `/tasks?${new URLSearchParams({[limit.scope]: limit.nam
 function row(limit) {
   const name = limit.scope === 'key' ? limit.name : h('a', {href: where(limit)}, dotted(limit.name));
   const key = `${limit.scope} ${limit.name}`;
-  return h('tr', {},
+  return h('tr', {'data-key': key},
     cell('Name', 'name', name),
     cell('Of', '', NAMES[limit.scope]),
     cell('At once', 'number', count(limit.concurrency)),
@@ -76,17 +76,17 @@ function row(limit) {
 async function changeTimes(limit) {
   const seconds = {type: 'number', min: '0.001', max: '31536000', step: 'any'};
   const set_by_hand = (value, own) => (value === own ? '' : value);
-  const values = await ask({title: `Time limits of ${limit.task}`, yes: 'Set',
+  await ask({title: `Time limits of ${limit.task}`, yes: 'Set',
     text: 'For runs that begin from now on, in all workers. Empty: as the task declares.',
     fields: [
       input(`Soft, seconds (declared: ${limit.own_soft ?? '–'})`, 'soft', set_by_hand(limit.soft, limit.own_soft), seconds),
-      input(`Hard, seconds (declared: ${limit.own_hard ?? '–'})`, 'hard', set_by_hand(limit.hard, limit.own_hard), seconds)]});
-  if (values) await order(TIMES, {task: limit.task, soft: numberOf(values.soft), hard: numberOf(values.hard)}, `The time limits of ${limit.task} are set.`);
+      input(`Hard, seconds (declared: ${limit.own_hard ?? '–'})`, 'hard', set_by_hand(limit.hard, limit.own_hard), seconds)],
+    act: (values) => give(TIMES, {task: limit.task, soft: numberOf(values.soft), hard: numberOf(values.hard)}, `The time limits of ${limit.task} are set.`)});
 }
 
 function timesRow(limit) {
   const is_set = limit.soft !== limit.own_soft || limit.hard !== limit.own_hard;
-  return h('tr', {},
+  return h('tr', {'data-key': limit.task},
     cell('Task', 'name', h('a', {href: `/tasks?${new URLSearchParams({task: limit.task})}`}, dotted(limit.task)),
       is_set ? h('span', {class: 'sub'}, h('span', {class: 'badge retry'}, 'CHANGED')) : null),
     cell('Soft', 'number', duration(limit.soft)),
@@ -110,7 +110,7 @@ export function showLimits(root) {
     const text = JSON.stringify([limits, times]);
     if (text === last) return;
     last = text;
-    redraw(content, () => content.replaceChildren(
+    update(content, [
       limits.length
         ? boxed('Limits', [['Name'], ['Of'], ['At once', 'number'], ['Rate', 'number'], ['Burst', 'number'], ['Running', 'number'], ['Held back', 'number'], ['Actions']], limits.map(row))
         : h('div', {class: 'empty'}, h('p', {}, 'Nothing is limited: tasks run as soon as a worker is free.'),
@@ -122,6 +122,6 @@ export function showLimits(root) {
       h('dl', {class: 'legend'},
         h('dt', {}, 'Held back'), h('dd', {}, 'ready, and waiting for a place or for its turn'),
         h('dt', {}, 'Soft'), h('dd', {}, 'the deadline that the task is given'),
-        h('dt', {}, 'Hard'), h('dd', {}, 'its process is ended then, and the attempt counts'))));
+        h('dt', {}, 'Hard'), h('dd', {}, 'its process is ended then, and the attempt counts'))]);
   }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
 }

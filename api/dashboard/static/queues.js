@@ -4,7 +4,7 @@
  */
 import {follow, get} from './api.js';
 import {ask, button, order, orderAll} from './desk.js';
-import {cell, h, redraw, table} from './dom.js';
+import {cell, h, table, update} from './dom.js';
 import {age, atLeast, count, time} from './format.js';
 import {chooser} from './many.js';
 
@@ -54,7 +54,7 @@ function limit({concurrency, rate}) {
 }
 
 function row(queue) {
-  return h('tr', {},
+  return h('tr', {'data-key': queue.name},
     cell('Queue', 'name', h('a', {href: `/tasks?${new URLSearchParams({queue: queue.name})}`}, queue.name),
       queue.limit ? limit(queue.limit) : null,
       h('span', {class: 'sub'}, h('a', {href: `/charts?${new URLSearchParams({queue: queue.name})}`, 'aria-label': `Charts of ${queue.name}`}, 'charts')),
@@ -81,7 +81,7 @@ export function showQueues(root) {
     const {shown, note} = chosen.choose(queues);
     const box = table('Queues', COLUMNS, h('tbody', {}, shown.map(row)));
     box.classList.add('cards');
-    redraw(content, () => content.replaceChildren(
+    update(content, [
       ...(redis ? [] : [h('p', {class: 'notice warn', role: 'alert'}, WITHOUT_REDIS)]),
       shown.length ? box : '', note,
       queues.length ? '' : h('div', {class: 'empty'}, h('p', {}, 'There is no queue yet.'),
@@ -92,7 +92,7 @@ export function showQueues(root) {
         h('dt', {}, 'Waiting'), h('dd', {}, 'ready, by PostgreSQL'),
         h('dt', {}, 'Parked'), h('dd', {}, 'for a place under a limit of their task or key'),
         h('dt', {}, 'Scheduled'), h('dd', {}, 'for later, retries among them'),
-        h('dt', {}, 'Dead'), h('dd', {}, 'failed for good'))));
+        h('dt', {}, 'Dead'), h('dd', {}, 'failed for good'))]);
   };
   root.append(h('div', {class: 'title'}, h('h1', {}, 'Queues'), h('a', {href: '/broker'}, 'Broker')), chosen.node, content);
   follow(async () => {

@@ -4,7 +4,7 @@
  */
 import {follow, get} from './api.js';
 import {button, order} from './desk.js';
-import {cell, dotted, h, redraw, table} from './dom.js';
+import {cell, dotted, h, table, update} from './dom.js';
 import {badge, duration, exactTime, time} from './format.js';
 import {chooser} from './many.js';
 
@@ -52,7 +52,7 @@ function catchUp({catch_up_runs: runs, catch_up_s: seconds}) {
 }
 
 function row(schedule) {
-  return h('tr', {},
+  return h('tr', {'data-key': schedule.name},
     cell('Schedule', 'name', h('a', {href: `/schedule/${encodeURIComponent(schedule.name)}`}, schedule.name), h('span', {class: 'sub'}, dotted(schedule.task)),
       schedule.queue ? h('span', {class: 'sub'}, 'queue ', schedule.queue) : null),
     cell('When', 'reason', ...when(schedule)),
@@ -74,9 +74,9 @@ export function showSchedules(root) {
     const {shown, note} = chosen.choose(schedules);
     const box = table('Schedules', COLUMNS, h('tbody', {}, shown.map(row)));
     box.classList.add('cards');
-    redraw(content, () => content.replaceChildren(shown.length ? box : '', note,
+    update(content, [shown.length ? box : '', note,
       schedules.length ? '' : h('div', {class: 'empty'}, h('p', {}, 'There is no schedule yet.'),
-        h('p', {}, 'The scheduler reads them from the file that ', h('code', {}, 'TILL_SCHEDULES_FILE'), ' names.'))));
+        h('p', {}, 'The scheduler reads them from the file that ', h('code', {}, 'TILL_SCHEDULES_FILE'), ' names.'))]);
   };
   root.append(h('h1', {}, 'Schedules'), chosen.node, content);
   follow(async () => {
@@ -89,7 +89,7 @@ export function showSchedules(root) {
 }
 
 function runRow(run) {
-  return h('tr', {},
+  return h('tr', {'data-key': run.job ?? run.tick_at},
     cell('Tick', 'nowrap', time(run.tick_at), run.by_hand ? h('span', {class: 'sub'}, 'by hand') : null),
     cell('Outcome', '', h('span', {class: `badge ${KINDS[run.outcome] ?? 'pending'}`}, run.outcome), run.ticks > 1 ? h('span', {class: 'sub'}, `${run.ticks} ticks`) : null),
     cell('Task', 'target', run.job ? h('a', {href: `/task/${run.job}`, class: 'code'}, run.job) : '', run.state ? h('span', {class: 'sub'}, badge(run.state)) : null),
@@ -107,7 +107,7 @@ export function showSchedule(root, [name]) {
     const {schedule, runs} = answer;
     const box = table('Runs', [['Tick'], ['Outcome'], ['Task'], ['Finished'], ['Reason']], h('tbody', {}, runs.map(runRow)));
     box.classList.add('cards');
-    redraw(root, () => root.replaceChildren(
+    update(root, [
       h('p', {class: 'crumb'}, h('a', {href: '/schedules'}, 'Schedules'), ' / ', name),
       h('div', {class: 'title'}, h('h1', {}, name), ...status(schedule), h('div', {class: 'acts'}, ...actions(schedule))),
       h('section', {class: 'panel'}, h('dl', {class: 'fields'},
@@ -120,7 +120,7 @@ export function showSchedule(root, [name]) {
         h('dt', {}, 'Args'), h('dd', {class: 'code'}, JSON.stringify(schedule.args)),
         h('dt', {}, 'Kwargs'), h('dd', {class: 'code'}, JSON.stringify(schedule.kwargs)),
         h('dt', {}, 'While one runs'), h('dd', {}, {skip: 'the next is skipped', queue: 'one waits', allow: 'they run side by side'}[schedule.overlap]))),
-      h('h2', {}, 'Runs'), runs.length ? box : h('div', {class: 'empty'}, h('p', {}, 'It has not run yet.'))));
+      h('h2', {}, 'Runs'), runs.length ? box : h('div', {class: 'empty'}, h('p', {}, 'It has not run yet.'))]);
   }, (error) => root.replaceChildren(
     h('h1', {}, error.status === 404 ? 'No such schedule' : 'Schedule'),
     h('p', {class: 'notice bad', role: 'alert'}, error.status === 404 ? `There is no schedule ${name}.` : error.message),

@@ -4,8 +4,9 @@
  */
 import {follow, get, post} from './api.js';
 import {ask, button, order, tell} from './desk.js';
-import {dotted, h, redraw} from './dom.js';
+import {dotted, h, update} from './dom.js';
 import {badge, bytes, duration, exactTime, plural, time} from './format.js';
+import {parseExactly} from './json.js';
 
 function field(label, ...children) {
   return [h('dt', {}, label), h('dd', {}, ...children)];
@@ -16,7 +17,7 @@ function moment(text) {
 }
 
 function copyButton(text, what) {
-  const button = h('button', {type: 'button', class: 'small', 'aria-label': `Copy ${what}`, on: {click: async () => {
+  return h('button', {type: 'button', class: 'small', 'aria-label': `Copy ${what}`, on: {click: async ({currentTarget: button}) => {
     try {
       await navigator.clipboard.writeText(text);
       button.textContent = 'Copied';
@@ -25,12 +26,11 @@ function copyButton(text, what) {
     }
     setTimeout(() => { button.textContent = 'Copy'; }, 1500);
   }}}, 'Copy');
-  return button;
 }
 
 function block(title, text, size) {
   if (text === null || text === undefined || text === '') return null;
-  return h('section', {class: 'panel'},
+  return h('section', {class: 'panel', 'data-key': title},
     h('div', {class: 'panel-head'}, h('h2', {}, title), size ? h('span', {class: 'dim'}, bytes(size)) : null, copyButton(text, title)),
     h('pre', {tabindex: '0', 'aria-label': title}, text));
 }
@@ -46,17 +46,17 @@ function seconds(from, to) {
   return from && to ? (Date.parse(to) - Date.parse(from)) / 1000 : null;
 }
 
-function attemptItem(attempt) {
+function attemptItem(attempt, i, {length}) {
   const [kind, words] = OUTCOMES[attempt.outcome];
   const took = seconds(attempt.started_at, attempt.ended_at);
-  return h('li', {class: kind},
+  return h('li', {class: kind, 'data-key': `attempt ${attempt.attempt}`},
     h('div', {class: 'step'}, h('strong', {}, `Attempt ${attempt.attempt} ${words}`),
       took !== null ? h('span', {class: 'dim'}, `after ${duration(took)}`) : null,
       attempt.worker ? h('a', {href: `/worker/${encodeURIComponent(attempt.worker)}`}, attempt.worker) : null),
     h('div', {class: 'sub'}, attempt.started_at ? h('span', {}, 'started ', time(attempt.started_at)) : null,
       attempt.ended_at ? h('span', {}, attempt.started_at ? ' · ended ' : 'ended ', time(attempt.ended_at)) : null),
     attempt.error ? h('p', {class: 'error'}, attempt.error) : null,
-    attempt.detail ? h('details', {}, h('summary', {}, 'Detail'), h('pre', {}, attempt.detail)) : null);
+    attempt.detail ? h('details', {open: i === length - 1}, h('summary', {}, 'Detail'), h('pre', {}, attempt.detail)) : null);
 }
 
 function plainItem(kind, words, at) {
@@ -79,26 +79,30 @@ function large(task, name) {
   return pretty(task[name]) ?? (task[`${name}_bytes`] > 0 ? `${bytes(task[`${name}_bytes`])}` : null);
 }
 
-/* Runs it again with args that can be changed. What is hidden stays as it was when it is left as shown. */
+/* The JSON of a field; throws which field is wrong, and why. */
+function parsed(label, text) {
+  try {
+    return parseExactly(text);
+  } catch (error) {
+    throw new Error(`${label}: this is no JSON: ${error.message}`);
+  }
+}
+
+/* Runs it again with args that can be changed. What is hidden, or too long to be shown, stays as it was. */
 async function runAgain(task, go) {
-  const area = (name, label) => h('label', {for: `edit-${name}`}, label,
-    h('textarea', {id: `edit-${name}`, name, rows: '7', class: 'code', spellcheck: 'false', autocomplete: 'off'}, JSON.stringify(task[name], null, 2)));
-  let values = {};
-  for (;;) {
-    values = await ask({title: 'Run again with other args', yes: 'Run as a new task',
-      text: 'A new task is made; this one stays as it is. Values shown as [redacted] are taken from this one.',
-      fields: [area('args', 'Args (a JSON array)'), area('kwargs', 'Kwargs (a JSON object)')]});
-    if (!values) return;
-    try {
-      const {id} = await post(`/api/v1/tasks/${task.id}/replay`, {args: JSON.parse(values.args), kwargs: JSON.parse(values.kwargs)});
+  const area = (name, label) => (task[name] === null
+    ? h('p', {class: 'dim'}, `${label} as they are: ${bytes(task[`${name}_bytes`])} are too many to be edited here.`)
+    : h('label', {for: `edit-${name}`}, label,
+      h('textarea', {id: `edit-${name}`, name, rows: '7', class: 'code', spellcheck: 'false', autocomplete: 'off'}, JSON.stringify(task[name], null, 2))));
+  await ask({title: 'Run again with other args', yes: 'Run as a new task',
+    text: 'A new task is made; this one stays as it is. Values shown as [redacted] are taken from this one.',
+    fields: [area('args', 'Args (a JSON array)'), area('kwargs', 'Kwargs (a JSON object)')],
+    act: async ({args, kwargs}) => {
+      const {id} = await post(`/api/v1/tasks/${task.id}/replay`,
+        {args: args === undefined ? undefined : parsed('Args', args), kwargs: kwargs === undefined ? undefined : parsed('Kwargs', kwargs)});
       tell('A new task runs.');
       go(`/task/${id}`);
-      return;
-    } catch (error) {
-      tell(error.message, 'bad');
-      if (!(error instanceof SyntaxError)) return;
-    }
-  }
+    }});
 }
 
 function actions(task, go) {
@@ -147,7 +151,7 @@ function options(task) {
 function progress({progress: said}) {
   if (!said) return null;
   const words = said.total ? `${said.done} of ${said.total}` : String(said.done);
-  return h('section', {class: 'panel', 'aria-label': 'Progress'}, h('h2', {}, 'Progress'), h('p', {class: 'progress'},
+  return h('section', {class: 'panel', 'data-key': 'Progress', 'aria-label': 'Progress'}, h('h2', {}, 'Progress'), h('p', {class: 'progress'},
     h('progress', said.total ? {max: String(said.total), value: String(Math.min(said.done, said.total)), 'aria-label': words} : {'aria-label': words}),
     h('span', {}, words, said.text ? ` · ${said.text}` : ''), time(said.updated_at)));
 }
@@ -155,14 +159,13 @@ function progress({progress: said}) {
 /* The lines that it has said; those of former attempts are told apart. */
 function logs(lines) {
   if (!lines.length) return null;
-  return h('section', {class: 'panel'}, h('div', {class: 'panel-head'}, h('h2', {}, 'Log'), h('span', {class: 'dim'}, plural(lines.length, 'line'))),
+  return h('section', {class: 'panel', 'data-key': 'Log'}, h('div', {class: 'panel-head'}, h('h2', {}, 'Log'), h('span', {class: 'dim'}, plural(lines.length, 'line'))),
     h('ol', {class: 'log', tabindex: '0', 'aria-label': 'Log'}, lines.map((line) => h('li', {class: line.level},
       h('span', {class: 'dim nowrap'}, exactTime(line.at).slice(11, 23)), h('span', {class: 'level'}, `#${line.attempt} ${line.level}`), h('span', {}, line.text)))));
 }
 
 function draw(root, task, go, lines) {
-  const open = [...root.querySelectorAll('details')].map((node) => node.open);
-  root.replaceChildren(
+  update(root, [
     h('p', {class: 'crumb'}, h('a', {href: '/tasks'}, 'Tasks'), ' / ', h('a', {href: `/tasks?${new URLSearchParams({task: task.task})}`}, task.task)),
     h('div', {class: 'title'}, h('h1', {}, dotted(task.task)), badge(task.state), actions(task, go)),
     h('p', {class: 'ident'}, h('code', {}, task.id), copyButton(task.id, 'UUID')),
@@ -189,8 +192,8 @@ function draw(root, task, go, lines) {
       block('Args', large(task, 'args'), task.args_bytes),
       block('Kwargs', large(task, 'kwargs'), task.kwargs_bytes),
       block('Undecodable payload', task.payload),
-    ].filter(Boolean));
-  root.querySelectorAll('details').forEach((node, i) => { node.open = open[i] ?? i === open.length - 1; });
+    ],
+  ]);
 }
 
 export function showTask(root, [id], go) {
@@ -201,8 +204,12 @@ export function showTask(root, [id], go) {
     const added = await get(`/api/v1/tasks/${encodeURIComponent(id)}/logs`, {after: lines.at(-1)?.number});
     lines.push(...added.lines);
     const text = JSON.stringify([task, lines.length]);
-    /* Redrawing would take focus and selection away for nothing. */
-    if (text !== last) redraw(root, () => draw(root, task, go, lines));
+    if (text !== last) {
+      const log = root.querySelector('.log');
+      const isAtEnd = log && log.scrollHeight > log.clientHeight && log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
+      draw(root, task, go, lines);
+      if (isAtEnd) log.scrollTop = log.scrollHeight;
+    }
     last = text;
     if (root.isConnected) document.title = `${task.task} · Till`;
   }, (error) => root.replaceChildren(

@@ -34,7 +34,11 @@ function localTime(text) {
   return new Date(at.getTime() - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
 }
 
-const moment = (input) => (input.value ? new Date(input.value).toISOString() : '');
+/* One that nobody has touched stays as it was: a field has no milliseconds, and two hours of a night in autumn look alike. */
+function moment(input, shown, was) {
+  if (input.value === shown) return was;
+  return input.value ? new Date(input.value).toISOString() : '';
+}
 
 const words = (name, text) => (name in TIMES ? `${TIMES[name].toLowerCase()} ${localTime(text) ? exactTime(text) : text}` : `${name}: ${text}`);
 
@@ -65,8 +69,9 @@ function moreFilters(filter) {
       get('/api/v1/queues').then((answer) => queues.append(...answer.queues.map(({name}) => h('option', {value: name}))), () => null);
     }
   });
+  const shown = Object.fromEntries(Object.keys(TIMES).map((name) => [name, inputs[name].value]));
   const read = () => ({queue: inputs.queue.value.trim(), worker: inputs.worker.value.trim(),
-    ...Object.fromEntries(Object.keys(TIMES).map((name) => [name, moment(inputs[name])]))});
+    ...Object.fromEntries(Object.keys(TIMES).map((name) => [name, moment(inputs[name], shown[name], filter[name])]))});
   return {node, read};
 }
 

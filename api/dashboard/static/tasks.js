@@ -4,8 +4,8 @@
  */
 import {follow, get} from './api.js';
 import {ask, button, cameOf, may, order, orderAll, orderName} from './desk.js';
-import {arrange, cell, dotted, h, table} from './dom.js';
-import {badge, count, duration, sum, time, value} from './format.js';
+import {arrange, become, cell, dotted, h, table, update} from './dom.js';
+import {badge, count, duration, now, sum, time, value} from './format.js';
 import {FILTERS, WANTED, address, current, filterForm} from './task_filters.js';
 
 const STATES = ['PENDING', 'STARTED', 'RETRY', 'FAILURE', 'SUCCESS', 'REVOKED'];
@@ -20,7 +20,7 @@ const PARTS_MAX = 20;
 /* When a task that waits for its time will run; its time has come when it waits for others of its flow or for a limit. */
 function waits(task) {
   if (task.enqueued_at || (task.state !== 'PENDING' && task.state !== 'RETRY')) return null;
-  if (Date.parse(task.scheduled_at) <= Date.now()) return h('span', {class: 'sub'}, 'waits for its turn');
+  if (Date.parse(task.scheduled_at) <= now()) return h('span', {class: 'sub'}, 'waits for its turn');
   return h('span', {class: 'sub'}, 'runs ', time(task.scheduled_at));
 }
 
@@ -35,12 +35,12 @@ function outcome(task) {
   return cell('Result', failed ? 'clip wide bad' : 'clip wide code', clipped(text));
 }
 
-function row(task, picked) {
+function row(task, pick) {
   const args = value(task.args, task.args_bytes);
   const kwargs = value(task.kwargs, task.kwargs_bytes);
-  const pick = h('input', {type: 'checkbox', 'aria-label': `Select ${task.task} ${task.id}`, value: task.id, on: {change: picked}});
+  const box = h('input', {type: 'checkbox', 'aria-label': `Select ${task.task} ${task.id}`, value: task.id, on: {change: ({currentTarget}) => pick(task.id, currentTarget.checked)}});
   return h('tr', {},
-    may('operator') ? h('td', {class: 'pick'}, pick) : null,
+    may('operator') ? h('td', {class: 'pick'}, box) : null,
     cell('Name', 'name', h('a', {href: `/task/${task.id}`}, dotted(task.task))),
     cell('UUID', 'code uuid', h('a', {href: `/task/${task.id}`, title: task.id, tabindex: '-1'}, task.id)),
     cell('State', 'state', badge(task.state), waits(task),
@@ -52,6 +52,13 @@ function row(task, picked) {
     cell('Started', 'nowrap', time(task.started_at)),
     cell('Runtime', 'number', duration(task.runtime)),
     cell('Worker', 'nowrap', task.worker ? h('a', {href: `/worker/${encodeURIComponent(task.worker)}`}, task.worker) : h('span', {class: 'dim'}, '–')));
+}
+
+/* Shows that it is new, or has changed, also when it did so a moment ago. */
+function flash(node) {
+  node.classList.remove('fresh');
+  void node.offsetWidth;
+  node.classList.add('fresh');
 }
 
 function stateLinks(filter) {
@@ -110,33 +117,45 @@ const ACTIONS = [
   ['delete', 'Delete', 'deleted', ['FAILURE'], 'admin'],
 ];
 
+/* What cannot be undone is asked before. */
+const SURE = {
+  terminate: 'Nothing of their attempts is committed to the database. What they did elsewhere is not undone.',
+  delete: 'They and their errors are gone then; this cannot be undone.',
+};
+
 /* The bar for what is selected, and for all that match. `ids` gives the selection. */
 function actionBar(filter, ids, clear) {
   const number = h('span', {class: 'chosen', role: 'status'}, '');
   const replayed = 'Each is run again as a new task with the same args, and whatever it does is done again. These stay as they are.';
-  const unfinished = {}; /* of each action: the name of an order that was not carried out to its end */
-  const named = (action) => (action === 'replay' ? {order: unfinished[action] ??= orderName()} : {});
+  const unfinished = {}; /* names of orders that were not carried out to their end */
+  const named = (name, action) => (action === 'replay' ? {order: unfinished[name] ??= orderName()} : {});
   const selected = (action, words, what) => async () => {
     const chosen = ids();
-    if (action === 'replay' && !await ask({title: `Run ${chosen.length.toLocaleString('en')} again?`, text: replayed, yes: words})) return;
-    await order('/api/v1/tasks', {action, ids: chosen, ...(action === 'replay' ? {order: orderName()} : {})}, (done) => cameOf(done, what, chosen.length));
-    clear();
+    const text = action === 'replay' ? replayed : SURE[action];
+    const title = action === 'replay' ? `Run ${count(chosen.length)} again?` : `${words} ${count(chosen.length)} ${chosen.length === 1 ? 'task' : 'tasks'}?`;
+    if (text && !await ask({title, text, yes: words, danger: action !== 'replay'})) return;
+    if (await order('/api/v1/tasks', {action, ids: chosen, ...named(`some ${action}`, action)}, (done) => cameOf(done, what, chosen.length))) {
+      delete unfinished[`some ${action}`];
+      clear();
+    }
   };
   const matching = (action, words, what) => async () => {
     const wanted = Object.fromEntries(WANTED.filter((name) => filter[name]).map((name) => [name, filter[name]]));
     const sure = await ask({title: `${words} all that match?`, yes: `${words} all`, danger: action === 'delete' || action === 'terminate',
       text: `${Object.entries(wanted).map(([name, text]) => `${name}: ${text}`).join(', ')}. All pages are meant, not only this one.${action === 'replay' ? ` ${replayed}` : ''}`});
-    if (sure && await orderAll('/api/v1/tasks', {action, filter: wanted, ...named(action)}, what)) delete unfinished[action];
+    if (sure && await orderAll('/api/v1/tasks', {action, filter: wanted, ...named(action, action)}, what)) delete unfinished[action];
   };
   const some = ACTIONS.filter(([, , , states]) => !filter.state || states.includes(filter.state)).map(([action, words, what, , role]) =>
     button(words, {role, key: `some ${action}`, danger: action === 'delete', run: selected(action, words, what)}));
   const all = ACTIONS.filter(([, , , states]) => states.includes(filter.state)).map(([action, words, what, , role]) =>
     button(`${words} all that match`, {role, key: `all ${action}`, danger: action === 'delete', run: matching(action, words, what)}));
-  const chosenPart = h('div', {class: 'acts', hidden: true}, number, ...some.filter(Boolean));
+  const none = h('button', {type: 'button', class: 'small', on: {click: clear}}, 'Select none');
+  const chosenPart = h('div', {class: 'acts', hidden: true}, number, ...some.filter(Boolean), none);
   const node = h('div', {class: 'bar'}, chosenPart, h('div', {class: 'acts'}, ...all.filter(Boolean)));
-  return {node, show: (count) => {
-    chosenPart.hidden = count === 0;
-    number.textContent = `${count} selected`;
+  return {node, show: (all, here) => {
+    chosenPart.hidden = all === 0;
+    const words = here === all ? `${count(all)} selected` : `${count(all)} selected, ${count(all - here)} of them no longer on this page`;
+    if (number.textContent !== words) number.textContent = words;
   }};
 }
 
@@ -146,26 +165,34 @@ export function showTasks(root, _, go) {
   const form = filterForm(filter, go);
   const body = h('tbody', {});
   const boxes = () => [...body.querySelectorAll('.pick input')];
-  const chosen = () => boxes().filter((one) => one.checked).map((one) => one.value);
+  const chosen = new Set(); /* ids: what others push off the page stays chosen */
   const whole = h('input', {type: 'checkbox', 'aria-label': 'Select all of this page'});
   const picked = () => {
-    const count = chosen().length;
-    whole.checked = count > 0 && count === boxes().length;
-    whole.indeterminate = count > 0 && count < boxes().length;
-    bar.show(count);
+    const here = boxes().filter((one) => one.checked).length;
+    whole.checked = here > 0 && here === boxes().length;
+    whole.indeterminate = here > 0 && here < boxes().length;
+    bar.show(chosen.size, here);
   };
-  const bar = actionBar(filter, chosen, () => {
-    for (const one of boxes()) one.checked = false;
+  const pick = (id, isChosen) => {
+    if (isChosen) chosen.add(id);
+    else chosen.delete(id);
     picked();
+  };
+  const pickAll = (isChosen) => {
+    for (const one of boxes()) {
+      one.checked = isChosen;
+      pick(one.value, isChosen);
+    }
+  };
+  const bar = actionBar(filter, () => [...chosen], () => {
+    chosen.clear();
+    pickAll(false);
   });
   const box = table('Tasks', COLUMNS, body);
   if (may('operator')) box.querySelector('thead tr').prepend(h('th', {scope: 'col', class: 'pick'}, whole));
-  whole.addEventListener('change', () => {
-    for (const one of boxes()) one.checked = whole.checked;
-    picked();
-  });
+  whole.addEventListener('change', () => pickAll(whole.checked));
   const under = h('div', {});
-  const held = new Map(); /* id -> {row} */
+  const held = new Map(); /* id -> its row */
   let since = '';
   let rounds = 0;
   let cursor = filter.cursor; /* a part without a single task is passed over */
@@ -194,10 +221,11 @@ export function showTasks(root, _, go) {
     const first = since === '';
     since = answer.since || '-';
     for (const task of answer.tasks) {
-      const made = row(task, picked);
-      if (held.get(task.id)?.querySelector('.pick input')?.checked) made.querySelector('.pick input').checked = true;
-      if (!first) made.classList.add('fresh');
-      held.set(task.id, made);
+      const made = row(task, pick);
+      const known = held.get(task.id);
+      held.set(task.id, known ? become(known, made) : made);
+      if (chosen.has(task.id)) held.get(task.id).querySelector('.pick input').checked = true;
+      if (!first) flash(held.get(task.id));
     }
     /* A row that the server takes us to have and we have not: begin anew. */
     if (answer.ids.some((id) => !held.has(id))) {
@@ -208,9 +236,9 @@ export function showTasks(root, _, go) {
     for (const id of held.keys()) if (!answer.ids.includes(id)) held.delete(id);
     box.hidden = answer.ids.length === 0;
     picked();
-    under.replaceChildren(
+    update(under, [
       ...(answer.ids.length === 0 ? [h('div', {class: 'empty'}, h('p', {}, emptyText(filter, answer)), ...emptyHint(filter, answer))] : []),
-      pager(filter, answer));
+      pager(filter, answer)]);
     if (summary) states.show(summary);
   }, (error) => {
     box.hidden = true;

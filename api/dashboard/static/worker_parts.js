@@ -2,7 +2,7 @@
  *
  * What one worker tells of its queues, tasks, use of the machine and settings.
  */
-import {ask, button, order} from './desk.js';
+import {ask, button, give, order} from './desk.js';
 import {cell, dotted, h, table} from './dom.js';
 import {count, duration} from './format.js';
 
@@ -20,10 +20,6 @@ function panel(title, ...children) {
   return h('section', {class: 'panel', 'aria-label': title}, h('h2', {}, title), ...children);
 }
 
-function consumer(path, verb, queue, words) {
-  return order(path, {order: verb, queue}, words);
-}
-
 /* Which queues it consumes; orders are kept, whatever restarts. */
 export function queuesOf(name, worker) {
   const path = `/api/v1/workers/${encodeURIComponent(name)}`;
@@ -31,14 +27,14 @@ export function queuesOf(name, worker) {
   const cancel = async (queue) => {
     const sure = await ask({title: `No longer consume ${queue}?`, yes: 'Cancel the consumer', danger: true,
       text: 'This worker finishes what it holds of the queue and takes no more of it, also after a restart. Other workers go on.'});
-    if (sure) await consumer(path, 'cancel-consumer', queue, `Ordered: no longer consuming from ${queue}.`);
+    if (sure) await order(path, {order: 'cancel-consumer', queue}, `Ordered: no longer consuming from ${queue}.`);
   };
   const add = async () => {
-    const values = await ask({title: 'Add a consumer', text: 'This worker consumes the queue, too, also after a restart.', yes: 'Add',
-      fields: [h('label', {for: 'add-queue'}, 'Queue', h('input', {id: 'add-queue', name: 'queue', required: true, maxlength: '200', pattern: '[A-Za-z0-9_.\\-]+', autocomplete: 'off'}))]});
-    if (values) await consumer(path, 'add-consumer', values.queue, `Ordered: add consumer ${values.queue}.`);
+    await ask({title: 'Add a consumer', text: 'This worker consumes the queue, too, also after a restart.', yes: 'Add',
+      fields: [h('label', {for: 'add-queue'}, 'Queue', h('input', {id: 'add-queue', name: 'queue', required: true, maxlength: '200', pattern: '[A-Za-z0-9_.\\-]+', autocomplete: 'off'}))],
+      act: ({queue}) => give(path, {order: 'add-consumer', queue}, `Ordered: add consumer ${queue}.`)});
   };
-  const rows = list(worker.queues).map(String).map((queue) => h('tr', {},
+  const rows = list(worker.queues).map(String).map((queue) => h('tr', {'data-key': queue},
     cell('Queue', 'name', h('a', {href: `/tasks?${new URLSearchParams({queue})}`}, queue)),
     cell('Processed', 'number', count(ended[queue])),
     cell('Actions', 'acts', worker.is_alive ? button('Cancel consumer', {role: 'admin', danger: true, key: `cancel ${queue}`, run: () => cancel(queue)}) : null)));
@@ -52,7 +48,7 @@ export function queuesOf(name, worker) {
 export function tasksOf(worker) {
   const rows = Object.entries(object(worker.tasks)).map(([task, sums]) => [task, object(sums)]).map(([task, sums]) => {
     const ended = ['succeeded', 'failed', 'retried'].reduce((sum, end) => sum + (Number(sums[end]) || 0), 0);
-    return h('tr', {},
+    return h('tr', {'data-key': task},
       cell('Task', 'name', task ? h('a', {href: `/tasks?${new URLSearchParams({task})}`}, dotted(task)) : 'unknown here'),
       cell('Processed', 'number', count(ended)), cell('Failed', 'number', count(sums.failed)),
       cell('Retried', 'number', count(sums.retried)),

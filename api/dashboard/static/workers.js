@@ -3,8 +3,8 @@
  * Workers: all of them with their sums, and one with what it is doing.
  */
 import {follow, get} from './api.js';
-import {ask, button, order} from './desk.js';
-import {cell, dotted, h, redraw, table} from './dom.js';
+import {ask, button, give as carryOut, order} from './desk.js';
+import {cell, dotted, h, table, update} from './dom.js';
 import {age, badge, bytes, count, time} from './format.js';
 import {chooser} from './many.js';
 import {configOf, load, queuesOf, systemOf, tasksOf} from './worker_parts.js';
@@ -32,7 +32,7 @@ const list = (value) => (Array.isArray(value) ? value : []);
 const active = (worker) => (worker.is_alive ? worker.busy ?? worker.started_jobs : worker.started_jobs);
 
 function row(worker) {
-  return h('tr', {class: worker.is_alive === false ? 'off' : null},
+  return h('tr', {'data-key': worker.name, class: worker.is_alive === false ? 'off' : null},
     cell('Worker', 'name', link(worker)),
     cell('Status', '', status(worker)),
     cell('Active', 'number', count(active(worker)), worker.concurrency ? h('span', {class: 'dim'}, ` / ${count(worker.concurrency)}`) : null),
@@ -91,13 +91,13 @@ export function showWorkers(root) {
     const {shown, note} = chosen.choose(workers);
     const box = table('Workers', COLUMNS, h('tbody', {}, shown.map(row)), workers.length > 1 ? totals(workers, shown.length) : '');
     box.classList.add('cards');
-    sums.replaceChildren(
+    update(sums, [
       ...(redis ? [] : [h('p', {class: 'notice warn', role: 'alert'}, WITHOUT_REDIS)]),
-      cards(workers, redis));
-    redraw(content, () => content.replaceChildren(
+      cards(workers, redis)]);
+    update(content, [
       shown.length ? box : '', note,
       workers.length || !redis ? '' : h('div', {class: 'empty'}, h('p', {}, 'No worker has reported within the last day.'),
-        h('p', {}, 'Start one: ', h('code', {}, 'till-worker')))));
+        h('p', {}, 'Start one: ', h('code', {}, 'till-worker')))]);
   };
   root.append(h('h1', {}, 'Workers'), sums, chosen.node, content);
   follow(async () => {
@@ -117,7 +117,7 @@ function running(worker) {
   const jobs = list(worker.jobs);
   if (!jobs.length) return h('div', {class: 'empty'}, h('p', {}, 'It is running no task.'));
   const box = table('Running tasks', [['Name'], ['UUID'], ['Started'], ['Running for', 'number']],
-    h('tbody', {}, jobs.map((job) => h('tr', {},
+    h('tbody', {}, jobs.map((job) => h('tr', {'data-key': String(job.id)},
       cell('Name', 'name', h('a', {href: `/task/${encodeURIComponent(job.id)}`}, dotted(String(job.task ?? '–')))),
       cell('UUID', 'code', job.id),
       cell('Started', 'nowrap', time(job.started_at)),
@@ -136,9 +136,9 @@ function actions(name, worker) {
     if (await ask({title, text, yes, danger: true})) await give(body, words);
   };
   const autoscale = async () => {
-    const values = await ask({title: 'Autoscale', text: 'It finds its size itself within these, by the age of what waits.', yes: 'Autoscale',
-      fields: [number('At least', 'min', 1), number('At most', 'max', worker.concurrency ?? 8)]});
-    if (values) await give({order: 'autoscale', min: Number(values.min), max: Number(values.max)}, 'Ordered: autoscale.');
+    await ask({title: 'Autoscale', text: 'It finds its size itself within these, by the age of what waits.', yes: 'Autoscale',
+      fields: [number('At least', 'min', 1), number('At most', 'max', worker.concurrency ?? 8)],
+      act: (values) => carryOut(path, {order: 'autoscale', min: Number(values.min), max: Number(values.max)}, 'Ordered: autoscale.')});
   };
   return h('div', {class: 'acts'}, ...[
     worker.state === 'quiet'
@@ -154,7 +154,7 @@ function actions(name, worker) {
 
 function draw(root, name, {redis, worker}) {
   const tasks = `/tasks?${new URLSearchParams({worker: name})}`;
-  root.replaceChildren(
+  update(root, [
     h('p', {class: 'crumb'}, h('a', {href: '/workers'}, 'Workers'), ' / ', name),
     h('div', {class: 'title'}, h('h1', {}, name), worker ? status(worker) : badge('UNKNOWN'), worker?.is_alive ? actions(name, worker) : null),
     ...(redis ? [] : [h('p', {class: 'notice warn', role: 'alert'}, WITHOUT_REDIS)]),
@@ -171,7 +171,7 @@ function draw(root, name, {redis, worker}) {
         field('Started, in PostgreSQL', count(worker.started_jobs))))) : '',
     h('h2', {}, 'Running'), redis && worker ? running(worker) : h('p', {}, h('a', {href: `${tasks}&state=STARTED`}, 'What it has begun, by PostgreSQL')),
     worker ? h('div', {class: 'columns'}, queuesOf(name, worker), tasksOf(worker), systemOf(worker), configOf(worker)) : '',
-    h('p', {}, h('a', {href: tasks}, 'All tasks of this worker')));
+    h('p', {}, h('a', {href: tasks}, 'All tasks of this worker'))]);
 }
 
 export function showWorker(root, [name]) {
@@ -179,7 +179,7 @@ export function showWorker(root, [name]) {
   follow(async () => {
     const answer = await get(`/api/v1/workers/${encodeURIComponent(name)}`);
     const text = JSON.stringify(answer);
-    if (text !== last) redraw(root, () => draw(root, name, answer));
+    if (text !== last) draw(root, name, answer);
     last = text;
     if (root.isConnected) document.title = `${name} · Till`;
   }, (error) => root.replaceChildren(
