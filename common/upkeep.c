@@ -28,9 +28,14 @@ enum { IDS_MAX = 64 * 1024 };
 #define LIVE "('pending', 'processing', 'unknown', 'succeeded')"
 /* As the index jobs_of_payment has it. */
 #define OF_PAYMENT "('payments.tasks.process_payment', 'payments.tasks.reconcile_payment')"
-#define THAT_DAY                                                                                   \
-    "s.paid_at >= ($1::date)::timestamp AT TIME ZONE $2"                                           \
-    " AND s.paid_at < ($1::date + 1)::timestamp AT TIME ZONE $2"
+/* By its local date: where the clock is put back to midnight, midnight comes twice, and PostgreSQL
+ * takes the second. The times around it are for the index. */
+#define THAT_DAY(time)                                                                             \
+    time " >= (($1::date)::timestamp AT TIME ZONE $2) - interval '3 hours'"                        \
+         " AND " time " < (($1::date + 1)::timestamp AT TIME ZONE $2) + interval '3 hours'"        \
+         " AND (" time " AT TIME ZONE $2)::date = $1::date"
+#define SOLD_THAT_DAY THAT_DAY("s.paid_at")
+#define PLACED_THAT_DAY THAT_DAY("o.created_at")
 
 static const struct db_stmt statements[] = {
     /* Whoever starts a payment locks its order first. */
@@ -97,9 +102,7 @@ static const struct db_stmt statements[] = {
     [REPORT_HEAD] =
         {"upkeep_report_head",
          "SELECT u.email, coalesce(nullif(trim(u.first_name || ' ' || u.last_name), ''),"
-         " u.username), (SELECT count(*) FROM orders o"
-         "  WHERE o.created_at >= ($1::date)::timestamp AT TIME ZONE $2"
-         "  AND o.created_at < ($1::date + 1)::timestamp AT TIME ZONE $2)"
+         " u.username), (SELECT count(*) FROM orders o WHERE " PLACED_THAT_DAY ")"
          " FROM (SELECT 1) one LEFT JOIN users u ON u.id = $3 AND u.is_staff AND u.is_active",
          3},
     [TOTALS] = {"upkeep_totals",
@@ -108,13 +111,13 @@ static const struct db_stmt statements[] = {
                 " coalesce(sum(s.amount) FILTER (WHERE NOT s.is_refunded), 0.00), count(*),"
                 " count(*) FILTER (WHERE s.is_refunded),"
                 " coalesce(sum(s.items) FILTER (WHERE NOT s.is_refunded), 0)"
-                " FROM sales s WHERE " THAT_DAY " GROUP BY s.currency ORDER BY s.currency",
+                " FROM sales s WHERE " SOLD_THAT_DAY " GROUP BY s.currency ORDER BY s.currency",
                 2},
     [PRODUCTS] = {"upkeep_products",
                   "SELECT p.name, sum(i.quantity) FROM sales s"
                   " JOIN order_items i ON i.order_id = s.order_id"
                   " JOIN products p ON p.id = i.product_id"
-                  " WHERE NOT s.is_refunded AND " THAT_DAY
+                  " WHERE NOT s.is_refunded AND " SOLD_THAT_DAY
                   " GROUP BY p.id, p.name ORDER BY 2 DESC, p.id LIMIT 10",
                   2},
 };

@@ -434,6 +434,29 @@ def test_the_daily_report_has_the_right_amounts_of_the_shop_s_day(stack):
     assert not mails[0].html and mails[0].header("Content-Type")[0].startswith("text/plain")
 
 
+def test_a_day_whose_midnight_comes_twice_begins_with_the_first(stack):
+    """On the Azores, on 25 October 2026, the clock goes from 1:00 back to 0:00, at 01:00 UTC."""
+    one = stack({"TILL_TIME_ZONE": "Atlantic/Azores"}).start()
+    make_staff(one, "ada")
+    shop = one.shop().sign_up()
+    pen = one.product(price="1.10", name="Pen")
+    sold(one, shop, "2026-10-24T23:59:59Z", (pen, 1))  # the 24th
+    sold(one, shop, "2026-10-25T00:00:00Z", (pen, 2))  # 0:00, the first time
+    sold(one, shop, "2026-10-25T01:30:00Z", (pen, 3))  # 0:30, the second
+    sold(one, shop, "2026-10-26T00:59:59Z", (pen, 4))
+    sold(one, shop, "2026-10-26T01:00:00Z", (pen, 5))  # the 26th
+
+    for day in ("2026-10-24", "2026-10-25", "2026-10-26"):
+        run_task(one, SALES, day)
+
+    mails = wait_for(lambda: len(reports(one)) == 3 and reports(one), 20)
+    texts = {mail.subject: mail.text for mail in mails}
+    for day, orders, items in (("24", 1, 1), ("25", 3, 9), ("26", 1, 5)):
+        text = texts[f"Sales of 2026-10-{day}"]
+        assert f"Paid orders: {orders}  " in text and f", {items} items" in text, text
+        assert f"Orders placed: {orders}" in text and f"{items} x Pen" in text
+
+
 def test_each_member_of_staff_gets_one_mail_a_day_however_often_it_runs(stack):
     one = stack().start(apis=0)
     make_staff(one, "ada", "bob")
