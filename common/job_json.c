@@ -33,15 +33,8 @@ bool job_runtime(const struct job_view *job, double *ret_seconds)
     return true;
 }
 
-json_t *job_json(const struct job_view *job)
-{
-    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
-
-    job_shown_make(job, &shown);
-    return job_json_of(job, &shown);
-}
-
-json_t *job_json_of(const struct job_view *job, const struct job_shown *shown)
+/* Of one whose visible side is known. */
+static json_t *job_json_of(const struct job_view *job, const struct job_shown *shown)
 {
     double runtime = 0;
     bool has_runtime = job_runtime(job, &runtime);
@@ -60,6 +53,14 @@ json_t *job_json_of(const struct job_view *job, const struct job_shown *shown)
         "started_at", job_time_json(job->started_us), "finished_at",
         job_time_json(job->finished_us), "failed_at", job_time_json(job->failed_us), "changed_at",
         job_time_json(job->changed_us), "runtime", has_runtime ? json_real(runtime) : json_null());
+}
+
+json_t *job_json(const struct job_view *job)
+{
+    AUTO_VALUE(job_shown_release) struct job_shown shown = {0};
+
+    job_shown_make(job, &shown);
+    return job_json_of(job, &shown);
 }
 
 static json_t *failure_json(const struct job_shown *shown, const struct job_failure *failure)

@@ -12,8 +12,6 @@
 
 /* Both give a new value, or NULL when out of memory. */
 json_t *job_json(const struct job_view *job);
-/* The same of one whose visible side is known. */
-json_t *job_json_of(const struct job_view *job, const struct job_shown *shown);
 /* The same with `attempts`: each with its outcome, error and detail, oldest first. */
 json_t *job_detail_json(const struct job_detail *detail);
 

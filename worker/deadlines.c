@@ -44,13 +44,6 @@ struct deadlines *deadlines_new(void)
     return deadlines;
 }
 
-void deadlines_free(struct deadlines *deadlines)
-{
-    if (deadlines)
-        mem_free(deadlines->items);
-    mem_free(deadlines);
-}
-
 void deadlines_put(struct deadlines *deadlines, const struct time_limit_list *list)
 {
     for (size_t i = 0; i < tasks_count; i++) {

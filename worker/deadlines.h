@@ -16,8 +16,8 @@
 struct task;
 struct deadlines;
 
+/* Lives as long as its process. */
 struct deadlines *deadlines_new(void);
-void deadlines_free(struct deadlines *deadlines);
 
 /* `list` has what is set; every other task is back to what it declares. */
 void deadlines_put(struct deadlines *deadlines, const struct time_limit_list *list);

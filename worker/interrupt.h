@@ -2,8 +2,8 @@
  *
  * Telling a running job that it was revoked. The control thread asks PostgreSQL about what the
  * process holds, once it is told that a running job was revoked anywhere, and marks the items; a
- * handler sees the mark by task_is_revoked(), and task_sleep() ends at once. Nothing is taken from
- * a handler by force: a call that is under way (a charge) comes to its end.
+ * handler sees the mark by task_is_revoked(), and task_sleep_until() ends at once. Nothing is taken
+ * from a handler by force: a call that is under way (a charge) comes to its end.
  *
  * `till task revoke --terminate` asks for more: a handler that has not ended INTERRUPT_GRACE_S
  * later is ended with its process, which gives its other jobs back first.

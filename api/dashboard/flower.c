@@ -57,7 +57,8 @@ json_t *flower_value_text(const json_t *value, int64_t bytes)
     return text ? json_string(text) : json_null();
 }
 
-json_t *flower_task_json(const struct job_view *job, const char *traceback)
+/* One task in Flower's shape; a new value. */
+static json_t *task_json(const struct job_view *job, const char *traceback)
 {
     static const char *const absent[] = {"sent",   "rejected", "exchange", "clock",
                                          "client", "parent",   "parent_id"};
@@ -207,7 +208,7 @@ static enum err_code add_tasks(const struct jobs_page *page, const struct db_res
         const struct job_view *job = &page->items[i];
         char size[SIZE_TEXT];
         const char *traceback = traceback_at(details, i, &row, size);
-        json_t *task = flower_task_json(job, job->error ? traceback : NULL);
+        json_t *task = task_json(job, job->error ? traceback : NULL);
 
         if (json_object_set_new(map, job->id.text, task) < 0)
             return err_set(e, ERR_NOMEM, "a job does not fit into memory");
@@ -353,7 +354,7 @@ enum err_code flower_task_info(struct request *req, struct reply *reply, struct 
         return rc;
     if (detail.failure_count > 0 && detail.job.error)
         traceback = detail.failures[detail.failure_count - 1].detail;
-    value = flower_task_json(&detail.job, traceback);
+    value = task_json(&detail.job, traceback);
     if (!value)
         return err_set(e, ERR_NOMEM, "out of memory");
     rc = add_lineage(req, &id, value, e);

@@ -34,9 +34,8 @@ bool flower_bool(const struct request *req, struct reply *reply, const char *nam
  * A new value. */
 json_t *flower_value_text(const json_t *value, int64_t bytes);
 
-/* One task in Flower's shape; a new value. */
-json_t *flower_task_json(const struct job_view *job, const char *traceback);
-/* Those of a page in its order, by id, with tracebacks, origin and copies. */
+/* The tasks of a page in Flower's shape and in the page's order, by id, with tracebacks, origin and
+ * copies. */
 enum err_code flower_tasks_json(struct db *db, const struct jobs_page *page, json_t **ret_map,
                                 struct err *e) MUST_CHECK;
 
