@@ -209,15 +209,28 @@ const struct command command_flow_list = {
 
 /* ---- show ---- */
 
+/* Why one that is PENDING is not even ready. */
+static void print_wait(const struct flow_member *member)
+{
+    if (!member->waits || member->state != JOB_PENDING)
+        return;
+    if (member->waits_for)
+        (void)printf("  (waits for %s: retry that one)", member->waits_for);
+    else
+        (void)printf("  (waits for others)");
+}
+
 static void print_member(const struct flow_member *member)
 {
     AUTO(mem_free) char *error = member->error ? redact_text(member->error) : NULL;
 
-    (void)printf("%6" PRId64 "  %s  %-8s %3d/%-3d %-12s %s%s%s%s\n", member->step, member->id.text,
+    (void)printf("%6" PRId64 "  %s  %-8s %3d/%-3d %-12s %s", member->step, member->id.text,
                  job_state_name(member->state), member->attempt, member->max_attempts,
-                 member->queue, member->task,
-                 member->waits && member->state == JOB_PENDING ? "  (waits for others)" : "",
-                 error ? "  " : "", error ? error : "");
+                 member->queue, member->task);
+    print_wait(member);
+    /* What stopped it before it was retried is told by whom it waits for. */
+    (void)printf("%s%s\n", error && !member->waits_for ? "  " : "",
+                 error && !member->waits_for ? error : "");
 }
 
 static int show(struct cli *cli, const struct uuid *id, int64_t after, int limit)

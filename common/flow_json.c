@@ -34,15 +34,16 @@ json_t *flow_json(const struct flow_view *flow)
 
 static json_t *flow_member_json(const struct flow_member *member)
 {
-    return json_pack(
-        "{s:s, s:I, s:s, s:s, s:s, s:b, s:o, s:I, s:b, s:i, s:i, s:o, s:o, s:o}", "id",
-        member->id.text, "step", (json_int_t)member->step, "task", member->task, "queue",
-        member->queue, "state", job_state_name(member->state), "waits", member->waits, "from",
-        member->from < 0 ? json_null() : json_integer((json_int_t)member->from), "to",
-        (json_int_t)member->to, "on_completion", member->on_completion, "attempt", member->attempt,
-        "max_attempts", member->max_attempts, "error", job_shown_text(NULL, member->error),
-        "started_at", job_time_json(member->started_us), "finished_at",
-        job_time_json(member->finished_us));
+    return json_pack("{s:s, s:I, s:s, s:s, s:s, s:b, s:s?, s:o, s:I, s:b, s:i, s:i, s:o, s:o, s:o}",
+                     "id", member->id.text, "step", (json_int_t)member->step, "task", member->task,
+                     "queue", member->queue, "state", job_state_name(member->state), "waits",
+                     member->waits, "waits_for", member->waits_for, "from",
+                     member->from < 0 ? json_null() : json_integer((json_int_t)member->from), "to",
+                     (json_int_t)member->to, "on_completion", member->on_completion, "attempt",
+                     member->attempt, "max_attempts", member->max_attempts, "error",
+                     job_shown_text(NULL, member->error), "started_at",
+                     job_time_json(member->started_us), "finished_at",
+                     job_time_json(member->finished_us));
 }
 
 json_t *flow_members_json(const struct flow_members *members)

@@ -44,6 +44,17 @@ enum { FLOW_IDS_BYTES = 4 * 1024 * 1024 };
                                                    " FROM jobs WHERE flow_id = f.id) c ON true "   \
                                                    "ORDER BY f.id DESC"
 
+/* Whom job `d` waits for, in words. Who was stopped himself says by whom. */
+#define WAITED_FOR                                                                                 \
+    "(SELECT CASE WHEN starts_with(m.error, 'depends on job ')"                                    \
+    "  AND m.state = 'REVOKED' THEN substr(m.error, 12)"                                           \
+    "  ELSE format('job %s (%s), which %s', m.id, m.task, CASE m.state"                            \
+    "   WHEN 'FAILURE' THEN 'failed' WHEN 'REVOKED' THEN 'was revoked'"                            \
+    "   ELSE 'is not over' END) END"                                                               \
+    " FROM jobs m WHERE m.flow_id = d.flow_id AND m.state <> 'SUCCESS'"                            \
+    " AND m.flow_to = ANY (flow_gates_of(d.flow_id, d.flow_from))"                                 \
+    " ORDER BY m.state = 'FAILURE' DESC, m.state = 'REVOKED' DESC, m.flow_step LIMIT 1)"
+
 static const struct db_stmt statements[] = {
     [INSERT] = {"flows_insert", "SELECT till_flow($1::jsonb)", 1},
     /* Sizes are summed before the array is made. */
@@ -108,35 +119,33 @@ static const struct db_stmt statements[] = {
                " AND NOT EXISTS (SELECT FROM jobs j WHERE j.flow_id = f.id)"
                " ORDER BY f.finished_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
                2},
-    /* Who was stopped himself says by whom. Not "d.waits", which would read all that wait. */
-    [WAITS_FOR] =
-        {"flows_waits_for",
-         "SELECT d.id, (SELECT CASE WHEN starts_with(m.error, 'depends on job ')"
-         "  AND m.state = 'REVOKED' THEN substr(m.error, 12)"
-         "  ELSE format('job %s (%s), which %s', m.id, m.task, CASE m.state"
-         "   WHEN 'FAILURE' THEN 'failed' WHEN 'REVOKED' THEN 'was revoked'"
-         "   ELSE 'is not over' END) END"
-         " FROM jobs m WHERE m.flow_id = d.flow_id AND m.state <> 'SUCCESS'"
-         " AND m.flow_to = ANY (flow_gates_of(d.flow_id, d.flow_from))"
-         " ORDER BY m.state = 'FAILURE' DESC, m.state = 'REVOKED' DESC, m.flow_step"
-         " LIMIT 1) FROM jobs d"
-         " WHERE d.id = ANY ($1::uuid[]) AND coalesce(d.waits, false) AND d.finished_at IS NULL",
-         1},
+    /* Not "d.waits", which would read all that wait. */
+    [WAITS_FOR] = {"flows_waits_for",
+                   "SELECT d.id, " WAITED_FOR " FROM jobs d"
+                   " WHERE d.id = ANY ($1::uuid[]) AND coalesce(d.waits, false)"
+                   " AND d.finished_at IS NULL",
+                   1},
     [LIST] = {"flows_list",
               "WITH f AS MATERIALIZED (SELECT * FROM flows WHERE id < $1::uuid"
               " AND (NOT $2::bool OR finished_at IS NULL) ORDER BY id DESC LIMIT $3) " WITH_COUNTS,
               3},
     [FIND] = {"flows_find",
               "WITH f AS MATERIALIZED (SELECT * FROM flows WHERE id = $1) " WITH_COUNTS, 1},
-    [MEMBERS] =
-        {"flows_members",
-         "SELECT id, flow_step, task, queue, state, waits, coalesce(flow_from, -1),"
-         " flow_to, flow_over, attempt, max_attempts, left(error, 4096), " US("started_at") ", " US(
-             "finished_at") ", job_secrets(task) IS NOT NULL FROM jobs WHERE flow_id = $1"
-                            " AND flow_step > $2"
-                            " AND ($3::job_state IS NULL OR state ="
-                            " $3) ORDER BY flow_step LIMIT $4",
-         4},
+    /* For whom somebody waits is told where nothing else will come: its gate is over. */
+    [MEMBERS] = {"flows_members",
+                 "SELECT d.id, d.flow_step, d.task, d.queue, d.state, d.waits,"
+                 " coalesce(d.flow_from, -1), d.flow_to, d.flow_over, d.attempt, d.max_attempts,"
+                 " left(d.error, 4096), " US("d.started_at") ", " US(
+                     "d.finished_at") ","
+                                      " job_secrets(d.task) IS NOT NULL, CASE WHEN d.waits AND "
+                                      "d.finished_at IS NULL"
+                                      " AND (SELECT g.open = g.stopped FROM flow_gates g"
+                                      "  WHERE g.flow_id = d.flow_id AND g.gate = d.flow_from) "
+                                      "THEN " WAITED_FOR " END"
+                                      " FROM jobs d WHERE d.flow_id = $1 AND d.flow_step > $2"
+                                      " AND ($3::job_state IS NULL OR d.state = $3) ORDER BY "
+                                      "d.flow_step LIMIT $4",
+                 4},
 };
 
 DB_STATEMENTS(flows, statements);
@@ -353,6 +362,7 @@ static void read_member(const struct db_result *rows, int row, struct flow_membe
                      : text_or_null(rows, row, 11),
         .started_us = db_int(rows, row, 12),
         .finished_us = db_int(rows, row, 13),
+        .waits_for = text_or_null(rows, row, 15),
     };
 
     (void)uuid_parse(db_text(rows, row, 0), &member.id);

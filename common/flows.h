@@ -133,6 +133,9 @@ struct flow_member {
     const char *error; /* its beginning, or REDACTED when its task declares secrets; NULL: none */
     int64_t started_us;
     int64_t finished_us;
+    /* "job ... (task), which failed": retried before its turn, which comes when that one is
+     * retried, too, and has succeeded; NULL: nothing holds it up */
+    const char *waits_for;
 };
 
 struct flow_members {

@@ -59,12 +59,15 @@ enum {
     " (extract(epoch FROM " at " - clock_timestamp()) * 1000000)::bigint) END"
 
 static const struct db_stmt statements[] = {
+    /* Those that wait for others of their flow ($2) and the rest in transactions of their own: the
+     * end of the rest locks gates, and who holds a gate may be about to wake one that waits. */
     [EXPIRE] = {"jobs_expire",
                 "UPDATE jobs SET state = 'REVOKED', finished_at = now(), error = 'expired'"
                 " WHERE id = ANY (ARRAY(SELECT id FROM jobs WHERE expires_at <= now()"
                 " AND finished_at IS NULL AND state IN ('PENDING', 'RETRY')"
+                " AND (waits IS NOT NULL) = $2::bool"
                 " ORDER BY expires_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED))",
-                1},
+                2},
     [TAKE_DUE] = {"jobs_take_due",
                   "WITH taken AS (UPDATE jobs SET enqueued_at = now() WHERE id = ANY (ARRAY("
                   " SELECT id FROM jobs WHERE" STANDS_ALONE
@@ -152,7 +155,15 @@ static enum err_code take(struct db *db, const struct db_stmt *stmt, struct db_a
 
 enum err_code jobs_expire(struct db *db, int max, int64_t *ret_count, struct err *e)
 {
-    return db_exec(db, &statements[EXPIRE], DB_ARGS(DB_INT(max)), ret_count, e);
+    int64_t waiting = 0;
+    enum err_code rc =
+        db_exec(db, &statements[EXPIRE], DB_ARGS(DB_INT(max), DB_BOOL(true)), &waiting, e);
+
+    if (!rc)
+        rc = db_exec(db, &statements[EXPIRE], DB_ARGS(DB_INT(max), DB_BOOL(false)), ret_count, e);
+    if (!rc)
+        *ret_count += waiting;
+    return rc;
 }
 
 enum err_code jobs_take_due(struct db *db, int max, struct job_list *ret_jobs, struct err *e)

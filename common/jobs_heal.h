@@ -14,8 +14,8 @@
 #include "common/err.h"
 #include "common/job_list.h"
 
-/* Revokes at most `max` jobs that wait and whose time is over. What a worker meets first it revokes
- * itself, at the claim. */
+/* Revokes jobs that wait and whose time is over: at most `max` of those that wait for others of
+ * their flow, and `max` of the rest. What a worker meets first it revokes itself, at the claim. */
 enum err_code jobs_expire(struct db *db, int max, int64_t *ret_count, struct err *e) MUST_CHECK;
 
 /* Delays and retries whose time has come, at most `max`. */

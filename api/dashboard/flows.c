@@ -58,12 +58,12 @@ enum err_code flows_show(struct request *req, struct reply *reply, struct err *e
 static json_t *member_json(const struct flow_member *member)
 {
     return json_pack(
-        "{s:s, s:I, s:s, s:s, s:s, s:b, s:I, s:I, s:b, s:i, s:i, s:o, s:o, s:o}", "id",
+        "{s:s, s:I, s:s, s:s, s:s, s:b, s:s?, s:I, s:I, s:b, s:i, s:i, s:o, s:o, s:o}", "id",
         member->id.text, "step", (json_int_t)member->step, "task", member->task, "queue",
-        member->queue, "state", job_state_name(member->state), "waits", member->waits, "from",
-        (json_int_t)member->from, "to", (json_int_t)member->to, "on_completion",
-        member->on_completion, "attempt", member->attempt, "max_attempts", member->max_attempts,
-        "error", job_shown_text(NULL, member->error), "started_at",
+        member->queue, "state", job_state_name(member->state), "waits", member->waits, "waits_for",
+        member->waits_for, "from", (json_int_t)member->from, "to", (json_int_t)member->to,
+        "on_completion", member->on_completion, "attempt", member->attempt, "max_attempts",
+        member->max_attempts, "error", job_shown_text(NULL, member->error), "started_at",
         job_time_json(member->started_us), "finished_at", job_time_json(member->finished_us));
 }
 
@@ -78,6 +78,9 @@ enum err_code flow_show(struct request *req, struct reply *reply, struct err *e)
     AUTO_VALUE(flows_page_release) struct flows_page page = {0};
     AUTO_VALUE(flow_members_release) struct flow_members members = {0};
     AUTO(mem_free) char *after = request_query(req, "after");
+    AUTO(mem_free) char *name = request_query(req, "state");
+    enum job_state state = JOB_PENDING;
+    bool any = !name || !*name;
     int64_t step = 0;
     struct uuid id;
     json_t *list;
@@ -87,9 +90,12 @@ enum err_code flow_show(struct request *req, struct reply *reply, struct err *e)
         return err_set(e, ERR_NOT_FOUND, "there is no such flow");
     if (after && *after && !text_to_int(after, 0, INT64_MAX, &step))
         return err_set(e, ERR_INVALID, "after is a number");
+    if (!any && !job_state_parse(name, &state))
+        return err_set(e, ERR_INVALID, "there is no state \"%.40s\"", name);
     rc = flows_find(thread_of(req)->db, &id, &page, e);
     if (!rc)
-        rc = flows_members(thread_of(req)->db, &id, step, JOBS_ANY_STATE, MEMBERS, &members, e);
+        rc = flows_members(thread_of(req)->db, &id, step, any ? JOBS_ANY_STATE : (int)state,
+                           MEMBERS, &members, e);
     if (rc)
         return rc;
     list = json_array();

@@ -141,6 +141,33 @@ def test_hostile_texts_stay_texts(stack, walk):
     walk("hostile", {"ids": jobs, "texts": rows.XSS, "workers": [t[:60] for t in rows.XSS]}, system=system)
 
 
+def die(system, job):
+    system.query("UPDATE jobs SET state = 'STARTED', attempt = 1, worker = 'w', started_at = now(), enqueued_at = now() WHERE id = %s", job)
+    system.query("UPDATE jobs SET state = 'FAILURE', error = 'why', finished_at = now() WHERE id = %s", job)
+
+
+def members(system, flow):
+    return [row["id"] for row in system.query("SELECT id::text FROM jobs WHERE flow_id = %s ORDER BY flow_step", flow)]
+
+
+def test_a_flow_says_what_holds_it_up(stack, walk):
+    system = stack()
+    branch = {"chain": [{"task": "b"}, {"task": "c"}]}
+    task = "shop.catalogue.tasks.import_everything_that_the_wholesalers_have_at_night_and_tell_of_it"
+    flow = system.value("SELECT till_chain(%s)::text", json.dumps([{"task": task}, {"group": [branch, {"task": "d"}]}]))
+    dead, second, *_ = members(system, flow)
+    die(system, dead)
+    assert system.till("task", "retry", second).returncode == 0
+    walk("stopped", {"flow": flow, "dead": dead, "task": task}, system=system)
+
+
+def test_members_of_a_long_flow_are_shown_in_parts(stack, walk):
+    system = stack()
+    flow = system.value("SELECT till_group(%s)::text", json.dumps([{"task": "a"}] * 601))
+    die(system, members(system, flow)[554])
+    walk("long", {"flow": flow}, system=system)
+
+
 def test_list_lives_and_tells_when_it_does_not(stack, walk):
     system = stack()
     job = rows.insert(system, "STARTED")

@@ -140,6 +140,34 @@ def test_members_retried_before_their_turn_lock_gates_in_the_order_of_everybody(
     other.close()
 
 
+def test_who_expires_others_holds_no_member_that_waits_while_he_waits_for_a_gate(stack):
+    """A worker that wakes that member may hold the gate: each waited for the other, and one lost an attempt."""
+    one = stack()
+    over = {"expires_at": "2026-01-01T00:00:00Z"}
+    flow = one.value(
+        "SELECT till_group(%s)", flows.json.dumps([job("t", **over), {"chain": [job("t"), job("t", **over)]}])
+    )
+    ready, _, waits = one.query("SELECT id, flow_to FROM jobs WHERE flow_id = %s ORDER BY flow_step", flow)
+    holder = connect(one)
+    holder.autocommit = False
+    cursor = holder.cursor()
+    cursor.execute("SELECT FROM flow_gates WHERE flow_id = %s AND gate = %s FOR UPDATE", (flow, ready["flow_to"]))
+    one.start_scheduler()
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name LIKE 'till-scheduler%' AND wait_event_type = 'Lock'"
+    )
+    wait_for(lambda: one.value(waiting), 20, "the scheduler waits for nobody")
+
+    cursor.execute("SELECT FROM jobs WHERE id = %s FOR NO KEY UPDATE NOWAIT", (waits["id"],))
+
+    holder.rollback()
+    holder.close()
+    for row in (ready, waits):
+        assert one.wait_job(row["id"], "REVOKED")["error"] == "expired"
+    flows.check(one)
+
+
 def tree(chooser, depth=0):
     kind = chooser.random()
     if depth == 3 or kind < 0.4:

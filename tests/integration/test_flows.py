@@ -278,6 +278,22 @@ def test_what_was_stopped_can_not_be_made_to_run_before_its_turn(stack):
     assert told == {"id": stopped["id"], "done": "retried", "waits_for": reason}
 
 
+def test_a_flow_tells_what_holds_a_member_up(stack):
+    one = stack()
+    flow = declare(one, {"chain": [echo("a"), echo("b"), echo("c")]})
+    dead, second, third = [row["id"] for row in members(one, flow)]
+    assert [m["waits_for"] for m in show(one, flow)["members"]] == [None] * 3
+    assert one.till("flow", "show", flow).stdout.count("  (waits for others)\n") == 2
+    assert one.till("task", "revoke", dead).returncode == 0
+    assert one.till("task", "retry", second).returncode == 0
+
+    reason = f"job {dead} (till.tasks.echo), which was revoked"
+    assert [m["waits_for"] for m in show(one, flow)["members"]] == [None, reason, None]
+    lines = one.till("flow", "show", flow).stdout.splitlines()
+    assert lines[-2].endswith(f"till.tasks.echo  (waits for {reason}: retry that one)")
+    assert lines[-1].endswith("till.tasks.echo  (waits for others)")
+
+
 def test_a_member_that_expires_while_it_waits_stops_what_follows(stack):
     one = stack().start(apis=0)
     at = one.value("SELECT to_char(now() + interval '1 s', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")

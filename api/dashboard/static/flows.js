@@ -48,16 +48,22 @@ export function showFlows(root) {
   }, (error) => content.replaceChildren(h('p', {class: 'notice bad', role: 'alert'}, error.message)));
 }
 
+/* Why a member is not even ready. */
+function waitsFor(member) {
+  if (member.state !== 'PENDING' || !member.waits) return null;
+  return h('span', {class: 'sub'}, member.waits_for ? `waits for ${member.waits_for}: retry that one` : 'waits for others');
+}
+
 function memberRow(member) {
   const took = member.started_at && member.finished_at ? (Date.parse(member.finished_at) - Date.parse(member.started_at)) / 1000 : null;
   return h('tr', {'data-key': member.id},
     cell('Step', 'number', String(member.step)),
     cell('Task', 'name', h('a', {href: `/task/${member.id}`}, dotted(member.task)), member.on_completion ? h('span', {class: 'sub'}, 'runs however those before it end') : null),
-    cell('State', 'state', badge(member.state), member.waits ? h('span', {class: 'sub'}, 'waits for others') : null),
+    cell('State', 'state', badge(member.state), waitsFor(member)),
     cell('Attempt', 'number', `${member.attempt} of ${member.max_attempts}`),
     cell('Started', 'nowrap', time(member.started_at)),
     cell('Runtime', 'number', duration(took)),
-    cell('Error', 'reason bad', member.error ?? ''));
+    cell('Error', 'reason bad', member.waits_for ? '' : member.error ?? ''));
 }
 
 async function cancel(flow) {
@@ -65,10 +71,28 @@ async function cancel(flow) {
   if (sure) await orderAll(`/api/v1/flows/${flow.id}/cancel`, {}, 'revoked');
 }
 
+/* All members or those of one state, of which there may be one among thousands. */
+function stateLinks(flow, chosen) {
+  const link = (state, text, number) => h('a', {href: `/flow/${flow.id}${state ? `?${new URLSearchParams({state})}` : ''}`, class: state.toLowerCase(), 'data-key': state || 'ALL', 'aria-current': state === chosen ? 'true' : null},
+    text, h('span', {class: 'n'}, count(number)));
+  const states = Object.entries(flow.counts).filter(([state, number]) => number || state === chosen);
+  return h('nav', {class: 'states', 'aria-label': 'State'}, link('', 'All', flow.total),
+    ...states.map(([state, number]) => link(state, state[0] + state.slice(1).toLowerCase(), number)));
+}
+
+function pager(flow, members, {state, after}, hasMore) {
+  const href = (place) => `/flow/${flow.id}?${new URLSearchParams({...(state ? {state} : {}), ...place})}`;
+  return h('nav', {class: 'pager', 'aria-label': 'Further members'},
+    after ? h('a', {class: 'button', href: href({})}, 'First members') : null,
+    hasMore ? h('a', {class: 'button', rel: 'next', href: href({after: members.at(-1).step})}, 'Further members') : null);
+}
+
 export function showFlow(root, [id]) {
+  const query = new URLSearchParams(location.search);
+  const of = {state: query.get('state') ?? '', after: query.get('after') ?? ''};
   let last = '';
   follow(async () => {
-    const answer = await get(`/api/v1/flows/${encodeURIComponent(id)}`);
+    const answer = await get(`/api/v1/flows/${encodeURIComponent(id)}`, of);
     const text = JSON.stringify(answer);
     if (text === last) return;
     last = text;
@@ -79,8 +103,9 @@ export function showFlow(root, [id]) {
       h('p', {class: 'crumb'}, h('a', {href: '/flows'}, 'Flows'), ' / ', label(flow)),
       h('div', {class: 'title'}, h('h1', {}, label(flow)), badge(flow.state),
         h('div', {class: 'acts'}, ...[flow.finished_at ? null : button('Cancel', {danger: true, run: () => cancel(flow)})].filter(Boolean))),
-      h('p', {}, progress(flow)), box,
-      answer.has_more ? h('p', {class: 'dim'}, 'The first 500 members are shown.') : '']);
+      h('p', {}, progress(flow)),
+      flow.counts.FAILURE ? h('p', {class: 'dim'}, 'Retry the dead tasks, each on its page: what they have stopped goes on then.') : '',
+      stateLinks(flow, of.state), box, pager(flow, members, of, answer.has_more)]);
   }, (error) => root.replaceChildren(
     h('h1', {}, error.status === 404 ? 'No such flow' : 'Flow'),
     h('p', {class: 'notice bad', role: 'alert'}, error.status === 404 ? `There is no flow ${id}. It may have been pruned.` : error.message),
