@@ -91,8 +91,8 @@ static void want(struct wanted *wanted, const struct buf *name, enum cache_part 
     wanted->key[0] = '\0';
 }
 
-/* What it has to be made of, as it is now: known when an answer of that name tells which rows it
- * shows. False: nobody knows. */
+/* Asks for the token of what the answer has to be made of, as that is now. It takes a kept answer
+ * of the same name, which tells which rows it shows. False: nobody knows. */
 static bool ask_rows(const struct request *req, struct wanted *wanted)
 {
     struct api *api = api_of(req);

@@ -43,7 +43,7 @@ static const struct db_stmt statements[] = {
 };
 DB_STATEMENTS(job_due, statements);
 
-/* Where a list stands: after the finder's cursor of those that are due then. */
+/* Where a list goes on: behind the job of the finder's cursor, which is due at this time. */
 struct place {
     char at[CLOCK_TEXT_SIZE];
     const char *to;

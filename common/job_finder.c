@@ -50,11 +50,14 @@ _Static_assert(JOBS_WINDOW == 20000, "WINDOW has it as text");
 #define OPEN_WINDOW "10000"
 #define RETRY_WINDOW "3000"
 
-/* What the index does not know, or not as it is now. What waits and has never run it knows with all
- * but its state, which $17 says whether it matters: unless it has missed it (a negative turn). What
- * runs or is to be retried has begun behind its back, whether it is among the open ones or not. So
- * of these, however many wait, the first $18 are enough: what has ended since it was read, which
- * the index reads again within seconds. */
+/* What has to be looked at in the table, since the index of words does not know it, or not as it is
+ * now:
+ *  - jobs that the index has missed (a negative turn);
+ *  - jobs that run or are to be retried: they have begun since the index read them;
+ *  - jobs that have ended since then. They are among the open ones until the index reads them
+ *    again, within seconds, so the first $18 of these are enough, however many wait.
+ * Of a job that waits and has never run the index knows all but its state; $17 says whether that
+ * matters. */
 #define MISSED(window)                                                                             \
     "SELECT job_id FROM job_search_open WHERE turn < 0 AND " window " LIMIT " RETRY_WINDOW
 #define OPEN(window, retrying, ids)                                                                \

@@ -40,11 +40,11 @@ enum {
     " AND pid <> pg_backend_pid() AND age(backend_xid) > age(" xid "::xid8::xid))"
 
 static const struct db_stmt statements[] = {
-    /* Any number will do, as long as nobody else takes it: "till" and 21 for the migration. */
+    /* Any number that nobody else takes: "till" in ASCII, and 21 as in sql/0021_search.sql. */
     [LOCK] = {"job_index_lock", "SELECT pg_try_advisory_lock(1953066092, 21)", 0},
-    /* Now, the number that the next transaction gets, and whether any older one is still writing
-     * here: older than that number, or than $1. Numbers of transactions may be seen by every role,
-     * unlike their beginnings. */
+    /* The mark, the time, the number that the next transaction will get, and whether one that is
+     * older than that, or older than $1, is still writing here. Every role may see the numbers of
+     * transactions, but not when they began. */
     [NEWEST] = {"job_index_newest",
                 "SELECT passed, (extract(epoch FROM now()) * 1000)::bigint, next.xid," OLDER(
                     "next.xid") "," OLDER("$1") " FROM job_search_mark, (SELECT"
@@ -67,7 +67,8 @@ static const struct db_stmt statements[] = {
                         " ORDER BY job_id LIMIT $2) o LEFT JOIN jobs j ON j.id = o.job_id"
                         " ORDER BY o.job_id",
                         2},
-    /* Who lets some of them run again at this moment is not waited for, who may wait for us. */
+    /* A row that somebody has locked, who just lets its job run again, is skipped: he may be
+     * waiting for us. */
     [OPEN_REMOVE] = {"job_index_open_remove",
                      "DELETE FROM job_search_open WHERE job_id IN (SELECT o.job_id"
                      " FROM job_search_open o JOIN unnest($1::uuid[], $2::bigint[]) AS x(id, turn)"

@@ -25,8 +25,8 @@ enum {
     ROUND_PICKS = 512, /* of a round, before it takes no further segment */
     SAMPLES = 3,       /* segments that tell how common a gram is */
     LOOK_COST = 8,     /* of looking at a job, if 1 is that of asking a segment for a gram ... */
-    BATCH = 2,        /* grams that are asked for at once: what they do tells whether others will */
-    GRAM_BYTES = 256, /* ... and 1 for each so many bytes of it */
+    GRAM_BYTES = 256,  /* ... and 1 for each so many bytes of it */
+    BATCH = 2, /* grams that are asked for at once: what they do tells whether others will */
     ARRAY_MAX = 1024 * 1024,
 };
 

@@ -115,8 +115,8 @@ static const struct db_stmt statements[] = {
          " 'the worker died or lost its lease during the last attempt') END"
          " FROM decided h WHERE j.id = h.id" CLAIMED("h.n"),
          6},
-    /* The number is given to another attempt, so this must not meet that one, however late it
-     * comes: no other claim has the same worker and entry. */
+    /* The number will be another attempt's, which this must not touch, however late it comes: by
+     * worker and entry it finds the attempt of this claim alone. */
     [UNCLAIM] = {"jobs_unclaim",
                  "UPDATE jobs SET state = 'PENDING', attempt = attempt - 1, enqueued_at = now(),"
                  " started_at = CASE WHEN attempt > 1 THEN started_at END"

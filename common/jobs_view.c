@@ -56,8 +56,8 @@ _Static_assert(JOBS_PREVIEW_MAX == 4096, "LIST_COLUMNS has it as text");
 #define UNFINISHED "(finished_at IS NULL) IS TRUE"
 #define PENDING_DOWN WINDOW(UNFINISHED " AND id < $1 AND id >= $2 AND id <= $3", "id DESC")
 #define PENDING_UP WINDOW(UNFINISHED " AND id > $1 AND id >= $2 AND id <= $3", "id")
-/* As many as the workers hold: few. An array, which can only be looked up: to what is joined the
- * planner may come by walking through all jobs in the order of the list. */
+/* Few: as many as the workers hold. As an array their ids can only be looked up; were started_jobs
+ * joined, the planner might walk through all jobs in the order of the list instead. */
 #define OF_STARTED "id = ANY (ARRAY(SELECT id FROM started_jobs)) AND "
 #define STARTED_DOWN WINDOW(OF_STARTED "id < $1 AND id >= $2 AND id <= $3", "id DESC")
 #define STARTED_UP WINDOW(OF_STARTED "id > $1 AND id >= $2 AND id <= $3", "id")

@@ -352,7 +352,7 @@ enum err_code redis_connect(struct redis *redis, struct err *e)
 
 enum err_code redis_append(struct redis *redis, const struct redis_args *args, struct err *e)
 {
-    /* During hello() the context exists already and this is no recursion. */
+    /* redis_connect() itself comes here for its HELLO; it has set the context by then. */
     enum err_code rc = redis->context ? ERR_OK : redis_connect(redis, e);
 
     if (rc)

@@ -62,8 +62,8 @@ static const struct db_stmt statements[] = {
                                                                  "ordered_at = now(),"
                                                                  " ordered_by = $5",
          5},
-    /* From the size last ordered, which the worker may not have told of yet; or from what it told
-     * where it was set up so, or finds its size itself. */
+    /* Counted from the size that was ordered last, which the worker may not have told of yet; where
+     * none is ordered (it was set up so, or scales itself) from the size that it told. */
     [GROW] =
         {"worker_orders_grow",
          "WITH given AS ("

@@ -55,9 +55,9 @@ static enum err_code read_skew(struct scheduler *s, int64_t *ret_skew_us, struct
     return rc;
 }
 
-/* Ids of a time to come tell nothing of when their entries came: Redis' clock was ahead, or a hand
- * has chosen one, and all ids since then go on from there. As long as there are entries enough for
- * the rows, none of these is taken for lost: they would be added again and again. */
+/* Where the ids of entries are of a time to come (Redis' clock was ahead, or a hand has chosen one,
+ * and all later ids go on from there), they do not tell when an entry came. As long as the stream
+ * has an entry for each row, no row is taken for lost: it would be added again and again. */
 static enum err_code cut_by_count(struct scheduler *s, const struct job_ready *where,
                                   const struct queue_depth *depth, int64_t now_us,
                                   int64_t *ret_cut_us, struct err *e)
@@ -168,8 +168,9 @@ static int64_t missing_for(struct missing *missing, const char *name)
     return 0;
 }
 
-/* For so long a name may have been expired whose worker lives: Redis is back, and it has not told
- * yet. With what a name lives (worker/process.h) and two looks less than a lease. */
+/* How long a worker may be missing before it counts as dead: after an outage of Redis its name has
+ * expired, and it tells that it lives within this time. Together with the life of a name
+ * (worker/process.h) and two rounds of healing this is less than a lease. */
 static int64_t expired_us(const struct scheduler *s)
 {
     return s->conf->lease_seconds * US_PER_S / 10;
@@ -183,8 +184,8 @@ static bool is_listed(const struct name_list *names, const char *name)
     return false;
 }
 
-/* Who has come back, or has no jobs any more, is not missed: when it is next, it is from then on,
- * and those that are gone for good do not fill the list. */
+/* Takes off the list who has come back or has no jobs any more: should it be missing again, that
+ * counts from then, and the list does not fill with workers that are gone for good. */
 static void forget_missing(struct missing *missing, const struct name_list *busy,
                            const struct queue_workers *workers)
 {

@@ -235,7 +235,7 @@ static void end_overrun(struct keeper *keeper)
 
 /* ---- the loop ---- */
 
-/* A sign of life for the supervisor, and what it is for SIGUSR1. */
+/* Tells the supervisor that the keeper lives, and SIGUSR1 what it is doing. */
 static void live(struct keeper *keeper, const char *doing)
 {
     int64_t now_us = clock_mono_us();

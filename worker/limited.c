@@ -200,7 +200,8 @@ static void ask_full_again(struct limited *limited)
             limited->queues[q].again_us = 0;
 }
 
-/* As long as nothing is due before: the next token, or another look at a full queue. */
+/* How long to wait for entries: less than `block_ms` where the next token, or another look at a
+ * full queue, is due before. */
 static int64_t bounded(const struct limited *limited, int64_t block_ms)
 {
     int64_t now_us = clock_mono_us();

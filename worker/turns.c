@@ -143,7 +143,8 @@ static struct group *group_of(struct turns *turns, size_t source)
 
 /* ---- within a group ---- */
 
-/* Asked alone and for as many as there is room for; the others for one, together. */
+/* Whether a source is asked by a command of its own, for as many jobs as there is room for. All
+ * others are asked together, for one job each. */
 static bool is_asked_alone(const struct turns *turns, const struct group *group, size_t source)
 {
     return turns->sources[source].is_busy || turns->sources[source].is_joint ||

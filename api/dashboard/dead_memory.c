@@ -67,7 +67,7 @@ void dead_memory_take(struct dead_memory *memory, const char *queue, struct dead
     (void)pthread_mutex_unlock(&memory->lock);
 }
 
-/* That of the same queue, which somebody else has put back, or the one that was put longest ago. */
+/* The entry of the same queue, where somebody else has put it back meanwhile, else the oldest. */
 static struct entry *place_for(struct dead_memory *memory, const char *queue)
 {
     struct entry *oldest = &memory->entries[0];

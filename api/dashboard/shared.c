@@ -117,8 +117,8 @@ static struct entry *find(struct shared *shared, const char *key)
     return NULL;
 }
 
-/* One for this key: its own, a free one, or the oldest; what nobody wants any more goes meanwhile.
- * NULL: all are being made. */
+/* The entry of this key, else a free one, else the oldest; drops what nobody wants any more. NULL:
+ * all of them are being made. */
 static struct entry *take_entry(struct shared *shared, const char *key, int64_t now_us)
 {
     struct entry *entry = find(shared, key);
@@ -176,7 +176,8 @@ static bool wait_for_maker(struct shared *shared, int64_t until_us)
     return pthread_cond_timedwait(&shared->made, &shared->lock, &until) == 0;
 }
 
-/* True: the reply is filled. False: the caller is to make it, as `*ret_mine` of all when not NULL.
+/* True: the reply is filled. False: the caller has to make it; where `*ret_mine` is not NULL, for
+ * all who wait for it, too.
  */
 static bool look(struct shared *shared, const char *key, int64_t max_age_us, struct reply *reply,
                  struct entry **ret_mine)

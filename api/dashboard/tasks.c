@@ -176,7 +176,8 @@ static bool holds(const char *since, const char *print)
     return false;
 }
 
-/* For every row a line, its fingerprint and its JSON; before them a line that ends every answer. */
+/* The first line is what every answer ends with; then each row has a line, of its fingerprint and
+ * its JSON. */
 static enum err_code write_page(const struct jobs_filter *filter, const struct jobs_page *page,
                                 struct buf *out, struct err *e)
 {
