@@ -60,8 +60,10 @@ static const struct db_stmt statements[] = {
     /* Sizes are summed before the array is made. */
     [INPUT] =
         {"flows_input",
-         "WITH self AS MATERIALIZED (" /* by its id, not among all that are in flows */
-         " SELECT flow_id, flow_from, flow_over FROM jobs WHERE id = $1"
+         "WITH asks AS MATERIALIZED (SELECT id, input_of FROM jobs WHERE id = $1"
+         "), self AS MATERIALIZED (" /* by its id, not among all that are in flows */
+         " SELECT flow_id, flow_from, flow_over FROM jobs"
+         " WHERE id = (SELECT coalesce(input_of, id) FROM asks)"
          "), me AS ("
          " SELECT j.flow_id, j.flow_over, g.many, flow_gates_of(j.flow_id, j.flow_from) AS"
          " gates FROM self j JOIN flow_gates g ON g.flow_id = j.flow_id"
@@ -77,7 +79,9 @@ static const struct db_stmt statements[] = {
          " WHEN me.flow_over THEN (SELECT jsonb_agg(jsonb_build_object('id', id, 'task', task,"
          " 'state', state, 'result', result, 'error', error) ORDER BY flow_step) FROM before)"
          " WHEN me.many THEN (SELECT jsonb_agg(result ORDER BY flow_step) FROM before)"
-         " ELSE (SELECT result FROM before LIMIT 1) END FROM me, size s",
+         " ELSE (SELECT result FROM before LIMIT 1) END FROM me, size s"
+         " UNION ALL SELECT 0, 1, 0, NULL FROM asks"
+         " WHERE input_of IS NOT NULL AND NOT EXISTS (SELECT FROM self)",
          2},
     [CANCEL] = {"flows_cancel",
                 "UPDATE flows SET cancelled_at = coalesce(cancelled_at, now())"
@@ -152,10 +156,38 @@ DB_STATEMENTS(flows, statements);
 
 /* ---- declaring ---- */
 
+/* The first `len` bytes of a text without its last word. */
+static size_t without_word(const char *text, size_t len)
+{
+    while (len > 0 && text[len - 1] == ' ')
+        len--;
+    while (len > 0 && text[len - 1] != ' ')
+        len--;
+    while (len > 0 && text[len - 1] == ' ')
+        len--;
+    return len;
+}
+
+/* What till_flow() says itself has the place in the flow; people want that, not its wrapping:
+ * "ERROR:  flow... CONTEXT:  PL/pgSQL function till_flow...". */
+static enum err_code tell_refusal(const struct db *db, enum err_code rc, const struct err *why,
+                                  struct err *e)
+{
+    const char *state = db_sqlstate(db);
+    const char *said = strstr(why->detail, ":  flow");
+    const char *where = said ? strstr(said, "PL/pgSQL function till_flow") : NULL;
+
+    if (!where || (strcmp(state, "22023") != 0 && strcmp(state, "23505") != 0))
+        return err_set_detail(e, rc, *why->detail ? why->detail : NULL, "%s", why->text);
+    said += strlen(":  ");
+    return err_set(e, rc, "%.*s", (int)without_word(said, (size_t)(where - said)), said);
+}
+
 enum err_code flows_insert(struct db *db, const json_t *flow, struct uuid *ret_id, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
     AUTO(mem_free) char *text = NULL;
+    struct err why = {0};
     enum err_code rc = flow_check(flow, NULL, e);
 
     if (rc)
@@ -165,12 +197,35 @@ enum err_code flows_insert(struct db *db, const json_t *flow, struct uuid *ret_i
         return err_set(e, ERR_NOMEM, "out of memory");
     if (strlen(text) > FLOW_BYTES_MAX)
         return err_set(e, ERR_INVALID, "a flow is at most %d bytes", FLOW_BYTES_MAX);
-    rc = db_query(db, &statements[INSERT], DB_ARGS(DB_TEXT(text)), &rows, e);
+    rc = db_query(db, &statements[INSERT], DB_ARGS(DB_TEXT(text)), &rows, &why);
     if (rc)
-        return rc;
+        return tell_refusal(db, rc, &why, e);
     return uuid_parse(db_text(rows, 0, 0), ret_id)
                ? ERR_OK
                : err_set(e, ERR_INTERNAL, "the database gave no id of a flow");
+}
+
+/* Why what came before a job cannot be given to it; ERR_OK when it can. */
+static enum err_code judge_input(const struct db_result *rows, struct err *e)
+{
+    int64_t bytes = db_int(rows, 0, 0);
+    int64_t gone = db_int(rows, 0, 1);
+    int64_t jobs = db_int(rows, 0, 2);
+
+    if (bytes > FLOW_INPUT_MAX)
+        return err_set(e, ERR_INVALID,
+                       "the results before this job are %" PRId64
+                       " bytes, more than %d: let them be read from where they stand",
+                       bytes, FLOW_INPUT_MAX);
+    if (jobs == 0)
+        return err_set(e, ERR_INVALID,
+                       "the job that this is a copy of was deleted, and with it what it was given");
+    if (gone > 0)
+        return err_set(e, ERR_INVALID,
+                       "of the %" PRId64 " jobs before this one %" PRId64
+                       " were deleted, and with them what they gave: declare the flow anew",
+                       jobs, gone);
+    return ERR_OK;
 }
 
 enum err_code flows_input(struct db *db, const struct uuid *job, char **ret_json, struct err *e)
@@ -179,18 +234,10 @@ enum err_code flows_input(struct db *db, const struct uuid *job, char **ret_json
     enum err_code rc = db_query(db, &statements[INPUT],
                                 DB_ARGS(DB_TEXT(job->text), DB_INT(FLOW_INPUT_MAX)), &rows, e);
 
+    if (!rc && db_rows(rows) > 0)
+        rc = judge_input(rows, e);
     if (rc)
         return rc;
-    if (db_rows(rows) > 0 && db_int(rows, 0, 0) > FLOW_INPUT_MAX)
-        return err_set(e, ERR_INVALID,
-                       "the results before this job are %" PRId64
-                       " bytes, more than %d: let them be read from where they stand",
-                       db_int(rows, 0, 0), FLOW_INPUT_MAX);
-    if (db_rows(rows) > 0 && db_int(rows, 0, 1) > 0)
-        return err_set(e, ERR_INVALID,
-                       "of the %" PRId64 " jobs before this one %" PRId64
-                       " were deleted, and with them what they gave: declare the flow anew",
-                       db_int(rows, 0, 2), db_int(rows, 0, 1));
     *ret_json = db_rows(rows) > 0 && !db_is_null(rows, 0, 3) ? mem_dup(db_text(rows, 0, 3)) : NULL;
     return ERR_OK;
 }

@@ -29,7 +29,8 @@ enum err_code flows_insert(struct db *db, const json_t *flow, struct uuid *ret_i
  * a chain; behind a group, an array of the results of its members, in their order; for what runs on
  * completion, an array of {"id", "task", "state", "result", "error"}. NULL: nothing came before.
  * ERR_INVALID when the results are more than FLOW_INPUT_MAX bytes together, or some of them were
- * deleted (of a flow that had failed, before its dead job was retried). */
+ * deleted (of a flow that had failed, before its dead job was retried). A copy of a member gets
+ * what the original gets. */
 enum err_code flows_input(struct db *db, const struct uuid *job, char **ret_json,
                           struct err *e) MUST_CHECK;
 

@@ -19,11 +19,18 @@ enum { ARRAY_MAX = 4 * 1024 * 1024 };
 /* As many attempts as the original may have, without those that a snooze has given it. */
 #define ATTEMPTS "least(1000, greatest(1, j.max_attempts - coalesce(j.snoozes, 0)))"
 
+/* Whose input in a flow a copy of job `j` gets. */
+#define INPUT_OF "coalesce(j.input_of, CASE WHEN j.flow_from IS NOT NULL THEN j.id END)"
+
 static const struct db_stmt statements[] = {
     [ADD] = {"job_replays_add",
-             "INSERT INTO job_replays (job_id, parent_id, root_id, made_by)"
+             "WITH linked AS ("
+             " INSERT INTO job_replays (job_id, parent_id, root_id, made_by)"
              " SELECT $1, $2::uuid,"
-             " coalesce((SELECT root_id FROM job_replays WHERE job_id = $2::uuid), $2), $3",
+             " coalesce((SELECT root_id FROM job_replays WHERE job_id = $2::uuid), $2), $3"
+             " RETURNING job_id"
+             ") UPDATE jobs c SET input_of = " INPUT_OF " FROM linked l, jobs j"
+             " WHERE c.id = l.job_id AND j.id = $2::uuid AND " INPUT_OF " IS NOT NULL",
              3},
     /* The links are made first: of two that give the same order at once the second waits for the
      * first, and then finds every job taken. */
@@ -45,9 +52,9 @@ static const struct db_stmt statements[] = {
          " RETURNING job_id, parent_id"
          "), made AS ("
          " INSERT INTO jobs (id, task, queue, priority, args, kwargs, max_attempts, scheduled_at,"
-         "  enqueued_at, headers, traceparent, retention_s, limit_key)"
+         "  enqueued_at, headers, traceparent, retention_s, limit_key, input_of)"
          " SELECT l.job_id, j.task, j.queue, j.priority, j.args, j.kwargs, " ATTEMPTS ","
-         "  now(), now(), j.headers, j.traceparent, j.retention_s, j.limit_key"
+         "  now(), now(), j.headers, j.traceparent, j.retention_s, j.limit_key, " INPUT_OF
          " FROM linked l JOIN jobs j ON j.id = l.parent_id ORDER BY l.job_id"
          " RETURNING id, queue, priority"
          ") SELECT m.id, m.queue, m.priority, coalesce(f.why, 'done')"

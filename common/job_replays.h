@@ -34,8 +34,9 @@ struct replayed {
 void replayed_release(struct replayed *of);
 
 /* Makes new jobs of these finished ones, as they are, each a copy without the unique key and the
- * flow of the old one. `batch` names the order that they belong to: it makes at most one copy of
- * each job and none of a copy of its own, so an order may be given again. */
+ * flow of the old one, but with what that one got in its flow (task_input()). `batch` names the
+ * order that they belong to: it makes at most one copy of each job and none of a copy of its own,
+ * so an order may be given again. */
 enum err_code job_replays_make(struct db *db, const struct uuid *ids, size_t count,
                                const struct uuid *batch, const char *by,
                                struct replayed *ret_replayed, struct err *e) MUST_CHECK;

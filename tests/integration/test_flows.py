@@ -543,6 +543,13 @@ def test_what_only_one_job_can_have_is_told_with_its_place(stack):
     assert refuse(echo(), echo(unique_key="k")) == (
         "23505", "jobs_unique_key", f'flow.chain[1].group[1] "unique_key" "k" is held by job {taken}',
     )  # fmt: skip
+    for member, code, said in (
+        (echo(id=taken), 1, f'flow.chain[0] "id" is that of a job that exists: {taken}'),
+        (echo(unique_key="k"), 1, f'flow.chain[0] "unique_key" "k" is held by job {taken}'),
+        ({"group": [echo(id=new), echo(id=new)]}, 2, 'flow.chain[0].group[1] "id" is that of flow.chain[0].group[0], too'),
+    ):
+        told = one.till("flow", "run", "-", stdin=json.dumps({"chain": [member]}))
+        assert (told.returncode, told.stderr) == (code, f"till: {said}\n")
     assert one.value("SELECT count(*) FROM jobs") == 1 and one.value("SELECT count(*) FROM flows") == 0
 
 
@@ -629,6 +636,31 @@ def test_run_waits_for_the_end_and_tells_it(stack):
         stdin=json.dumps({"chain": [job("till.tasks.sleep", 5)]}),
     )
     assert done.returncode == 1 and "not over after 1 s" in done.stderr
+
+
+def test_a_copy_of_a_member_gets_what_the_original_got(stack):
+    """A member that was run again as a new task was given null."""
+    one = stack().start(apis=0, dashboards=1)
+    flow = declare(one, {"chain": [echo("a"), echo("b")]})
+    wait_over(one, flow)
+    first, second = members(one, flow)
+    order = lambda path, body: requests.post(f"{one.dashboard.url}/api/v1/tasks{path}", json=body, timeout=30)  # noqa: E731
+
+    edited = order(f"/{second['id']}/replay", {"args": ["edited"]}).json()["id"]
+    assert one.wait_job(edited)["result"] == {"args": ["edited"], "input": first["result"]}
+    for parent in (second["id"], edited):
+        assert order("", {"action": "replay", "ids": [parent]}).json()["changed"] == 1
+        copy = one.value("SELECT job_id FROM job_replays WHERE parent_id = %s ORDER BY made_at DESC LIMIT 1", parent)
+        assert one.wait_job(copy)["result"]["input"] == first["result"]
+    alone = order(f"/{first['id']}/replay", {}).json()["id"]
+    assert one.wait_job(alone)["result"]["input"] is None
+
+    one.query("DELETE FROM jobs WHERE id = %s", first["id"])
+    late = one.wait_job(order(f"/{second['id']}/replay", {}).json()["id"], "FAILURE")
+    assert late["error"].startswith("of the 1 jobs before this one 1 were deleted")
+    one.query("DELETE FROM jobs WHERE id = %s", second["id"])
+    late = one.wait_job(order(f"/{edited}/replay", {}).json()["id"], "FAILURE")
+    assert late["error"] == "the job that this is a copy of was deleted, and with it what it was given"
 
 
 def test_an_input_that_is_too_large_is_an_error_that_says_so(stack):
