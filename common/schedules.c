@@ -59,7 +59,12 @@ static const struct db_stmt statements[] = {
          13},
     [REMOVE] = {"schedules_remove",
                 "WITH removed AS ("
-                " DELETE FROM schedules WHERE name <> ALL ($1::text[]) RETURNING name, waiting_tick"
+                " DELETE FROM schedules WHERE name <> ALL ($1::text[])"
+                " RETURNING name, waiting_tick, next_tick"
+                "), missed AS ("
+                " INSERT INTO schedule_runs (schedule, tick, outcome, reason)"
+                " SELECT name, next_tick, 'missed', 'its schedule was removed before it ran'"
+                " FROM removed WHERE next_tick <= now() ON CONFLICT DO NOTHING"
                 "), skipped AS ("
                 " UPDATE schedule_runs r SET outcome = 'skipped', decided_at = now(),"
                 "  reason = 'it waited, and its schedule was removed'"
