@@ -18,10 +18,6 @@
     "coalesce(CASE WHEN pg_try_advisory_lock(" lock ") THEN pg_advisory_unlock(" lock ") END,"     \
     " false)"
 
-/* So many ids the planner supposes in an array that it does not know. With fewer, a plan of its own
- * for each array would seem cheaper to it than one for all, and be made each time. */
-enum { PLANNED_IDS = 10 };
-
 enum { LOOK, ASK };
 
 static const struct db_stmt statements[] = {
@@ -143,11 +139,10 @@ enum err_code catalogue_ask(struct db *db, struct catalogue_asked *asked, struct
     enum err_code rc;
 
     buf_init(&ids, 24 * (CATALOGUE_ASKED_MAX + 1));
-    for (size_t i = 0; i < asked->count || i < PLANNED_IDS; i++) {
-        buf_add_char(&ids, i == 0 ? '{' : ',');
-        buf_add_int(&ids, i < asked->count ? asked->rows[i].id : 0);
-    }
-    buf_add_char(&ids, '}');
+    for (size_t i = 0; i < asked->count; i++)
+        db_array_add_int(&ids, asked->rows[i].id);
+    db_array_fill(&ids, asked->count);
+    db_array_end(&ids);
     for (size_t i = 0; i < asked->count; i++)
         asked->rows[i].version = 0;
     rc = db_query(db, &statements[ASK], DB_ARGS(DB_TEXT(ids.data)), &rows, e);

@@ -166,6 +166,10 @@ struct buf;
 void db_array_add(struct buf *array, const char *element);
 void db_array_add_int(struct buf *array, int64_t number);
 void db_array_end(struct buf *array);
+/* Fills up an array of `count` ids with zeros, as far as PostgreSQL's planner supposes that one
+ * goes whose length it does not know. With fewer, a plan for each array would seem cheaper to it
+ * than one for all, and be made each time. */
+void db_array_fill(struct buf *array, size_t count);
 
 /* The same in PostgreSQL's binary form, as DB_ARRAY(array), for statements that many jobs share: of
  * ids (uuid[]) and of numbers (integer[]). `count` elements must follow. */

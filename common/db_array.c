@@ -15,6 +15,7 @@
 #include "common/uuid.h"
 
 enum { OID_INT4 = 23, OID_UUID = 2950 }; /* of pg_type.dat: the same on every server */
+enum { PLANNED_IDS = 10 };               /* estimate_array_length() */
 
 void db_array_add(struct buf *array, const char *element)
 {
@@ -41,6 +42,12 @@ void db_array_add_int(struct buf *array, int64_t number)
 {
     buf_add_char(array, array->len ? ',' : '{');
     buf_add_int(array, number);
+}
+
+void db_array_fill(struct buf *array, size_t count)
+{
+    for (; count < PLANNED_IDS; count++)
+        db_array_add_int(array, 0);
 }
 
 void db_array_end(struct buf *array) { buf_add_str(array, array->len ? "}" : "{}"); }

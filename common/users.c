@@ -40,10 +40,6 @@
     ASKING ", (SELECT version FROM users_changed), " SQL_API_SESSIONS                              \
            " FROM (SELECT) always LEFT JOIN users u ON id = ANY ($1::bigint[])"
 
-/* So many ids the planner supposes in an array that it does not know. With fewer, a plan of its own
- * for each array would seem cheaper to it than one for all, and be made each time. */
-enum { PLANNED_IDS = 10 };
-
 #define GIVEN "username, email, first_name, last_name, password_hash"
 #define VALUES_GIVEN "$1, $2, coalesce($3, ''), coalesce($4, ''), $5"
 
@@ -205,11 +201,10 @@ enum err_code users_find_many_asking(struct db *db, const int64_t *ids, size_t c
     enum err_code rc;
 
     buf_init(&array, 24 * USERS_ASKING_MAX);
-    for (size_t i = 0; i < count || i < PLANNED_IDS; i++) {
-        buf_add_char(&array, i == 0 ? '{' : ',');
-        buf_add_int(&array, i < count ? ids[i] : 0);
-    }
-    buf_add_char(&array, '}');
+    for (size_t i = 0; i < count; i++)
+        db_array_add_int(&array, ids[i]);
+    db_array_fill(&array, count);
+    db_array_end(&array);
     rc = db_query(db, &statements[FIND_MANY_ASKING], DB_ARGS(DB_TEXT(array.data)), &rows, e);
     if (!rc)
         read_many_asking(rows, ret);

@@ -90,3 +90,21 @@ Test(db_array, arrays_in_binary_form_arrive_as_they_were_given)
     check_arrays(3, "{" UUID_FIRST "," UUID_LAST ",0192e4a1-bcde-7f00-8abc-def012345678}",
                  "{0,-2147483648,2147483647}");
 }
+
+Test(db_array, an_array_of_few_ids_is_filled_up_to_what_the_planner_supposes)
+{
+    AUTO_VALUE(buf_release) struct buf few;
+    AUTO_VALUE(buf_release) struct buf many;
+
+    buf_init(&few, 1024);
+    db_array_add_int(&few, 7);
+    db_array_fill(&few, 1);
+    db_array_end(&few);
+    cr_assert_str_eq(few.data, "{7,0,0,0,0,0,0,0,0,0}");
+    buf_init(&many, 1024);
+    for (int i = 0; i < 12; i++)
+        db_array_add_int(&many, 1);
+    db_array_fill(&many, 12);
+    db_array_end(&many);
+    cr_assert_str_eq(many.data, "{1,1,1,1,1,1,1,1,1,1,1,1}");
+}
