@@ -107,6 +107,13 @@ static void print_shown(const char *label, const struct job_shown *shown, const 
     print_text(label, json_string_value(visible));
 }
 
+static void print_parked(const struct job_shown *shown, const char *parked_on)
+{
+    AUTO(json_decref) json_t *visible = job_shown_parked(shown, parked_on);
+
+    print_text("parked on", json_string_value(visible));
+}
+
 static void print_headers(const struct job_shown *shown, const char *text)
 {
     AUTO(json_decref) json_t *headers = job_shown_value(shown, text);
@@ -173,7 +180,7 @@ static void print_detail(const struct job_detail *detail)
     print_time("expires", job->expires_us);
     print_shown("unique", &shown, job->unique_key);
     print_shown("limit key", &shown, job->limit_key);
-    print_shown("parked on", &shown, job->parked_on);
+    print_parked(&shown, job->parked_on);
     print_time("held until", job->unique_until_us);
     print_headers(&shown, job->headers);
     print_text("trace", job->traceparent);

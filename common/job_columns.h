@@ -28,9 +28,18 @@
 #define JOB_LIST_COLUMNS(max)                                                                      \
     JOB_COMMON_COLUMNS JOB_PREVIEW("args", max) ", " JOB_PREVIEW("kwargs", max) ", " JOB_PREVIEW(  \
         "result", max) ", left(error, " max "), secrets,"                                          \
-                       " (extract(epoch FROM expires_at) * 1000000)::bigint"
+                       " (extract(epoch FROM expires_at) * 1000000)::bigint,"                      \
+                       " CASE WHEN enqueued_at IS NULL AND finished_at IS NULL THEN"               \
+                       " CASE WHEN waits THEN 'flow' WHEN parked_on IS NOT NULL THEN 'limit' END"  \
+                       " END, limit_key"
 /* Of a list. */
-enum { JOB_COLUMN_SCHEDULED = 9, JOB_COLUMN_SECRETS = 21, JOB_COLUMN_EXPIRES = 22 };
+enum {
+    JOB_COLUMN_SCHEDULED = 9,
+    JOB_COLUMN_SECRETS = 21,
+    JOB_COLUMN_EXPIRES = 22,
+    JOB_COLUMN_HELD_BY = 23,
+    JOB_COLUMN_LIMIT_KEY = 24,
+};
 
 /* OFFSET 0: evaluated once a row. */
 #define JOB_SECRETS " CROSS JOIN LATERAL (SELECT job_secrets(j.task) AS secrets OFFSET 0) s"

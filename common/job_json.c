@@ -41,7 +41,7 @@ static json_t *job_json_of(const struct job_view *job, const struct job_shown *s
 
     return json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:s?,"
-        " s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        " s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:o}",
         "id", job->id.text, "task", job->task, "queue", job->queue, "priority",
         queue_priority_name(job->priority), "state", job_state_name(job->state), "attempt",
         job->attempt, "max_attempts", job->max_attempts, "args", value_json(shown->args), "kwargs",
@@ -52,7 +52,8 @@ static json_t *job_json_of(const struct job_view *job, const struct job_shown *s
         job_time_json(job->scheduled_us), "enqueued_at", job_time_json(job->enqueued_us),
         "started_at", job_time_json(job->started_us), "finished_at",
         job_time_json(job->finished_us), "failed_at", job_time_json(job->failed_us), "changed_at",
-        job_time_json(job->changed_us), "runtime", has_runtime ? json_real(runtime) : json_null());
+        job_time_json(job->changed_us), "runtime", has_runtime ? json_real(runtime) : json_null(),
+        "held_by", job->held_by, "limit_key", job_shown_text(shown, job->limit_key));
 }
 
 json_t *job_json(const struct job_view *job)
@@ -94,14 +95,13 @@ static json_t *last_attempt_json(const struct job_detail *detail)
 static json_t *options_json(const struct job_shown *shown, const struct job_view *job)
 {
     return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:b, s:o, s:o}", "expires_at",
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:b, s:o}", "expires_at",
         job_time_json(job->expires_us), "unique_key", job_shown_text(shown, job->unique_key),
         "unique_until", job_time_json(job->unique_until_us), "headers",
         job_shown_value(shown, job->headers), "traceparent", text_json(job->traceparent),
         "retention", job->retention_s ? json_integer(job->retention_s) : json_null(), "flow",
         job->flow, "flow_step", job->flow ? json_integer((json_int_t)job->flow_step) : json_null(),
-        "waits", job->waits, "limit_key", job_shown_text(shown, job->limit_key), "parked_on",
-        job_shown_text(shown, job->parked_on));
+        "waits", job->waits, "parked_on", job_shown_parked(shown, job->parked_on));
 }
 
 static json_t *progress_json(const struct job_shown *shown,

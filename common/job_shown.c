@@ -69,6 +69,18 @@ json_t *job_shown_text(const struct job_shown *shown, const char *text)
     return visible ? json_string(visible) : json_null();
 }
 
+json_t *job_shown_parked(const struct job_shown *shown, const char *parked_on)
+{
+    AUTO(json_decref) json_t *name = NULL;
+    const char *colon = parked_on ? strchr(parked_on, ':') : NULL;
+
+    if (!colon)
+        return job_shown_text(shown, parked_on);
+    name = job_shown_text(shown, colon + 1);
+    return json_sprintf("%.*s:%s", (int)(colon - parked_on), parked_on,
+                        name ? json_string_value(name) : "");
+}
+
 json_t *job_shown_value(const struct job_shown *shown, const char *text)
 {
     struct secrets none = {0};

@@ -26,6 +26,10 @@ void job_shown_release(struct job_shown *shown);
 /* A redacted string, or null for NULL. New values. Without a job (NULL) only what looks like a
  * secret is hidden. */
 json_t *job_shown_text(const struct job_shown *shown, const char *text);
+
+/* The same for the SCOPE:NAME of a limit: the scope "key" before a name would make a secret of any.
+ */
+json_t *job_shown_parked(const struct job_shown *shown, const char *parked_on);
 /* JSON text as a redacted value; what is no JSON becomes a redacted string. */
 json_t *job_shown_value(const struct job_shown *shown, const char *text);
 

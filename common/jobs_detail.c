@@ -97,6 +97,8 @@ enum err_code jobs_find(struct db *db, const struct uuid *id, struct job_detail 
     detail.job.limit_key = text_or_null(detail.rows, 0, 37);
     detail.job.parked_on = text_or_null(detail.rows, 0, 38);
     detail.job.waits = db_bool(detail.rows, 0, 36);
+    if (!detail.job.enqueued_us && !detail.job.finished_us)
+        detail.job.held_by = detail.job.waits ? "flow" : detail.job.parked_on ? "limit" : NULL;
     detail.snoozes = (int)db_int(detail.rows, 0, 29);
     detail.progress = (struct job_progress_view){.done = db_int(detail.rows, 0, 30),
                                                  .total = db_int(detail.rows, 0, 31),

@@ -76,6 +76,8 @@ enum err_code jobs_page_read(struct jobs_page *page, struct db *db, const struct
     job_view_read(rows, row, &job);
     job.secrets = text_or_null(rows, row, JOB_COLUMN_SECRETS);
     job.expires_us = db_int(rows, row, JOB_COLUMN_EXPIRES);
+    job.held_by = text_or_null(rows, row, JOB_COLUMN_HELD_BY);
+    job.limit_key = text_or_null(rows, row, JOB_COLUMN_LIMIT_KEY);
     job.shows_max = JOBS_PREVIEW_MAX;
     if (job_has_unread(&job)) {
         found = mem_alloc(sizeof *found);

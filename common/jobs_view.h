@@ -115,9 +115,12 @@ struct job_view {
     int64_t enqueued_us;
     int64_t started_us;
     int64_t finished_us;
-    int64_t failed_us;       /* end of the last attempt that failed */
-    int64_t changed_us;      /* the last of all these that has come to pass */
-    int64_t expires_us;      /* no attempt begins after it */
+    int64_t failed_us;  /* end of the last attempt that failed */
+    int64_t changed_us; /* the last of all these that has come to pass */
+    int64_t expires_us; /* no attempt begins after it */
+    const char
+        *held_by; /* what it waits for but its time: "flow" (others of it), "limit"; or NULL */
+    const char *limit_key;   /* NULL: none */
     const char *unique_key;  /* only in a detail, like all that follows */
     int64_t unique_until_us; /* when it gives the key up at the latest */
     const char *headers;     /* JSON */
@@ -126,7 +129,6 @@ struct job_view {
     const char *flow;      /* id of the flow that it belongs to */
     int64_t flow_step;     /* its place there, from 1 */
     bool waits;            /* for others of its flow */
-    const char *limit_key; /* NULL: none */
     const char *parked_on; /* the limit that it waits for, "task:x" or "key:x"; NULL: none */
     const char *delivery;  /* stream entry */
     const char *payload;   /* what could not be decoded, as printable ASCII */

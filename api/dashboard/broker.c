@@ -91,8 +91,7 @@ static json_t *idle_since(struct redis *redis, const json_t *queue)
     return job_time_json(last_us);
 }
 
-/* What Flower's page of the broker has beside the figures of a queue. */
-static enum err_code add_use(struct dashboard_thread *thread, json_t *queues, struct err *e)
+enum err_code queues_add_consumers(struct dashboard_thread *thread, json_t *queues, struct err *e)
 {
     AUTO(json_decref) json_t *all = NULL;
     enum err_code rc = workers_gather(thread, &all, e);
@@ -108,9 +107,21 @@ static enum err_code add_use(struct dashboard_thread *thread, json_t *queues, st
             json_is_true(json_object_get(all, "redis"))
                 ? json_integer(consumers_of(json_object_get(all, "workers"), name))
                 : json_null());
-        (void)json_object_set_new(queue, "idle_since", idle_since(thread->redis, queue));
     }
     return ERR_OK;
+}
+
+/* What Flower's page of the broker has beside the figures of a queue. */
+static enum err_code add_use(struct dashboard_thread *thread, json_t *queues, struct err *e)
+{
+    enum err_code rc = queues_add_consumers(thread, queues, e);
+
+    for (size_t i = 0; !rc && i < json_array_size(queues); i++) {
+        json_t *queue = json_array_get(queues, i);
+
+        (void)json_object_set_new(queue, "idle_since", idle_since(thread->redis, queue));
+    }
+    return rc;
 }
 
 static enum err_code make_broker(struct request *req, struct reply *reply, struct err *e)

@@ -197,4 +197,9 @@ enum err_code workers_gather(struct dashboard_thread *thread, json_t **ret_value
 enum err_code queues_gather(struct dashboard_thread *thread, json_t **ret_value,
                             struct err *e) MUST_CHECK;
 
+/* Adds to each of these queues how many workers take work from it: `consumers`, null without Redis.
+ */
+enum err_code queues_add_consumers(struct dashboard_thread *thread, json_t *queues,
+                                   struct err *e) MUST_CHECK;
+
 #endif

@@ -111,10 +111,12 @@ enum err_code queues_gather(struct dashboard_thread *thread, json_t **ret_value,
 
 static enum err_code make_queues(struct request *req, struct reply *reply, struct err *e)
 {
-    json_t *value = NULL;
+    AUTO(json_decref) json_t *value = NULL;
     enum err_code rc = queues_gather(thread_of(req), &value, e);
 
-    return rc ? rc : reply_json(reply, 200, value, e);
+    if (!rc)
+        rc = queues_add_consumers(thread_of(req), json_object_get(value, "queues"), e);
+    return rc ? rc : reply_json(reply, 200, json_incref(value), e);
 }
 
 enum err_code queues_list(struct request *req, struct reply *reply, struct err *e)

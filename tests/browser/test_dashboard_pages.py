@@ -260,6 +260,21 @@ def test_what_people_hold_stays_while_a_page_lives(stack, walk):
     assert copies == [(args, kwargs), (args, kwargs), ("[9007199254740995]", "{}")]
 
 
+def test_a_page_tells_why_a_task_waits(stack, walk):
+    system = stack()
+    rows.report_worker(system, "shop:1", state="running", queues=["mail", "idle"], concurrency=4, busy=0)
+    rows.report_worker(system, "shop:2", state="quiet", queues=["unread"], concurrency=4, busy=0)
+    assert system.till("limit", "set", "key", "tenant:*", "--concurrency", "1").returncode == 0
+    facts = {"paused": rows.insert(system, "PENDING", queue="mail"), "unread": rows.insert(system, "PENDING", queue="unread"),
+             "held": rows.insert(system, "PENDING", limit_key="tenant:7", parked_on="key:tenant:7", enqueued_at=None,
+                                 scheduled_at="2126-01-01T00:00:00Z")}
+    rows.insert(system, "STARTED", age=3660, limit_key="tenant:7", worker="shop:1")
+    rows.insert(system, "STARTED", task="shop.turned", args=["\u202egpj.exe"], worker="shop:1")
+    assert system.till("queue", "pause", "mail").returncode == 0
+    rows.insert(system, "SUCCESS", queue="idle")
+    walk("why", facts, system=system)
+
+
 def test_a_session_that_ends_takes_no_form_with_it(stack, walk, test_folder):
     system = stack()
     path = os.path.join(test_folder, "users")

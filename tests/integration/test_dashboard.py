@@ -212,7 +212,32 @@ def test_unknown_task_is_not_found(system, name):
     fetch(system, f"/api/task/info/{name}", 404)
 
 
+def test_what_a_task_waits_for_is_told_in_lists_too(system):
+    later = {"enqueued_at": None, "scheduled_at": "2126-01-01T00:00:00Z"}
+    made = {"limit": rows.insert(system, "PENDING", limit_key="tenant:7", parked_on="key:tenant:7", **later),
+            "time": rows.insert(system, "PENDING", **later), "worker": rows.insert(system, "PENDING"),
+            "over": rows.insert(system, "SUCCESS", limit_key="password=s3cret")}
+    listed = {task["id"]: (task["held_by"], task["limit_key"]) for task in read(system, "/api/v1/tasks")["tasks"]}
+    wanted = {"limit": ("limit", "tenant:7"), "time": (None, None), "worker": (None, None), "over": (None, "password=[redacted]")}
+    assert listed == {made[name]: told for name, told in wanted.items()}
+    for name, told in wanted.items():
+        task = read(system, f"/api/v1/tasks/{made[name]}")
+        assert (task["held_by"], task["limit_key"]) == told
+    # The scope "key" does not make a secret of the name.
+    assert read(system, f"/api/v1/tasks/{made['limit']}")["parked_on"] == "key:tenant:7"
+    assert "key:tenant:7" in system.till("task", "show", made["limit"]).stdout
+
+
 # ---- sums, queues, workers ----
+
+
+def test_queues_tell_how_many_workers_take_work_from_them(system):
+    for name, state in (("a", "running"), ("b", "running"), ("c", "quiet")):
+        rows.report_worker(system, name, state=state, queues=["mail"])
+    for queue in ("mail", "unread"):
+        rows.insert(system, "PENDING", queue=queue)
+    told = {queue["name"]: queue["consumers"] for queue in read(system, "/api/v1/queues")["queues"]}
+    assert told == {"mail": 2, "unread": 0}
 
 
 def test_sums_of_many_say_that_there_are_more(system):

@@ -7,6 +7,12 @@
 /* Where a proxy shows the dashboard: what stands before /static/ in this file's own address. */
 export const prefix = new URL('..', import.meta.url).pathname.replace(/\/$/, '');
 
+/* Marks that turn the direction of what follows make a text say something else than it has: they are shown as they are
+ * written in JSON. */
+const shown = (text) => text.replace(/[\u202a-\u202e\u2066-\u2069]/g, (mark) => `\\u${mark.charCodeAt(0).toString(16)}`);
+
+const isShown = (name) => name === 'title' || name === 'aria-label';
+
 /* What an element does, by event. It is looked up when something happens, so that update() can give an element
  * that stays what its successor would have done. */
 const listeners = new WeakMap();
@@ -28,10 +34,10 @@ export function h(tag, attributes, ...children) {
     if (name === 'on') listen(node, value);
     else if (value !== null && value !== undefined && value !== false) {
       const own = name === 'href' && String(value).startsWith('/') ? prefix : '';
-      node.setAttribute(name, value === true ? '' : own + String(value));
+      node.setAttribute(name, value === true ? '' : isShown(name) ? shown(String(value)) : own + String(value));
     }
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined).map((child) => (child instanceof Node ? child : shown(String(child)))));
   return node;
 }
 
@@ -80,7 +86,7 @@ export function update(parent, fresh) {
     else held.set(kindOf(node), [node]);
   }
   const focused = document.activeElement;
-  const wanted = fresh.filter((node) => node !== '' && node !== null).map((node) => (node instanceof Node ? node : document.createTextNode(node)));
+  const wanted = fresh.filter((node) => node !== '' && node !== null).map((node) => (node instanceof Node ? node : document.createTextNode(shown(String(node)))));
   arrange(parent, wanted.map((node) => {
     const old = held.get(kindOf(node))?.shift();
     return old ? become(old, node) : node;

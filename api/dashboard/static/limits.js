@@ -54,6 +54,12 @@ async function add() {
     act: (values) => set(give, values.scope, values.name, values)});
 }
 
+/* The tasks behind a number; of a key those of all keys, each with its own. */
+function linked(limit, state, number) {
+  const which = limit.scope === 'key' ? {} : {[limit.scope]: limit.name};
+  return number > 0 ? h('a', {href: `/tasks?${new URLSearchParams({state, ...which})}`}, count(number)) : count(number);
+}
+
 const where = (limit) => `/tasks?${new URLSearchParams({[limit.scope]: limit.name})}`;
 
 function row(limit) {
@@ -65,8 +71,8 @@ function row(limit) {
     cell('At once', 'number', count(limit.concurrency)),
     cell('Rate', 'number', limit.rate ?? '–'),
     cell('Burst', 'number', count(limit.burst)),
-    cell('Running', 'number', count(limit.running)),
-    cell('Held back', 'number', count(limit.parked)),
+    cell('Running', 'number', linked(limit, 'STARTED', limit.running)),
+    cell('Held back', 'number', linked(limit, 'PENDING', limit.parked)),
     cell('Actions', 'acts', button('Change…', {key: `change ${key}`, role: 'admin', run: () => change(limit)}),
       button('Remove', {key: `remove ${key}`, role: 'admin', danger: true, run: () => remove(limit)})));
 }

@@ -58,6 +58,7 @@ function row(queue) {
     cell('Queue', 'name', h('a', {href: `/tasks?${new URLSearchParams({queue: queue.name})}`}, queue.name),
       queue.limit ? limit(queue.limit) : null,
       h('span', {class: 'sub'}, h('a', {href: `/charts?${new URLSearchParams({queue: queue.name})}`, 'aria-label': `Charts of ${queue.name}`}, 'charts')),
+      queue.consumers === 0 && (queue.depth || queue.waiting.count) ? h('span', {class: 'sub'}, h('span', {class: 'badge failure', title: 'No worker that takes work reads this queue'}, 'NO WORKER')) : null,
       queue.paused_at ? h('span', {class: 'sub'}, h('span', {class: 'badge retry'}, 'PAUSED'), ' ', time(queue.paused_at)) : null),
     cell('In stream', 'number', count(queue.depth)),
     cell('Delivered', 'number', count(queue.pending)),
@@ -92,7 +93,8 @@ export function showQueues(root) {
         h('dt', {}, 'Waiting'), h('dd', {}, 'ready, by PostgreSQL'),
         h('dt', {}, 'Parked'), h('dd', {}, 'for a place under a limit of their task or key'),
         h('dt', {}, 'Scheduled'), h('dd', {}, 'for later, retries among them'),
-        h('dt', {}, 'Dead'), h('dd', {}, 'failed for good'))]);
+        h('dt', {}, 'Dead'), h('dd', {}, 'failed for good'),
+        h('dt', {}, 'No worker'), h('dd', {}, 'none that takes work reads this queue, in which something waits'))]);
   };
   root.append(h('div', {class: 'title'}, h('h1', {}, 'Queues'), h('a', {href: '/broker'}, 'Broker')), chosen.node, content);
   follow(async () => {

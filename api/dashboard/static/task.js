@@ -5,7 +5,7 @@
 import {follow, get, post} from './api.js';
 import {ask, button, order, tell} from './desk.js';
 import {dotted, h, update} from './dom.js';
-import {badge, bytes, duration, exactTime, plural, time} from './format.js';
+import {age, badge, bytes, count, duration, exactTime, plural, time} from './format.js';
 import {parseExactly} from './json.js';
 
 function field(label, ...children) {
@@ -59,17 +59,29 @@ function attemptItem(attempt, i, {length}) {
     attempt.detail ? h('details', {open: i === length - 1}, h('summary', {}, 'Detail'), h('pre', {}, attempt.detail)) : null);
 }
 
-function plainItem(kind, words, at) {
-  return h('li', {class: kind}, h('div', {class: 'step'}, h('strong', {}, words)), h('div', {class: 'sub'}, time(at)));
+function plainItem(kind, words, at, why) {
+  return h('li', {class: kind}, h('div', {class: 'step'}, h('strong', {}, words)), at ? h('div', {class: 'sub'}, time(at)) : null, why);
 }
 
-function timeline(task) {
+/* Why what is ready has not begun: what is known of its queue. */
+function whyReady(queue) {
+  if (!queue) return null;
+  if (queue.paused_at) return h('p', {class: 'why'}, h('span', {class: 'badge retry'}, 'PAUSED'), ' ', time(queue.paused_at), ': nothing of its ', h('a', {href: '/queues'}, 'queue'), ' begins.');
+  if (queue.consumers === 0) return h('p', {class: 'why'}, h('span', {class: 'badge failure'}, 'NO WORKER'), ' None that takes work reads its queue: see ', h('a', {href: '/workers'}, 'workers'), '.');
+  return h('p', {class: 'why sub'}, queue.depth > 0 ? `${count(queue.depth)} of its queue wait in the stream.` : 'A worker has got it, and begins it when a slot is free.',
+    queue.limit ? ` Of its queue at most ${[queue.limit.concurrency ? `${count(queue.limit.concurrency)} run at once` : null, queue.limit.rate ? `${queue.limit.rate} begin` : null].filter(Boolean).join(', and ')}.` : null);
+}
+
+const isReady = (task) => (task.state === 'PENDING' || task.state === 'RETRY') && Boolean(task.enqueued_at);
+
+function timeline(task, queue) {
   const items = [plainItem('', 'Enqueued', task.created_at), ...task.attempts.map(attemptItem)];
   const waiting = task.state === 'PENDING' || task.state === 'RETRY';
   if (waiting && task.waits) items.push(plainItem('pending', 'Waits for others of its flow', task.created_at));
-  else if (waiting && task.parked_on) items.push(plainItem('pending', 'Waits for a place or its turn under a limit', task.scheduled_at));
+  else if (waiting && task.parked_on) items.push(plainItem('pending', 'Waits for a place or its turn under a limit', null,
+    h('p', {class: 'why sub'}, 'It is tried again when there is one, ', time(task.scheduled_at), ' at the latest.')));
   else if (waiting && !task.enqueued_at) items.push(plainItem('pending', `Attempt ${task.attempt + 1} is due`, task.scheduled_at));
-  else if (waiting) items.push(plainItem('pending', 'Waits for a worker since', task.enqueued_at));
+  else if (waiting) items.push(plainItem('pending', 'Waits for a worker since', task.enqueued_at, whyReady(queue)));
   if (task.state === 'FAILURE') items.push(plainItem('failure', 'Dead: it is not tried again', task.finished_at));
   if (task.state === 'REVOKED') items.push(plainItem('revoked', 'Revoked', task.finished_at));
   return h('ol', {class: 'timeline'}, items);
@@ -139,7 +151,7 @@ function options(task) {
     task.checkpoint === null ? [] : field(task.state === 'SUCCESS' ? 'Last checkpoint' : 'Goes on from', h('code', {}, JSON.stringify(task.checkpoint))),
     task.flow ? field('Flow', h('a', {href: `/flow/${task.flow}`, class: 'code'}, task.flow), h('span', {class: 'sub'}, `step ${task.flow_step}${task.waits ? ', waits for those before it' : ''}`)) : [],
     task.expires_at ? field('Expires', moment(task.expires_at)) : [],
-    task.parked_on ? field('Waits for', 'a place or its turn under the limit of ', h('code', {}, task.parked_on)) : [],
+    task.parked_on ? field('Waits for', 'a place or its turn under the ', h('a', {href: '/limits'}, 'limit'), ' of ', h('code', {}, task.parked_on)) : [],
     task.limit_key ? field('Limit key', h('code', {}, task.limit_key)) : [],
     task.unique_key ? field('Unique key', h('code', {}, task.unique_key)) : [],
     task.traceparent ? field('Trace', h('code', {}, task.traceparent)) : [],
@@ -164,7 +176,7 @@ function logs(lines) {
       h('span', {class: 'dim nowrap'}, exactTime(line.at).slice(11, 23)), h('span', {class: 'level'}, `#${line.attempt} ${line.level}`), h('span', {}, line.text)))));
 }
 
-function draw(root, task, go, lines) {
+function draw(root, {task, lines, queue}, go) {
   update(root, [
     h('p', {class: 'crumb'}, h('a', {href: '/tasks'}, 'Tasks'), ' / ', h('a', {href: `/tasks?${new URLSearchParams({task: task.task})}`}, task.task)),
     h('div', {class: 'title'}, h('h1', {}, dotted(task.task)), badge(task.state), actions(task, go)),
@@ -177,14 +189,14 @@ function draw(root, task, go, lines) {
         field('Attempt', `${task.attempt} of ${task.max_attempts}`),
         field('Worker', task.worker ? h('a', {href: `/worker/${encodeURIComponent(task.worker)}`}, task.worker) : h('span', {class: 'dim'}, '–')),
         field('Received', moment(task.created_at)),
-        field('Not before', moment(task.scheduled_at)),
+        field(task.parked_on ? 'Tried again' : 'Not before', moment(task.scheduled_at)),
         field('Ready', moment(task.enqueued_at)),
         field('Started', moment(task.started_at)),
         field('Finished', moment(task.finished_at)),
-        field('Runtime', duration(task.runtime)),
+        field('Runtime', task.state === 'STARTED' ? age(task.started_at) : duration(task.runtime)),
         ...options(task), ...lineage(task),
         field('Stream entry', task.delivery ? h('code', {}, task.delivery) : h('span', {class: 'dim'}, '–')))),
-      h('section', {class: 'panel', 'aria-label': 'Timeline'}, h('h2', {}, 'Timeline'), timeline(task))),
+      h('section', {class: 'panel', 'aria-label': 'Timeline'}, h('h2', {}, 'Timeline'), timeline(task, queue))),
     ...[
       progress(task), logs(lines),
       task.state === 'SUCCESS' ? null : block('Error', task.error),
@@ -198,16 +210,20 @@ function draw(root, task, go, lines) {
 
 export function showTask(root, [id], go) {
   const lines = [];
+  let queue = null; /* its own, while it is ready */
+  let rounds = 0;
   let last = '';
   follow(async () => {
     const task = await get(`/api/v1/tasks/${encodeURIComponent(id)}`);
     const added = await get(`/api/v1/tasks/${encodeURIComponent(id)}/logs`, {after: lines.at(-1)?.number});
     lines.push(...added.lines);
-    const text = JSON.stringify([task, lines.length]);
+    /* Seldom: it costs more than the task does. */
+    if (isReady(task) && rounds++ % 3 === 0) queue = (await get('/api/v1/queues')).queues.find(({name}) => name === task.queue) ?? null;
+    const text = JSON.stringify([task, lines.length, queue]);
     if (text !== last) {
       const log = root.querySelector('.log');
       const isAtEnd = log && log.scrollHeight > log.clientHeight && log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
-      draw(root, task, go, lines);
+      draw(root, {task, lines, queue}, go);
       if (isAtEnd) log.scrollTop = log.scrollHeight;
     }
     last = text;

@@ -5,7 +5,7 @@
 import {follow, get} from './api.js';
 import {ask, button, cameOf, may, order, orderAll, orderName} from './desk.js';
 import {arrange, become, cell, dotted, h, table, update} from './dom.js';
-import {badge, count, duration, now, sum, time, value} from './format.js';
+import {age, badge, count, duration, now, sum, time, value} from './format.js';
 import {FILTERS, WANTED, address, current, filterForm} from './task_filters.js';
 
 const STATES = ['PENDING', 'STARTED', 'RETRY', 'FAILURE', 'SUCCESS', 'REVOKED'];
@@ -17,9 +17,12 @@ const COLUMNS = [
 /* So many parts are looked through without being asked for, while nothing is found. */
 const PARTS_MAX = 20;
 
-/* When a task that waits for its time will run; its time has come when it waits for others of its flow or for a limit. */
+const HELD = {flow: 'waits for its turn in its flow', limit: 'waits for its turn under a limit'};
+
+/* When a task that waits for its time will run, or what else it waits for. */
 function waits(task) {
   if (task.enqueued_at || (task.state !== 'PENDING' && task.state !== 'RETRY')) return null;
+  if (task.held_by) return h('span', {class: 'sub'}, HELD[task.held_by]);
   if (Date.parse(task.scheduled_at) <= now()) return h('span', {class: 'sub'}, 'waits for its turn');
   return h('span', {class: 'sub'}, 'runs ', time(task.scheduled_at));
 }
@@ -41,7 +44,7 @@ function row(task, pick) {
   const box = h('input', {type: 'checkbox', 'aria-label': `Select ${task.task} ${task.id}`, value: task.id, on: {change: ({currentTarget}) => pick(task.id, currentTarget.checked)}});
   return h('tr', {},
     may('operator') ? h('td', {class: 'pick'}, box) : null,
-    cell('Name', 'name', h('a', {href: `/task/${task.id}`}, dotted(task.task))),
+    cell('Name', 'name', h('a', {href: `/task/${task.id}`}, dotted(task.task)), task.limit_key ? h('span', {class: 'sub'}, 'limit key ', task.limit_key) : null),
     cell('UUID', 'code uuid', h('a', {href: `/task/${task.id}`, title: task.id, tabindex: '-1'}, task.id)),
     cell('State', 'state', badge(task.state), waits(task),
       task.attempt > 1 ? h('span', {class: 'sub'}, `attempt ${task.attempt} of ${task.max_attempts}`) : null),
@@ -50,7 +53,7 @@ function row(task, pick) {
     outcome(task),
     cell('Received', 'nowrap', time(task.created_at)),
     cell('Started', 'nowrap', time(task.started_at)),
-    cell('Runtime', 'number', duration(task.runtime)),
+    cell('Runtime', 'number', task.state === 'STARTED' ? age(task.started_at) : duration(task.runtime)),
     cell('Worker', 'nowrap', task.worker ? h('a', {href: `/worker/${encodeURIComponent(task.worker)}`}, task.worker) : h('span', {class: 'dim'}, '–')));
 }
 
