@@ -86,7 +86,10 @@ static enum task_outcome reconcile(struct task_run *run, const struct charge *ch
     struct gateway_reply reply = {0};
 
     if (charge->sent_age_us >= 0 && !history->has_open_job) {
+        if (!task_may_call(run, run->gateway_breaker))
+            return TASK_SNOOZE;
         gateway_find(run->gateway, charge, payment_call_timeout_us(run), &reply);
+        task_called(run->gateway_breaker, "gateway", reply.answer.arrived);
         if (!reply.answer.arrived || reply.answer.status != 200 || !reply.answer.is_readable)
             return payment_retry_later(run, &reply, e);
     }

@@ -356,6 +356,30 @@ def test_a_gateway_that_is_away_is_asked_again(stuck):
     one.settle(dead=1)
 
 
+def test_a_gateway_that_is_away_puts_reconciliations_off(stuck):
+    """As it does payments: else each would hold its slot for as long as the gateway is silent."""
+    one, order, payment = stuck
+    charge_at_the_gateway(one, payment)
+    was_sent(one, payment, hours=1)
+    way = one.proxy("gateway")
+    way.set("cut")
+    one.start_worker(TILL_WORKER_PROCESSES=1, **way.settings)
+    one.enqueue(RECONCILE)
+
+    job = wait_for(
+        lambda: one.query(
+            "SELECT * FROM jobs WHERE task = 'payments.tasks.reconcile_payment'"
+            " AND (snoozes > 0 OR finished_at IS NOT NULL)"
+        ),
+        30,
+    )[0]
+    assert job["finished_at"] is None and job["attempt"] - job["snoozes"] < 8
+    way.set("pass")
+    one.wait_job(job["id"], timeout=60)
+    assert status(one, order) == "paid"
+    one.settle(dead=1)
+
+
 def test_a_charge_of_another_amount_stays_for_people_and_calls_them_once(stuck):
     one, order, payment = stuck
     charge_at_the_gateway(one, payment, amount=5000)
