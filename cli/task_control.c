@@ -3,6 +3,7 @@
  * till task retry, till task run, till task revoke: one job or some, by their ids.
  */
 #include "cli/jobs.h"
+#include "common/flows.h"
 #include "common/jobs_control.h"
 
 static int read_some(struct cli *cli, const char *verb, struct id_list *ret_ids)
@@ -57,18 +58,32 @@ const struct command command_task_run = {
     "over",
     run_run};
 
+static enum err_code revoke(struct cli *cli, bool terminate, const struct id_list *ids, size_t from,
+                            size_t to, struct err *e)
+{
+    if (from == to)
+        return ERR_OK;
+    return terminate
+               ? jobs_terminate(cli_db(cli), ids->items + from, to - from, ids->done + from, e)
+               : jobs_revoke(cli_db(cli), ids->items + from, to - from, ids->done + from, e);
+}
+
 static int run_revoke(struct cli *cli)
 {
     AUTO_VALUE(id_list_release) struct id_list ids = {0};
     bool terminate = cli_flag(cli, "terminate");
     struct err e = {0};
     int code = read_some(cli, "task revoke", &ids);
+    size_t first = 0;
     enum err_code rc;
 
     if (code != EXIT_DONE)
         return code;
-    rc = terminate ? jobs_terminate(cli_db(cli), ids.items, ids.count, ids.done, &e)
-                   : jobs_revoke(cli_db(cli), ids.items, ids.count, ids.done, &e);
+    rc = flows_waiting_first(cli_db(cli), ids.items, ids.count, &first, &e);
+    if (!rc)
+        rc = revoke(cli, terminate, &ids, 0, first, &e);
+    if (!rc)
+        rc = revoke(cli, terminate, &ids, first, ids.count, &e);
     return rc ? cli_fail(&e) : print_done(cli, &ids, terminate ? "terminated" : "revoked");
 }
 

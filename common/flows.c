@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Flows in the table: declared, looked at, cancelled; see flows.h. How they move on is written in
- * sql/0012_flows.sql.
+ * Flows in the table: looked at, cancelled; see flows.h. They are declared in flows_insert.c; how
+ * they move on is written in sql/0012_flows.sql.
  */
 #include "common/flows.h"
 
@@ -15,7 +15,19 @@
 #include "common/redact.h"
 #include "common/statements.h"
 
-enum { INSERT, INPUT, CANCEL, REVOKE, REVOKE_HELD_UP, LEFT, PRUNE, WAITS_FOR, LIST, FIND, MEMBERS };
+enum {
+    INPUT,
+    CANCEL,
+    REVOKE,
+    REVOKE_HELD_UP,
+    LEFT,
+    PRUNE,
+    WAITS_FOR,
+    WAITING,
+    LIST,
+    FIND,
+    MEMBERS
+};
 
 enum { FLOW_IDS_BYTES = 4 * 1024 * 1024 };
 
@@ -56,7 +68,6 @@ enum { FLOW_IDS_BYTES = 4 * 1024 * 1024 };
     " ORDER BY m.state = 'FAILURE' DESC, m.state = 'REVOKED' DESC, m.flow_step LIMIT 1)"
 
 static const struct db_stmt statements[] = {
-    [INSERT] = {"flows_insert", "SELECT till_flow($1::jsonb)", 1},
     /* Sizes are summed before the array is made. */
     [INPUT] =
         {"flows_input",
@@ -129,6 +140,10 @@ static const struct db_stmt statements[] = {
                    " WHERE d.id = ANY ($1::uuid[]) AND coalesce(d.waits, false)"
                    " AND d.finished_at IS NULL",
                    1},
+    [WAITING] = {"flows_waiting",
+                 "SELECT id FROM jobs WHERE id = ANY ($1::uuid[])"
+                 " AND coalesce(waits, false) AND finished_at IS NULL",
+                 1},
     [LIST] = {"flows_list",
               "WITH f AS MATERIALIZED (SELECT * FROM flows WHERE id < $1::uuid"
               " AND (NOT $2::bool OR finished_at IS NULL) ORDER BY id DESC LIMIT $3) " WITH_COUNTS,
@@ -154,56 +169,7 @@ static const struct db_stmt statements[] = {
 
 DB_STATEMENTS(flows, statements);
 
-/* ---- declaring ---- */
-
-/* The first `len` bytes of a text without its last word. */
-static size_t without_word(const char *text, size_t len)
-{
-    while (len > 0 && text[len - 1] == ' ')
-        len--;
-    while (len > 0 && text[len - 1] != ' ')
-        len--;
-    while (len > 0 && text[len - 1] == ' ')
-        len--;
-    return len;
-}
-
-/* What till_flow() says itself has the place in the flow; people want that, not its wrapping:
- * "ERROR:  flow... CONTEXT:  PL/pgSQL function till_flow...". */
-static enum err_code tell_refusal(const struct db *db, enum err_code rc, const struct err *why,
-                                  struct err *e)
-{
-    const char *state = db_sqlstate(db);
-    const char *said = strstr(why->detail, ":  flow");
-    const char *where = said ? strstr(said, "PL/pgSQL function till_flow") : NULL;
-
-    if (!where || (strcmp(state, "22023") != 0 && strcmp(state, "23505") != 0))
-        return err_set_detail(e, rc, *why->detail ? why->detail : NULL, "%s", why->text);
-    said += strlen(":  ");
-    return err_set(e, rc, "%.*s", (int)without_word(said, (size_t)(where - said)), said);
-}
-
-enum err_code flows_insert(struct db *db, const json_t *flow, struct uuid *ret_id, struct err *e)
-{
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    AUTO(mem_free) char *text = NULL;
-    struct err why = {0};
-    enum err_code rc = flow_check(flow, NULL, e);
-
-    if (rc)
-        return rc;
-    text = json_write(flow);
-    if (!text)
-        return err_set(e, ERR_NOMEM, "out of memory");
-    if (strlen(text) > FLOW_BYTES_MAX)
-        return err_set(e, ERR_INVALID, "a flow is at most %d bytes", FLOW_BYTES_MAX);
-    rc = db_query(db, &statements[INSERT], DB_ARGS(DB_TEXT(text)), &rows, &why);
-    if (rc)
-        return tell_refusal(db, rc, &why, e);
-    return uuid_parse(db_text(rows, 0, 0), ret_id)
-               ? ERR_OK
-               : err_set(e, ERR_INTERNAL, "the database gave no id of a flow");
-}
+/* ---- what came before ---- */
 
 /* Why what came before a job cannot be given to it; ERR_OK when it can. */
 static enum err_code judge_input(const struct db_result *rows, struct err *e)
@@ -290,8 +256,9 @@ enum err_code flows_prune(struct db *db, int64_t before_us, int max, int64_t *re
     return db_exec(db, &statements[PRUNE], DB_ARGS(DB_INT(before_us), DB_INT(max)), ret_count, e);
 }
 
-enum err_code flows_waits_for(struct db *db, const struct uuid *ids, size_t count,
-                              struct db_result **ret_rows, struct err *e)
+/* A statement over ids. */
+static enum err_code look_at(struct db *db, int statement, const struct uuid *ids, size_t count,
+                             struct db_result **ret_rows, struct err *e)
 {
     AUTO_VALUE(buf_release) struct buf array;
 
@@ -299,7 +266,42 @@ enum err_code flows_waits_for(struct db *db, const struct uuid *ids, size_t coun
     for (size_t i = 0; i < count; i++)
         db_array_add(&array, ids[i].text);
     db_array_end(&array);
-    return db_query(db, &statements[WAITS_FOR], DB_ARGS(DB_TEXT(array.data)), ret_rows, e);
+    return db_query(db, &statements[statement], DB_ARGS(DB_TEXT(array.data)), ret_rows, e);
+}
+
+enum err_code flows_waits_for(struct db *db, const struct uuid *ids, size_t count,
+                              struct db_result **ret_rows, struct err *e)
+{
+    return look_at(db, WAITS_FOR, ids, count, ret_rows, e);
+}
+
+static bool is_among(const struct db_result *rows, const struct uuid *id)
+{
+    for (int row = 0; row < db_rows(rows); row++)
+        if (strcmp(db_text(rows, row, 0), id->text) == 0)
+            return true;
+    return false;
+}
+
+enum err_code flows_waiting_first(struct db *db, struct uuid *ids, size_t count, size_t *ret_first,
+                                  struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO(mem_free) struct uuid *rest = mem_array(count + 1, sizeof rest[0]);
+    enum err_code rc = look_at(db, WAITING, ids, count, &rows, e);
+    size_t first = 0;
+
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < count; i++) {
+        if (is_among(rows, &ids[i]))
+            ids[first++] = ids[i];
+        else
+            rest[i - first] = ids[i];
+    }
+    memcpy(ids + first, rest, (count - first) * sizeof ids[0]);
+    *ret_first = first;
+    return ERR_OK;
 }
 
 /* ---- looking ---- */

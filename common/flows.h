@@ -79,6 +79,12 @@ enum err_code flows_prune(struct db *db, int64_t before_us, int max, int64_t *re
 enum err_code flows_waits_for(struct db *db, const struct uuid *ids, size_t count,
                               struct db_result **ret_rows, struct err *e) MUST_CHECK;
 
+/* For whoever is to end these jobs: puts those that wait for others of their flow first, in the
+ * order in which they are, and tells how many. They are ended in a transaction of their own: the
+ * end of others waits for gates, and who holds a gate may be about to wake one that waits. */
+enum err_code flows_waiting_first(struct db *db, struct uuid *ids, size_t count, size_t *ret_first,
+                                  struct err *e) MUST_CHECK;
+
 /* ---- looking ---- */
 
 /* Texts are borrowed from the page or the view's own rows. Times are wall time, 0: not yet. */

@@ -322,11 +322,32 @@ static enum err_code count_waiting(struct request *req, struct order *order, con
     return rc;
 }
 
+/* Those that wait for others of their flow, and then the rest. */
+static enum err_code revoke_some(struct request *req, struct order *order, const char *target,
+                                 struct uuid *ids, size_t count, struct err *e)
+{
+    size_t first = 0;
+    size_t changed = 0;
+    enum err_code rc = flows_waiting_first(thread_of(req)->db, ids, count, &first, e);
+
+    if (!rc && first > 0)
+        rc = change_some(req, order->change, target, ids, first, &changed, e);
+    order->changed += changed;
+    changed = 0;
+    if (!rc && first < count)
+        rc = change_some(req, order->change, target, ids + first, count - first, &changed, e);
+    order->changed += changed;
+    return rc;
+}
+
 static enum err_code order_some(struct request *req, struct order *order, const char *target,
-                                const struct uuid *ids, size_t count, struct err *e)
+                                struct uuid *ids, size_t count, struct err *e)
 {
     size_t changed = 0;
     enum err_code rc;
+
+    if (order->change == CHANGE_REVOKE || order->change == CHANGE_TERMINATE)
+        return revoke_some(req, order, target, ids, count, e);
 
     if (order->change == CHANGE_REPLAY) {
         rc = replay_some(req, target, &order->id, ids, count, &order->replayed, e);

@@ -6,6 +6,7 @@ import threading
 
 import psycopg2
 import pytest
+import requests
 
 from harness import flows
 from harness.flows import job
@@ -165,6 +166,44 @@ def test_who_expires_others_holds_no_member_that_waits_while_he_waits_for_a_gate
     holder.close()
     for row in (ready, waits):
         assert one.wait_job(row["id"], "REVOKED")["error"] == "expired"
+    flows.check(one)
+
+
+def by_shell(one, ids):
+    return one.till("task", "revoke", *ids).returncode == 0
+
+
+def by_page(one, ids):
+    url = one.dashboard.url + "/api/v1/tasks"
+    return requests.post(url, json={"action": "revoke", "ids": ids}, timeout=60).json()["changed"] == len(ids)
+
+
+@pytest.mark.parametrize("revoke", [by_shell, by_page], ids=["shell", "page"])
+def test_who_revokes_many_holds_no_member_that_waits_while_he_waits_for_a_gate(stack, revoke):
+    """As above. A job with a transaction of its own lost an attempt by that, its last one maybe."""
+    one = stack().start(apis=0, workers=0, schedulers=0, dashboards=1)
+    flow = one.value("SELECT till_group(%s)", flows.json.dumps([job("t"), {"chain": [job("t"), job("t")]}]))
+    ready, _, waits = one.query("SELECT id, flow_to FROM jobs WHERE flow_id = %s ORDER BY flow_step", flow)
+    holder = connect(one)
+    holder.autocommit = False
+    cursor = holder.cursor()
+    cursor.execute("SELECT FROM flow_gates WHERE flow_id = %s AND gate = %s FOR UPDATE", (flow, ready["flow_to"]))
+    ends = []
+    end = threading.Thread(target=lambda: ends.append(revoke(one, [ready["id"], waits["id"]])))
+    end.start()
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name LIKE 'till%' AND wait_event_type = 'Lock'"
+    )
+    wait_for(lambda: one.value(waiting), 20, "the revoke waits for nobody")
+
+    cursor.execute("SELECT FROM jobs WHERE id = %s FOR NO KEY UPDATE NOWAIT", (waits["id"],))
+
+    holder.rollback()
+    holder.close()
+    end.join(60)
+    assert ends == [True]
+    assert [one.job(row["id"])["error"] for row in (ready, waits)] == ["revoked", "revoked"]
     flows.check(one)
 
 
