@@ -584,7 +584,7 @@ def test_a_worker_tells_what_became_of_its_jobs_and_how_long_they_took(stack):
     one.enqueue("till.tasks.noop", count=30)
     slow = one.enqueue("till.tasks.sleep", 0.2, queue="mail")
     bad = one.enqueue("till.tasks.fail", "what went wrong", max_attempts=2)
-    unknown = one.enqueue("nobody.knows.this", max_attempts=1)
+    unknown = one.insert_job("nobody.knows.this", max_attempts=1, snoozes=1000)  # which it has waited for long enough
     for made in (bad, unknown):
         one.wait_job(made, "FAILURE")
     one.wait_job(slow)
