@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from harness.wait import SLOWNESS
+from harness.wait import SLOWNESS, wait_for
 
 SANDBOX = Path(__file__).resolve().parents[1] / "sandbox"
 sys.path.insert(0, str(SANDBOX))
@@ -77,16 +77,6 @@ class Gateway:
 def gateway():
     with start_gateway("--settle-seconds", "0.2") as program:
         yield Gateway(program.url)
-
-
-def until(question, seconds=10):
-    deadline = time.monotonic() + seconds * SLOWNESS
-    while True:
-        answer = question()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, "condition not met in time"
-        time.sleep(0.01)
 
 
 def error_of(answer, status):
@@ -278,7 +268,7 @@ def test_authentication_and_bank_debit(gateway):
         debit = gateway.pay(payment_method=token).json()
         assert debit["status"] == "processing"
         where = f"payment_intents/{debit['id']}"
-        until(lambda: gateway.get(where).json()["status"] == end)
+        wait_for(lambda: gateway.get(where).json()["status"] == end)
     assert len(gateway.charged()) == 1
 
 
@@ -378,7 +368,7 @@ def test_a_key_in_flight_is_409_and_a_key_is_forgotten_after_a_day(gateway):
     gateway.fault("hold_before")
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(gateway.pay, key="a")
-        until(lambda: gateway.admin("GET", "held")["held"] == 1)
+        wait_for(lambda: gateway.admin("GET", "held")["held"] == 1)
         busy = gateway.pay(key="a")
         assert error_of(busy, 409)["code"] == "idempotency_key_in_use"
         assert busy.headers["Stripe-Should-Retry"] == "true"
@@ -423,7 +413,7 @@ def test_answers_that_never_arrive(gateway, fault, charged):
         )
         if len(answer.content) < int(answer.headers["Content-Length"]):
             raise requests.ConnectionError  # this version of requests takes a short body for whole
-    until(lambda: len(gateway.charged()) == charged)  # whoever hangs up in time is faster than a busy machine
+    wait_for(lambda: len(gateway.charged()) == charged)  # whoever hangs up in time is faster than a busy machine
     assert gateway.pay(key="a").json()["status"] == "succeeded"
     assert len(gateway.charged()) == 1
 
@@ -458,7 +448,7 @@ def test_bodies_without_end(gateway, chunked):
     with requests.post(url, PAID, headers=KEY, timeout=60, stream=True) as answer:
         assert ("Content-Length" in answer.headers) is not chunked
         assert len(answer.raw.read(3_000_000)) == 3_000_000
-    until(lambda: gateway.outcomes() == ["client gone"])
+    wait_for(lambda: gateway.outcomes() == ["client gone"])
 
 
 def test_a_gzip_bomb(gateway):
@@ -506,21 +496,21 @@ def test_a_client_killed_between_charge_and_answer(gateway):
     gateway.fault("hold_after")
     with pytest.raises(requests.Timeout):
         gateway.pay(key="a", timeout=0.2)
-    until(lambda: gateway.admin("GET", "held")["held"] == 1)
+    wait_for(lambda: gateway.admin("GET", "held")["held"] == 1)
     assert len(gateway.charged()) == 1
     again = gateway.pay(key="a")
     assert again.json()["status"] == "succeeded" and len(gateway.charged()) == 1
     assert gateway.admin("POST", "release")["released"] == 1
-    until(lambda: gateway.outcomes() == ["client gone", "answered"])
+    wait_for(lambda: gateway.outcomes() == ["client gone", "answered"])
 
 
 def test_the_answer_that_comes_after_the_clients_time_out(gateway):
     gateway.fault("latency", seconds=4)
     with pytest.raises(requests.Timeout):
         gateway.pay(key="a", timeout=0.1)
-    until(lambda: gateway.admin("GET", "faults")["faults"][0]["applied"] == 1)
+    wait_for(lambda: gateway.admin("GET", "faults")["faults"][0]["applied"] == 1)
     assert gateway.pay(key="a").status_code == 409
-    until(lambda: len(gateway.charged()) == 1)
+    wait_for(lambda: len(gateway.charged()) == 1)
     assert gateway.pay(key="a").json()["status"] == "succeeded"
     assert len(gateway.charged()) == 1
 
@@ -529,7 +519,7 @@ def test_a_held_request_can_be_dropped(gateway):
     gateway.fault("hold_before")
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(gateway.pay, key="a")
-        until(lambda: gateway.admin("GET", "held")["held"] == 1)
+        wait_for(lambda: gateway.admin("GET", "held")["held"] == 1)
         gateway.admin("POST", "release", {"action": "drop"})
         with pytest.raises(BROKEN):
             first.result()
@@ -614,7 +604,7 @@ def test_webhooks_are_signed_and_tell_what_happened(gateway, shop):
         "payment_intent.succeeded",
         "refund.created",
     ]
-    until(lambda: len(shop.got) == len(expected))
+    wait_for(lambda: len(shop.got) == len(expected))
     assert sorted(shop.types()) == expected
     assert all(check_signature(header, body) for header, body in shop.got)
     events = [json.loads(body) for _, body in shop.got]
@@ -623,16 +613,16 @@ def test_webhooks_are_signed_and_tell_what_happened(gateway, shop):
     assert paid["request"]["idempotency_key"] == "a"
     listed = gateway.get("events", type="payment_intent.succeeded").json()["data"]
     assert [event["id"] for event in listed] == [paid["id"]]
-    until(lambda: gateway.get(f"events/{paid['id']}").json()["pending_webhooks"] == 0)
+    wait_for(lambda: gateway.get(f"events/{paid['id']}").json()["pending_webhooks"] == 0)
 
 
 def test_a_refused_webhook_comes_again(gateway, shop):
     shop.answers = [500, 302]
     gateway.admin("POST", "webhooks", {"url": shop.url, "backoff": 0.02})
     gateway.post(amount="500", currency="usd")
-    until(lambda: len(shop.got) == 3)
+    wait_for(lambda: len(shop.got) == 3)
     assert len({json.loads(body)["id"] for _, body in shop.got}) == 1
-    until(lambda: len(gateway.admin("GET", "webhooks/deliveries")["deliveries"]) == 3)
+    wait_for(lambda: len(gateway.admin("GET", "webhooks/deliveries")["deliveries"]) == 3)
     deliveries = gateway.admin("GET", "webhooks/deliveries")["deliveries"]
     assert [entry["status"] for entry in deliveries] == [500, 302, 200]
 

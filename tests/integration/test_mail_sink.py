@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from harness.wait import SLOWNESS
+from harness.wait import SLOWNESS, wait_for
 
 SANDBOX = Path(__file__).resolve().parents[1] / "sandbox"
 sys.path.insert(0, str(SANDBOX))
@@ -64,13 +64,6 @@ def letter(message_id="<order-7@till.test>", to="anna@shop.test"):
     mail.set_content("Thank you, Änne.\n.\n..and more\n")
     mail.add_alternative("<p>Thank you, Änne.</p>\n", subtype="html")
     return mail
-
-
-def until(question, seconds=10):
-    deadline = time.monotonic() + seconds * SLOWNESS
-    while not question():
-        assert time.monotonic() < deadline, "condition not met in time"
-        time.sleep(0.01)
 
 
 def test_a_mail_is_kept_whole(sink):
@@ -175,12 +168,12 @@ def test_held_between_the_mail_and_its_250(sink):
     sink.fault("hold", times=2)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(sink.send)
-        until(lambda: sink.ask("GET", "held")["held"] == 1)
+        wait_for(lambda: sink.ask("GET", "held")["held"] == 1)
         assert len(sink.mails()) == 1 and not first.done()
         assert sink.ask("POST", "release", {})["released"] == 1
         assert first.result() == {}
         second = pool.submit(sink.send)
-        until(lambda: sink.ask("GET", "held")["held"] == 1)
+        wait_for(lambda: sink.ask("GET", "held")["held"] == 1)
         sink.ask("POST", "release", {"action": "drop"})
         with pytest.raises(GONE):
             second.result()
@@ -192,11 +185,11 @@ def test_a_client_killed_while_held_leaves_nothing_held(sink):
     client = sink.connect()
     with ThreadPoolExecutor(1) as pool:
         sending = pool.submit(client.send_message, letter())
-        until(lambda: sink.ask("GET", "held")["held"] == 1)
+        wait_for(lambda: sink.ask("GET", "held")["held"] == 1)
         client.sock.shutdown(socket.SHUT_RDWR)
         with pytest.raises(GONE):
             sending.result()
-    until(lambda: sink.ask("GET", "held")["held"] == 0)
+    wait_for(lambda: sink.ask("GET", "held")["held"] == 0)
     assert len(sink.mails()) == 1
 
 
@@ -217,7 +210,7 @@ def test_several_hundred_sessions_at_once_lose_nothing(sink):
     def send(number):
         client = sink.connect(timeout=60 * SLOWNESS)
         clients.append(client)
-        until(lambda: len(clients) == count, 60)
+        wait_for(lambda: len(clients) == count, 60)
         client.send_message(letter(f"<{number}@till.test>"))
         client.quit()
 
