@@ -28,8 +28,8 @@ struct answers_now {
     int64_t token;            /* of the rows that answers_rows() told; 0: nobody knows */
     struct lease_stamp stamp; /* of who told the token */
     bool is_leased;           /* a lease told the version, and a stamp may tell of the rows */
-    /* The version is worth more, since it tells of all answers at once: of those who find this one
-     * by its rows one now and then does not, so that it is made anew. */
+    /* Now and then an answer that is known by its rows alone is not to be found, so that it is made
+     * anew with a version: that is worth more, since it tells of all answers at once. */
     bool wants_version;
     int64_t us; /* monotonic */
 };

@@ -40,9 +40,9 @@ void connection_ends(struct connection *connection);
  * more. */
 bool connection_is_cut(const struct connection *connection);
 
-/* Whether it may wait for a further request, to be asked before the answer is written. After a
- * request that may have written it may not while every thread is taken: the next is likely to write
- * as well, and one that meets the cut is lost without an answer, which only a read outlives. */
+/* Whether the connection may wait for a further request; to be asked before the answer is written.
+ * While every thread is taken it may not after a request that may have written: the next one is
+ * likely to write, too, and what meets the cut gets no answer. Only a read can be sent again. */
 bool connection_may_stay(const struct connections *all, const struct connection *connection,
                          bool is_safe);
 

@@ -14,8 +14,8 @@
  * is written to. */
 void *control_main(void *context);
 
-/* Whether the fetch thread works by older flags. It may just be about to block, so one wake is not
- * enough: it is woken until it has seen the new ones. */
+/* Whether the fetch thread still works by older flags. It may just be about to block, so one wake
+ * is not enough: control_wake_fetch() is called again until this is false. */
 bool control_fetch_is_behind(const struct process *process);
 void control_wake_fetch(struct process *process, struct redis *redis);
 

@@ -32,12 +32,13 @@ enum err_code interrupts_look(struct interrupts *interrupts, struct pool *pool, 
                               struct err *e) MUST_CHECK;
 
 /* The places that revoked jobs have under limits stay counted while their handlers run: this tells
- * that they do, for at most `for_us` more. Whether there are any; without, it asks nobody. */
+ * that they do, for at most `for_us` more. ret_any: whether there are such places; without any,
+ * PostgreSQL is not asked. */
 enum err_code interrupts_keep_places(struct pool *pool, struct db *db, int64_t for_us,
                                      bool *ret_any, struct err *e) MUST_CHECK;
 
-/* The handlers of these have ended: such places go to others. Before pool_finish(), whose arguments
- * it looks at; it asks nobody unless one of them was revoked or lost its fence. */
+/* The handlers of these have ended: such places go to others. To be called before pool_finish(),
+ * with its arguments. PostgreSQL is asked only where one of them was revoked or lost its fence. */
 void interrupts_give_places(struct db *db, struct item *const *items, const bool *acknowledge,
                             size_t count);
 

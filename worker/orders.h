@@ -16,7 +16,7 @@ void orders_init(struct process *process);
 void orders_obey(struct process *process, const struct worker_order *order);
 
 /* Likewise what it is to consume: queues that are new come behind those that it has, and those that
- * it leaves are flagged. Whether anything is another than before. */
+ * it leaves are flagged. Gives whether anything has changed. */
 bool orders_obey_consumers(struct process *process, const struct worker_order *order);
 
 /* Whether an order of this age concerns what began `since_us` ago, and not only what was there

@@ -30,10 +30,11 @@ void pace_note(struct pace *pace, const struct task *task, int64_t runtime_us, i
 /* What to expect of the next job of a task. */
 int64_t pace_of(const struct pace *pace, const struct task *task);
 
-/* How much of the `room` to read into. `ahead` is how many jobs keep the slots busy for as long as
- * one may wait here. While there is enough to do, no remainders: what is read together is claimed,
- * run and settled together, and ten cost nearly what a hundred do. Nor anything before half of
- * what was read ahead has begun: else each job that ends would be followed by a claim of one. */
+/* How many jobs to read now, at most `room`; 0: none yet. `ahead` is how many keep the slots busy
+ * for as long as one may wait here. What is read together is claimed, run and settled together, and
+ * ten jobs cost nearly as much as a hundred. So while there is enough to do nothing is read to fill
+ * up a small remainder, nor before half of what was read ahead has begun: else each job that ends
+ * would be followed by a claim of one. */
 int pace_room(int room, int held, int slots, int64_t ahead);
 
 #endif

@@ -22,8 +22,8 @@ struct pass {
     struct buf queues;
 };
 
-/* For the places of a batch. They are passed on while this process takes work at all, to jobs of
- * the queues that the batch is of, as far as these are neither paused nor limited themselves. */
+/* Whether the places of a batch are passed on, and to whom: while this process takes work at all,
+ * to jobs of the queues that the batch is of, as far as these are neither paused nor limited. */
 void pass_init(struct pass *pass, struct process *process, const struct batch *batch);
 void pass_release(struct pass *pass);
 

@@ -114,10 +114,10 @@ struct process {
     atomic_int_fast64_t lag_us;  /* longest wait in a stream that was seen since the last beat */
     struct process_asked *asked; /* one for each stream */
     struct process_doing doing[ROLE_COUNT];
-    /* Monotonic, by the keeper: when Redis last took a renewal or a heartbeat; and, after it has
-     * not for longer, from when on others have had the time to renew theirs. */
-    atomic_int_fast64_t kept_us;
-    atomic_int_fast64_t take_over_from_us;
+    /* Both monotonic, by the keeper. */
+    atomic_int_fast64_t kept_us;           /* when Redis last took a renewal or a heartbeat */
+    atomic_int_fast64_t take_over_from_us; /* after Redis was away: from then on all others have had
+                                              the time to renew what they hold */
     atomic_bool is_replaced; /* ends in order and another takes its place: the name is left to it */
     atomic_bool name_lost;   /* another holds our name: end, so that a new process gets its own */
     atomic_bool keeper_ends;
@@ -137,9 +137,9 @@ static inline enum process_phase process_phase(const struct process *process)
     return (enum process_phase)atomic_load(&process->phase);
 }
 
-/* How long an entry stays its reader's without being renewed, and a name its process's. Shorter
- * than the setting says, by which time another runs what it had: the look for such entries comes up
- * to half of this later, that of the scheduler (heal.c) within a third. */
+/* How long an entry stays its reader's, and a name its process's, without being renewed. It is
+ * shorter than the setting, within which another is to run what a dead worker had: other workers
+ * look for such entries up to half of this later, the scheduler (heal.c) up to a third. */
 static inline int64_t process_lease_us(const struct process *process)
 {
     return process->conf->lease_seconds * US_PER_S * 2 / 3;

@@ -59,11 +59,11 @@ void turns_skip(struct turns *turns, size_t source);
 bool turns_next(struct turns *turns, int room, struct turns_ask *ret_ask);
 void turns_note(struct turns *turns, size_t source, int max, int got);
 
-/* What turns_next() would ask after `ask` has brought nothing, for sending both at once: after
- * streams that had nothing lately, the one of which nearly all is to be expected. False: that is
- * not the case, or the room is small, where each job is to be the right one. What both could bring
- * fits into the room. When it has brought all it was asked for the round is to end: asking for the
- * few that the first left room for would cost what asking for many does. */
+/* What turns_next() would ask if `ask` brought nothing, so that both can be sent at once: worth
+ * while where `ask` is of streams that had nothing lately, and nearly all is to be expected of the
+ * next one. False: it is not so, or the room is small, and each job has to be the one whose turn it
+ * is. What both could bring fits into the room. When the second has brought all it was asked for
+ * the round is to end: asking for the few that there is room for still would cost what many do. */
 bool turns_ahead(struct turns *turns, int room, const struct turns_ask *ask,
                  struct turns_ask *ret_ahead);
 

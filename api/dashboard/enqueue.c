@@ -178,7 +178,7 @@ enum err_code task_enqueue_form(struct request *req, struct reply *reply, struct
         return rc;
     if (!task.is_known) {
         (void)err_set(&problem, ERR_INVALID,
-                      "no worker has told of such a task: it would wait for ever");
+                      "no worker has told of such a task: start one that knows it first");
         return answer_wrong(reply, 400, "task", &problem, e);
     }
     if (order_read(req, &order, &given, &problem))
