@@ -275,6 +275,16 @@ def test_a_page_tells_why_a_task_waits(stack, walk):
     walk("why", facts, system=system)
 
 
+def test_a_reason_leads_to_those_that_died_of_it(stack, walk):
+    system = stack()
+    reasons = [('no template "spring" \\ for 7', 2), ("the gateway answered 503: (try OR leave)", 3)]
+    for reason, count in reasons:
+        for _ in range(count):
+            rows.insert(system, "FAILURE", task="shop.mail", error=reason)
+    rows.insert(system, "FAILURE", task="shop.other", error=reasons[0][0])
+    walk("reason", {"reasons": reasons}, system=system)
+
+
 def test_a_session_that_ends_takes_no_form_with_it(stack, walk, test_folder):
     system = stack()
     path = os.path.join(test_folder, "users")

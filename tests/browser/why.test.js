@@ -47,3 +47,27 @@ test('why', async () => {
   assert.equal(await turned.locator('td[data-label="Args"]').textContent(), '["\\u202egpj.exe"]');
   await check();
 });
+
+// From a reason to those that died of it, whatever marks it has, and back to life with these alone.
+test('reason', async () => {
+  const {page, check} = await open();
+  for (const [reason, count] of facts.reasons) {
+    await visit(page, '/dead');
+    await page.locator('tbody tr', {hasText: 'shop.mail'}).getByRole('link', {name: reason, exact: true}).click();
+    await page.waitForURL(/\/tasks\?state=FAILURE&task=shop.mail&search=error/, WAIT);
+    await page.waitForFunction((n) => document.querySelectorAll('tbody tr').length === n, count, WAIT);
+    assert.ok((await page.locator('td[data-label="Result"]').allTextContents()).every((text) => text === reason));
+  }
+  assert.deepEqual(await findings(page), []);
+  if (process.env.TILL_SHOTS) await page.screenshot({path: `${process.env.TILL_SHOTS}/reason.png`});
+  await page.getByRole('button', {name: 'Retry all that match'}).click();
+  await page.getByRole('dialog').getByRole('button', {name: 'Retry all'}).click();
+  await page.locator('#told.shown', {hasText: `${facts.reasons.at(-1)[1]} tasks retried.`}).waitFor(WAIT);
+  await visit(page, '/dead');
+  await page.locator('tbody tr', {hasText: 'shop.mail'}).getByRole('link', {name: facts.reasons[0][0], exact: true}).waitFor(WAIT);
+  assert.equal(await page.getByRole('link', {name: facts.reasons.at(-1)[0], exact: true}).count(), 0);
+  assert.deepEqual(await findings(page), []);
+  assert.deepEqual(await page.evaluate(poorContrasts), []);
+  if (process.env.TILL_SHOTS) await page.screenshot({path: `${process.env.TILL_SHOTS}/dead-links.png`});
+  await check();
+});
