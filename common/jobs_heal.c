@@ -12,6 +12,7 @@
 
 enum {
     EXPIRE,
+    EXPIRE_WAITING,
     TAKE_DUE,
     NEXT_DUE,
     WAITING_STREAMS,
@@ -54,20 +55,28 @@ enum {
     " RETURNING id, queue, priority, scheduled_at)"                                                \
     " SELECT id, queue, priority FROM taken ORDER BY scheduled_at, id"
 
+#define EXPIRED "expires_at <= now() AND finished_at IS NULL AND state IN ('PENDING', 'RETRY')"
+/* Not "waits" alone, which would read all that wait. */
+#define EXPIRE_SOME(which)                                                                         \
+    "UPDATE jobs SET state = 'REVOKED', finished_at = now(), error = 'expired'"                    \
+    " WHERE id = ANY (ARRAY(SELECT id FROM jobs WHERE " EXPIRED " AND " which                      \
+    " ORDER BY expires_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED))"
+
 #define UNTIL(at)                                                                                  \
     " CASE WHEN " at " IS NOT NULL THEN greatest(0,"                                               \
     " (extract(epoch FROM " at " - clock_timestamp()) * 1000000)::bigint) END"
 
 static const struct db_stmt statements[] = {
-    /* Those that wait for others of their flow ($2) and the rest in transactions of their own: the
-     * end of the rest locks gates, and who holds a gate may be about to wake one that waits. */
+    /* The rest first, with the news whether there are such as wait for others of their flow; these
+     * in a transaction of their own: the end of the rest locks gates, and who holds a gate may be
+     * about to wake one that waits. */
     [EXPIRE] = {"jobs_expire",
-                "UPDATE jobs SET state = 'REVOKED', finished_at = now(), error = 'expired'"
-                " WHERE id = ANY (ARRAY(SELECT id FROM jobs WHERE expires_at <= now()"
-                " AND finished_at IS NULL AND state IN ('PENDING', 'RETRY')"
-                " AND (waits IS NOT NULL) = $2::bool"
-                " ORDER BY expires_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED))",
-                2},
+                "WITH gone AS (" EXPIRE_SOME(
+                    "waits IS NULL") " RETURNING id)"
+                                     " SELECT (SELECT count(*) FROM gone), EXISTS (SELECT FROM "
+                                     "jobs WHERE " EXPIRED " AND coalesce(waits, false))",
+                1},
+    [EXPIRE_WAITING] = {"jobs_expire_waiting", EXPIRE_SOME("coalesce(waits, false)"), 1},
     [TAKE_DUE] = {"jobs_take_due",
                   "WITH taken AS (UPDATE jobs SET enqueued_at = now() WHERE id = ANY (ARRAY("
                   " SELECT id FROM jobs WHERE" STANDS_ALONE
@@ -155,14 +164,14 @@ static enum err_code take(struct db *db, const struct db_stmt *stmt, struct db_a
 
 enum err_code jobs_expire(struct db *db, int max, int64_t *ret_count, struct err *e)
 {
+    AUTO(db_result_free) struct db_result *rows = NULL;
     int64_t waiting = 0;
-    enum err_code rc =
-        db_exec(db, &statements[EXPIRE], DB_ARGS(DB_INT(max), DB_BOOL(true)), &waiting, e);
+    enum err_code rc = db_query(db, &statements[EXPIRE], DB_ARGS(DB_INT(max)), &rows, e);
 
+    if (!rc && db_bool(rows, 0, 1))
+        rc = db_exec(db, &statements[EXPIRE_WAITING], DB_ARGS(DB_INT(max)), &waiting, e);
     if (!rc)
-        rc = db_exec(db, &statements[EXPIRE], DB_ARGS(DB_INT(max), DB_BOOL(false)), ret_count, e);
-    if (!rc)
-        *ret_count += waiting;
+        *ret_count = db_int(rows, 0, 0) + waiting;
     return rc;
 }
 
