@@ -143,6 +143,29 @@ static const char *read_job(const json_t *node, struct texts *texts, struct job_
     return NULL;
 }
 
+/* What a member of a job has to be that cannot be read. */
+static const char *form_of(const char *key)
+{
+#define TIME "a time with its zone, like 2030-01-01T12:00:00Z"
+    static const struct {
+        const char *key;
+        const char *form;
+    } forms[] = {
+        {"id", "a UUID"},
+        {"max_attempts", "a whole number from 1"},
+        {"retention_s", "a whole number of seconds from 1"},
+        {"scheduled_at", TIME},
+        {"expires_at", TIME},
+        {"priority", "0, 1, 2, high, normal or low"},
+    };
+#undef TIME
+
+    for (size_t i = 0; i < COUNT_OF(forms); i++)
+        if (strcmp(forms[i].key, key) == 0)
+            return forms[i].form;
+    return "a text";
+}
+
 static enum err_code check_job(struct walk *walk, const json_t *node, const char *place, int depth)
 {
     static const char *const keys[] = {"task",         "args",         "kwargs",      "queue",
@@ -161,7 +184,8 @@ static enum err_code check_job(struct walk *walk, const json_t *node, const char
         return err_set(walk->e, ERR_INVALID, "a flow has at most %d jobs", FLOW_JOBS_MAX);
     wrong = read_job(node, &texts, &job);
     if (wrong)
-        return err_set(walk->e, ERR_INVALID, "%s has a \"%s\" that cannot be read", place, wrong);
+        return err_set(walk->e, ERR_INVALID, "%s has a \"%s\" that cannot be read: it is %s", place,
+                       wrong, form_of(wrong));
     rc = jobs_check(&job, &why);
     return rc ? err_set(walk->e, rc, "%s: %s", place, why.text) : ERR_OK;
 }

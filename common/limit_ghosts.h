@@ -15,8 +15,8 @@
 #include "common/err.h"
 #include "common/jobs_run.h"
 
-/* Their handlers run for at most so much longer before somebody asks again. Those that are no
- * ghosts, for want of a place, are none after it either. */
+/* Keeps the places of revoked jobs whose handlers still run for `for_us` more, within which this is
+ * called again. An attempt that has no row there, since it had no place, gets none. */
 enum err_code limit_ghosts_renew(struct db *db, const struct attempt *attempts, size_t count,
                                  int64_t for_us, struct err *e) MUST_CHECK;
 

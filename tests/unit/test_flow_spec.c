@@ -77,7 +77,11 @@ Test(flow_spec, what_is_wrong_is_named_with_its_place)
     expect_refused("{\"chain\": [{\"task\": \"a\", \"name\": \"n\"}]}",
                    "flow.chain[0] has \"name\"");
     expect_refused("{\"task\": \"no name\"}", "flow: \"no name\" is no name of a task");
-    expect_refused("{\"task\": 7}", "flow has a \"task\" that cannot be read");
+    expect_refused("{\"task\": 7}", "flow has a \"task\" that cannot be read: it is a text");
+    expect_refused("{\"task\": \"a\", \"scheduled_at\": \"2030-01-01T12:00:00\"}",
+                   "\"scheduled_at\" that cannot be read: it is a time with its zone");
+    expect_refused("{\"task\": \"a\", \"priority\": 3}",
+                   "\"priority\" that cannot be read: it is 0, 1, 2, high");
     expect_refused("{\"task\": \"a\", \"args\": {}}", "flow: args of a job");
     expect_refused("{\"task\": \"a\", \"kwargs\": []}", "flow: kwargs of a job");
     expect_refused("{\"task\": \"a\", \"headers\": {\"h\": 1}}", "flow: header \"h\"");
