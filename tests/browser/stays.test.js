@@ -111,6 +111,33 @@ test('digits', async () => {
   await check();
 });
 
+// Whoever filters by keyboard goes on where they are: each step of a choice is another list.
+test('keyboard', async () => {
+  const {page, check} = await open();
+  const has = (selector) => page.waitForFunction((wanted) => document.activeElement.matches(wanted), selector, WAIT);
+  await visit(page, '/tasks');
+  await page.locator('#f-order').focus();
+  for (const order of ['oldest', 'due']) {
+    await page.keyboard.press('ArrowDown');
+    await page.waitForURL(`**/tasks?order=${order}`, WAIT);
+    await has('#f-order');
+  }
+  await page.locator('#f-text').focus();
+  await page.keyboard.type('chosen');
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/tasks?search=chosen&order=due', WAIT);
+  await has('#f-text');
+  await page.keyboard.type('1');
+  assert.equal(await page.locator('#f-text').inputValue(), 'chosen1');
+  await page.locator('.states a.failure').focus();
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/state=FAILURE/, WAIT);
+  await has('.states a.failure[aria-current]');
+  await page.keyboard.press('Tab');
+  await has('.states a.success');
+  await check();
+});
+
 // A form that the server refuses stays as it was filled in; the way back leaves it.
 test('forms', async () => {
   const {page, complaints} = await open();

@@ -253,7 +253,7 @@ def test_what_people_hold_stays_while_a_page_lives(stack, walk):
     rows.insert(system, "FAILURE", task="shop.mail", queue="mail", age=50)
     rows.declare_task(system, "shop.digits")
     system.start_dashboard()
-    for name in ("drawn", "pressed", "chosen", "digits", "forms"):
+    for name in ("drawn", "pressed", "keyboard", "chosen", "digits", "forms"):
         walk(name, facts, system=system)
     copies = [(row["args"], row["kwargs"]) for row in system.query("SELECT args::text, kwargs::text FROM jobs WHERE task = 'shop.digits' ORDER BY id")]
     args, kwargs = '[9007199254740993, 1.0, 0.5, "9007199254740993"]', '{"user": 9223372036854775807}'

@@ -90,13 +90,24 @@ function showFromHistory(state) {
   show();
 }
 
-/* Shows another address of the dashboard; `replace` keeps it out of the history. */
+/* Gives the focus to what is now in the place of `before`: the field of the same id, the link that leads to the same. */
+function focusAgain(before) {
+  const href = before.getAttribute('href');
+  const again = before.id ? document.getElementById(before.id) : [...main.querySelectorAll('a[href]')].find((link) => link.getAttribute('href') === href);
+  again?.focus({preventScroll: true});
+  if (again?.type === 'search') again.setSelectionRange(again.value.length, again.value.length);
+}
+
+/* Shows another address of the dashboard; `replace` keeps it out of the history. A filter keeps the focus. */
 export function go(url, {replace = false} = {}) {
   keepPlace();
   place = 0;
   const own = url.startsWith('/') ? prefix : '';
+  const [path, focused] = [location.pathname, document.activeElement];
+  const isWithin = main !== focused && main.contains(focused);
   history[replace ? 'replaceState' : 'pushState'](null, '', own + url);
   show();
+  if (isWithin && path === location.pathname) focusAgain(focused);
 }
 
 document.addEventListener('click', (event) => {
