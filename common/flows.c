@@ -94,9 +94,11 @@ static const struct db_stmt statements[] = {
          " UNION ALL SELECT 0, 1, 0, NULL FROM asks"
          " WHERE input_of IS NOT NULL AND NOT EXISTS (SELECT FROM self)",
          2},
+    /* A flow that has lost jobs may be over while some that were retried are not. */
     [CANCEL] = {"flows_cancel",
                 "UPDATE flows SET cancelled_at = coalesce(cancelled_at, now())"
-                " WHERE id = $1 AND finished_at IS NULL",
+                " WHERE id = $1 AND (finished_at IS NULL OR EXISTS (SELECT FROM jobs j"
+                "  WHERE j.flow_id = $1 AND j.finished_at IS NULL))",
                 1},
     /* Only what does not wait: the rest is stopped by the gates, which others may have locked. */
     [REVOKE] = {"flows_revoke",

@@ -57,9 +57,11 @@ enum err_code flows_cancel(struct db *db, const struct uuid *id, int max, int64_
     "(j.flow_id IS NULL OR NOT EXISTS (SELECT FROM flows f WHERE f.id = j.flow_id"                 \
     " AND (f.finished_at IS NULL OR (f.outcome = 'FAILURE'"                                        \
     " AND f.finished_at > now() - " dead "::bigint * interval '1 second'))))"
-/* A step that was stopped before its turn has given nothing that somebody could want kept short,
- * and without it the flow could not go on. */
-#define FLOWS_HAS_RUN "j.waits IS NULL"
+/* And for jobs that go by a retention of their own: a step that was stopped before its turn has
+ * given nothing that somebody could want kept short, and without it no flow could go on. */
+#define FLOWS_MAY_GO_EARLY(dead)                                                                   \
+    "(j.waits IS NULL OR NOT EXISTS (SELECT FROM flows f WHERE f.id = j.flow_id"                   \
+    " AND f.finished_at > now() - " dead "::bigint * interval '1 second'))"
 enum err_code flows_prune(struct db *db, int64_t before_us, int max, int64_t *ret_count,
                           struct err *e) MUST_CHECK;
 

@@ -34,9 +34,8 @@ static const struct db_stmt statements[] = {
         {"jobs_prune_own",
          "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM jobs j"
          " WHERE finished_at IS NOT NULL AND retention_s IS NOT NULL"
-         " AND " FLOWS_JOB_MAY_GO " AND (" FLOWS_HAS_RUN " OR " FLOWS_MAY_AGE(
-             "$2") ")"
-                   " AND listed_state IS DISTINCT FROM 'FAILURE'"
+         " AND " FLOWS_JOB_MAY_GO " AND " FLOWS_MAY_GO_EARLY(
+             "$2") " AND listed_state IS DISTINCT FROM 'FAILURE'"
                    " AND (finished_at AT TIME ZONE 'UTC') + retention_s * interval '1 second'"
                    " <= now() AT TIME ZONE 'UTC'"
                    " ORDER BY (finished_at AT TIME ZONE 'UTC') + retention_s * interval '1 second'"

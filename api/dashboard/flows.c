@@ -127,7 +127,8 @@ static enum err_code is_over(struct request *req, const struct uuid *id, bool *r
     enum err_code rc = flows_find(thread_of(req)->db, id, &page, e);
 
     if (!rc)
-        *ret_over = page.items[0].finished_us != 0;
+        *ret_over = page.items[0].finished_us != 0 && page.items[0].counts[JOB_PENDING] == 0 &&
+                    page.items[0].counts[JOB_STARTED] == 0 && page.items[0].counts[JOB_RETRY] == 0;
     return rc;
 }
 

@@ -403,6 +403,26 @@ def test_a_flow_with_a_member_retried_before_its_turn_is_cancelled_as_a_whole(st
         flows.check(one)
 
 
+def test_what_was_retried_in_a_flow_that_has_lost_jobs_can_be_cancelled(stack):
+    """The flow stays over, since what was behind it is gone; and the cancel said that it was over."""
+    one = stack().start(apis=0, dashboards=1)
+    cancels = [
+        lambda flow: one.till("flow", "cancel", flow).returncode,
+        lambda flow: requests.post(f"{one.dashboard.url}/api/v1/flows/{flow}/cancel", json={}, timeout=30).json(),
+    ]
+    for cancel, done in zip(cancels, [0, {"changed": 1, "more": False}]):
+        flow = declare(one, {"chain": [fail(), echo("b"), echo("c"), echo("d")]})
+        wait_over(one, flow, "FAILURE")
+        one.query("DELETE FROM jobs WHERE flow_id = %s AND flow_step = 3", flow)
+        assert one.till("task", "retry", members(one, flow)[1]["id"]).returncode == 0
+        assert states(one, flow) == ["FAILURE", "PENDING", "REVOKED"]
+
+        assert cancel(flow) == done
+
+        assert states(one, flow) == ["FAILURE", "REVOKED", "REVOKED"]
+        assert one.till("flow", "cancel", flow).returncode == 1
+
+
 def test_a_flow_of_ten_thousand_is_cancelled_as_a_whole(stack):
     one = stack()
     flow = declare(one, {"chain": [{"group": [echo(n) for n in range(10000)]}, echo("end")]})

@@ -180,6 +180,7 @@ def test_what_a_failed_flow_has_stopped_is_kept_as_long_as_its_dead(stack):
     flow = one.value("SELECT till_chain(%s)", json.dumps([once, short, short]))
     wait_for(lambda: one.value(outcome, flow) == "FAILURE", 10, "the flow does not end")
     age(1)
+    one.query("UPDATE flows SET outcome = 'REVOKED', cancelled_at = now() WHERE id = %s", flow)  # one that was cancelled, too
     assert prune(one)["jobs"] == 0
     dead = one.value("SELECT id FROM jobs WHERE flow_id = %s AND flow_step = 1", flow)
     assert one.till("dead", "retry", dead).returncode == 0

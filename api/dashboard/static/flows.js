@@ -9,6 +9,9 @@ import {badge, count, duration, time} from './format.js';
 
 const done = (flow) => ['SUCCESS', 'FAILURE', 'REVOKED'].reduce((sum, state) => sum + (flow.counts[state] ?? 0), 0);
 
+/* Of a flow that has lost jobs, some may be open again behind its end. */
+const isOpen = (flow) => ['PENDING', 'STARTED', 'RETRY'].some((state) => flow.counts[state]);
+
 /* How much of it is over, as a bar and in words. */
 function progress(flow) {
   return h('span', {class: 'progress'},
@@ -102,7 +105,7 @@ export function showFlow(root, [id]) {
     update(root, [
       h('p', {class: 'crumb'}, h('a', {href: '/flows'}, 'Flows'), ' / ', label(flow)),
       h('div', {class: 'title'}, h('h1', {}, label(flow)), badge(flow.state),
-        h('div', {class: 'acts'}, ...[flow.finished_at ? null : button('Cancel', {danger: true, run: () => cancel(flow)})].filter(Boolean))),
+        h('div', {class: 'acts'}, ...[flow.finished_at && !isOpen(flow) ? null : button('Cancel', {danger: true, run: () => cancel(flow)})].filter(Boolean))),
       h('p', {}, progress(flow)),
       flow.counts.FAILURE ? h('p', {class: 'dim'}, 'Retry the dead tasks, each on its page: what they have stopped goes on then.') : '',
       stateLinks(flow, of.state), box, pager(flow, members, of, answer.has_more)]);
