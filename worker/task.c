@@ -128,14 +128,18 @@ void task_push_follow_ups(struct task_run *run)
 enum err_code task_input(struct task_run *run, json_t **ret_input, struct err *e)
 {
     AUTO(mem_free) char *text = NULL;
+    struct err why = {0};
     enum err_code rc = flows_input(run->db, &run->id, &text, e);
 
     if (rc)
         return rc;
-    if (text)
-        return json_read(text, strlen(text), SIZE_MAX, ret_input, e);
-    *ret_input = json_null();
-    return ERR_OK;
+    if (!text) {
+        *ret_input = json_null();
+        return ERR_OK;
+    }
+    rc = json_read(text, strlen(text), SIZE_MAX, ret_input, &why);
+    return rc ? err_set(e, rc, "what the jobs before this one gave cannot be read: %s", why.text)
+              : ERR_OK;
 }
 
 bool task_is_revoked(const struct task_run *run)

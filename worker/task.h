@@ -173,7 +173,8 @@ enum err_code task_enqueue_flow(struct task_run *run, const json_t *flow, struct
 
 /* What the jobs before this one in its flow have given: the result of the one before it in a chain,
  * an array of results behind a group; see flows_input() in common/flows.h. JSON null when there is
- * none. Read from the database at each call; owned by the caller. */
+ * none. At most 32 levels deep (ERR_INVALID). Read from the database at each call; owned by the
+ * caller. */
 enum err_code task_input(struct task_run *run, json_t **ret_input, struct err *e) MUST_CHECK;
 
 /* For a job of many parts, a long list say: commits what was written since task_begin(), and with

@@ -228,6 +228,17 @@ def test_a_callback_fails_rather_than_get_a_part_of_its_input(stack):
     assert told.returncode == 1 and "jobs before it in its flow were deleted" in told.stderr
 
 
+def test_an_input_that_cannot_be_read_says_whose_it_is(stack):
+    """Each echo gives its input on, a level deeper."""
+    one = stack().start(apis=0)
+    flow = declare(one, {"chain": [echo(n) for n in range(40)]})
+    wait_over(one, flow, "FAILURE")
+
+    dead = [row for row in members(one, flow) if row["state"] == "FAILURE"]
+    said = "what the jobs before this one gave cannot be read: JSON is nested deeper than 32 levels"
+    assert [(row["attempt"], row["error"]) for row in dead] == [(1, said)]
+
+
 def test_a_retry_heeds_only_what_the_job_needs(stack):
     """Of an earlier part of the flow somebody may want nothing any more."""
     one = stack().start(apis=0)
