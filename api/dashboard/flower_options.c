@@ -140,10 +140,13 @@ static enum err_code take_soft_time_limit(struct order *order, const json_t *val
     return take_limit(order, JOB_HEADER_SOFT_TIME_LIMIT, value, e);
 }
 
+/* As Celery takes it, an empty name is that of the task's own queue. */
 static enum err_code take_queue(struct order *order, const json_t *value, struct err *e)
 {
     const char *name = json_string_value(value);
 
+    if (name && !*name)
+        return ERR_OK;
     if (!name || !text_is_name(name))
         return err_set(e, ERR_INVALID, "Invalid option: queue is a name of letters, digits, _ . -");
     order->job.queue = name;

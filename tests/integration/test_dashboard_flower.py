@@ -100,6 +100,8 @@ def test_options_of_celery(system):
     assert job["enqueued_at"] is None
     wait = job["scheduled_at"] - datetime.datetime.now(datetime.timezone.utc)
     assert 60 < wait.total_seconds() < 91
+    unnamed = post(system, "/api/task/async-apply/shop.mail", json={"queue": "", "task_id": str(uuid.uuid4())}).json()
+    assert system.job(unnamed["task-id"])["queue"] == "mail"  # the task's own, as Celery takes it
     later = post(system, "/api/task/async-apply/shop.mail", json={"eta": "2126-01-02 03:04:05.5"}).json()
     assert system.job(later["task-id"])["scheduled_at"].isoformat() == "2126-01-02T03:04:05.500000+00:00"
     again = post(system, "/api/task/send-task/shop.mail", json={"retries": 3, "priority": 0}).json()
