@@ -141,6 +141,25 @@ def test_members_retried_before_their_turn_lock_gates_in_the_order_of_everybody(
     other.close()
 
 
+def leaves_alone_while_he_waits(one, flow, gate, member, begin):
+    """Whoever comes by begin() meets a gate that is held, and holds no row of this member meanwhile."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name LIKE 'till%' AND wait_event_type = 'Lock'"
+    )
+    holder = connect(one)
+    holder.autocommit = False
+    cursor = holder.cursor()
+    cursor.execute("SELECT FROM flow_gates WHERE flow_id = %s AND gate = %s FOR UPDATE", (flow, gate))
+    begin()
+    wait_for(lambda: one.value(waiting), 20, "nobody waits for the gate")
+
+    cursor.execute("SELECT FROM jobs WHERE id = %s FOR NO KEY UPDATE NOWAIT", (member,))
+
+    holder.rollback()
+    holder.close()
+
+
 def test_who_expires_others_holds_no_member_that_waits_while_he_waits_for_a_gate(stack):
     """A worker that wakes that member may hold the gate: each waited for the other, and one lost an attempt."""
     one = stack()
@@ -149,21 +168,9 @@ def test_who_expires_others_holds_no_member_that_waits_while_he_waits_for_a_gate
         "SELECT till_group(%s)", flows.json.dumps([job("t", **over), {"chain": [job("t"), job("t", **over)]}])
     )
     ready, _, waits = one.query("SELECT id, flow_to FROM jobs WHERE flow_id = %s ORDER BY flow_step", flow)
-    holder = connect(one)
-    holder.autocommit = False
-    cursor = holder.cursor()
-    cursor.execute("SELECT FROM flow_gates WHERE flow_id = %s AND gate = %s FOR UPDATE", (flow, ready["flow_to"]))
-    one.start_scheduler()
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND application_name LIKE 'till-scheduler%' AND wait_event_type = 'Lock'"
-    )
-    wait_for(lambda: one.value(waiting), 20, "the scheduler waits for nobody")
 
-    cursor.execute("SELECT FROM jobs WHERE id = %s FOR NO KEY UPDATE NOWAIT", (waits["id"],))
+    leaves_alone_while_he_waits(one, flow, ready["flow_to"], waits["id"], one.start_scheduler)
 
-    holder.rollback()
-    holder.close()
     for row in (ready, waits):
         assert one.wait_job(row["id"], "REVOKED")["error"] == "expired"
     flows.check(one)
@@ -184,23 +191,11 @@ def test_who_revokes_many_holds_no_member_that_waits_while_he_waits_for_a_gate(s
     one = stack().start(apis=0, workers=0, schedulers=0, dashboards=1)
     flow = one.value("SELECT till_group(%s)", flows.json.dumps([job("t"), {"chain": [job("t"), job("t")]}]))
     ready, _, waits = one.query("SELECT id, flow_to FROM jobs WHERE flow_id = %s ORDER BY flow_step", flow)
-    holder = connect(one)
-    holder.autocommit = False
-    cursor = holder.cursor()
-    cursor.execute("SELECT FROM flow_gates WHERE flow_id = %s AND gate = %s FOR UPDATE", (flow, ready["flow_to"]))
     ends = []
     end = threading.Thread(target=lambda: ends.append(revoke(one, [ready["id"], waits["id"]])))
-    end.start()
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND application_name LIKE 'till%' AND wait_event_type = 'Lock'"
-    )
-    wait_for(lambda: one.value(waiting), 20, "the revoke waits for nobody")
 
-    cursor.execute("SELECT FROM jobs WHERE id = %s FOR NO KEY UPDATE NOWAIT", (waits["id"],))
+    leaves_alone_while_he_waits(one, flow, ready["flow_to"], waits["id"], end.start)
 
-    holder.rollback()
-    holder.close()
     end.join(60)
     assert ends == [True]
     assert [one.job(row["id"])["error"] for row in (ready, waits)] == ["revoked", "revoked"]

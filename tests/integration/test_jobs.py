@@ -368,6 +368,29 @@ def test_a_stream_that_was_deleted_is_filled_again(stack):
     assert one.value("SELECT count(*) FROM jobs WHERE state = 'SUCCESS'") == len(made)
 
 
+def test_whoever_finds_a_key_of_another_type_put_aside_already_tells_nobody_to_do_it(stack):
+    """Two processes met it at once: the later one named a key that was not there any more."""
+    one = stack()
+    key = "till:{default}:normal"
+    one.redis.set(key, "not ours")
+    way = one.proxy("redis")
+    carry = way.carry
+
+    async def be_overtaken(link, data, writer, is_answer):
+        if not is_answer and b"RENAMENX" in data and one.redis.exists(key):
+            one.redis.rename(key, key + ":aside:1")  # by the other process
+        await carry(link, data, writer, is_answer)
+
+    way.carry = be_overtaken
+    worker = one.start_worker(**way.settings)
+
+    wait_for(lambda: one.redis.type(key) == "stream", 30, "the worker makes no stream")
+    one.start_scheduler()
+    one.wait_job(one.insert_job("till.tasks.noop"), timeout=30)
+    assert one.redis.keys(key + ":aside:*") == [key + ":aside:1"]
+    assert not [line for line in worker.read_log() if "rename or delete it" in line.get("error", "")]
+
+
 @pytest.mark.parametrize("limited", [False, True])
 def test_a_key_of_another_type_stops_no_queue(stack, limited):
     """A string in the place of one stream was an error for the command that names all of them."""
