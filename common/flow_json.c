@@ -32,7 +32,7 @@ json_t *flow_json(const struct flow_view *flow)
         job_time_json(flow->finished_us), "cancelled_at", job_time_json(flow->cancelled_us));
 }
 
-static json_t *flow_member_json(const struct flow_member *member)
+json_t *flow_member_json(const struct flow_member *member)
 {
     return json_pack("{s:s, s:I, s:s, s:s, s:s, s:b, s:s?, s:o, s:I, s:b, s:i, s:i, s:o, s:o, s:o}",
                      "id", member->id.text, "step", (json_int_t)member->step, "task", member->task,

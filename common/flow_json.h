@@ -14,6 +14,7 @@ int flow_percent(const struct flow_view *flow);
 
 /* All give a new value, or NULL when out of memory. */
 json_t *flow_json(const struct flow_view *flow);
+json_t *flow_member_json(const struct flow_member *member);
 /* {"members": [...], "next": step to go on after, or null} */
 json_t *flow_members_json(const struct flow_members *members);
 

@@ -55,18 +55,6 @@ enum err_code flows_show(struct request *req, struct reply *reply, struct err *e
     return shared_get(req, make_flows, reply, e);
 }
 
-static json_t *member_json(const struct flow_member *member)
-{
-    return json_pack(
-        "{s:s, s:I, s:s, s:s, s:s, s:b, s:s?, s:I, s:I, s:b, s:i, s:i, s:o, s:o, s:o}", "id",
-        member->id.text, "step", (json_int_t)member->step, "task", member->task, "queue",
-        member->queue, "state", job_state_name(member->state), "waits", member->waits, "waits_for",
-        member->waits_for, "from", (json_int_t)member->from, "to", (json_int_t)member->to,
-        "on_completion", member->on_completion, "attempt", member->attempt, "max_attempts",
-        member->max_attempts, "error", job_shown_text(NULL, member->error), "started_at",
-        job_time_json(member->started_us), "finished_at", job_time_json(member->finished_us));
-}
-
 /* False: there can be no such flow. */
 static bool take_id(const struct request *req, struct uuid *ret_id)
 {
@@ -100,7 +88,7 @@ enum err_code flow_show(struct request *req, struct reply *reply, struct err *e)
         return rc;
     list = json_array();
     for (size_t i = 0; i < members.count; i++)
-        (void)json_array_append_new(list, member_json(&members.items[i]));
+        (void)json_array_append_new(list, flow_member_json(&members.items[i]));
     return reply_json(reply, 200,
                       json_pack("{s:o, s:o, s:b}", "flow", flow_json(&page.items[0]), "members",
                                 list, "has_more", members.has_more),
