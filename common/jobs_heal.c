@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/jobs_run.h"
+#include "common/jobs_succeed.h"
 #include "common/mem.h"
 #include "common/statements.h"
 

@@ -27,6 +27,10 @@ struct attempt {
 void attempts_to_arrays(const struct attempt *attempts, size_t count, struct buf *ids,
                         struct buf *numbers);
 
+/* Which of `count` attempts a statement touched: its first column is their places in the arrays,
+ * the first is 1; rows without one are about others. */
+void attempts_mark(const struct db_result *rows, size_t count, bool *ret_marks);
+
 /* STARTED -> SUCCESS within the caller's transaction. ERR_CONFLICT: another has taken over; roll
  * back. `result` is JSON or NULL. */
 enum err_code jobs_succeed(struct db *db, const struct attempt *attempt, const char *result,
@@ -35,45 +39,6 @@ enum err_code jobs_succeed(struct db *db, const struct attempt *attempt, const c
 /* The same, sent with the commit of the caller's transaction, which fails with ERR_CONFLICT. */
 enum err_code jobs_succeed_later(struct db *db, const struct attempt *attempt, const char *result,
                                  struct err *e) MUST_CHECK;
-
-/* The same for many, in one statement; `results` may hold NULLs. ret_ours[i] tells which were still
- * ours; the others are not touched. `have_places`: some of them have (struct job). */
-enum err_code jobs_succeed_many(struct db *db, const struct attempt *attempts,
-                                const char *const *results, size_t count, bool have_places,
-                                bool *ret_ours, struct err *e) MUST_CHECK;
-
-/* ---- places of limits that are passed on ---- */
-
-/* By this the deliveries of jobs begin that came by a place and not by a stream entry. */
-#define PASSED_PREFIX "passed:"
-enum { PASSED_SIZE = sizeof PASSED_PREFIX + sizeof(struct uuid) };
-
-/* To whom: `worker`, by `delivery`, which no other has (PASSED_PREFIX and a new id); jobs of
- * `queues` alone, an array parameter. */
-struct passing {
-    const char *worker;
-    const char *delivery;
-    const char *queues;
-};
-
-/* Jobs that are STARTED and the caller's, but have no stream entry. Owned. */
-struct passed_jobs {
-    struct job *jobs;
-    size_t count;
-};
-
-void passed_jobs_release(struct passed_jobs *passed);
-
-/* jobs_succeed_many() for jobs that have places. Where others are parked for these, the first of
- * them are claimed in the same statement: the caller is to run `ret_next`. When it fails with
- * ERR_UNAVAILABLE or ERR_TIMEOUT it may have been done all the same: jobs_find_passed() tells whom
- * the caller got then. */
-enum err_code jobs_succeed_passing(struct db *db, const struct passing *passing,
-                                   const struct attempt *attempts, const char *const *results,
-                                   size_t count, bool *ret_ours, struct passed_jobs *ret_next,
-                                   struct err *e) MUST_CHECK;
-enum err_code jobs_find_passed(struct db *db, const struct passing *passing,
-                               struct passed_jobs *ret_next, struct err *e) MUST_CHECK;
 
 /* STARTED -> RETRY after `delay_us`, or -> FAILURE when `delay_us` is negative; the error is kept
  * with the attempt. ERR_CONFLICT as above. ret_superseded: it is REVOKED instead of RETRY, since a

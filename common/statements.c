@@ -36,6 +36,7 @@
     X(jobs_prune)                                                                                  \
     X(jobs_run)                                                                                    \
     X(jobs_snooze)                                                                                 \
+    X(jobs_succeed)                                                                                \
     X(jobs_unique)                                                                                 \
     X(jobs_view)                                                                                   \
     X(leader)                                                                                      \

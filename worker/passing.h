@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 #include "common/buf.h"
-#include "common/jobs_run.h"
+#include "common/jobs_succeed.h"
 #include "worker/process.h"
 #include "worker/settle.h"
 

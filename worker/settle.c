@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/crashpoint.h"
 #include "common/jobs_run.h"
+#include "common/jobs_succeed.h"
 #include "common/jobs_snooze.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -113,8 +114,8 @@ static enum err_code write_end(const struct settling *s, const struct task_run *
     return jobs_fail(s->db, &attempt, end->delay_us, why->text, detail, ret_superseded, e);
 }
 
-static void count_end(struct process *process, const struct item *item, enum meter_end end,
-                      int64_t ran_us)
+void settle_count(struct process *process, const struct item *item, enum meter_end end,
+                  int64_t ran_us)
 {
     static const enum job_state states[] = {
         [METER_SUCCEEDED] = JOB_SUCCESS, [METER_FAILED] = JOB_FAILURE, [METER_RETRIED] = JOB_RETRY};
@@ -141,10 +142,10 @@ static void note_end(const struct settling *s, const struct task_run *run, const
     }
     report_note_error(s->process, s->item, run->attempt, &shown);
     if (end->delay_us < 0) {
-        count_end(s->process, s->item, METER_FAILED, run->ran_us);
+        settle_count(s->process, s->item, METER_FAILED, run->ran_us);
         log_error("job_failed", L_ERR(&shown));
     } else {
-        count_end(s->process, s->item, METER_RETRIED, run->ran_us);
+        settle_count(s->process, s->item, METER_RETRIED, run->ran_us);
         log_warn("job_retry", L_INT("delay_ms", delay_ms), L_ERR(&shown));
     }
 }
@@ -267,7 +268,7 @@ static bool settle_success(const struct settling *s, struct task_run *run, struc
     if (rc)
         return settle_failure(s, run, TASK_RETRY, e);
     CRASH_POINT("settle.committed");
-    count_end(s->process, s->item, METER_SUCCEEDED, run->ran_us);
+    settle_count(s->process, s->item, METER_SUCCEEDED, run->ran_us);
     task_push_follow_ups(run);
     CRASH_POINT("settle.pushed");
     return true;
@@ -325,7 +326,7 @@ static void note_successes(struct process *process, const struct batch *batch)
                      L_JSON("headers", success->item->headers_line));
             continue;
         }
-        count_end(process, success->item, METER_SUCCEEDED, success->runtime_us);
+        settle_count(process, success->item, METER_SUCCEEDED, success->runtime_us);
         log_info("job_done", L_STR("job_id", success->item->job.id.text),
                  L_STR("task", success->item->job.task), L_STR("queue", success->item->job.queue),
                  L_INT("attempt", success->item->job.attempt), L_STR("trace_id", trace_id),
@@ -381,85 +382,6 @@ void settle_successes(struct process *process, struct db *db, struct batch *batc
     release(batch);
 }
 
-/* ---- a batch in its own transaction ---- */
-
-/* The fences of all that is done; whether each is ours. */
-static enum err_code fence_many(struct task_batch *batch, bool *ret_all_ours, struct err *e)
-{
-    struct task_member *fenced[TASK_BATCH_MAX];
-    struct attempt attempts[TASK_BATCH_MAX];
-    const char *results[TASK_BATCH_MAX];
-    bool ours[TASK_BATCH_MAX];
-    bool have_places = false;
-    size_t count = 0;
-    enum err_code rc = ERR_OK;
-
-    *ret_all_ours = true;
-    for (size_t i = 0; i < batch->count; i++) {
-        struct task_member *member = batch->members[i];
-
-        if (task_is_marked(member) || item_is_fast(member->item))
-            continue;
-        have_places |= member->item->job.has_places;
-        fenced[count] = member;
-        attempts[count] = item_attempt(member->item);
-        results[count++] = member->run.result;
-    }
-    if (count > 0)
-        rc = jobs_succeed_many(batch->db, attempts, results, count, have_places, ours, e);
-    for (size_t i = 0; !rc && i < count; i++) {
-        fenced[i]->is_lost = !ours[i];
-        *ret_all_ours = *ret_all_ours && ours[i];
-    }
-    return rc;
-}
-
-static void note_many(struct process *process, const struct task_batch *batch)
-{
-    int64_t runtime_us = clock_mono_us() - batch->began_us;
-
-    for (size_t i = 0; i < batch->count; i++) {
-        struct task_member *member = batch->members[i];
-        struct trace trace;
-
-        if (task_is_marked(member))
-            continue;
-        *member->acknowledge = true;
-        count_end(process, member->item, METER_SUCCEEDED, member->run.ran_us);
-        task_push_follow_ups(&member->run);
-        if (!item_is_fast(member->item))
-            log_info("job_done", L_STR("job_id", member->run.id.text),
-                     L_STR("task", member->item->job.task), L_STR("queue", member->item->job.queue),
-                     L_INT("attempt", member->run.attempt),
-                     L_STR("trace_id", item_trace_id(member->item, &trace)),
-                     L_JSON("headers", member->item->headers_line), L_INT("runtime_us", runtime_us),
-                     L_INT("batch", batch->count));
-    }
-}
-
-enum many_end settle_many(struct process *process, struct task_batch *batch, struct err *e)
-{
-    bool all_ours = true;
-    bool sent = false;
-    enum err_code rc = task_batch_begin(batch, e);
-
-    if (!rc)
-        rc = fence_many(batch, &all_ours, e);
-    if (!rc && all_ours) {
-        CRASH_POINT("many.fenced");
-        sent = true;
-        rc = db_commit(&batch->tx, e);
-    }
-    db_rollback(&batch->tx);
-    if (rc)
-        return sent && !db_is_connected(batch->db) ? MANY_UNKNOWN : MANY_FAILED;
-    if (!all_ours)
-        return MANY_LOST;
-    CRASH_POINT("many.committed");
-    note_many(process, batch);
-    return MANY_DONE;
-}
-
 bool settle(const struct settling *settling, struct task_run *run, enum task_outcome outcome,
             struct err *e)
 {
@@ -489,7 +411,7 @@ bool settle_undecodable(const struct settling *settling)
 
         if (!rc) {
             CRASH_POINT("undecodable.written");
-            count_end(settling->process, settling->item, METER_FAILED, -1);
+            settle_count(settling->process, settling->item, METER_FAILED, -1);
             log_error("entry_undecodable", L_STR("entry", delivery->entry),
                       L_STR("reason", delivery->reason));
             return true;

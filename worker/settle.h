@@ -9,6 +9,7 @@
 
 #include "common/db.h"
 #include "common/err.h"
+#include "worker/meter.h"
 #include "worker/process.h"
 #include "worker/task.h"
 
@@ -40,6 +41,10 @@ struct batch {
 
 /* Writes and logs the successes, in one statement, each behind its own fence; empties the batch. */
 void settle_successes(struct process *process, struct db *db, struct batch *batch);
+
+/* What people are shown of an end: an event, and the figures of its task. */
+void settle_count(struct process *process, const struct item *item, enum meter_end end,
+                  int64_t ran_us);
 
 enum many_end {
     MANY_DONE,    /* committed; the members that are not marked are done */

@@ -16,7 +16,7 @@
 #include "common/clock.h"
 #include "common/db.h"
 #include "common/jobs_claim.h"
-#include "common/jobs_run.h"
+#include "common/jobs_succeed.h"
 #include "common/mem.h"
 #include "common/text.h"
 
