@@ -15,10 +15,13 @@ PYTHON := /usr/bin/python3
 PROGRAMS := till till-api till-worker till-scheduler till-dashboard
 LIBRARIES := hiredis jansson libcurl libpq libsodium openssl
 
+# What gcc 14 refuses by itself, since it breaks at run time: never only a warning.
+MISTAKES := -Werror=implicit-function-declaration -Werror=int-conversion \
+    -Werror=incompatible-pointer-types
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
     -Wmissing-prototypes -Wold-style-definition -Wformat=2 -Wundef -Wcast-qual -Wcast-align \
     -Wwrite-strings -Wpointer-arith -Wvla -Wdouble-promotion -Wnull-dereference -Wswitch-enum \
-    -Wimplicit-fallthrough
+    -Wimplicit-fallthrough $(MISTAKES)
 HARDENING := -fstack-protector-strong -fstack-clash-protection -fPIE -fno-common \
     -fno-strict-overflow $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 FORTIFY := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3

@@ -8,27 +8,12 @@
 #include "api/dashboard/dashboard.h"
 #include "api/dashboard/shared.h"
 #include "common/clock.h"
+#include "common/flow_json.h"
 #include "common/flows.h"
-#include "common/job_json.h"
 #include "common/mem.h"
 #include "common/text.h"
 
 enum { PAGE = 50, MEMBERS = 500, CANCEL_BATCH = 500, BUDGET_MS = 4000 };
-
-static json_t *flow_json(const struct flow_view *flow)
-{
-    json_t *counts = json_object();
-
-    for (int i = 0; i < JOB_STATE_COUNT; i++)
-        (void)json_object_set_new(counts, job_state_name((enum job_state)i),
-                                  json_integer(flow->counts[i]));
-    return json_pack("{s:s, s:s?, s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "id", flow->id.text, "name",
-                     flow->name, "state", job_state_name(flow->state), "total",
-                     (json_int_t)flow->total, "waiting", (json_int_t)flow->waiting, "counts",
-                     counts, "created_at", job_time_json(flow->created_us), "finished_at",
-                     job_time_json(flow->finished_us), "cancelled_at",
-                     job_time_json(flow->cancelled_us));
-}
 
 static enum err_code make_flows(struct request *req, struct reply *reply, struct err *e)
 {

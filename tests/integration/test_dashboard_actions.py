@@ -685,3 +685,15 @@ def test_flows_are_shown_and_cancelled(system):
     post(system, f"/api/v1/flows/{one['id']}/cancel", 409)
     get(system, f"/api/v1/flows/{uuid.uuid4()}", 404)
     post(system, f"/api/v1/flows/{uuid.uuid4()}/cancel", 404)
+
+
+def test_a_flow_is_shown_as_till_shows_it(system):
+    flow = json.dumps({"chain": [{"task": "till.tasks.noop"}, {"task": "till.tasks.noop"}]})
+    done = system.till("flow", "run", "-", "--name", "password=hunter2", stdin=flow)
+    assert done.returncode == 0, done.stderr
+    (one,) = get(system, "/api/v1/flows")["flows"]
+    shown = get(system, f"/api/v1/flows/{one['id']}")
+    told = json.loads(system.till("flow", "show", one["id"], "--json").stdout)
+    members = {name: told.pop(name) for name in ("members", "next")}
+    assert shown["flow"] == one == told and one["name"] == "password=[redacted]"
+    assert shown["members"] == members["members"] and shown["members"][0]["from"] is None
