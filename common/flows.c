@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Flows in the table: looked at, cancelled; see flows.h. They are declared in flows_insert.c; how
- * they move on is written in sql/0012_flows.sql.
+ * Flows in the table: looked at, pruned; see flows.h. They are declared in flows_insert.c and
+ * cancelled in flows_cancel.c; how they move on is written in sql/0012_flows.sql.
  */
 #include "common/flows.h"
 
@@ -15,19 +15,7 @@
 #include "common/redact.h"
 #include "common/statements.h"
 
-enum {
-    INPUT,
-    CANCEL,
-    REVOKE,
-    REVOKE_HELD_UP,
-    LEFT,
-    PRUNE,
-    WAITS_FOR,
-    WAITING,
-    LIST,
-    FIND,
-    MEMBERS
-};
+enum { INPUT, PRUNE, WAITS_FOR, WAITING, LIST, FIND, MEMBERS };
 
 enum { FLOW_IDS_BYTES = 4 * 1024 * 1024 };
 
@@ -94,42 +82,6 @@ static const struct db_stmt statements[] = {
          " UNION ALL SELECT 0, 1, 0, NULL FROM asks"
          " WHERE input_of IS NOT NULL AND NOT EXISTS (SELECT FROM self)",
          2},
-    /* A flow that has lost jobs may be over while some that were retried are not. */
-    [CANCEL] = {"flows_cancel",
-                "UPDATE flows SET cancelled_at = coalesce(cancelled_at, now())"
-                " WHERE id = $1 AND (finished_at IS NULL OR EXISTS (SELECT FROM jobs j"
-                "  WHERE j.flow_id = $1 AND j.finished_at IS NULL))",
-                1},
-    /* Only what does not wait: the rest is stopped by the gates, which others may have locked. */
-    [REVOKE] = {"flows_revoke",
-                "WITH held AS ("
-                " SELECT id, state, attempt, worker, started_at FROM jobs"
-                " WHERE flow_id = $1 AND finished_at IS NULL AND waits IS NULL"
-                " ORDER BY flow_step LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"
-                "), cut_off AS ("
-                " INSERT INTO job_errors (job_id, attempt, worker, started_at, error)"
-                " SELECT id, attempt, worker, started_at, 'revoked during this attempt'"
-                " FROM held WHERE state = 'STARTED' ON CONFLICT DO NOTHING"
-                "), told AS ("
-                " SELECT pg_notify('till_control', 'revoked')"
-                " FROM held WHERE state = 'STARTED' LIMIT 1"
-                ") UPDATE jobs j SET state = 'REVOKED', finished_at = now(),"
-                " error = 'its flow was cancelled' FROM held h"
-                " WHERE j.id = h.id AND (SELECT count(*) FROM told) >= 0",
-                2},
-    /* And what was retried before its turn: its gate is over, and nothing else will turn it. Those
-     * whose gate is over no more are counted when it turns, as any that is revoked while it waits.
-     */
-    [REVOKE_HELD_UP] = {"flows_revoke_held_up",
-                        "UPDATE jobs SET state = 'REVOKED', finished_at = now(),"
-                        " error = 'its flow was cancelled' WHERE id = ANY (ARRAY("
-                        " SELECT j.id FROM jobs j JOIN flow_gates g ON g.flow_id = j.flow_id"
-                        " AND g.gate = j.flow_from WHERE j.flow_id = $1 AND j.waits"
-                        " AND j.finished_at IS NULL AND g.open = g.stopped"
-                        " ORDER BY j.flow_step LIMIT $2 FOR NO KEY UPDATE OF j SKIP LOCKED))",
-                        2},
-    [LEFT] = {"flows_left", "SELECT count(*) FROM jobs WHERE flow_id = $1 AND finished_at IS NULL",
-              1},
     [PRUNE] = {"flows_prune",
                "DELETE FROM flows WHERE id = ANY (ARRAY(SELECT f.id FROM flows f"
                " WHERE f.finished_at < to_timestamp($1::bigint / 1000000.0)"
@@ -211,46 +163,6 @@ enum err_code flows_input(struct db *db, const struct uuid *job, char **ret_json
 }
 
 /* ---- acting ---- */
-
-static enum err_code count_left(struct db *db, const struct uuid *id, int64_t *ret_left,
-                                struct err *e)
-{
-    AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = db_query(db, &statements[LEFT], DB_ARGS(DB_TEXT(id->text)), &rows, e);
-
-    if (!rc)
-        *ret_left = db_int(rows, 0, 0);
-    return rc;
-}
-
-/* Why a flow cannot be cancelled. */
-static enum err_code refuse_cancel(struct db *db, const struct uuid *id, struct err *e)
-{
-    AUTO_VALUE(flows_page_release) struct flows_page page = {0};
-    enum err_code rc = flows_find(db, id, &page, e);
-
-    if (rc || page.count == 0)
-        return rc;
-    return err_set(e, ERR_CONFLICT, "flow %s is over: %s", id->text,
-                   job_state_name(page.items->state));
-}
-
-enum err_code flows_cancel(struct db *db, const struct uuid *id, int max, int64_t *ret_revoked,
-                           int64_t *ret_left, struct err *e)
-{
-    int64_t found = 0;
-    enum err_code rc = db_exec(db, &statements[CANCEL], DB_ARGS(DB_TEXT(id->text)), &found, e);
-
-    if (rc)
-        return rc;
-    if (found == 0)
-        return refuse_cancel(db, id, e);
-    rc = db_exec(db, &statements[REVOKE], DB_ARGS(DB_TEXT(id->text), DB_INT(max)), ret_revoked, e);
-    if (!rc && *ret_revoked == 0)
-        rc = db_exec(db, &statements[REVOKE_HELD_UP], DB_ARGS(DB_TEXT(id->text), DB_INT(max)),
-                     ret_revoked, e);
-    return rc ? rc : count_left(db, id, ret_left, e);
-}
 
 enum err_code flows_prune(struct db *db, int64_t before_us, int max, int64_t *ret_count,
                           struct err *e)

@@ -43,6 +43,10 @@ enum { FLOW_INPUT_MAX = 8 * 1024 * 1024 };
  * ERR_CONFLICT when the flow is over. */
 enum err_code flows_cancel(struct db *db, const struct uuid *id, int max, int64_t *ret_revoked,
                            int64_t *ret_left, struct err *e) MUST_CHECK;
+/* The same for cancels that were begun some time ago and whose callers are gone: at most `max`
+ * flows, and of each `max` jobs, a call; call again while any are revoked. */
+enum err_code flows_finish_cancels(struct db *db, int max, int64_t *ret_revoked,
+                                   struct err *e) MUST_CHECK;
 
 /* For whoever deletes finished jobs: a condition for rows `j` (or others) of jobs, which is true
  * when no flow needs the row any more. And the flows of which nothing is left, at most `max`,

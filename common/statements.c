@@ -12,6 +12,7 @@
     X(confirmation)                                                                                \
     X(dead_groups)                                                                                 \
     X(flows)                                                                                       \
+    X(flows_cancel)                                                                                \
     X(flows_insert)                                                                                \
     X(gateway_events)                                                                              \
     X(idempotency)                                                                                 \

@@ -22,11 +22,12 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/crashpoint.h"
+#include "common/flows.h"
 #include "common/json.h"
 #include "common/limits.h"
 #include "common/log.h"
 
-enum { HEAL_BATCH = 1000, HELD_MAX = 256 * 1024, LINES_SECONDS = 300 };
+enum { HEAL_BATCH = 1000, HELD_MAX = 256 * 1024, LINES_SECONDS = 300, CANCELS_SECONDS = 30 };
 
 /* After a batch that was full there may be more: now, or in the next round, which then comes at
  * once. `total`: of this round; the first batch has its time. */
@@ -346,6 +347,30 @@ static enum err_code look_at_lines(struct scheduler *s, struct err *e)
     return rc;
 }
 
+/* ---- cancelled flows ---- */
+
+/* For whoever was killed while he cancelled one. */
+static enum err_code finish_cancels(struct scheduler *s, struct err *e)
+{
+    int64_t found = 1;
+    int64_t total = 0;
+    enum err_code rc = ERR_OK;
+
+    if (clock_mono_us() < s->cancels_at_us)
+        return ERR_OK;
+    while (!rc && found > 0 && (total == 0 || scheduler_has_time(s))) {
+        rc = flows_finish_cancels(s->db, HEAL_BATCH, &found, e);
+        total += rc ? 0 : found;
+    }
+    if (total > 0)
+        log_info("cancelled_flows_finished", L_INT("jobs", total));
+    if (found > 0)
+        s->more_to_heal = true;
+    else if (!rc)
+        s->cancels_at_us = clock_mono_us() + CANCELS_SECONDS * US_PER_S;
+    return rc;
+}
+
 int64_t heal_pause_us(const struct scheduler *scheduler, const struct missing *missing)
 {
     int64_t pause_us = scheduler->conf->heal_seconds * US_PER_S;
@@ -370,6 +395,8 @@ enum err_code heal(struct scheduler *scheduler, struct missing *missing, struct 
         rc = limits_find_uncounted(scheduler->db, e);
     if (!rc)
         rc = look_at_lines(scheduler, e);
+    if (!rc)
+        rc = finish_cancels(scheduler, e);
     if (rc)
         missing->count = 0; /* nobody can be missed while we cannot see */
     return rc;

@@ -25,6 +25,7 @@ struct scheduler {
     int64_t figures_at_us;  /* monotonic: when the figures are taken again */
     int64_t due_pause_us;   /* since nothing comes of looking at what is due; 0: something did */
     int64_t lines_at_us;    /* monotonic: when every line of a limit is looked at again */
+    int64_t cancels_at_us;  /* monotonic: when cancels that nobody has finished are sought again */
     int64_t figures_minute; /* the one that they were last taken in */
     int64_t round_until_us; /* monotonic: see scheduler_has_time() */
     bool more_to_heal;      /* the last round had no time for all of it */

@@ -1,5 +1,6 @@
 """Flows on real servers and programs: chains, groups with callbacks, nesting, failures, retries."""
 
+import contextlib
 import json
 import uuid
 
@@ -7,7 +8,7 @@ import psycopg2
 import pytest
 import requests
 
-from harness import flows
+from harness import flows, programs
 from harness.flows import declare, echo, fail, job, members, show, states, tally, wait_over
 from harness.wait import wait_for
 
@@ -442,6 +443,30 @@ def test_a_flow_of_ten_thousand_is_cancelled_as_a_whole(stack):
 
     assert show(one, flow, "--limit", 1)["counts"]["REVOKED"] == 10001
     assert one.value("SELECT outcome::text FROM flows WHERE id = %s", flow) == "REVOKED"
+    flows.check(one)
+
+
+def test_a_cancel_that_is_killed_half_way_is_finished_by_the_scheduler(stack):
+    """The flow was marked, and the jobs that the cancel had not come to ran on, until somebody cancelled again."""
+    one = stack()
+    flow = declare(one, {"chain": [{"group": [echo("a"), echo("b")]}, echo("end")]})
+    locked = members(one, flow)[1]["id"]
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'till'"
+    with contextlib.closing(one.postgres.connect(one.database)) as holder:
+        holder.cursor().execute("BEGIN; SELECT FROM jobs WHERE id = %s FOR UPDATE", (locked,))
+        cancel = programs.Program("till", one.settings, f"{one.folder}/cancel.log", ["flow", "cancel", flow]).start()
+        one.programs.append(cancel)
+        wait_for(lambda: states(one, flow)[0] == "REVOKED", 20, "the cancel has not begun")
+        cancel.kill()
+        wait_for(lambda: one.value(sessions) == 0, 20, "its session does not end")
+    assert states(one, flow) == ["REVOKED", "PENDING", "PENDING"]
+    one.query("UPDATE flows SET cancelled_at = cancelled_at - interval '10 s'")  # its caller is gone
+
+    one.start_scheduler()
+
+    wait_over(one, flow, "REVOKED")
+    assert states(one, flow) == ["REVOKED"] * 3
+    assert {row["error"] for row in members(one, flow)} == {"its flow was cancelled"}
     flows.check(one)
 
 
