@@ -304,23 +304,25 @@ static int run_cancel(struct cli *cli)
 {
     int64_t deadline_us = clock_mono_us() + CANCEL_MAX_US;
     int64_t left = 1;
+    struct err e = {0};
     struct uuid id;
     int code = read_id(cli, &id);
 
     if (code != EXIT_DONE)
         return code;
-    for (bool again = false; left > 0; again = true) {
+    if (flows_begin_cancel(cli_db(cli), &id, &e))
+        return cli_fail(&e);
+    while (left > 0) {
         int64_t revoked = 0;
-        struct err e = {0};
-        enum err_code rc = flows_cancel(cli_db(cli), &id, CANCEL_BATCH, &revoked, &left, &e);
 
-        if (rc == ERR_CONFLICT && again)
-            break; /* it was over with what the call before revoked */
-        if (rc)
+        if (flows_go_on_cancelling(cli_db(cli), &id, CANCEL_BATCH, &revoked, &left, &e))
             return cli_fail(&e);
         if (left > 0 && clock_mono_us() > deadline_us) {
-            (void)fprintf(stderr, "till: %" PRId64 " %s of flow %s still %s; cancel again\n", left,
-                          left == 1 ? "job" : "jobs", id.text, left == 1 ? "changes" : "change");
+            (void)fprintf(stderr,
+                          "till: %" PRId64 " %s of flow %s still %s; the scheduler goes on with"
+                          " them, and so does another cancel\n",
+                          left, left == 1 ? "job" : "jobs", id.text,
+                          left == 1 ? "changes" : "change");
             return EXIT_FAILED;
         }
         if (left > 0 && revoked == 0)

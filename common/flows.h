@@ -38,11 +38,15 @@ enum { FLOW_INPUT_MAX = 8 * 1024 * 1024 };
 
 /* ---- acting ---- */
 
+/* To cancel a flow: this stops whatever waits, as its turn comes. It is committed before the rest,
+ * since who holds the flow's row may not wait for its gates. ERR_NOT_FOUND; ERR_CONFLICT when the
+ * flow is over. */
+enum err_code flows_begin_cancel(struct db *db, const struct uuid *id, struct err *e) MUST_CHECK;
 /* Revokes what runs or is ready, at most `max` jobs a call; the last call stops what waits.
- * ret_left: how many there are still; call again while it is not 0. ERR_NOT_FOUND;
- * ERR_CONFLICT when the flow is over. */
-enum err_code flows_cancel(struct db *db, const struct uuid *id, int max, int64_t *ret_revoked,
-                           int64_t *ret_left, struct err *e) MUST_CHECK;
+ * ret_left: how many there are still; call again while it is not 0. */
+enum err_code flows_go_on_cancelling(struct db *db, const struct uuid *id, int max,
+                                     int64_t *ret_revoked, int64_t *ret_left,
+                                     struct err *e) MUST_CHECK;
 /* The same for cancels that were begun some time ago and whose callers are gone: at most `max`
  * flows, and of each `max` jobs, a call; call again while any are revoked. */
 enum err_code flows_finish_cancels(struct db *db, int max, int64_t *ret_revoked,

@@ -93,17 +93,19 @@ static enum err_code revoke_some(struct db *db, const struct uuid *id, int max,
     return rc;
 }
 
-enum err_code flows_cancel(struct db *db, const struct uuid *id, int max, int64_t *ret_revoked,
-                           int64_t *ret_left, struct err *e)
+enum err_code flows_begin_cancel(struct db *db, const struct uuid *id, struct err *e)
 {
     int64_t found = 0;
     enum err_code rc = db_exec(db, &statements[CANCEL], DB_ARGS(DB_TEXT(id->text)), &found, e);
 
-    if (rc)
-        return rc;
-    if (found == 0)
-        return refuse_cancel(db, id, e);
-    rc = revoke_some(db, id, max, ret_revoked, e);
+    return rc || found > 0 ? rc : refuse_cancel(db, id, e);
+}
+
+enum err_code flows_go_on_cancelling(struct db *db, const struct uuid *id, int max,
+                                     int64_t *ret_revoked, int64_t *ret_left, struct err *e)
+{
+    enum err_code rc = revoke_some(db, id, max, ret_revoked, e);
+
     return rc ? rc : count_left(db, id, ret_left, e);
 }
 

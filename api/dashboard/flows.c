@@ -3,6 +3,7 @@
  * Flows: their list, one with its members, and cancelling it.
  */
 #include <string.h>
+#include <time.h>
 
 #include "api/dashboard/act.h"
 #include "api/dashboard/dashboard.h"
@@ -13,7 +14,7 @@
 #include "common/mem.h"
 #include "common/text.h"
 
-enum { PAGE = 50, MEMBERS = 500, CANCEL_BATCH = 500, BUDGET_MS = 4000 };
+enum { PAGE = 50, MEMBERS = 500, CANCEL_BATCH = 500, BUDGET_MS = 4000, PAUSE_MS = 5 };
 
 static enum err_code make_flows(struct request *req, struct reply *reply, struct err *e)
 {
@@ -80,52 +81,35 @@ enum err_code flow_show(struct request *req, struct reply *reply, struct err *e)
                       e);
 }
 
-static enum err_code cancel_batch(struct request *req, const struct uuid *id, int64_t *ret_revoked,
-                                  int64_t *ret_left, struct err *e)
+static enum err_code begin_cancel(struct request *req, const struct uuid *id, struct err *e)
 {
     AUTO_VALUE(act_release) struct act act = {0};
     enum err_code rc = act_begin(&act, req, "flow.cancel", id->text, e);
 
     if (!rc)
-        rc = flows_cancel(thread_of(req)->db, id, CANCEL_BATCH, ret_revoked, ret_left, e);
-    return rc ? rc
-              : act_commit(&act, ACT_DONE, json_pack("{s:I}", "revoked", (json_int_t)*ret_revoked),
-                           e);
-}
-
-static enum err_code is_over(struct request *req, const struct uuid *id, bool *ret_over,
-                             struct err *e)
-{
-    AUTO_VALUE(flows_page_release) struct flows_page page = {0};
-    enum err_code rc = flows_find(thread_of(req)->db, id, &page, e);
-
-    if (!rc)
-        *ret_over = page.items[0].finished_us != 0 && page.items[0].counts[JOB_PENDING] == 0 &&
-                    page.items[0].counts[JOB_STARTED] == 0 && page.items[0].counts[JOB_RETRY] == 0;
-    return rc;
+        rc = flows_begin_cancel(thread_of(req)->db, id, e);
+    return rc ? rc : act_commit(&act, ACT_DONE, NULL, e);
 }
 
 enum err_code flow_cancel(struct request *req, struct reply *reply, struct err *e)
 {
+    const struct timespec pause = clock_timespec(PAUSE_MS * US_PER_MS);
     int64_t end_us = clock_mono_us() + BUDGET_MS * US_PER_MS;
     int64_t total = 0;
     int64_t left = 1;
-    bool over = false;
     struct uuid id;
-    enum err_code rc = ERR_OK;
+    enum err_code rc;
 
     if (!take_id(req, &id))
         return err_set(e, ERR_NOT_FOUND, "there is no such flow");
+    rc = begin_cancel(req, &id, e);
     while (!rc && left > 0 && clock_mono_us() < end_us) {
         int64_t revoked = 0;
 
-        rc = cancel_batch(req, &id, &revoked, &left, e);
+        rc = flows_go_on_cancelling(thread_of(req)->db, &id, CANCEL_BATCH, &revoked, &left, e);
         total += revoked;
-        /* What was just revoked may have been the last of it. */
-        if (!rc && left > 0)
-            rc = is_over(req, &id, &over, e);
-        if (over)
-            left = 0;
+        if (left > 0 && revoked == 0) /* what is left is just changing */
+            (void)nanosleep(&pause, NULL);
     }
     return rc ? rc
               : reply_json(reply, 200,

@@ -141,18 +141,20 @@ def test_members_retried_before_their_turn_lock_gates_in_the_order_of_everybody(
     other.close()
 
 
+WAITING_TILLS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND application_name LIKE 'till%' AND wait_event_type = 'Lock'"
+)
+
+
 def leaves_alone_while_he_waits(one, flow, gate, member, begin):
     """Whoever comes by begin() meets a gate that is held, and holds no row of this member meanwhile."""
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND application_name LIKE 'till%' AND wait_event_type = 'Lock'"
-    )
     holder = connect(one)
     holder.autocommit = False
     cursor = holder.cursor()
     cursor.execute("SELECT FROM flow_gates WHERE flow_id = %s AND gate = %s FOR UPDATE", (flow, gate))
     begin()
-    wait_for(lambda: one.value(waiting), 20, "nobody waits for the gate")
+    wait_for(lambda: one.value(WAITING_TILLS), 20, "nobody waits for the gate")
 
     cursor.execute("SELECT FROM jobs WHERE id = %s FOR NO KEY UPDATE NOWAIT", (member,))
 
@@ -199,6 +201,39 @@ def test_who_revokes_many_holds_no_member_that_waits_while_he_waits_for_a_gate(s
     end.join(60)
     assert ends == [True]
     assert [one.job(row["id"])["error"] for row in (ready, waits)] == ["revoked", "revoked"]
+    flows.check(one)
+
+
+def cancelled_by_shell(one, flow):
+    return one.till("flow", "cancel", flow).returncode == 0
+
+
+def cancelled_by_page(one, flow):
+    url = f"{one.dashboard.url}/api/v1/flows/{flow}/cancel"
+    return requests.post(url, json={}, timeout=60).json() == {"changed": 1, "more": False}
+
+
+@pytest.mark.parametrize("cancel", [cancelled_by_shell, cancelled_by_page], ids=["shell", "page"])
+def test_who_cancels_a_flow_does_not_hold_it_while_he_waits_for_a_gate(stack, cancel):
+    """Whoever ends its last job holds a gate and then wants the flow: a job lost an attempt by that."""
+    one = stack().start(apis=0, workers=0, schedulers=0, dashboards=1)
+    flow = one.value("SELECT till_chain(%s)", flows.json.dumps([job("t"), job("t")]))
+    ready = one.query("SELECT flow_to FROM jobs WHERE flow_id = %s AND waits IS NULL", flow)[0]
+    ends = []
+    end = threading.Thread(target=lambda: ends.append(cancel(one, flow)))
+    holder = connect(one)
+    holder.autocommit = False
+    cursor = holder.cursor()
+    cursor.execute("SELECT FROM flow_gates WHERE flow_id = %s AND gate = %s FOR UPDATE", (flow, ready["flow_to"]))
+    end.start()
+    wait_for(lambda: one.value(WAITING_TILLS), 20, "nobody waits for the gate")
+
+    cursor.execute("SELECT FROM flows WHERE id = %s FOR UPDATE NOWAIT", (flow,))
+
+    holder.rollback()
+    holder.close()
+    end.join(60)
+    assert ends == [True]
     flows.check(one)
 
 
