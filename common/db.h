@@ -136,6 +136,9 @@ enum err_code db_commit(struct db_tx *tx, struct err *e) MUST_CHECK;
 void db_rollback(struct db_tx *tx);
 void db_tx_release(struct db_tx *tx);
 bool db_in_transaction(const struct db *db);
+/* The same, and whether one was begun whose session is lost: nothing else is sent until db_commit()
+ * or db_rollback() has ended it. */
+bool db_transaction_is_open(const struct db *db);
 /* Whether a statement has failed in it, so that it can only be rolled back. */
 bool db_transaction_is_broken(const struct db *db);
 

@@ -225,7 +225,7 @@ enum task_outcome slot_check_end(struct db *db, const struct db_tx *tx, enum tas
                                  struct err *e)
 {
     bool is_open = db_in_transaction(db);
-    bool is_left_open = !tx->db && is_open;
+    bool is_left_open = !tx->db && db_transaction_is_open(db);
     bool is_done = tx->db && outcome == TASK_DONE;
     bool was_ended = is_done && !is_open && db_is_connected(db);
     bool is_broken = is_done && db_transaction_is_broken(db);
@@ -234,8 +234,10 @@ enum task_outcome slot_check_end(struct db *db, const struct db_tx *tx, enum tas
         slot_leave_changed_session(db);
     if (!is_left_open && !was_ended && !is_broken)
         return outcome;
-    if (is_left_open)
+    if (is_left_open) {
+        db_rollback(&(struct db_tx){.db = db}); /* or nothing else would be sent, its end neither */
         db_disconnect(db);
+    }
     err_clear(e);
     (void)err_set(
         e, ERR_INTERNAL,

@@ -96,6 +96,27 @@ static enum task_outcome poison_transaction(struct task_run *run, struct err *e)
     return TASK_DONE;
 }
 
+/* The same by a transaction of the driver's own, of which nobody but the driver knows. */
+static enum task_outcome poison_begin(struct task_run *run, struct err *e)
+{
+    static const struct db_stmt empty = {"poison_begin", "UPDATE products SET stock_quantity = 0",
+                                         0};
+    struct db_tx own = {0};
+
+    if (db_begin(run->db, &own, e) || db_exec(run->db, &empty, DB_NO_ARGS, NULL, e))
+        return task_outcome_of(e);
+    return TASK_DONE;
+}
+
+/* And lost before it returned. */
+static enum task_outcome poison_lose(struct task_run *run, struct err *e)
+{
+    enum task_outcome outcome = poison_begin(run, e);
+
+    db_disconnect(run->db);
+    return outcome;
+}
+
 static enum task_outcome poison_lock(struct task_run *run, struct err *e)
 {
     if (db_run_script(run->db, "SELECT pg_advisory_lock(4711)", e))
@@ -172,6 +193,7 @@ static enum task_outcome run_poison(struct task_run *run, struct err *e)
         {"loop", poison_loop},         {"stack", poison_stack},
         {"memory", poison_memory},     {"close", poison_close},
         {"lock", poison_lock},         {"transaction", poison_transaction},
+        {"begin", poison_begin},       {"lose", poison_lose},
         {"commit", poison_commit},     {"failed", poison_failed},
         {"path", poison_path},         {"table", poison_table},
         {"function", poison_function}, {"statements", poison_statements},

@@ -116,6 +116,8 @@ BAD_AUTHORS = {
     "abort": DIED,
     "stack": DIED,
     "transaction": "a transaction of its own open",
+    "begin": "a transaction of its own open",
+    "lose": "a transaction of its own open",
     "commit": "itself ended the transaction",
     "failed": "a statement had failed",
 }
