@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the pages change of tasks, some at a time, and how that is written down. Private to
- * task_actions.c, replay.c and dead.c.
+ * change.c, task_actions.c, replay.c and dead.c.
  */
 #ifndef API_DASHBOARD_CHANGE_H
 #define API_DASHBOARD_CHANGE_H

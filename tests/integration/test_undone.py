@@ -2,11 +2,13 @@
 serialization failure): what is ours as a whole is made again, and nobody is told of it."""
 
 import concurrent.futures
+import json
 from contextlib import closing, contextmanager
 
 import pytest
 import requests
 from browser import rows
+from harness import flows
 from harness.wait import wait_for
 
 WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
@@ -61,6 +63,35 @@ def test_a_retry_of_many_that_meets_another_the_other_way_round_is_made_again(st
 
     assert "deadlock detected" in one.take_refusals()[0]
     assert [one.job(job)["state"] for job in dead] == ["PENDING", "PENDING"]
+
+
+def retry_one_by_dashboard(one, ids):
+    status, body = by_dashboard(one, f"/api/v1/tasks/{ids[0]}/retry", {})
+    assert status == 200, body
+    assert one.query("SELECT action, outcome FROM audit") == [{"action": "task.retry", "outcome": "done"}]
+
+
+@pytest.mark.parametrize("retry", [retry_by_dashboard, retry_one_by_dashboard, retry_by_shell])
+def test_a_retry_of_a_stopped_step_that_meets_one_of_the_dead_before_it_is_made_again(stack, retry):
+    """Who retries the dead holds its gate, and then wants the step, which we hold until we have that gate."""
+    one = prepare(stack, "deadlock_timeout = '4s'")
+    flow = one.value("SELECT till_chain(%s)", json.dumps([{"task": "a"}, {"task": "b"}]))
+    dead, stopped = [row["id"] for row in one.query("SELECT id FROM jobs WHERE flow_id = %s ORDER BY flow_step", flow)]
+    one.query("UPDATE jobs SET state = 'STARTED', started_at = now(), worker = 'w', attempt = 1 WHERE id = %s", dead)
+    one.query("UPDATE jobs SET state = 'FAILURE', error = 'why', finished_at = now() WHERE id = %s", dead)
+
+    with session(one) as cursor, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        cursor.execute("SET deadlock_timeout = '10min'")  # so that we are the one that is undone
+        cursor.execute("BEGIN; SELECT FROM flow_gates WHERE flow_id = %s AND gate <> 0 FOR UPDATE", (flow,))
+        retrying = pool.submit(retry, one, [stopped])
+        wait_for(lambda: one.value(WAITS) == 1, 30, "the retry does not wait for the gate")
+        cursor.execute("SELECT FROM jobs WHERE id = %s FOR UPDATE", (stopped,))  # until we are undone
+        cursor.execute("ROLLBACK")
+        retrying.result(60)
+
+    assert "deadlock detected" in one.take_refusals()[0]
+    assert one.job(stopped)["state"] == "PENDING"
+    flows.check(one)
 
 
 # ---- not serializable ----
