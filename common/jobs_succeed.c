@@ -11,8 +11,33 @@
 #include "common/mem.h"
 #include "common/statements.h"
 
-enum { SUCCEED_MANY, SUCCEED_LIMITED, SUCCEED_PASSING, FIND_PASSED };
+enum {
+    SUCCEED_MANY,
+    SUCCEED_MANY_LATER,
+    SUCCEED_LIMITED,
+    SUCCEED_LIMITED_LATER,
+    SUCCEED_PASSING,
+    FIND_PASSED,
+    FIND_OURS
+};
 enum { ARRAY_MAX = 4 * 1024 * 1024 };
+
+/* What ends jobs without places: $1 to $3 are ids, attempts, results. */
+#define SUCCEED_PLAIN                                                                              \
+    "UPDATE jobs j SET state = 'SUCCESS', finished_at = now(),"                                    \
+    " result = g.result::jsonb, error = NULL"                                                      \
+    " FROM unnest($1::uuid[], $2::int[], $3::text[])"                                              \
+    " WITH ORDINALITY AS g(id, attempt, result, n)"                                                \
+    " WHERE j.id = g.id AND j.attempt = g.attempt AND j.state = 'STARTED'"                         \
+    " RETURNING g.n"
+
+/* The commit goes out with it, so what must not be committed has to fail: here where `done` has not
+ * touched all that were given. */
+#define UNLESS_ALL_ARE_OURS                                                                        \
+    "(SELECT till_not_ours(g.id, g.attempt)"                                                       \
+    " FROM unnest($1::uuid[], $2::int[]) WITH ORDINALITY AS g(id, attempt, n)"                     \
+    " WHERE (SELECT count(*) FROM done) < cardinality($1::uuid[])"                                 \
+    " AND g.n NOT IN (SELECT n FROM done) LIMIT 1)"
 
 /* What ends jobs that may have places: $1 to $3 are ids, attempts, results. */
 #define SUCCEED_WITH_PLACES                                                                        \
@@ -22,6 +47,19 @@ enum { ARRAY_MAX = 4 * 1024 * 1024 };
     " WITH ORDINALITY AS g(id, attempt, result, n)"                                                \
     " WHERE j.id = g.id AND j.attempt = g.attempt AND j.state = 'STARTED'"                         \
     " RETURNING g.n, j.places, j.task, j.limit_key"
+
+/* Behind it: the places that they had, and whom it is told to. */
+#define FREED                                                                                      \
+    ", freed AS ("                                                                                 \
+    " INSERT INTO limit_freed (bucket, places, coming, wakes)"                                     \
+    " SELECT x.bucket, count(*), count(*) FILTER (WHERE -d.places & 8 = 0),"                       \
+    " coalesce(bool_or(b.waiting), false)"                                                         \
+    " FROM done d, LATERAL (VALUES"                                                                \
+    " (CASE WHEN -d.places & 1 <> 0 THEN 'key:' || d.limit_key END),"                              \
+    " (CASE WHEN -d.places & 2 <> 0 THEN 'task:' || d.task END)) x (bucket)"                       \
+    " LEFT JOIN limit_buckets b ON b.bucket = x.bucket"                                            \
+    " WHERE x.bucket IS NOT NULL GROUP BY x.bucket RETURNING wakes)"
+#define TOLD "(SELECT count(pg_notify('till_jobs', '')) FROM freed WHERE wakes)"
 
 /* Whether the limit in row `l` of a bucket in row `b` lets its places be passed on: it gives no
  * tokens, for which one would have to wait, and has not been lowered below what runs. */
@@ -34,29 +72,19 @@ enum { ARRAY_MAX = 4 * 1024 * 1024 };
     " j.traceparent, j.snoozes, j.places IS NOT NULL, j.id"
 
 static const struct db_stmt statements[] = {
-    [SUCCEED_MANY] = {"jobs_succeed_many",
-                      "UPDATE jobs j SET state = 'SUCCESS', finished_at = now(),"
-                      " result = g.result::jsonb, error = NULL"
-                      " FROM unnest($1::uuid[], $2::int[], $3::text[])"
-                      " WITH ORDINALITY AS g(id, attempt, result, n)"
-                      " WHERE j.id = g.id AND j.attempt = g.attempt AND j.state = 'STARTED'"
-                      " RETURNING g.n",
-                      3},
+    [SUCCEED_MANY] = {"jobs_succeed_many", SUCCEED_PLAIN, 3},
+    [SUCCEED_MANY_LATER] = {"jobs_succeed_many_later",
+                            "WITH done AS (" SUCCEED_PLAIN ") SELECT " UNLESS_ALL_ARE_OURS, 3},
     /* The same for jobs of which some have places under limits: given back for all in one go, and
      * told only where others are parked for them (sql/0025). */
-    [SUCCEED_LIMITED] =
-        {"jobs_succeed_limited",
-         "WITH done AS (" SUCCEED_WITH_PLACES "), freed AS ("
-         " INSERT INTO limit_freed (bucket, places, coming, wakes)"
-         " SELECT x.bucket, count(*), count(*) FILTER (WHERE -d.places & 8 = 0),"
-         " coalesce(bool_or(b.waiting), false)"
-         " FROM done d, LATERAL (VALUES"
-         " (CASE WHEN -d.places & 1 <> 0 THEN 'key:' || d.limit_key END),"
-         " (CASE WHEN -d.places & 2 <> 0 THEN 'task:' || d.task END)) x (bucket)"
-         " LEFT JOIN limit_buckets b ON b.bucket = x.bucket"
-         " WHERE x.bucket IS NOT NULL GROUP BY x.bucket RETURNING wakes"
-         ") SELECT n, (SELECT count(pg_notify('till_jobs', '')) FROM freed WHERE wakes) FROM done",
-         3},
+    [SUCCEED_LIMITED] = {"jobs_succeed_limited",
+                         "WITH done AS (" SUCCEED_WITH_PLACES ")" FREED " SELECT n, " TOLD
+                         " FROM done",
+                         3},
+    [SUCCEED_LIMITED_LATER] = {"jobs_succeed_limited_later",
+                               "WITH done AS (" SUCCEED_WITH_PLACES ")" FREED " SELECT " TOLD
+                               ", " UNLESS_ALL_ARE_OURS,
+                               3},
     /* The same, and the places of buckets that others are parked for go straight to the first of
      * these, in the order of release_bucket() (sql/0034): worker $4 claims them here, of the queues
      * in $6, by a delivery of its own ($5). No bucket is touched, since its count stays, and nobody
@@ -135,6 +163,11 @@ static const struct db_stmt statements[] = {
                      " AND j.state = 'STARTED' AND j.worker = $1 AND j.delivery = $2"
                      " ORDER BY created_us, id",
                      2},
+    [FIND_OURS] = {"jobs_find_ours",
+                   "SELECT g.n FROM unnest($1::uuid[], $2::int[])"
+                   " WITH ORDINALITY AS g(id, attempt, n)"
+                   " JOIN jobs j ON j.id = g.id AND j.attempt = g.attempt AND j.state = 'STARTED'",
+                   2},
 };
 
 DB_STATEMENTS(jobs_succeed, statements);
@@ -168,6 +201,36 @@ enum err_code jobs_succeed_many(struct db *db, const struct attempt *attempts,
     given = add_results(results, count, &texts);
     rc = db_query(db, &statements[have_places ? SUCCEED_LIMITED : SUCCEED_MANY],
                   DB_ARGS(DB_ARRAY(ids), DB_ARRAY(numbers), given), &rows, e);
+    if (!rc)
+        attempts_mark(rows, count, ret_ours);
+    return rc;
+}
+
+enum err_code jobs_succeed_many_later(struct db *db, const struct attempt *attempts,
+                                      const char *const *results, size_t count, bool have_places,
+                                      struct err *e)
+{
+    AUTO_VALUE(buf_release) struct buf ids;
+    AUTO_VALUE(buf_release) struct buf numbers;
+    AUTO_VALUE(buf_release) struct buf texts;
+    struct db_param given;
+
+    attempts_to_arrays(attempts, count, &ids, &numbers);
+    given = add_results(results, count, &texts);
+    return db_exec_later(db, &statements[have_places ? SUCCEED_LIMITED_LATER : SUCCEED_MANY_LATER],
+                         DB_ARGS(DB_ARRAY(ids), DB_ARRAY(numbers), given), e);
+}
+
+enum err_code jobs_find_ours(struct db *db, const struct attempt *attempts, size_t count,
+                             bool *ret_ours, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *rows = NULL;
+    AUTO_VALUE(buf_release) struct buf ids;
+    AUTO_VALUE(buf_release) struct buf numbers;
+    enum err_code rc;
+
+    attempts_to_arrays(attempts, count, &ids, &numbers);
+    rc = db_query(db, &statements[FIND_OURS], DB_ARGS(DB_ARRAY(ids), DB_ARRAY(numbers)), &rows, e);
     if (!rc)
         attempts_mark(rows, count, ret_ours);
     return rc;

@@ -20,6 +20,14 @@ enum err_code jobs_succeed_many(struct db *db, const struct attempt *attempts,
                                 const char *const *results, size_t count, bool have_places,
                                 bool *ret_ours, struct err *e) MUST_CHECK;
 
+/* The same within the caller's transaction, sent with its commit, which fails with ERR_CONFLICT
+ * unless all are ours: jobs_find_ours() tells then which still are. */
+enum err_code jobs_succeed_many_later(struct db *db, const struct attempt *attempts,
+                                      const char *const *results, size_t count, bool have_places,
+                                      struct err *e) MUST_CHECK;
+enum err_code jobs_find_ours(struct db *db, const struct attempt *attempts, size_t count,
+                             bool *ret_ours, struct err *e) MUST_CHECK;
+
 /* ---- places of limits that are passed on ---- */
 
 /* By this the deliveries of jobs begin that came by a place and not by a stream entry. */

@@ -64,10 +64,9 @@ enum err_code trial_add(struct db *db, const struct trial_tally *tally, struct e
     if (!rc && touched == 0)
         rc = err_set(e, ERR_NOT_FOUND, "there is no counter %" PRId64, tally->counter);
     if (!rc)
-        rc = db_exec(
+        rc = db_exec_later(
             db, &statements[ENTER],
-            DB_ARGS(DB_TEXT(tally->job.text), DB_INT(tally->counter), DB_INT(tally->amount)), NULL,
-            e);
+            DB_ARGS(DB_TEXT(tally->job.text), DB_INT(tally->counter), DB_INT(tally->amount)), e);
     return rc;
 }
 
@@ -106,8 +105,8 @@ enum err_code trial_add_many(struct db *db, const struct trial_tally *tallies, s
                   &missing, e);
     if (rc || mark_missing(missing, tallies, count, ret_missing))
         return rc;
-    return db_exec(db, &statements[ENTER_MANY],
-                   DB_ARGS(DB_ARRAY(jobs), DB_ARRAY(counters), DB_ARRAY(amounts)), NULL, e);
+    return db_exec_later(db, &statements[ENTER_MANY],
+                         DB_ARGS(DB_ARRAY(jobs), DB_ARRAY(counters), DB_ARRAY(amounts)), e);
 }
 
 enum err_code trial_time(struct db *db, const struct uuid *ids, size_t count,

@@ -7,35 +7,48 @@
 #include "common/log.h"
 #include "worker/settle.h"
 
-/* The fences of all that is done; whether each is ours. */
-static enum err_code fence_many(struct task_batch *batch, bool *ret_all_ours, struct err *e)
-{
-    struct task_member *fenced[TASK_BATCH_MAX];
+/* The members that are done, each behind the fence of its attempt. Fast ones have no row. */
+struct fences {
+    struct task_member *members[TASK_BATCH_MAX];
     struct attempt attempts[TASK_BATCH_MAX];
     const char *results[TASK_BATCH_MAX];
-    bool ours[TASK_BATCH_MAX];
-    bool have_places = false;
-    size_t count = 0;
-    enum err_code rc = ERR_OK;
+    size_t count;
+    bool have_places;
+};
 
-    *ret_all_ours = true;
+static void gather(const struct task_batch *batch, struct fences *ret_fences)
+{
+    struct fences *f = ret_fences;
+
+    f->count = 0;
+    f->have_places = false;
     for (size_t i = 0; i < batch->count; i++) {
         struct task_member *member = batch->members[i];
 
         if (task_is_marked(member) || item_is_fast(member->item))
             continue;
-        have_places |= member->item->job.has_places;
-        fenced[count] = member;
-        attempts[count] = item_attempt(member->item);
-        results[count++] = member->run.result;
+        f->have_places |= member->item->job.has_places;
+        f->members[f->count] = member;
+        f->attempts[f->count] = item_attempt(member->item);
+        f->results[f->count++] = member->run.result;
     }
-    if (count > 0)
-        rc = jobs_succeed_many(batch->db, attempts, results, count, have_places, ours, e);
-    for (size_t i = 0; !rc && i < count; i++) {
-        fenced[i]->is_lost = !ours[i];
-        *ret_all_ours = *ret_all_ours && ours[i];
+}
+
+/* Of a transaction that ended in a conflict: whether it did because of members that are not ours
+ * any more. A unique index of the task's own tables ends it so, too. */
+static bool find_lost(struct db *db, const struct fences *f)
+{
+    struct err ignored = {0};
+    bool ours[TASK_BATCH_MAX];
+    bool is_any = false;
+
+    if (jobs_find_ours(db, f->attempts, f->count, ours, &ignored))
+        return false;
+    for (size_t i = 0; i < f->count; i++) {
+        f->members[i]->is_lost = !ours[i];
+        is_any |= !ours[i];
     }
-    return rc;
+    return is_any;
 }
 
 static void note_many(struct process *process, const struct task_batch *batch)
@@ -63,22 +76,24 @@ static void note_many(struct process *process, const struct task_batch *batch)
 
 enum many_end settle_many(struct process *process, struct task_batch *batch, struct err *e)
 {
-    bool all_ours = true;
+    struct fences fences;
     bool sent = false;
     enum err_code rc = task_batch_begin(batch, e);
 
-    if (!rc)
-        rc = fence_many(batch, &all_ours, e);
-    if (!rc && all_ours) {
+    gather(batch, &fences);
+    if (!rc && fences.count > 0)
+        rc = jobs_succeed_many_later(batch->db, fences.attempts, fences.results, fences.count,
+                                     fences.have_places, e);
+    if (!rc) {
         CRASH_POINT("many.fenced");
         sent = true;
         rc = db_commit(&batch->tx, e);
     }
     db_rollback(&batch->tx);
+    if (rc == ERR_CONFLICT && find_lost(batch->db, &fences))
+        return MANY_LOST;
     if (rc)
         return sent && !db_is_connected(batch->db) ? MANY_UNKNOWN : MANY_FAILED;
-    if (!all_ours)
-        return MANY_LOST;
     CRASH_POINT("many.committed");
     note_many(process, batch);
     return MANY_DONE;

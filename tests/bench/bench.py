@@ -298,7 +298,8 @@ COSTS = (
     ("a transaction a job", "tally_2"),
     ("the same without a claim, bare", "raw_tally"),
     ("batched task", "tally_many_2"),
-    ("the same without a claim, bare", "raw_tally_many"),
+    ("64 a transaction without a claim, bare", "raw_tally_many"),
+    ("256 a transaction without a claim, bare", "raw_tally_ours"),
 )
 
 

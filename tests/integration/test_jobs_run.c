@@ -2,7 +2,7 @@
  *
  * The end of a job that goes to the server together with the commit of its effect.
  */
-#include "common/jobs_run.h"
+#include "common/jobs_succeed.h"
 
 #include <string.h>
 
@@ -94,4 +94,34 @@ Test(jobs_run, a_result_that_is_none_commits_nothing)
     cr_assert_eq(run(&attempt, "{"), ERR_INVALID);
     cr_expect_str_eq(db_sqlstate(db), "22P02");
     expect("STARTED", "", 0);
+}
+
+/* The same as a batch of this job and of one that there is not. */
+static enum err_code run_many(const struct attempt *attempts, size_t count)
+{
+    const char *results[] = {"1", NULL};
+    struct db_tx tx = {0};
+
+    cr_assert_eq(db_begin(db, &tx, &e), ERR_OK);
+    cr_assert_eq(db_exec(db, &EFFECT, DB_ARGS(DB_TEXT(attempt.id.text)), NULL, &e), ERR_OK);
+    cr_assert_eq(jobs_succeed_many_later(db, attempts, results, count, count > 1, &e), ERR_OK);
+    return db_commit(&tx, &e);
+}
+
+Test(jobs_run, a_batch_is_committed_whole_or_not_at_all)
+{
+    struct attempt both[] = {attempt, {.id = uuid_v7(), .number = 1}};
+    bool ours[2];
+
+    cr_assert_eq(run_many(both, 2), ERR_CONFLICT, "%s: %s", e.text, e.detail);
+    cr_expect(strstr(e.detail, both[1].id.text), "it names whose fence was lost: %s", e.detail);
+    expect("STARTED", "", 0);
+    cr_assert_eq(jobs_find_ours(db, both, 2, ours, &e), ERR_OK);
+    cr_expect(ours[0]);
+    cr_expect_not(ours[1]);
+
+    cr_assert_eq(run_many(both, 1), ERR_OK, "%s: %s", e.text, e.detail);
+    expect("SUCCESS", "", 1);
+    cr_assert_eq(jobs_find_ours(db, both, 1, ours, &e), ERR_OK);
+    cr_expect_not(ours[0], "it has ended");
 }

@@ -53,7 +53,7 @@ def test_waiting_jobs_are_done_many_in_a_transaction(stack):
     check_tally(one)
     transactions = one.value("SELECT count(DISTINCT xmin::text) FROM trial_entries")
     assert transactions <= 250, "jobs share transactions"
-    assert 8 <= max(batches(worker)) <= 64
+    assert 8 <= max(batches(worker)) <= 256
 
 
 def test_one_that_cannot_be_written_is_split_off_and_the_rest_commit(stack):
@@ -138,6 +138,53 @@ def test_one_that_is_revoked_while_its_batch_runs_has_no_effect_and_the_rest_com
     assert one.job(ids[7])["state"] == "REVOKED"
     assert one.value("SELECT count(*) FROM trial_entries") == len(ids) - 1
     check_tally(one)
+
+
+def running(one):
+    """How many places of the one limit are taken."""
+    [line] = one.till("limit", "list", "--json").stdout.splitlines()
+    return json.loads(line)["running"]
+
+
+def test_the_places_of_a_batch_come_back_with_its_commit(stack, locked):
+    """One of them is not ours any more: nothing is written, no place is given back twice."""
+    one = stack(TOGETHER)
+    assert one.till("limit", "set", "task", TASK, "--concurrency", "10").returncode == 0
+    ids = enqueue(one, [[n] for n in range(20)])
+    holder = locked(one, 3)
+    one.start_worker()
+    one.start_scheduler()
+    wait_for(lambda: waits_for_lock(one), 10, "no batch waits for the counter")
+    [first] = one.query("SELECT id FROM jobs WHERE state = 'STARTED' AND args = '[3]'")
+
+    assert one.till("task", "revoke", first["id"], "--json").returncode == 0
+    holder.rollback()
+    one.wait_settled()
+
+    assert one.query("SELECT id FROM jobs WHERE state <> 'SUCCESS'") == [first]
+    assert one.value("SELECT count(*) FROM trial_entries") == len(ids) - 1
+    check_tally(one)
+    wait_for(lambda: running(one) == 0, 10, lambda: f"{running(one)} places are left")
+    one.books()
+
+
+def test_one_that_its_own_index_refuses_at_the_commit_is_split_off(stack):
+    """A conflict as that of a lost fence, but nobody else's: told by looking whose they still are."""
+    one = stack(TOGETHER)
+    ids = enqueue(one, [[n] for n in range(20)])
+    one.query("UPDATE jobs SET max_attempts = 1 WHERE id = %s", ids[7])
+    one.query("INSERT INTO trial_entries (job_id, counter, amount) VALUES (%s, 7, 0)", ids[7])
+    one.query("CREATE UNIQUE INDEX trial_entries_once ON trial_entries (job_id)")
+    worker = one.start_worker()
+
+    one.wait_settled()
+
+    assert one.query("SELECT id, attempt, error FROM jobs WHERE state <> 'SUCCESS'") == [
+        {"id": ids[7], "attempt": 1, "error": 'the database refused "trial_enter_many"'}
+    ]
+    assert one.value("SELECT sum(total) FROM trial_counters") == 19
+    assert not [line for line in worker.read_log() if line["event"] == "job_not_ours"]
+    one.books(dead=1)
 
 
 def test_after_their_worker_has_died_the_jobs_of_a_batch_run_alone(stack, locked):
