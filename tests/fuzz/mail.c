@@ -5,6 +5,7 @@
  */
 #include "tests/fuzz/target.h"
 
+#include "common/auto.h"
 #include "common/text.h"
 #include "worker/mail_message.h"
 
