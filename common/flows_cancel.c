@@ -46,11 +46,12 @@ static const struct db_stmt statements[] = {
                         " AND j.finished_at IS NULL AND g.open = g.stopped"
                         " ORDER BY j.flow_step LIMIT $2 FOR NO KEY UPDATE OF j SKIP LOCKED))",
                         2},
-    /* Who began it may still be at it. Nothing can be done for what others have locked. */
+    /* Who began it may still be at it. Nothing can be done for what others have locked. An EXISTS
+     * may read the jobs of all flows. */
     [BEGUN] = {"flows_cancels_begun",
                "SELECT f.id FROM flows f WHERE f.finished_at IS NULL"
-               " AND f.cancelled_at < now() - interval '10 seconds' AND EXISTS (SELECT FROM jobs j"
-               "  WHERE j.flow_id = f.id AND j.finished_at IS NULL)"
+               " AND f.cancelled_at < now() - interval '10 seconds' AND (SELECT j.id FROM jobs j"
+               "  WHERE j.flow_id = f.id AND j.finished_at IS NULL LIMIT 1) IS NOT NULL"
                " ORDER BY f.cancelled_at LIMIT $1",
                1},
     [LEFT] = {"flows_left", "SELECT count(*) FROM jobs WHERE flow_id = $1 AND finished_at IS NULL",
