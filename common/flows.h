@@ -70,6 +70,9 @@ enum err_code flows_finish_cancels(struct db *db, int max, int64_t *ret_revoked,
 #define FLOWS_MAY_GO_EARLY(dead)                                                                   \
     "(j.waits IS NULL OR NOT EXISTS (SELECT FROM flows f WHERE f.id = j.flow_id"                   \
     " AND f.finished_at > now() - " dead "::bigint * interval '1 second'))"
+/* And, for the DELETE, of rows that are locked: somebody may have retried a member since the
+ * statement began. */
+#define FLOWS_IS_OVER_NOW "(flow_id IS NULL OR flow_is_over(flow_id))"
 enum err_code flows_prune(struct db *db, int64_t before_us, int max, int64_t *ret_count,
                           struct err *e) MUST_CHECK;
 

@@ -39,7 +39,7 @@ static const struct db_stmt statements[] = {
                    " AND (finished_at AT TIME ZONE 'UTC') + retention_s * interval '1 second'"
                    " <= now() AT TIME ZONE 'UTC'"
                    " ORDER BY (finished_at AT TIME ZONE 'UTC') + retention_s * interval '1 second'"
-                   " LIMIT $1" LOCKED "))",
+                   " LIMIT $1" LOCKED ")) AND " FLOWS_IS_OVER_NOW,
          2},
     [PRUNE_DEAD] = {"jobs_prune_dead",
                     "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM jobs j"
@@ -47,7 +47,7 @@ static const struct db_stmt statements[] = {
                     " AND finished_at <= now() - $2::bigint * interval '1 second'"
                     " AND (retention_s IS NULL"
                     "      OR finished_at <= now() - retention_s * interval '1 second')"
-                    " ORDER BY finished_at LIMIT $1" LOCKED "))",
+                    " ORDER BY finished_at LIMIT $1" LOCKED ")) AND " FLOWS_IS_OVER_NOW,
                     2},
     /* A loose index scan: one step a task, however many jobs it has. */
     [NEXT_TASK] = {"jobs_prune_next_task",
@@ -69,7 +69,7 @@ static const struct db_stmt statements[] = {
                    "  FROM kept)) ORDER BY task, id LIMIT $3"
                    "), gone AS (DELETE FROM jobs WHERE id = ANY (ARRAY("
                    " SELECT id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM seen WHERE is_over))"
-                   " AND " IS_KEPT_BY_TASK LOCKED ")) RETURNING id"
+                   " AND " IS_KEPT_BY_TASK LOCKED ")) AND " FLOWS_IS_OVER_NOW " RETURNING id"
                    ") SELECT (SELECT count(*) FROM gone), (SELECT id FROM seen ORDER BY id DESC "
                    "LIMIT 1)",
          5},
@@ -78,7 +78,7 @@ static const struct db_stmt statements[] = {
          "DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM jobs j"
          " WHERE task = $1 AND " IS_KEPT_BY_TASK " AND " FLOWS_MAY_AGE(
              "$4") " AND get_byte(uuid_send(id), 6) >> 4 <> 7 AND finished_at <= " KEPT_UNTIL
-                   " ORDER BY finished_at LIMIT $3" LOCKED "))",
+                   " ORDER BY finished_at LIMIT $3" LOCKED ")) AND " FLOWS_IS_OVER_NOW,
          4},
 };
 

@@ -199,7 +199,6 @@ WHOLE_LINES = (
 NOT_RUN = {
     "job_place": "jobs is an argument of it",
     "till_analyze_grown": "asks what is known of the table",
-    "flow_waiting": "is called no more (sql/0070)",
 }
 
 

@@ -1,5 +1,6 @@
 """jobs.tasks.prune: what is kept, for how long, and how little is looked at to find it."""
 
+import contextlib
 import json
 import threading
 import time
@@ -185,6 +186,70 @@ def test_what_a_failed_flow_has_stopped_is_kept_as_long_as_its_dead(stack):
     dead = one.value("SELECT id FROM jobs WHERE flow_id = %s AND flow_step = 1", flow)
     assert one.till("dead", "retry", dead).returncode == 0
     wait_for(lambda: one.value(outcome, flow) == "SUCCESS", 10, "it does not go on")
+
+
+def failed_flow(one, revoked=False):
+    """A chain whose first member has died, and what stands behind it long ago; its id and those of the members."""
+    short = {"task": "till.tasks.echo", "retention_s": 1}
+    once = {"task": "till.tasks.fail", "args": ["once", 1], "max_attempts": 1, "queue": "payments"}
+    flow = one.value("SELECT till_chain(%s)", json.dumps([once, short, short]))
+    ids = [row["id"] for row in one.query("SELECT id FROM jobs WHERE flow_id = %s ORDER BY flow_step", flow)]
+    if revoked:
+        assert one.till("task", "revoke", ids[1]).returncode == 0
+    one.start_scheduler()
+    one.start_worker()
+    wait_for(lambda: one.value("SELECT outcome FROM flows"), 10, "the flow does not end")
+    one.query("UPDATE jobs SET finished_at = finished_at - interval '200 days' WHERE id = ANY (%s::uuid[])", ids[1:])
+    one.query("UPDATE flows SET finished_at = finished_at - interval '200 days'")
+    return ids
+
+
+def test_a_step_that_is_deleted_while_the_dead_before_it_is_retried_leaves_the_flow_over(stack):
+    """It was counted as one that waits again, and was gone: the flow was never over."""
+    one = stack()
+    dead, stopped, last = failed_flow(one)
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
+    with contextlib.closing(one.postgres.connect(one.database)) as holder:
+        cursor = holder.cursor()
+        cursor.execute("BEGIN; DELETE FROM jobs WHERE id = %s", (stopped,))
+        retry = threading.Thread(target=one.till, args=("task", "retry", dead))
+        retry.start()
+        wait_for(lambda: one.value(waiting) == 1, 20, "the retry does not wait")
+        cursor.execute("COMMIT")
+        retry.join(60)
+
+    one.wait_job(dead, "SUCCESS")
+    assert one.value("SELECT outcome::text FROM flows") == "FAILURE"  # what was behind the deleted one never comes
+    assert one.job(last)["state"] == "REVOKED"
+    assert one.value("SELECT count(*) FROM flow_gates WHERE open <> stopped AND open > 0") == 0
+
+
+def test_a_prune_that_began_before_a_retry_deletes_nothing_of_the_flow_after_it(stack):
+    """A member that somebody had revoked was deleted though the flow went on, which was never over then."""
+    one = stack()
+    dead, stopped, last = failed_flow(one, revoked=True)
+    # Of the programs, which own no table, whoever looks at flows waits in the middle of the statement.
+    one.query("CREATE FUNCTION pause() RETURNS boolean LANGUAGE plpgsql AS"
+              " 'BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN true; END'")  # fmt: skip
+    one.query("CREATE POLICY pauses ON flows USING ((SELECT pause())) WITH CHECK (true)")
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND query ~ '^DELETE FROM jobs'"
+        " AND datname = current_database()"
+    )
+    with contextlib.closing(one.postgres.connect(one.database)) as holder:
+        holder.cursor().execute("SELECT pg_advisory_lock(42)")
+        one.query("ALTER TABLE flows ENABLE ROW LEVEL SECURITY")
+        pruning = one.till("enqueue", "jobs.tasks.prune", "--retention", 3600).stdout.strip()
+        wait_for(lambda: one.value(waiting) == 1, 20, "the prune does not look at the flow")
+        assert one.till("queue", "pause", "payments").returncode == 0
+        assert one.till("task", "retry", dead).returncode == 0
+        holder.cursor().execute("SELECT pg_advisory_unlock(42)")
+        one.wait_job(pruning, "SUCCESS")
+
+    assert one.till("queue", "resume", "payments").returncode == 0
+    one.wait_job(dead, "SUCCESS")
+    wait_for(lambda: one.value("SELECT outcome::text FROM flows") == "FAILURE", 10, "the flow is never over")
+    assert [one.job(step)["state"] for step in (stopped, last)] == ["REVOKED", "REVOKED"]
 
 
 def test_the_settings_say_how_long(stack):
