@@ -266,14 +266,15 @@ static enum err_code leave_if_demoted(struct db *db, PGresult **result, struct e
     return err_set(e, ERR_UNAVAILABLE, "the database has become read-only");
 }
 
-static enum err_code run(struct db *db, const struct db_stmt *stmt, struct db_args args,
-                         PGresult **ret_result, struct err *e)
+static enum err_code run_one(struct db *db, const struct db_stmt *stmt, struct db_args args,
+                             PGresult **ret_result, struct err *e)
 {
     PGresult *result = NULL;
     enum err_code rc;
 
-    db->constraint[0] = '\0';
-    db->sqlstate[0] = '\0';
+    if (args.count != (size_t)stmt->params)
+        return err_set(e, ERR_INTERNAL, "parameters of the statement \"%s\": %d wanted, %zu given",
+                       stmt->name, stmt->params, args.count);
     rc = connect_outside_transaction(db, e);
     if (!rc)
         rc = prepare(db, stmt, e);
@@ -289,6 +290,26 @@ static enum err_code run(struct db *db, const struct db_stmt *stmt, struct db_ar
         rc = leave_if_demoted(db, &result, e);
     if (!rc)
         *ret_result = result;
+    return rc;
+}
+
+/* In db_nest() a statement outside of a transaction stands or falls by itself, as it does without.
+ */
+static enum err_code run(struct db *db, const struct db_stmt *stmt, struct db_args args,
+                         PGresult **ret_result, struct err *e)
+{
+    bool is_alone = db->nested && !db->tx_open && db_in_transaction(db);
+    enum err_code rc = ERR_OK;
+
+    db->constraint[0] = '\0';
+    db->sqlstate[0] = '\0';
+    if (is_alone)
+        rc = db_run_simple(db, "SAVEPOINT alone", "begin", NULL, e);
+    if (!rc)
+        rc = run_one(db, stmt, args, ret_result, e);
+    if (is_alone && db_in_transaction(db))
+        (void)!db_run_simple(db, rc ? "ROLLBACK TO alone; RELEASE alone" : "RELEASE alone", "end",
+                             NULL, NULL);
     return rc;
 }
 

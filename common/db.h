@@ -143,8 +143,8 @@ bool db_transaction_is_open(const struct db *db);
 bool db_transaction_is_broken(const struct db *db);
 
 /* For trying something out: what follows on this connection happens inside one transaction, in
- * which others are savepoints, until db_unnest() rolls all of it back. A statement that fails
- * outside of such an inner one spoils the rest. */
+ * which others are savepoints, and so is a statement outside of these, until db_unnest() rolls all
+ * of it back. A script that fails outside of an inner one spoils the rest. */
 enum err_code db_nest(struct db *db, struct err *e) MUST_CHECK;
 void db_unnest(struct db *db);
 

@@ -16,7 +16,10 @@ bool db_in_transaction(const struct db *db)
     return db->owes_begin || status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
 }
 
-bool db_transaction_is_open(const struct db *db) { return db->tx_open || db_in_transaction(db); }
+bool db_transaction_is_open(const struct db *db)
+{
+    return db->tx_open || (!db->nested && db_in_transaction(db));
+}
 
 bool db_transaction_is_broken(const struct db *db)
 {

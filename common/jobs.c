@@ -67,6 +67,8 @@ enum err_code jobs_check(const struct job_new *new_job, struct err *e)
 {
     enum err_code rc;
 
+    if (!new_job->task)
+        return err_set(e, ERR_INVALID, "a job needs the name of a task");
     if (!text_is_name(new_job->task))
         return err_set(e, ERR_INVALID, "\"%.40s\" is no name of a task", new_job->task);
     if (new_job->queue && !text_is_name(new_job->queue))

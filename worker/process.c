@@ -31,6 +31,7 @@
 #include "worker/orders.h"
 #include "worker/report.h"
 #include "worker/slots.h"
+#include "worker/task_end.h"
 #include "worker/watch.h"
 
 enum {
@@ -417,6 +418,7 @@ int process_main(const struct conf *conf, const char *token, struct seats *seats
     CRASH_POINT("process.named");
     log_context_set("worker", process.name);
     gateway_global_init();
+    task_end_watch_forks();
     if (!start_crew(&crew)) {
         log_error("no_threads", L_INT("wanted", slots_wanted(crew.slots)));
         _exit(EXIT_FAILED);

@@ -28,6 +28,7 @@
 #include "worker/run_many.h"
 #include "worker/settle.h"
 #include "worker/task.h"
+#include "worker/task_end.h"
 
 enum {
     SLOT_REDIS_TIMEOUT_MS = 3000,
@@ -139,6 +140,8 @@ static enum task_outcome call(const struct settling *s, struct task_run *run, st
     run->args = args;
     run->kwargs = kwargs;
     outcome = s->task->run(run, e);
+    if (run->retry_after_us > TASK_SNOOZE_MAX_S * US_PER_S) /* as some server may have asked for */
+        run->retry_after_us = TASK_SNOOZE_MAX_S * US_PER_S;
     if (outcome == TASK_DONE && task_check_result(run, e))
         outcome = TASK_FAIL;
     run->args = NULL;
@@ -224,28 +227,15 @@ void slot_flush_journal(const struct task_run *run)
 enum task_outcome slot_check_end(struct db *db, const struct db_tx *tx, enum task_outcome outcome,
                                  struct err *e)
 {
-    bool is_open = db_in_transaction(db);
-    bool is_left_open = !tx->db && db_transaction_is_open(db);
-    bool is_done = tx->db && outcome == TASK_DONE;
-    bool was_ended = is_done && !is_open && db_is_connected(db);
-    bool is_broken = is_done && db_transaction_is_broken(db);
-
-    if (!tx->db)
-        slot_leave_changed_session(db);
-    if (!is_left_open && !was_ended && !is_broken)
+    outcome = task_end_judge(db, tx, outcome, e);
+    if (tx->db)
         return outcome;
-    if (is_left_open) {
+    if (db_transaction_is_open(db)) {
         db_rollback(&(struct db_tx){.db = db}); /* or nothing else would be sent, its end neither */
         db_disconnect(db);
     }
-    err_clear(e);
-    (void)err_set(
-        e, ERR_INTERNAL,
-        was_ended   ? "the task itself ended the transaction that task_begin() had begun for it"
-        : is_broken ? "a statement had failed in the task's transaction, and the task"
-                      " returned TASK_DONE all the same; nothing of it stays"
-                    : "the task returned with a transaction of its own open; it was rolled back");
-    return TASK_FAIL;
+    slot_leave_changed_session(db);
+    return outcome;
 }
 
 void slot_leave_changed_session(struct db *db)

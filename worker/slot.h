@@ -35,10 +35,7 @@ struct slot {
 
 /* What a job runs with, but its arguments. Its hard time limit begins to count. */
 struct task_run slot_begin_run(const struct slot *slot, struct item *item);
-/* The outcome, or TASK_FAIL where the task has left a transaction of its own open (that would take
- * its end with it, and those of the jobs that come after it, until somebody rolls it back), or has
- * ended the one that it was given, `tx`, or let a statement fail in it, before its end could be
- * written in it. */
+/* As task_end_judge(); and what the task has left of a transaction of its own is ended. */
 enum task_outcome slot_check_end(struct db *db, const struct db_tx *tx, enum task_outcome outcome,
                                  struct err *e);
 /* Leaves a session in which a task has changed something (SET, a temporary table), so that the next

@@ -70,7 +70,8 @@ struct task_run {
     struct breaker *mail_breaker;
 
     /* Set by the task: */
-    int64_t retry_after_us; /* with TASK_RETRY: not before; the backoff may be longer */
+    int64_t retry_after_us; /* with TASK_RETRY: not before; the backoff may be longer. At most
+                               TASK_SNOOZE_MAX_S */
     char *result;           /* JSON of mem_alloc(), at most TASK_RESULT_MAX bytes; kept in the job's
                                row; freed by the caller */
 

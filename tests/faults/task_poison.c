@@ -117,6 +117,25 @@ static enum task_outcome poison_lose(struct task_run *run, struct err *e)
     return outcome;
 }
 
+/* Believes what some server says of when to come again. */
+static enum task_outcome poison_later(struct task_run *run, struct err *e)
+{
+    run->retry_after_us = INT64_MAX;
+    (void)err_set(e, ERR_UNAVAILABLE, "come again when the sun is cold");
+    return TASK_RETRY;
+}
+
+/* Forgets that there are two of it from here on. */
+static enum task_outcome poison_fork(struct task_run *run, struct err *e)
+{
+    if (task_begin(run, e) ||
+        db_run_script(run->db, "UPDATE products SET stock_quantity = stock_quantity + 1", e))
+        return task_outcome_of(e);
+    if (fork() < 0)
+        (void)err_set(e, ERR_INTERNAL, "cannot fork");
+    return e->code ? TASK_RETRY : TASK_DONE;
+}
+
 static enum task_outcome poison_lock(struct task_run *run, struct err *e)
 {
     if (db_run_script(run->db, "SELECT pg_advisory_lock(4711)", e))
@@ -196,6 +215,7 @@ static enum task_outcome run_poison(struct task_run *run, struct err *e)
         {"begin", poison_begin},       {"lose", poison_lose},
         {"commit", poison_commit},     {"failed", poison_failed},
         {"path", poison_path},         {"table", poison_table},
+        {"later", poison_later},       {"fork", poison_fork},
         {"function", poison_function}, {"statements", poison_statements},
     };
     const char *kind = task_arg_text(run, 0);

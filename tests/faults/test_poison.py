@@ -175,6 +175,40 @@ def test_what_a_task_asks_of_its_session_meets_no_other_job(stack, kind):
     assert not worker.find_log("settle_failed")
 
 
+def test_a_wait_that_is_longer_than_any_is_cut_and_its_attempt_kept(stack):
+    one = stack({"TILL_LEASE_SECONDS": 30})
+    one.start_worker(TILL_CRASHPOINT="none:1")  # the build that knows the task
+
+    job = one.wait_job(one.enqueue("tests.tasks.poison", "later"), "RETRY")
+
+    assert job["error"] == "come again when the sun is cold" and job["attempt"] == 1
+    assert 364 <= (job["scheduled_at"] - job["created_at"]).days <= 366
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_copy_of_its_process_that_a_task_makes_ends_where_the_task_returns(stack):
+    """It would settle the job beside the process itself, by the same connections, and live on."""
+    one = stack({"TILL_WORKER_PROCESSES": 1, "TILL_WORKER_CONCURRENCY": 1, "TILL_LEASE_SECONDS": 30})
+    worker = one.start_worker(TILL_CRASHPOINT="none:1")  # the build that knows the task
+    product = one.product(stock=7)
+    before = set(worker.family())
+
+    one.wait_job(one.enqueue("tests.tasks.poison", "fork"))
+
+    one.wait_job(one.enqueue("till.tasks.tally", 7))
+    wait_for(lambda: not any(is_running(pid) for pid in set(worker.family()) - before), 10, "the copy lives on")
+    assert before <= set(worker.family()) and not worker.find_log("worker_died")
+    assert one.value("SELECT stock_quantity FROM products WHERE id = %s", product) == 8
+    assert one.value("SELECT max(attempt) FROM jobs") == 1
+
+
 @full
 def test_loops_hoards_and_kept_locks_end_in_failure_and_harm_no_other_job(stack):
     run_bad_authors(stack({"TILL_LEASE_SECONDS": 2}), WORSE_AUTHORS)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Trying a task; see task_try.h. All of it happens in one transaction: the state before is a
- * savepoint, and what a state is, a hash of each table's rows.
+ * savepoint, and what a state is, a hash of each table's rows. A constraint that is broken from its
+ * beginning, and looked at when it is committed, lets nobody commit it.
  */
 #include "tests/harness/task_try.h"
 
@@ -14,6 +15,8 @@
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/mem.h"
+#include "common/text.h"
+#include "worker/task_end.h"
 
 /* Connections that anybody in this process has opened: the linker turns the calls over to these. */
 static atomic_int opened;
@@ -57,26 +60,48 @@ static const struct db_stmt LOOK = {
     " ORDER BY c.relname",
     0};
 
+/* The result as the job's end would write it. */
+static const struct db_stmt READ_RESULT = {"try_read_result", "SELECT $1::jsonb", 1};
+
+static const char guard[] =
+    "CREATE TEMPORARY TABLE try_guard (n integer UNIQUE DEFERRABLE INITIALLY DEFERRED);"
+    " INSERT INTO try_guard VALUES (1), (1)";
+
 static const struct db_stmt SET_ATTEMPT = {"try_set_attempt",
                                            "UPDATE jobs SET attempt = $2 WHERE id = $1", 2};
 
 enum { BY_CONTENT = 1, BY_COUNT = 2 };
 
-/* The tables that differ, their names in a row. */
+static int find_table(const struct db_result *state, const char *name)
+{
+    for (int row = 0; row < db_rows(state); row++)
+        if (strcmp(db_text(state, row, 0), name) == 0)
+            return row;
+    return -1;
+}
+
+static void add_name(char out[TASK_TABLES_MAX], const char *name)
+{
+    size_t len = strlen(out);
+
+    (void)snprintf(out + len, TASK_TABLES_MAX - len, "%s%s", len ? " " : "", name);
+}
+
+/* The tables that differ, their names in a row; those that are new, and those that are gone. */
 static void compare(const struct db_result *before, const struct db_result *after, int column,
                     char out[TASK_TABLES_MAX])
 {
-    size_t len = 0;
-
     out[0] = '\0';
-    for (int row = 0; row < db_rows(before) && row < db_rows(after); row++) {
-        if (strcmp(db_text(before, row, column), db_text(after, row, column)) == 0)
-            continue;
-        len += (size_t)snprintf(out + len, TASK_TABLES_MAX - len, "%s%s", len ? " " : "",
-                                db_text(before, row, 0));
-        if (len >= TASK_TABLES_MAX)
-            return;
+    for (int row = 0; row < db_rows(after); row++) {
+        const char *name = db_text(after, row, 0);
+        int old = find_table(before, name);
+
+        if (old < 0 || strcmp(db_text(before, old, column), db_text(after, row, column)) != 0)
+            add_name(out, name);
     }
+    for (int row = 0; row < db_rows(before); row++)
+        if (find_table(after, db_text(before, row, 0)) < 0)
+            add_name(out, db_text(before, row, 0));
 }
 
 static enum err_code look(struct db *db, struct db_result **ret_state, struct err *e)
@@ -118,6 +143,30 @@ static enum err_code begin(struct trial *trial, const char *args, const char *kw
     return rc;
 }
 
+/* ---- one run ---- */
+
+/* What a worker makes of it; `cut`: it dies before the commit. */
+static enum task_outcome end_run(const struct trial *trial, struct task_run *run, struct db_tx *tx,
+                                 enum task_outcome outcome, bool cut, struct err *e)
+{
+    outcome = task_end_judge(trial->env->db, tx, outcome, e);
+    if (outcome == TASK_DONE && task_check_result(run, e))
+        outcome = TASK_FAIL;
+    if (outcome == TASK_DONE && run->result &&
+        db_exec(trial->env->db, &READ_RESULT, DB_ARGS(DB_TEXT(run->result)), NULL, NULL)) {
+        (void)err_set(e, ERR_INVALID, "the result is no JSON that PostgreSQL takes");
+        outcome = TASK_FAIL;
+    }
+    if (outcome == TASK_DONE && !cut && tx->db && db_commit(tx, e))
+        outcome = TASK_RETRY;
+    db_rollback(tx);
+    if (db_transaction_is_open(trial->env->db)) /* its own, which it has left */
+        db_rollback(&(struct db_tx){.db = trial->env->db});
+    if ((outcome == TASK_RETRY || outcome == TASK_FAIL) && !e->code)
+        (void)err_set(e, ERR_INTERNAL, "the task gave no reason");
+    return outcome;
+}
+
 static enum task_outcome call_many(const struct trial *trial, struct task_run *run, bool cut,
                                    struct err *e)
 {
@@ -138,9 +187,7 @@ static enum task_outcome call_many(const struct trial *trial, struct task_run *r
         outcome = member.outcome;
         *e = member.error;
     }
-    if (outcome == TASK_DONE && !cut && batch.tx.db && db_commit(&batch.tx, e))
-        outcome = TASK_RETRY;
-    db_rollback(&batch.tx);
+    outcome = end_run(trial, &member.run, &batch.tx, outcome, cut, e);
     *run = member.run;
     return outcome;
 }
@@ -148,8 +195,32 @@ static enum task_outcome call_many(const struct trial *trial, struct task_run *r
 /* For the fences of checkpoints. */
 static enum err_code set_attempt(const struct trial *trial, int attempt, struct err *e)
 {
-    return db_exec(trial->env->db, &SET_ATTEMPT, DB_ARGS(DB_TEXT(trial->id.text), DB_INT(attempt)),
-                   NULL, e);
+    int64_t found = 0;
+    enum err_code rc = db_exec(trial->env->db, &SET_ATTEMPT,
+                               DB_ARGS(DB_TEXT(trial->id.text), DB_INT(attempt)), &found, e);
+
+    if (!rc && found == 0)
+        rc = err_set(e, ERR_INTERNAL, "the task has undone or deleted the row of its own job");
+    return rc;
+}
+
+/* Whether the trial can go on behind a run: the task may have ended all of it. What it has set for
+ * the session is its own. */
+static enum err_code check_session(struct db *db, struct err *e)
+{
+    if (!db_is_connected(db))
+        return err_set(e, ERR_UNAVAILABLE,
+                       "the session was lost while the task ran, by the task"
+                       " or by the server: nothing is proved");
+    if (!db_in_transaction(db))
+        return err_set(e, ERR_INTERNAL,
+                       "the task itself ended the transaction that it is tried"
+                       " in: COMMIT and ROLLBACK are its worker's to say");
+    if (db_transaction_is_broken(db))
+        return err_set(e, ERR_INTERNAL,
+                       "a script of the task failed outside of task_begin(),"
+                       " where it cannot be tried");
+    return db_run_script(db, "RESET ROLE; RESET ALL", e);
 }
 
 /* One run, as a slot would do it; `cut`: its worker dies before the commit. The row is in its first
@@ -172,20 +243,20 @@ static enum err_code run_once(struct trial *trial, int attempt, bool cut, struct
 
     if (rc)
         return rc;
-    if (trial->task->run_many) {
+    if (trial->task->run_many)
         end->outcome = call_many(trial, &run, cut, &end->error);
-    } else {
-        end->outcome = trial->task->run(&run, &end->error);
-        if (end->outcome == TASK_DONE && !cut && run.tx.db && db_commit(&run.tx, &end->error))
-            end->outcome = TASK_RETRY;
-        db_rollback(&run.tx);
-    }
+    else
+        end->outcome =
+            end_run(trial, &run, &run.tx, trial->task->run(&run, &end->error), cut, &end->error);
     trial->connections += atomic_load(&opened) - before;
     end->result = run.result;
     end->follow_ups = run.follow_up_count;
     mem_free(run.follow_ups);
-    return set_attempt(trial, 1, e);
+    rc = check_session(trial->env->db, e);
+    return rc ? rc : set_attempt(trial, 1, e);
 }
+
+/* ---- what several runs do ---- */
 
 static bool ends_alike(const struct task_end *a, const struct task_end *b)
 {
@@ -215,16 +286,45 @@ static enum err_code run_twice(struct trial *trial, const struct db_result *befo
     return ERR_OK;
 }
 
+/* A run that is cut off before its commit, of which nothing is told but what it leaves. */
+static enum err_code cut_off(struct trial *trial, struct db_result **ret_left, struct err *e)
+{
+    struct task_end end = {0};
+    enum err_code rc = run_once(trial, 1, true, &end, e);
+
+    mem_free(end.result);
+    return rc ? rc : look(trial->env->db, ret_left, e);
+}
+
+/* What a run leaves that was cut off was written outside of its transaction; another one that is
+ * cut off likewise must find it as it is to be. */
+static enum err_code cut_off_again(struct trial *trial, const struct db_result *before,
+                                   struct task_proof *proof, struct err *e)
+{
+    AUTO(db_result_free) struct db_result *left = NULL;
+    AUTO(db_result_free) struct db_result *again = NULL;
+    enum err_code rc = cut_off(trial, &left, e);
+
+    if (rc)
+        return rc;
+    compare(before, left, BY_CONTENT, proof->left);
+    if (!*proof->left)
+        return ERR_OK;
+    rc = cut_off(trial, &again, e);
+    if (!rc)
+        compare(left, again, BY_CONTENT, proof->left_again);
+    return rc;
+}
+
 /* Cut off before the commit, and then run to the end: as if it had run once? Ids and times may be
  * others, so rows are counted. */
-static enum err_code run_after_crash(struct trial *trial, const struct db_result *done,
-                                     struct task_proof *proof, struct err *e)
+static enum err_code run_after_crash(struct trial *trial, const struct db_result *before,
+                                     const struct db_result *done, struct task_proof *proof,
+                                     struct err *e)
 {
     AUTO(db_result_free) struct db_result *after = NULL;
-    struct task_end cut = {0};
-    enum err_code rc = run_once(trial, 1, true, &cut, e);
+    enum err_code rc = cut_off_again(trial, before, proof, e);
 
-    mem_free(cut.result);
     if (!rc)
         rc = run_once(trial, 2, false, &proof->after_crash, e);
     if (!rc)
@@ -232,7 +332,8 @@ static enum err_code run_after_crash(struct trial *trial, const struct db_result
     if (rc)
         return rc;
     compare(done, after, BY_COUNT, proof->after_cut);
-    proof->survives_a_crash = !*proof->after_cut && ends_alike(&proof->first, &proof->after_crash);
+    proof->survives_a_crash =
+        !*proof->left_again && !*proof->after_cut && ends_alike(&proof->first, &proof->after_crash);
     return ERR_OK;
 }
 
@@ -241,21 +342,23 @@ static enum err_code prove(struct trial *trial, const char *args, const char *kw
 {
     AUTO(db_result_free) struct db_result *before = NULL;
     AUTO(db_result_free) struct db_result *done = NULL;
-    struct db_tx attempt = {0};
     /* Whatever other programs commit meanwhile is not seen. */
     enum err_code rc =
         db_run_script(trial->env->db, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", e);
 
     if (!rc)
+        rc = db_run_script(trial->env->db, guard, e);
+    if (!rc)
         rc = begin(trial, args, kwargs, e);
     if (!rc)
         rc = look(trial->env->db, &before, e);
     if (!rc)
-        rc = db_begin(trial->env->db, &attempt, e);
+        rc = db_run_script(trial->env->db, "SAVEPOINT twice", e);
     if (!rc)
         rc = run_twice(trial, before, proof, &done, e);
-    db_rollback(&attempt);
-    return rc ? rc : run_after_crash(trial, done, proof, e);
+    if (!rc)
+        rc = db_run_script(trial->env->db, "ROLLBACK TO twice", e);
+    return rc ? rc : run_after_crash(trial, before, done, proof, e);
 }
 
 /* What is committed while the trial is not. */

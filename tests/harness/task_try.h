@@ -13,6 +13,9 @@
  * the job's end is in that transaction, so a run that was committed is never repeated. What is
  * written before task_begin(), or done outside of the database, has to stand a repetition.
  *
+ * How a run ended is judged as a worker does (worker/task_end.h), results included. One that ends
+ * the trial's transaction, or loses its session, ends the trial with an error; nothing of it stays.
+ *
  * A task that opens a connection of its own writes past all that: nothing takes it back, neither a
  * crash nor this trial. So connections are counted, and where there was one, the tables are looked
  * at from outside, too: what is committed there, by whomever, is the task's.
@@ -47,10 +50,14 @@ enum { TASK_TABLES_MAX = 1000 };
 
 struct task_proof {
     struct task_end first;
-    struct task_end second;          /* after the first was done */
-    struct task_end after_crash;     /* after one that was cut off before its commit */
-    char touched[TASK_TABLES_MAX];   /* tables that the first run changed: "orders payments" */
-    char changed[TASK_TABLES_MAX];   /* those that the second changed once more */
+    struct task_end second;        /* after the first was done */
+    struct task_end after_crash;   /* after one that was cut off before its commit */
+    char touched[TASK_TABLES_MAX]; /* tables that the first run changed: "orders payments" */
+    char changed[TASK_TABLES_MAX]; /* those that the second changed once more */
+    /* Those that a run changes whose worker dies before its commit: written outside of its
+     * transaction; and those that another such run changes once more. */
+    char left[TASK_TABLES_MAX];
+    char left_again[TASK_TABLES_MAX];
     char after_cut[TASK_TABLES_MAX]; /* those with other numbers of rows after a crash and a run */
     char outside[TASK_TABLES_MAX];   /* those that were changed outside of its transaction */
     int connections;                 /* to PostgreSQL that it opened */

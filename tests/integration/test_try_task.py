@@ -141,6 +141,65 @@ def test_a_task_that_writes_by_a_connection_of_its_own_is_not_proved(stack):
     assert proof["is_idempotent"] and proof["survives_a_crash"], proof
 
 
+def test_what_is_written_outside_of_the_transaction_is_told_and_has_to_stand_a_repetition(stack):
+    """A crash takes it not back, be it no row more than before."""
+    one = stack()
+
+    proof = one.try_task("try.tasks.before")
+
+    assert proof["first"]["outcome"] == "done" and proof["after_cut"] == ""
+    assert proof["left"] == proof["left_again"] == "trial_counters"
+    assert not proof["survives_a_crash"], proof
+    assert one.value("SELECT total FROM trial_counters WHERE id = 7") == 0
+
+
+@pytest.mark.parametrize(
+    "kind, outcome, error",
+    [
+        ("alone", "fail", 'the database refused "try_mistake"'),
+        ("begin", "fail", "a transaction of its own open"),
+        ("few", "fail", 'parameters of the statement "try_echo": 1 wanted, 0 given'),
+        ("nameless", "fail", "a job needs the name of a task"),
+        ("broken", "fail", "a statement had failed"),
+        ("large", "fail", "at most 65536 are kept"),
+        ("json", "fail", "no JSON that PostgreSQL takes"),
+        ("bytes", "fail", "what \ufffd is no text"),
+        ("number", "fail", "no outcome"),
+        ("silent", "retry", "gave no reason"),
+        ("fork", "done", ""),
+    ],
+)
+def test_the_trial_ends_a_run_as_a_worker_would(stack, kind, outcome, error):
+    one = stack()
+
+    proof = one.try_task("try.tasks.mistake", kind)
+
+    for run in ("first", "second", "after_crash"):
+        assert proof[run]["outcome"] == outcome and error in proof[run]["error"], (run, proof)
+    assert proof["left"] == "" and proof["touched"] == ("trial_counters" if kind == "fork" else "")
+    assert ("division by zero" in proof["first"]["detail"]) == (kind == "alone")
+
+
+@pytest.mark.parametrize(
+    "kind, error",
+    [
+        ("commit", "the task itself ended the transaction"),
+        ("begin again", "the task itself ended the transaction"),
+        ("rollback", "the task itself ended the transaction"),
+        ("close", "the session was lost while the task ran"),
+        ("exit", "the task ended the process"),
+    ],
+)
+def test_a_task_that_ends_its_trial_is_told_so_and_leaves_nothing_behind(stack, kind, error):
+    one = stack()
+
+    with pytest.raises(AssertionError, match=error):
+        one.try_task("try.tasks.mistake", kind)
+
+    assert one.value("SELECT total FROM trial_counters WHERE id = 7") == 0
+    assert one.value("SELECT count(*) FROM jobs") == 0
+
+
 def test_a_task_that_nobody_knows_is_an_error(stack):
     with pytest.raises(AssertionError, match="there is no task"):
         stack().try_task("no.such.task")
