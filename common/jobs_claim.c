@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/buf.h"
+#include "common/jobs_heal.h"
 #include "common/mem.h"
 #include "common/statements.h"
 
@@ -87,7 +88,8 @@ static const struct db_stmt statements[] = {
          "), held AS ("
          " SELECT j.id, g.n, g.entry, j.state, j.attempt, j.max_attempts, j.worker, j.started_at,"
          " j.state = 'STARTED' AND NOT g.taken_over AS again,"
-         " coalesce(j.expires_at <= now(), false) AS expired"
+         " coalesce(j.expires_at <= now(), false) AS expired,"
+         " CASE WHEN j.state = 'STARTED' THEN " JOB_CUT_OFF_ERROR " ELSE j.error END AS known"
          " FROM jobs j JOIN given g ON g.id = j.id"
          " WHERE (j.state IN ('PENDING', 'RETRY') AND j.enqueued_at IS NOT NULL"
          "     AND (NOT $6 OR j.attempt >= j.max_attempts OR j.expires_at <= now()))"
@@ -98,7 +100,8 @@ static const struct db_stmt statements[] = {
          " INSERT INTO job_errors (job_id, attempt, worker, started_at, error)"
          " SELECT id, attempt, worker, started_at,"
          " 'the worker died or lost its lease during this attempt'"
-         " FROM held WHERE state = 'STARTED' AND NOT again ON CONFLICT DO NOTHING"
+         " FROM held WHERE state = 'STARTED' AND NOT again AND known IS NULL"
+         " ON CONFLICT DO NOTHING"
          "), decided AS ("
          " SELECT *, again OR (attempt < max_attempts AND NOT expired) AS runs,"
          " attempt < max_attempts AS revoked FROM held"
@@ -111,8 +114,7 @@ static const struct db_stmt statements[] = {
          " started_at = CASE WHEN h.runs THEN clock_timestamp() ELSE j.started_at END,"
          " finished_at = CASE WHEN h.runs THEN NULL ELSE now() END,"
          " error = CASE WHEN h.runs THEN j.error WHEN h.revoked THEN 'expired' ELSE"
-         " coalesce(CASE WHEN h.state <> 'STARTED' THEN j.error END,"
-         " 'the worker died or lost its lease during the last attempt') END"
+         " coalesce(h.known, 'the worker died or lost its lease during the last attempt') END"
          " FROM decided h WHERE j.id = h.id" CLAIMED("h.n"),
          6},
     /* The number will be another attempt's, which this must not touch, however late it comes: by

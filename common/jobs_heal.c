@@ -22,6 +22,8 @@ enum {
     BUSY_WORKERS,
     TAKE_ORPHANS,
     TAKE_PASSED,
+    TAKE_OWN_PASSED,
+    NOTE_OVERRUN,
     SERVER_TIME
 };
 
@@ -30,14 +32,23 @@ enum {
     "), kept AS ("                                                                                 \
     " INSERT INTO job_errors (job_id, attempt, worker, started_at, error)"                         \
     " SELECT id, attempt, worker, started_at, '" what " this attempt'"                             \
-    " FROM orphans ON CONFLICT DO NOTHING"                                                         \
+    " FROM orphans WHERE known IS NULL ON CONFLICT DO NOTHING"                                     \
     "), taken AS ("                                                                                \
-    " UPDATE jobs j SET enqueued_at = now(), error = '" what " the last attempt',"                 \
+    " UPDATE jobs j SET enqueued_at = now(),"                                                      \
+    " error = coalesce(o.known, '" what " the last attempt'),"                                     \
     " state = CASE WHEN o.attempt < o.max_attempts THEN 'PENDING' ELSE 'FAILURE' "                 \
     "END::job_state,"                                                                              \
     " finished_at = CASE WHEN o.attempt < o.max_attempts THEN NULL ELSE now() END"                 \
     " FROM orphans o WHERE j.id = o.id RETURNING j.id, j.queue, j.priority, j.state"               \
     ") SELECT id, queue, priority FROM taken WHERE state = 'PENDING'"
+
+/* Of worker $1. */
+#define PASSED(known)                                                                              \
+    "WITH orphans AS ("                                                                            \
+    " SELECT id, attempt, max_attempts, worker, started_at, " known " AS known FROM jobs j"        \
+    " WHERE id = ANY (ARRAY(SELECT id FROM started_jobs WHERE worker = $1))"                       \
+    " AND state = 'STARTED' AND worker = $1 AND starts_with(delivery, '" PASSED_PREFIX "')"        \
+    " ORDER BY id FOR NO KEY UPDATE" TAKE_BACK("the worker died during")
 
 /* What waits for its time and for nothing else: no other member of its flow, no place under a
  * limit. */
@@ -120,23 +131,25 @@ static const struct db_stmt statements[] = {
                       "SELECT DISTINCT worker FROM started_jobs"
                       " WHERE started_at < now() - $1::bigint * interval '1 microsecond'",
                       1},
-    [TAKE_ORPHANS] = {"jobs_take_orphans",
-                      "WITH orphans AS ("
-                      " SELECT id, attempt, max_attempts, worker, started_at FROM jobs"
-                      " WHERE id = ANY (ARRAY(SELECT id FROM started_jobs WHERE worker = $1))"
-                      " AND state = 'STARTED' AND worker = $1 AND id <> ALL ($4::uuid[])"
-                      " AND started_at < now() - $2::bigint * interval '1 microsecond'"
-                      " ORDER BY id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED" TAKE_BACK(
-                          "the worker gave no sign of life during"),
-                      4},
-    [TAKE_PASSED] = {"jobs_take_passed",
-                     "WITH orphans AS ("
-                     " SELECT id, attempt, max_attempts, worker, started_at FROM jobs"
-                     " WHERE id = ANY (ARRAY(SELECT id FROM started_jobs WHERE worker = $1))"
-                     " AND state = 'STARTED' AND worker = $1"
-                     " AND starts_with(delivery, '" PASSED_PREFIX "')"
-                     " ORDER BY id FOR NO KEY UPDATE" TAKE_BACK("the worker died during"),
-                     1},
+    [TAKE_ORPHANS] =
+        {"jobs_take_orphans",
+         "WITH orphans AS ("
+         " SELECT id, attempt, max_attempts, worker, started_at, NULL AS known FROM jobs"
+         " WHERE id = ANY (ARRAY(SELECT id FROM started_jobs WHERE worker = $1))"
+         " AND state = 'STARTED' AND worker = $1 AND id <> ALL ($4::uuid[])"
+         " AND started_at < now() - $2::bigint * interval '1 microsecond'"
+         " ORDER BY id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED" TAKE_BACK(
+             "the worker gave no sign of life during"),
+         4},
+    [TAKE_PASSED] = {"jobs_take_passed", PASSED("NULL"), 1},
+    [TAKE_OWN_PASSED] = {"jobs_take_own_passed", PASSED(JOB_CUT_OFF_ERROR), 1},
+    [NOTE_OVERRUN] = {"jobs_note_overrun",
+                      "INSERT INTO job_errors (job_id, attempt, worker, started_at, error)"
+                      " SELECT id, attempt, worker, started_at, 'overran its hard time limit of '"
+                      " || (trim_scale($3::bigint / 1000000.0))::text || ' s during this attempt'"
+                      " FROM jobs j WHERE id = $1 AND attempt = $2 AND state = 'STARTED'"
+                      " AND " JOB_CUT_OFF_ERROR " IS NULL ON CONFLICT DO NOTHING",
+                      3},
     [SERVER_TIME] = {"jobs_server_time",
                      "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", 0},
 };
@@ -247,6 +260,19 @@ enum err_code jobs_take_passed(struct db *db, const char *worker, struct job_lis
                                struct err *e)
 {
     return take(db, &statements[TAKE_PASSED], DB_ARGS(DB_TEXT(worker)), ret_jobs, e);
+}
+
+enum err_code jobs_take_own_passed(struct db *db, const char *worker, struct job_list *ret_jobs,
+                                   struct err *e)
+{
+    return take(db, &statements[TAKE_OWN_PASSED], DB_ARGS(DB_TEXT(worker)), ret_jobs, e);
+}
+
+enum err_code jobs_note_overrun(struct db *db, const struct uuid *id, int attempt, int64_t limit_us,
+                                struct err *e)
+{
+    return db_exec(db, &statements[NOTE_OVERRUN],
+                   DB_ARGS(DB_TEXT(id->text), DB_INT(attempt), DB_INT(limit_us)), NULL, e);
 }
 
 enum err_code jobs_server_time(struct db *db, int64_t *ret_wall_us, struct err *e)

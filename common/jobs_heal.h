@@ -48,6 +48,12 @@ struct name_list {
     size_t count;
 };
 
+/* For a statement that takes back the attempt of row `j`: the error that it has already
+ * (jobs_note_overrun()), or NULL. The scheduler may not read any. */
+#define JOB_CUT_OFF_ERROR                                                                          \
+    "(SELECT c.error FROM job_errors c"                                                            \
+    " WHERE c.job_id = j.id AND c.attempt = j.attempt LIMIT 1)"
+
 void name_list_release(struct name_list *list);
 
 enum err_code jobs_list_busy_workers(struct db *db, int64_t age_us, struct name_list *ret_names,
@@ -60,10 +66,17 @@ enum err_code jobs_take_orphans(struct db *db, const char *worker, const char *h
                                 int max, struct job_list *ret_jobs, struct err *e) MUST_CHECK;
 
 /* Takes back, likewise, what a former process of this worker's name had by places that were passed
- * on to it: those have no stream entry to come back by. For a process that has none yet, and for a
- * name that nobody has any more. */
+ * on to it: those have no stream entry to come back by. For a name that nobody has any more; and
+ * for a process that has none yet. */
 enum err_code jobs_take_passed(struct db *db, const char *worker, struct job_list *ret_jobs,
                                struct err *e) MUST_CHECK;
+enum err_code jobs_take_own_passed(struct db *db, const char *worker, struct job_list *ret_jobs,
+                                   struct err *e) MUST_CHECK;
+
+/* Keeps that this attempt, which runs still as far as is known, has ended its process by running
+ * for longer than `limit_us`. Whoever takes the job over keeps this error for its own. */
+enum err_code jobs_note_overrun(struct db *db, const struct uuid *id, int attempt, int64_t limit_us,
+                                struct err *e) MUST_CHECK;
 
 /* PostgreSQL's wall time. */
 enum err_code jobs_server_time(struct db *db, int64_t *ret_wall_us, struct err *e) MUST_CHECK;

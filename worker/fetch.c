@@ -149,7 +149,7 @@ static enum err_code take_passed(struct fetch *fetch, struct err *e)
 
     if (fetch->has_no_past)
         return ERR_OK;
-    rc = jobs_take_passed(fetch->intake.db, fetch->process->name, &jobs, e);
+    rc = jobs_take_own_passed(fetch->intake.db, fetch->process->name, &jobs, e);
     if (rc)
         return rc;
     fetch->has_no_past = true;
@@ -157,6 +157,25 @@ static enum err_code take_passed(struct fetch *fetch, struct err *e)
         return ERR_OK;
     log_warn("passed_jobs_taken_back", L_INT("count", jobs.count));
     return job_list_push(&jobs, fetch->redis, e);
+}
+
+/* Of the former process of this seat. Before its jobs are taken: whoever claims one that was cut
+ * off keeps the error that it has. */
+static enum err_code note_overruns(struct fetch *fetch, struct err *e)
+{
+    struct seat *seat = fetch->process->seat;
+
+    while (!fetch->has_no_past && atomic_load(&seat->overrun_count) > 0) {
+        int last = atomic_load(&seat->overrun_count) - 1;
+        const struct seat_overrun *overrun = &seat->overruns[last];
+        enum err_code rc = jobs_note_overrun(fetch->intake.db, &overrun->id, overrun->attempt,
+                                             overrun->limit_us, e);
+
+        if (rc)
+            return rc;
+        atomic_store(&seat->overrun_count, last);
+    }
+    return ERR_OK;
 }
 
 /* What others have not renewed for a lease, as far as there is room; the cursor to its end. */
@@ -288,6 +307,8 @@ static enum err_code greet(struct fetch *fetch, struct err *e)
     rc = greet_streams(fetch, e);
     if (!rc)
         rc = queue_client_id(fetch->redis, &client, e);
+    if (!rc)
+        rc = note_overruns(fetch, e);
     if (!rc)
         rc = take_passed(fetch, e);
     if (!rc)

@@ -214,6 +214,15 @@ static enum err_code beat(struct keeper *keeper, struct err *e)
 
 /* ---- hard limits ---- */
 
+static bool note_overrun(struct item *item, void *context)
+{
+    struct seat *seat = context;
+
+    if (item_has_overrun(item, clock_mono_us()) && !item_is_fast(item))
+        seat_add_overrun(seat, &item->job.id, item->job.attempt, item->hard_us);
+    return false;
+}
+
 /* A handler cannot be ended, its process can: the job that overran has lost this attempt. The main
  * thread gives back what else runs, so that no other loses one, but it has not long for that. */
 static void end_overrun(struct keeper *keeper)
@@ -228,6 +237,7 @@ static void end_overrun(struct keeper *keeper)
         !pool_find_overrun(process->pool, clock_mono_us(), &id, task, sizeof task))
         return;
     log_error("job_overran_hard_limit", L_STR("job_id", id.text), L_STR("task", task));
+    pool_visit(process->pool, ITEM_RUNNING, note_overrun, process->seat);
     keeper->ends_at_us = clock_mono_us() + OVERRUN_LIMIT_MS * US_PER_MS;
     atomic_store(&process->overran, true);
     process_wake_main();

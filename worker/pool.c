@@ -323,9 +323,7 @@ bool pool_find_overrun(struct pool *pool, int64_t now_us, struct uuid *ret_id, c
 
     pthread_mutex_lock(&pool->lock);
     for (struct item *item = pool->lists[ITEM_RUNNING].first; item && !found; item = item->next) {
-        int64_t limit_us = atomic_load(&item->killed_at_us);
-
-        if (!limit_us || limit_us > now_us)
+        if (!item_has_overrun(item, now_us))
             continue;
         found = true;
         *ret_id = item->delivery.id;

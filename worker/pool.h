@@ -46,6 +46,7 @@ struct item {
     int64_t started_wall_us; /* RUNNING */
     atomic_int_fast64_t killed_at_us; /* RUNNING: monotonic time of its hard limit; 0: none */
     atomic_int_fast64_t *limit_cell;  /* the same for the supervisor to see; NULL: nobody looks */
+    int64_t hard_us;                  /* RUNNING: what its hard limit is */
     atomic_int_fast64_t begun_us;     /* RUNNING: monotonic; 0: others of its batch come first */
     atomic_int slot;                  /* whose it is, once it has begun */
     atomic_bool revoked;              /* the job was cancelled: nothing of it can be committed */
@@ -67,6 +68,13 @@ static inline struct attempt item_attempt(const struct item *item)
 
 /* The id of the trace that the job belongs to, in `ret_trace`; NULL without one. */
 const char *item_trace_id(const struct item *item, struct trace *ret_trace);
+
+static inline bool item_has_overrun(const struct item *item, int64_t now_us)
+{
+    int64_t limit_us = atomic_load(&item->killed_at_us);
+
+    return limit_us && limit_us <= now_us;
+}
 
 /* Its hard limit begins (or, with 0, ends) to count. */
 static inline void item_set_limit(struct item *item, int64_t at_us)

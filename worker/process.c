@@ -312,10 +312,13 @@ static int end_crew(struct crew *crew)
 
 static bool mark_overrun(struct item *item, void *context)
 {
-    int64_t limit_us = atomic_load(&item->killed_at_us);
+    const struct process *process = context;
 
-    if (limit_us && limit_us <= *(const int64_t *)context)
-        item->lost = true;
+    if (!item_has_overrun(item, clock_mono_us()))
+        return false;
+    item->lost = true;
+    if (!item_is_fast(item))
+        seat_add_overrun(process->seat, &item->job.id, item->job.attempt, item->hard_us);
     return false;
 }
 
@@ -324,11 +327,10 @@ static bool mark_overrun(struct item *item, void *context)
 static void end_overrun(struct crew *crew)
 {
     struct process *process = crew->process;
-    int64_t now_us = clock_mono_us();
 
     atomic_store(&process->phase, PROCESS_STOPPING);
     pool_close(process->pool);
-    pool_visit(process->pool, ITEM_RUNNING, mark_overrun, &now_us);
+    pool_visit(process->pool, ITEM_RUNNING, mark_overrun, process);
     (void)stop_fetch(crew,
                      FETCH_HURRY_MS * US_PER_MS); /* or it would read again what is given back */
     give_back(process, crew->db, crew->redis, ITEM_RUNNING);

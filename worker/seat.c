@@ -4,6 +4,7 @@
  */
 #include "worker/seat.h"
 
+#include <string.h>
 #include <sys/mman.h>
 
 #include "common/clock.h"
@@ -38,6 +39,21 @@ void seat_clear(struct seat *seat)
     for (int i = 0; i < SEAT_SLOTS_MAX; i++)
         if (atomic_load(&seat->slots[i].limit_us)) /* pages that nobody used stay unused */
             atomic_store(&seat->slots[i].limit_us, 0);
+}
+
+void seat_add_overrun(struct seat *seat, const struct uuid *id, int attempt, int64_t limit_us)
+{
+    int count = atomic_load(&seat->overrun_count);
+
+    for (int i = 0; i < count; i++)
+        if (strcmp(seat->overruns[i].id.text, id->text) == 0 &&
+            seat->overruns[i].attempt == attempt)
+            return;
+    if (count >= SEAT_OVERRUNS_MAX)
+        return;
+    seat->overruns[count] =
+        (struct seat_overrun){.id = *id, .attempt = attempt, .limit_us = limit_us};
+    atomic_store(&seat->overrun_count, count + 1);
 }
 
 /* ---- leaving in turn ---- */

@@ -15,18 +15,29 @@
 #include <stdint.h>
 
 #include "common/queue.h"
+#include "common/uuid.h"
 
-enum { SEAT_SLOTS_MAX = 256 };
+enum { SEAT_SLOTS_MAX = 256, SEAT_OVERRUNS_MAX = 128 };
 
 /* On a cache line of its own: written twice a job. */
 struct seat_slot {
     _Alignas(64) atomic_int_fast64_t limit_us; /* monotonic: hard limit of what runs; 0: none */
 };
 
+/* A job that has ended its process by running for too long: for whoever takes the seat next, who
+ * can write down what it was, since by then it can not end well any more. */
+struct seat_overrun {
+    struct uuid id;
+    int attempt;
+    int64_t limit_us; /* how long it might have run */
+};
+
 struct seat {
     atomic_int_fast64_t tick_us;       /* monotonic: last sign of life of the keeper; 0: none yet */
     atomic_bool is_ready;              /* it consumes */
     char name[QUEUE_WORKER_NAME_SIZE]; /* "": none yet; the process alone reads and writes it */
+    atomic_int overrun_count;
+    struct seat_overrun overruns[SEAT_OVERRUNS_MAX]; /* those that were there before it sat down */
     struct seat_slot slots[SEAT_SLOTS_MAX];
 };
 
@@ -42,8 +53,12 @@ struct seats {
 struct seats *seats_new(int count);
 void seats_free(struct seats *seats);
 
-/* A new process sits down: everything but the name is as new. */
+/* A new process sits down: everything but the name and the overruns is as new. */
 void seat_clear(struct seat *seat);
+
+/* By the process that is to end: by its keeper, and then by its main thread for those that overran
+ * meanwhile. One that is there already, or that there is no room for, is left out. */
+void seat_add_overrun(struct seat *seat, const struct uuid *id, int attempt, int64_t limit_us);
 
 /* ---- leaving in turn: so that the processes of a supervisor are not replaced all at once ---- */
 

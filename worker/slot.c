@@ -187,6 +187,7 @@ struct task_run slot_begin_run(const struct slot *slot, struct item *item)
     item->limit_cell = &slot->process->seat->slots[slot->index].limit_us;
     if (item->task) {
         limit = deadlines_of(slot->process->deadlines, item->task, headers);
+        item->hard_us = limit.hard_us;
         item_set_limit(item, now_us + limit.hard_us);
     }
     return (struct task_run){

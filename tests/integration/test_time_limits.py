@@ -60,6 +60,19 @@ def test_hard_limit_ends_the_process_and_the_attempt_counts(stack):
     assert one.worker.find_log("job_overran_hard_limit")
 
 
+def test_each_attempt_that_overruns_its_hard_limit_says_so(stack):
+    """Not that its worker died, as if somebody had killed it."""
+    one = stack(ONE).start(apis=0)
+    short = '{"soft_time_limit": "0.1", "time_limit": "0.3"}'
+    jobs = [one.insert_job("till.tasks.stubborn", [60000], max_attempts=2, headers=short) for _ in range(2)]
+    said = "overran its hard time limit of 0.3 s during this attempt"
+
+    for job in jobs:
+        assert one.wait_job(job, "FAILURE", timeout=60)["error"] == said
+        rows = one.query("SELECT error FROM job_errors WHERE job_id = %s", job)
+        assert [row["error"] for row in rows] == [said, said]
+
+
 def ended(one, job):
     return one.wait_job(job, "SUCCESS", "FAILURE", timeout=60)
 

@@ -113,3 +113,18 @@ Test(seat, one_leaves_at_a_time)
     seats_end_turn(seats, 0);
     cr_expect(seats_may_leave(seats, 1));
 }
+
+Test(seat, an_attempt_that_overran_is_noted_once_and_stays_for_whoever_comes_next)
+{
+    struct uuid id = uuid_v7();
+
+    seat_add_overrun(seat, &id, 1, US_PER_S);
+    seat_add_overrun(seat, &id, 1, US_PER_S);
+    seat_clear(seat);
+    cr_assert_eq(atomic_load(&seat->overrun_count), 1);
+    cr_assert_str_eq(seat->overruns[0].id.text, id.text);
+
+    for (int attempt = 2; attempt < 2 * SEAT_OVERRUNS_MAX; attempt++)
+        seat_add_overrun(seat, &id, attempt, US_PER_S);
+    cr_assert_eq(atomic_load(&seat->overrun_count), SEAT_OVERRUNS_MAX);
+}
