@@ -40,7 +40,10 @@ static json_t *json_text(const char *text) { return text ? json_string(text) : j
 
 static const char *state_of(const struct schedule_view *view)
 {
-    return view->paused_us ? "paused" : view->problem ? "broken" : "active";
+    return view->removed_us  ? "removed"
+           : view->paused_us ? "paused"
+           : view->problem   ? "broken"
+                             : "active";
 }
 
 static void describe(const struct schedule_view *view, char out[CRON_DESCRIPTION_SIZE])
@@ -100,12 +103,17 @@ static void print_view(const struct schedule_view *view, const struct zone *zone
     describe(view, description);
     format_time(zone, view->next_run_us, next);
     format_time(zone, view->last_tick_us, last);
-    (void)printf("%s  %s%s%s\n  %s (%s), %s\n  task %s%s%s\n  next %s  last %s %s\n",
-                 view->schedule.name, state_of(view), view->paused_by ? " by " : "",
-                 view->paused_by ? view->paused_by : "", view->schedule.cron, description,
-                 view->schedule.zone, view->schedule.task, view->schedule.queue ? " on queue " : "",
+    (void)printf("%s  %s%s%s%s\n  %s (%s), %s\n  task %s%s%s\n  next %s  last %s %s\n",
+                 view->schedule.name, state_of(view), view->removed_us ? ", paused" : "",
+                 view->paused_by ? " by " : "", view->paused_by ? view->paused_by : "",
+                 view->schedule.cron, description, view->schedule.zone, view->schedule.task,
+                 view->schedule.queue ? " on queue " : "",
                  view->schedule.queue ? view->schedule.queue : "", next, last,
                  view->last_state ? view->last_state : "");
+    if (view->removed_us)
+        (void)printf("  it is not in the scheduler's file; when it comes back it is paused, unless"
+                     " \"till schedule resume %s\" forgets that\n",
+                     view->schedule.name);
     if (view->problem)
         (void)printf("  problem: %s\n", view->problem);
     if (view->waiting_tick_us)
@@ -274,18 +282,32 @@ const struct command command_schedule_pause = {
     "a schedule does not run until it is resumed; ticks of that time are not made up for",
     run_pause};
 
+/* Whether only its pause is left of it. */
+static bool is_removed(struct cli *cli, const char *name)
+{
+    AUTO_VALUE(schedule_views_release) struct schedule_views views = {0};
+
+    return !schedules_list(cli_db(cli), name, &views, NULL) && views.count > 0 &&
+           views.items[0].removed_us != 0;
+}
+
 static int run_resume(struct cli *cli)
 {
     const char *name = NULL;
+    bool was_removed;
     bool changed = false;
     struct err e = {0};
     int code = read_name(cli, "resume", &name);
 
     if (code != EXIT_DONE)
         return code;
+    was_removed = is_removed(cli, name);
     if (schedules_resume(cli_db(cli), name, &changed, &e))
         return cli_fail(&e);
-    return print_change(cli, name, false, changed);
+    if (!was_removed || !changed || cli->json)
+        return print_change(cli, name, false, changed);
+    (void)printf("schedule %s is not in the scheduler's file; its pause is forgotten\n", name);
+    return EXIT_DONE;
 }
 
 const struct command command_schedule_resume = {

@@ -50,16 +50,23 @@ static const struct db_stmt statements[] = {
          " args = excluded.args, kwargs = excluded.kwargs, queue = $7, overlap = $8,"
          " catch_up_s = $9, catch_up_runs = $10, jitter_s = $11, source = $12, source_hash = $13,"
          " changed_at = now(), problem = NULL, next_tick = NULL, next_run = NULL,"
-         " decided_to = CASE WHEN (s.cron, s.zone, s.jitter_s) IS DISTINCT FROM ($2, $3, $11)"
+         " removed_at = NULL, decided_to = CASE WHEN s.removed_at IS NOT NULL"
+         "  OR (s.cron, s.zone, s.jitter_s) IS DISTINCT FROM ($2, $3, $11)"
          "  THEN greatest(s.decided_to, date_trunc('second', now())) ELSE s.decided_to END,"
          " waiting_tick = CASE WHEN $8 = 'queue' THEN s.waiting_tick END"
-         " WHERE (s.cron, s.zone, s.task, s.args, s.kwargs, s.queue, s.overlap, s.catch_up_s,"
+         " WHERE s.removed_at IS NOT NULL"
+         " OR (s.cron, s.zone, s.task, s.args, s.kwargs, s.queue, s.overlap, s.catch_up_s,"
          "  s.catch_up_runs, s.jitter_s, s.source) IS DISTINCT FROM"
          "  ($2, $3, $4, excluded.args, excluded.kwargs, $7, $8, $9, $10, $11, $12)",
          13},
+    /* A pause is kept, and with it the row: the schedule may come back. */
     [REMOVE] = {"schedules_remove",
-                "WITH removed AS ("
-                " DELETE FROM schedules WHERE name <> ALL ($1::text[])"
+                "WITH kept AS ("
+                " UPDATE schedules SET removed_at = now(), problem = NULL"
+                " WHERE name <> ALL ($1::text[]) AND paused_at IS NOT NULL AND removed_at IS NULL"
+                " RETURNING name"
+                "), removed AS ("
+                " DELETE FROM schedules WHERE name <> ALL ($1::text[]) AND paused_at IS NULL"
                 " RETURNING name, waiting_tick, next_tick"
                 "), missed AS ("
                 " INSERT INTO schedule_runs (schedule, tick, outcome, reason)"
@@ -70,29 +77,31 @@ static const struct db_stmt statements[] = {
                 "  reason = 'it waited, and its schedule was removed'"
                 " FROM removed o WHERE r.schedule = o.name AND r.tick = o.waiting_tick"
                 " AND r.outcome = 'waiting'"
-                ") SELECT FROM removed",
+                ") SELECT FROM removed UNION ALL SELECT FROM kept",
                 1},
     /* A clock that was put back comes first, then runs that waited and may go now: those that still
      * wait, however many, keep nobody else from being looked at. */
-    [DUE] = {"schedules_due",
-             "SELECT name, CASE WHEN next_run IS NULL OR is_back THEN 0 ELSE greatest(0,"
-             " (extract(epoch FROM next_run - clock_timestamp()) * 1000000)::bigint) END,"
-             " may_go, some_wait FROM (SELECT *,"
-             " decided_to > clock_timestamp() + interval '3 seconds' AS is_back,"
-             " waiting_tick IS NOT NULL AND NOT EXISTS (SELECT FROM schedule_runs r"
-             "  JOIN jobs j ON j.id = r.job_id AND j.finished_at IS NULL"
-             "  WHERE r.schedule = o.name AND r.is_open) AS may_go,"
-             " bool_or(waiting_tick IS NOT NULL) OVER () AS some_wait"
-             " FROM schedules o WHERE paused_at IS NULL AND problem IS NULL) s"
-             " ORDER BY is_back DESC, may_go DESC, next_run NULLS FIRST LIMIT $1",
-             1},
+    [DUE] =
+        {"schedules_due",
+         "SELECT name, CASE WHEN next_run IS NULL OR is_back THEN 0 ELSE greatest(0,"
+         " (extract(epoch FROM next_run - clock_timestamp()) * 1000000)::bigint) END,"
+         " may_go, some_wait FROM (SELECT *,"
+         " decided_to > clock_timestamp() + interval '3 seconds' AS is_back,"
+         " waiting_tick IS NOT NULL AND NOT EXISTS (SELECT FROM schedule_runs r"
+         "  JOIN jobs j ON j.id = r.job_id AND j.finished_at IS NULL"
+         "  WHERE r.schedule = o.name AND r.is_open) AS may_go,"
+         " bool_or(waiting_tick IS NOT NULL) OVER () AS some_wait"
+         " FROM schedules o WHERE paused_at IS NULL AND removed_at IS NULL AND problem IS NULL) s"
+         " ORDER BY is_back DESC, may_go DESC, next_run NULLS FIRST LIMIT $1",
+         1},
     [LOCK] = {"schedules_lock",
               "SELECT name, cron, zone, task, args, kwargs, queue, overlap, catch_up_s,"
               " catch_up_runs, jitter_s,"
               " floor(extract(epoch FROM clock_timestamp()))::bigint,"
               " floor(extract(epoch FROM decided_to))::bigint,"
               " floor(extract(epoch FROM waiting_tick))::bigint"
-              " FROM schedules WHERE name = $1 AND paused_at IS NULL FOR UPDATE SKIP LOCKED",
+              " FROM schedules WHERE name = $1 AND paused_at IS NULL AND removed_at IS NULL"
+              " FOR UPDATE SKIP LOCKED",
               1},
     /* A job that is not there any more was finished. That of the last run may have been brought
      * back from the dead: then the run goes on. */
@@ -137,7 +146,9 @@ static const struct db_stmt statements[] = {
                  " WHERE name = $1",
                  2},
     [REFRESH] = {"schedules_refresh",
-                 "UPDATE schedules SET problem = NULL, next_tick = NULL, next_run = NULL", 0},
+                 "UPDATE schedules SET problem = NULL, next_tick = NULL, next_run = NULL"
+                 " WHERE removed_at IS NULL",
+                 0},
     /* A step for each schedule that has runs, not one for each run. Those that wait or whose jobs
      * go on stay: they decide what may run beside them. */
     [TRIM] = {"schedules_trim",

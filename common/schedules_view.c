@@ -18,6 +18,8 @@ enum { LIST, HISTORY, PAUSE, SKIP_WAITING, RESUME, EXISTS, JITTER, FIND, RECORD_
 #define TIMES_OF_SCHEDULE                                                                          \
     US("s.paused_at") ", " US("s.next_tick") ", " US("s.next_run") ", " US("s.waiting_tick")
 #define TIMES_OF_RUN US("r.tick") ", " US("r.decided_at")
+/* In the file, or not any more but paused, which is kept. Others nobody has. */
+#define IS_THERE "(s.removed_at IS NULL OR s.paused_at IS NOT NULL)"
 #define FINISHED US("j.finished_at")
 
 static const struct db_stmt statements[] = {
@@ -25,11 +27,14 @@ static const struct db_stmt statements[] = {
               "SELECT s.name, s.cron, s.zone, s.task, s.args, s.kwargs, s.queue, s.overlap,"
               " s.catch_up_s, s.catch_up_runs, s.jitter_s, s.source, s.problem, s.paused_by,"
               " " TIMES_OF_SCHEDULE ", " TIMES_OF_RUN
-              ", r.job_id, coalesce(j.state, r.job_state) FROM schedules s LEFT JOIN LATERAL ("
-              "  SELECT tick, decided_at, job_id, job_state FROM schedule_runs"
-              "  WHERE schedule = s.name AND outcome = 'fired' ORDER BY tick DESC LIMIT 1) r"
-              " ON true LEFT JOIN jobs j ON j.id = r.job_id"
-              " WHERE $1::text IS NULL OR s.name = $1 ORDER BY s.name",
+              ", r.job_id, coalesce(j.state, r.job_state), " US(
+                  "s.removed_at") " FROM schedules s LEFT JOIN LATERAL ("
+                                  "  SELECT tick, decided_at, job_id, job_state FROM schedule_runs"
+                                  "  WHERE schedule = s.name AND outcome = 'fired' ORDER BY tick "
+                                  "DESC LIMIT 1) r"
+                                  " ON true LEFT JOIN jobs j ON j.id = r.job_id"
+                                  " WHERE ($1::text IS NULL OR s.name = $1) AND " IS_THERE
+                                  " ORDER BY s.name",
               1},
     [HISTORY] =
         {"schedules_history",
@@ -55,10 +60,14 @@ static const struct db_stmt statements[] = {
                 " date_trunc('second', now()) - $2::bigint * interval '1 second')"
                 " WHERE name = $1 AND paused_at IS NOT NULL",
                 2},
-    [EXISTS] = {"schedules_exists", "SELECT EXISTS (SELECT FROM schedules WHERE name = $1)", 1},
-    [JITTER] = {"schedules_jitter", "SELECT jitter_s FROM schedules WHERE name = $1", 1},
+    [EXISTS] = {"schedules_exists",
+                "SELECT EXISTS (SELECT FROM schedules s WHERE name = $1 AND " IS_THERE ")", 1},
+    [JITTER] = {"schedules_jitter",
+                "SELECT jitter_s FROM schedules s WHERE name = $1 AND " IS_THERE, 1},
     [FIND] = {"schedules_find",
-              "SELECT name, task, args, kwargs, queue FROM schedules WHERE name = $1 FOR SHARE", 1},
+              "SELECT name, task, args, kwargs, queue FROM schedules WHERE name = $1"
+              " AND removed_at IS NULL FOR SHARE",
+              1},
     /* Planned times are whole seconds, so this is none. */
     [RECORD_BY_HAND] =
         {"schedules_record_by_hand",
@@ -118,6 +127,7 @@ static void read_view(const struct db_result *rows, int row, struct schedule_vie
         .last_run_us = db_int(rows, row, 19),
         .last_job = dup_or_null(rows, row, 20),
         .last_state = dup_or_null(rows, row, 21),
+        .removed_us = db_int(rows, row, 22),
     };
     (void)schedule_overlap_parse(db_text(rows, row, 7), &view->schedule.overlap);
 }

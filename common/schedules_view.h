@@ -22,6 +22,7 @@ struct schedule_view {
     char *problem;   /* or NULL */
     char *paused_by; /* or NULL */
     int64_t paused_us;
+    int64_t removed_us; /* no file has it any more; it is shown for its pause, which is kept */
     int64_t next_tick_us;
     int64_t next_run_us; /* the same and the jitter: when it really comes */
     int64_t waiting_tick_us;
@@ -38,7 +39,8 @@ struct schedule_views {
 
 void schedule_views_release(struct schedule_views *views);
 
-/* All of them by name, or the one of this name. */
+/* All of them by name, or the one of this name; among them those that were taken out of the file
+ * while they were paused. */
 enum err_code schedules_list(struct db *db, const char *name, struct schedule_views *ret_views,
                              struct err *e) MUST_CHECK;
 
@@ -68,7 +70,8 @@ enum err_code schedules_history(struct db *db, const char *name, int64_t before_
 
 /* These act in the caller's transaction, or in one of their own.
  *
- * A paused schedule does not run; ticks of that time are not made up for. ret_changed: whether it
+ * A paused schedule does not run, also when it comes back into the file; ticks of that time are
+ * not made up for. ret_changed: whether it
  * was not paused (or paused) before. ERR_NOT_FOUND. */
 enum err_code schedules_pause(struct db *db, const char *name, const char *by, bool *ret_changed,
                               struct err *e) MUST_CHECK;

@@ -41,7 +41,7 @@ static json_t *schedule_json(struct request *req, const struct schedule_view *vi
         return NULL;
     return json_pack(
         "{s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:s?, s:s, s:I, s:I, s:I, s:s?, s:s?, s:o, s:o, s:o,"
-        " s:o, s:o, s:s?, s:s?}",
+        " s:o, s:o, s:s?, s:s?, s:o}",
         "name", schedule->name, "cron", schedule->cron, "zone", schedule->zone, "words",
         words_json(schedule->cron), "task", schedule->task, "args", value_or_null(shown.args),
         "kwargs", value_or_null(shown.kwargs), "queue", schedule->queue, "overlap",
@@ -51,7 +51,8 @@ static json_t *schedule_json(struct request *req, const struct schedule_view *vi
         "paused_at", job_time_json(view->paused_us), "next_at", job_time_json(view->next_tick_us),
         "next_run_at", job_time_json(view->next_run_us), "last_at",
         job_time_json(view->last_tick_us), "last_run_at", job_time_json(view->last_run_us),
-        "last_job", view->last_job, "last_state", view->last_state);
+        "last_job", view->last_job, "last_state", view->last_state, "removed_at",
+        job_time_json(view->removed_us));
 }
 
 static enum err_code err_or_nomem(struct err *e)

@@ -8,7 +8,7 @@ import {findings, longLabels, poorContrasts} from './judge.js';
 
 test('looks', async () => {
   const paths = ['/', '/enqueue', '/workers', '/worker/shop:1', '/tasks', `/task/${facts.jobs.FAILURE}`, '/queues', '/broker', '/tasks?queue=none',
-    '/tasks?state=FAILURE', '/limits', '/dead', '/schedules', '/schedule/nightly', '/flows', `/flow/${facts.flow}`, '/charts', '/audit'];
+    '/tasks?state=FAILURE', '/limits', '/dead', '/schedules', '/schedule/nightly', '/schedule/yearly', '/flows', `/flow/${facts.flow}`, '/charts', '/audit'];
   for (const colorScheme of ['light', 'dark']) {
     for (const width of colorScheme === 'light' ? [360, 768, 1440, 2560] : [360, 1440]) {
       const {page, check} = await open({colorScheme, viewport: {width, height: 800}, reducedMotion: 'reduce'});
@@ -42,6 +42,11 @@ test('looks', async () => {
   await coming.getByText('+ 40 min 10 s').waitFor(WAIT);
   assert.equal(Date.parse(await coming.locator('time').first().getAttribute('datetime')), Date.parse('2126-11-23T07:10:10Z'));
   assert.match(await plans.locator('tbody').textContent(), /queue mail.*jitter 1 h/);
+  // One that was taken out of the file while it was paused is there until that is forgotten.
+  const gone = plans.locator('tbody tr', {hasText: 'yearly'});
+  assert.match(await gone.textContent(), /REMOVED.*by anna; not in the file any more, and paused when it comes back/);
+  await gone.getByRole('button', {name: 'Forget its pause'}).click();
+  await gone.waitFor({...WAIT, state: 'detached'});
   await visit(plans, '/schedule/nightly');
   const fields = plans.locator('dl.fields');
   await fields.getByText('2126-11-23 07:10:10').waitFor(WAIT);

@@ -113,6 +113,8 @@ def test_looks_light_dark_narrow_wide(stack, walk):
     system.query("INSERT INTO schedules (name, cron, zone, task, queue, jitter_s, next_tick, next_run, source, source_hash)"
                  " VALUES ('nightly', '30 7 * * 1-5', 'Europe/Berlin', 'shop.mail', 'mail', 3600,"
                  "  '2126-11-23T06:30:00Z', '2126-11-23T07:10:10Z', 'schedules.conf', 'x')")
+    system.query("INSERT INTO schedules (name, cron, zone, task, source, source_hash, paused_at, paused_by, removed_at)"
+                 " VALUES ('yearly', '0 0 1 1 *', 'UTC', 'shop.mail', 'schedules.conf', 'x', now(), 'anna', now())")
     assert system.till("schedule", "run", "nightly").returncode == 0
     chain = json.dumps({"chain": [{"task": "till.tasks.noop"}, {"task": "till.tasks.noop"}]})
     assert system.till("flow", "run", "-", "--name", "two steps", stdin=chain).returncode == 0

@@ -553,6 +553,39 @@ def test_a_paused_schedule_does_not_run_and_nothing_is_made_up(stack):
     assert not runs(one, "seconds", "missed")
 
 
+def test_a_pause_outlives_that_its_schedule_is_taken_out_of_the_file_and_put_back(stack):
+    one = stack()
+    both = section("seconds", overlap="allow") + section("other", NEVER_SOON)
+    scheduler = start(one, both)
+
+    def put(text):
+        write_file(one, text)
+        scheduler.send(signal.SIGHUP)
+
+    def is_read(name, state):
+        wait_for(lambda: listed(one, name).get("state") == state, 15, lambda: listed(one, name))
+
+    wait_runs(one, "seconds")
+    assert one.till("schedule", "pause", "seconds").returncode == 0
+    put(section("other", NEVER_SOON))
+    is_read("seconds", "removed")
+    assert "when it comes back it is paused" in one.till("schedule", "list").stdout
+    assert "no schedule" in one.till("schedule", "run", "seconds").stderr
+    put(both)
+    is_read("seconds", "paused")
+    count = len(runs(one, "seconds"))
+
+    put(section("other", NEVER_SOON))
+    is_read("seconds", "removed")
+    assert "its pause is forgotten" in one.till("schedule", "resume", "seconds").stdout
+    assert "no schedule" in one.till("schedule", "list", "seconds").stderr
+    assert len(runs(one, "seconds")) == count
+    put(both)
+
+    is_read("seconds", "active")
+    wait_runs(one, "seconds", count + 1)
+
+
 def with_a_run_ahead(one):
     """A schedule whose tick has been, and whose run comes later by its jitter: (scheduler, row)."""
     names = [f"s{n}" for n in range(9)]

@@ -12,6 +12,7 @@ const KINDS = {fired: 'success', skipped: 'retry', missed: 'failure', waiting: '
 
 function actions(schedule) {
   const path = `/api/v1/schedules/${encodeURIComponent(schedule.name)}`;
+  if (schedule.removed_at) return [button('Forget its pause', {key: `turn ${schedule.name}`, run: () => order(`${path}/resume`, {}, `The pause of ${schedule.name} is forgotten.`)})];
   return [
     button('Run now', {key: `run ${schedule.name}`, run: () => order(`${path}/run`, {}, `${schedule.name} runs now.`)}),
     schedule.paused_at
@@ -22,6 +23,10 @@ function actions(schedule) {
 
 function status(schedule) {
   if (schedule.problem) return [h('span', {class: 'badge failure'}, 'BROKEN'), h('span', {class: 'sub bad'}, schedule.problem)];
+  if (schedule.removed_at) {
+    return [h('span', {class: 'badge retry'}, 'REMOVED'), h('span', {class: 'sub'}, 'paused ', time(schedule.paused_at), schedule.paused_by ? ` by ${schedule.paused_by}` : '',
+      '; not in the file any more, and paused when it comes back')];
+  }
   if (schedule.paused_at) return [h('span', {class: 'badge retry'}, 'PAUSED'), h('span', {class: 'sub'}, time(schedule.paused_at), schedule.paused_by ? ` by ${schedule.paused_by}` : '')];
   return [h('span', {class: 'badge success'}, 'ON')];
 }
