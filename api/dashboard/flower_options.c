@@ -220,7 +220,7 @@ static enum err_code take_duration(const char *name, const json_t *value, int64_
     double seconds;
 
     if (!order_number(value, &seconds) || seconds < 1 || seconds > JOB_DURATION_MAX_S ||
-        seconds != trunc(seconds))
+        seconds != (double)(int64_t)seconds)
         return err_set(e, ERR_INVALID, "Invalid option: %s is a number of seconds from 1 to %d",
                        name, JOB_DURATION_MAX_S);
     *ret_seconds = (int64_t)seconds;
