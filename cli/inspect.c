@@ -63,6 +63,8 @@ static bool measure(struct cli *cli, const char *queue, struct queue_depth *tota
         (void)!queue_measure(cli_redis(cli), &stream, &depth, e);
         total->waiting += depth.waiting;
         total->pending += depth.pending;
+        if (depth.oldest_us && (!total->oldest_us || depth.oldest_us < total->oldest_us))
+            total->oldest_us = depth.oldest_us;
     }
     return !e->code;
 }
@@ -79,12 +81,21 @@ static void print_known(const struct cli *cli, const char *name, bool is_known, 
         (void)printf(" %s %-8s", name, is_known ? text : "?");
 }
 
+/* Of the older one, by the row or by the stream, where fast jobs stand alone. */
+static int64_t age_of(int64_t row_us, int64_t entry_us)
+{
+    int64_t oldest_us = entry_us && (!row_us || entry_us < row_us) ? entry_us : row_us;
+    int64_t age_us = oldest_us ? clock_wall_us() - oldest_us : 0;
+
+    return age_us > 0 ? age_us / US_PER_S : 0;
+}
+
 static void print_queue(struct cli *cli, const struct jobs_queue *queue, const struct limit *limit,
                         struct err *e)
 {
     struct queue_depth total;
     bool is_known = measure(cli, queue->name, &total, e);
-    int64_t age_s = queue->oldest_us ? (clock_wall_us() - queue->oldest_us) / US_PER_S : 0;
+    int64_t age_s = age_of(queue->oldest_us, total.oldest_us);
 
     (void)printf(cli->json ? "{\"queue\":\"%s\"" : "%-20s", queue->name);
     print_known(cli, "waiting", is_known, total.waiting);
@@ -100,8 +111,30 @@ static void print_queue(struct cli *cli, const struct jobs_queue *queue, const s
     (void)printf(cli->json ? "}\n" : "\n");
 }
 
+/* Adds what workers read, be nothing known of it in PostgreSQL. The names stand in `reports`. */
+static void add_read(struct jobs_queues *queues, const struct queue_workers *workers,
+                     json_t *reports)
+{
+    for (size_t i = 0; i < workers->count; i++) {
+        const char *text = workers->items[i].report;
+        json_t *report = NULL;
+        const json_t *names;
+
+        if (!workers->items[i].is_alive || !text ||
+            json_read(text, strlen(text), 1024 * 1024, &report, NULL))
+            continue;
+        (void)json_array_append_new(reports, report);
+        names = json_object_get(report, "queues");
+        for (size_t k = 0; k < json_array_size(names); k++)
+            if (json_is_string(json_array_get(names, k)))
+                jobs_queues_add(queues, json_string_value(json_array_get(names, k)));
+    }
+}
+
 static int run_queues(struct cli *cli)
 {
+    AUTO_VALUE(queue_workers_release) struct queue_workers workers = {0};
+    AUTO(json_decref) json_t *reports = json_array();
     AUTO_VALUE(jobs_queues_release) struct jobs_queues queues = {0};
     AUTO_VALUE(limit_list_release) struct limit_list limits = {0};
     struct err redis = {0};
@@ -111,6 +144,8 @@ static int run_queues(struct cli *cli)
         return EXIT_USAGE;
     if (jobs_list_queues(cli_db(cli), &queues, &e) || limits_list(cli_db(cli), &limits, &e))
         return cli_fail(&e);
+    if (!queue_list_workers(cli_redis(cli), &workers, &redis))
+        add_read(&queues, &workers, reports);
     for (size_t i = 0; i < queues.count; i++)
         print_queue(cli, &queues.items[i], limit_of(&limits, queues.items[i].name), &redis);
     return redis.code ? cli_fail(&redis) : EXIT_DONE;

@@ -9,6 +9,7 @@
 
 #include "common/mem.h"
 #include "common/statements.h"
+#include "common/text.h"
 
 enum { COUNT, TOTAL, QUEUES, TASKS, WORKERS };
 
@@ -181,6 +182,30 @@ enum err_code jobs_list_queues(struct db *db, struct jobs_queues *ret_queues, st
     queues.rows = TAKE(rows);
     *ret_queues = queues;
     return ERR_OK;
+}
+
+void jobs_queues_add(struct jobs_queues *queues, const char *name)
+{
+    const struct jobs_sum none = {0, true};
+    size_t at = 0;
+
+    while (at < queues->count && strcmp(queues->items[at].name, name) < 0)
+        at++;
+    for (size_t i = 0; i < queues->count; i++)
+        if (strcmp(queues->items[i].name, name) == 0)
+            return;
+    if (!text_is_name(name))
+        return;
+    queues->items = mem_resize(queues->items, (queues->count + 1) * sizeof queues->items[0]);
+    memmove(&queues->items[at + 1], &queues->items[at],
+            (queues->count - at) * sizeof queues->items[0]);
+    queues->items[at] = (struct jobs_queue){.name = name,
+                                            .waiting = none,
+                                            .scheduled = none,
+                                            .parked = none,
+                                            .started = none,
+                                            .dead = none};
+    queues->count++;
 }
 
 void jobs_queues_release(struct jobs_queues *queues)

@@ -50,9 +50,14 @@ struct jobs_queues {
     struct db_result *rows; /* owned: the names */
 };
 
-/* Every queue that a task declares, that holds an unfinished or dead job, or that is paused. */
+/* Every queue that a task declares, that holds an unfinished or dead job, that is paused or
+ * limited.
+ */
 enum err_code jobs_list_queues(struct db *db, struct jobs_queues *ret_queues,
                                struct err *e) MUST_CHECK;
+/* Adds a queue of which PostgreSQL knows nothing, one that workers read for fast jobs say, at its
+ * place; the name is borrowed. What is there already, or no name, changes nothing. */
+void jobs_queues_add(struct jobs_queues *queues, const char *name);
 void jobs_queues_release(struct jobs_queues *queues);
 
 /* One name a row in column 0, sorted: tasks declared by workers or seen in jobs. */

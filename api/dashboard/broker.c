@@ -45,30 +45,6 @@ static json_t *server_json(const struct queue_server *server)
         job_time_json(server->saved_us));
 }
 
-/* How many workers that take work read the queue. */
-static int consumers_of(const json_t *workers, const char *queue)
-{
-    int count = 0;
-
-    for (size_t i = 0; i < json_array_size(workers); i++) {
-        const json_t *worker = json_array_get(workers, i);
-        const json_t *queues = json_object_get(worker, "queues");
-        const char *state = json_string_value(json_object_get(worker, "state"));
-        bool reads = false;
-
-        if (!json_is_true(json_object_get(worker, "is_alive")) || !state ||
-            strcmp(state, "running") != 0)
-            continue;
-        for (size_t k = 0; k < json_array_size(queues) && !reads; k++) {
-            const char *name = json_string_value(json_array_get(queues, k));
-
-            reads = name && strcmp(name, queue) == 0;
-        }
-        count += reads;
-    }
-    return count;
-}
-
 /* When the last entry came, of a queue that has none now. */
 static json_t *idle_since(struct redis *redis, const json_t *queue)
 {
@@ -91,37 +67,14 @@ static json_t *idle_since(struct redis *redis, const json_t *queue)
     return job_time_json(last_us);
 }
 
-enum err_code queues_add_consumers(struct dashboard_thread *thread, json_t *queues, struct err *e)
-{
-    AUTO(json_decref) json_t *all = NULL;
-    enum err_code rc = workers_gather(thread, &all, e);
-
-    if (rc)
-        return rc;
-    for (size_t i = 0; i < json_array_size(queues); i++) {
-        json_t *queue = json_array_get(queues, i);
-        const char *name = json_string_value(json_object_get(queue, "name"));
-
-        (void)json_object_set_new(
-            queue, "consumers",
-            json_is_true(json_object_get(all, "redis"))
-                ? json_integer(consumers_of(json_object_get(all, "workers"), name))
-                : json_null());
-    }
-    return ERR_OK;
-}
-
 /* What Flower's page of the broker has beside the figures of a queue. */
-static enum err_code add_use(struct dashboard_thread *thread, json_t *queues, struct err *e)
+static void add_use(struct dashboard_thread *thread, json_t *queues)
 {
-    enum err_code rc = queues_add_consumers(thread, queues, e);
-
-    for (size_t i = 0; !rc && i < json_array_size(queues); i++) {
+    for (size_t i = 0; i < json_array_size(queues); i++) {
         json_t *queue = json_array_get(queues, i);
 
         (void)json_object_set_new(queue, "idle_since", idle_since(thread->redis, queue));
     }
-    return rc;
 }
 
 static enum err_code make_broker(struct request *req, struct reply *reply, struct err *e)
@@ -130,12 +83,11 @@ static enum err_code make_broker(struct request *req, struct reply *reply, struc
     AUTO(json_decref) json_t *queues = NULL;
     struct queue_server server = {0};
     bool has_redis = queue_server_info(thread->redis, &server, NULL) == ERR_OK;
-    enum err_code rc = queues_gather(thread, &queues, e);
+    enum err_code rc = queues_gather(thread, NULL, &queues, e);
 
-    if (!rc)
-        rc = add_use(thread, json_object_get(queues, "queues"), e);
     if (rc)
         return rc;
+    add_use(thread, json_object_get(queues, "queues"));
     return reply_json(reply, 200,
                       json_pack("{s:o, s:b, s:o, s:O}", "url",
                                 place_json(thread->dashboard->conf->redis_url), "redis", has_redis,

@@ -194,12 +194,9 @@ bool worker_reports_job(struct dashboard_thread *thread, const char *worker, con
  * figures are there. */
 enum err_code workers_gather(struct dashboard_thread *thread, json_t **ret_value,
                              struct err *e) MUST_CHECK;
-enum err_code queues_gather(struct dashboard_thread *thread, json_t **ret_value,
-                            struct err *e) MUST_CHECK;
-
-/* Adds to each of these queues how many workers take work from it: `consumers`, null without Redis.
- */
-enum err_code queues_add_consumers(struct dashboard_thread *thread, json_t *queues,
-                                   struct err *e) MUST_CHECK;
+/* With the workers, too, unless that is NULL: how many take work from a queue is its `consumers`,
+ * null without Redis. */
+enum err_code queues_gather(struct dashboard_thread *thread, json_t **ret_workers,
+                            json_t **ret_value, struct err *e) MUST_CHECK;
 
 #endif

@@ -381,7 +381,7 @@ enum err_code flower_queues(struct request *req, struct reply *reply, struct err
     AUTO(json_decref) json_t *all = NULL;
     json_t *out;
     const json_t *queues;
-    enum err_code rc = queues_gather(thread_of(req), &all, e);
+    enum err_code rc = queues_gather(thread_of(req), NULL, &all, e);
 
     if (rc)
         return rc;

@@ -77,6 +77,16 @@ static void add_gauge(struct buf *out, const json_t *workers, const char *metric
     }
 }
 
+static double healthy_of(const json_t *worker)
+{
+    const char *health = json_string_value(json_object_get(worker, "health"));
+
+    return json_is_true(json_object_get(worker, "is_alive")) && health && strcmp(health, "ok") == 0;
+}
+
+static double memory_of(const json_t *worker) { return number_of(worker, "rss_bytes"); }
+static double slots_of(const json_t *worker) { return number_of(worker, "concurrency"); }
+
 static double online_of(const json_t *worker)
 {
     return json_is_true(json_object_get(worker, "is_alive")) ? 1 : 0;
@@ -173,6 +183,10 @@ static void add_workers(struct buf *out, const json_t *workers)
     add_gauge(out, workers, "flower_worker_online", "Whether the worker is online", online_of);
     add_gauge(out, workers, "flower_worker_number_of_currently_executing_tasks",
               "Number of tasks that the worker runs", executing_of);
+    add_gauge(out, workers, "till_worker_healthy",
+              "Whether the worker is online and hears what waits in its queues", healthy_of);
+    add_gauge(out, workers, "till_worker_memory_bytes", "Memory that the worker holds", memory_of);
+    add_gauge(out, workers, "till_worker_slots", "Tasks that the worker may run at once", slots_of);
     head(out, "flower_worker_prefetched_tasks", "gauge",
          "Tasks that the worker holds and has not begun");
     for (size_t i = 0; i < json_array_size(workers); i++)
@@ -228,6 +242,7 @@ static double scheduled_of(const json_t *queue) { return sum_of(queue, "schedule
 static double started_of(const json_t *queue) { return sum_of(queue, "started"); }
 static double dead_of(const json_t *queue) { return sum_of(queue, "dead"); }
 static double pending_of(const json_t *queue) { return number_of(queue, "pending"); }
+static double consumers_of(const json_t *queue) { return number_of(queue, "consumers"); }
 static double retries_of(const json_t *queue) { return number_of(queue, "retries"); }
 
 static double depth_of(const json_t *queue)
@@ -269,6 +284,7 @@ static void add_queues(struct buf *out, const json_t *queues)
         {"till_queue_retries", "Tasks that failed and wait for their next attempt", retries_of},
         {"till_queue_started", "Tasks that run", started_of},
         {"till_queue_dead", "Tasks that failed for good", dead_of},
+        {"till_queue_consumers", "Workers that take work from the queue", consumers_of},
         {"till_queue_paused", "Whether the queue is paused", paused_of},
     };
 
@@ -288,11 +304,9 @@ enum err_code metrics_show(struct request *req, struct reply *reply, struct err 
     AUTO(json_decref) json_t *workers = NULL;
     AUTO(json_decref) json_t *queues = NULL;
     AUTO_VALUE(buf_release) struct buf out;
-    enum err_code rc = workers_gather(thread, &workers, e);
+    enum err_code rc = queues_gather(thread, &workers, &queues, e);
 
     buf_init(&out, TEXT_MAX);
-    if (!rc)
-        rc = queues_gather(thread, &queues, e);
     if (rc)
         return rc;
     add_workers(&out, json_object_get(workers, "workers"));

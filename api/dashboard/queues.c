@@ -80,43 +80,99 @@ static enum err_code add_limits(struct db *db, json_t *queues, struct err *e)
     return rc;
 }
 
-enum err_code queues_gather(struct dashboard_thread *thread, json_t **ret_value, struct err *e)
+static bool is_online(const json_t *worker)
+{
+    return json_is_true(json_object_get(worker, "is_alive"));
+}
+
+/* Those that workers read, be nothing known of them in PostgreSQL. */
+static void add_read(struct jobs_queues *found, const json_t *workers)
+{
+    for (size_t i = 0; i < json_array_size(workers); i++) {
+        const json_t *worker = json_array_get(workers, i);
+        const json_t *queues = json_object_get(worker, "queues");
+
+        for (size_t k = 0; is_online(worker) && k < json_array_size(queues); k++) {
+            const char *name = json_string_value(json_array_get(queues, k));
+
+            if (name)
+                jobs_queues_add(found, name);
+        }
+    }
+}
+
+/* How many workers that take work read the queue. */
+static int consumers_of(const json_t *workers, const char *queue)
+{
+    int count = 0;
+
+    for (size_t i = 0; i < json_array_size(workers); i++) {
+        const json_t *worker = json_array_get(workers, i);
+        const json_t *queues = json_object_get(worker, "queues");
+        const char *state = json_string_value(json_object_get(worker, "state"));
+        bool reads = false;
+
+        if (!is_online(worker) || !state || strcmp(state, "running") != 0)
+            continue;
+        for (size_t k = 0; k < json_array_size(queues) && !reads; k++) {
+            const char *name = json_string_value(json_array_get(queues, k));
+
+            reads = name && strcmp(name, queue) == 0;
+        }
+        count += reads;
+    }
+    return count;
+}
+
+static json_t *consumers_json(const json_t *workers, const char *queue)
+{
+    return json_is_true(json_object_get(workers, "redis"))
+               ? json_integer(consumers_of(json_object_get(workers, "workers"), queue))
+               : json_null();
+}
+
+enum err_code queues_gather(struct dashboard_thread *thread, json_t **ret_workers,
+                            json_t **ret_value, struct err *e)
 {
     AUTO_VALUE(jobs_queues_release) struct jobs_queues found = {0};
     AUTO(db_result_free) struct db_result *retrying = NULL;
+    AUTO(json_decref) json_t *workers = NULL;
+    AUTO(json_decref) json_t *queues = json_array();
     bool has_redis = queue_ping(thread->redis, NULL) == ERR_OK;
-    json_t *queues;
-    enum err_code rc = jobs_list_queues(thread->db, &found, e);
+    enum err_code rc = workers_gather(thread, &workers, e);
 
+    if (!rc)
+        rc = jobs_list_queues(thread->db, &found, e);
     if (!rc)
         rc = jobs_list_retrying(thread->db, &retrying, e);
     if (rc)
         return rc;
-    queues = json_array();
+    add_read(&found, json_object_get(workers, "workers"));
     for (size_t i = 0; i < found.count; i++) {
         json_t *queue = queue_json(&found.items[i]);
 
         has_redis = has_redis && add_streams(thread->redis, found.items[i].name, queue);
+        (void)json_object_set_new(queue, "consumers", consumers_json(workers, found.items[i].name));
         (void)json_array_append_new(queues, queue);
     }
     add_retries(queues, retrying);
     rc = add_limits(thread->db, queues, e);
-    if (rc) {
-        json_decref(queues);
+    if (rc)
         return rc;
-    }
-    *ret_value = json_pack("{s:b, s:o}", "redis", has_redis, "queues", queues);
-    return *ret_value ? ERR_OK : err_set(e, ERR_NOMEM, "out of memory");
+    *ret_value = json_pack("{s:b, s:O}", "redis", has_redis, "queues", queues);
+    if (!*ret_value)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    if (ret_workers)
+        *ret_workers = TAKE(workers);
+    return ERR_OK;
 }
 
 static enum err_code make_queues(struct request *req, struct reply *reply, struct err *e)
 {
-    AUTO(json_decref) json_t *value = NULL;
-    enum err_code rc = queues_gather(thread_of(req), &value, e);
+    json_t *value = NULL;
+    enum err_code rc = queues_gather(thread_of(req), NULL, &value, e);
 
-    if (!rc)
-        rc = queues_add_consumers(thread_of(req), json_object_get(value, "queues"), e);
-    return rc ? rc : reply_json(reply, 200, json_incref(value), e);
+    return rc ? rc : reply_json(reply, 200, value, e);
 }
 
 enum err_code queues_list(struct request *req, struct reply *reply, struct err *e)

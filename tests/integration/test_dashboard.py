@@ -240,6 +240,23 @@ def test_queues_tell_how_many_workers_take_work_from_them(system):
     assert told == {"mail": 2, "unread": 0}
 
 
+def test_a_queue_of_fast_jobs_alone_is_told_wherever_queues_are(system):
+    """PostgreSQL knows nothing of it; workers say that they read it."""
+    rows.report_worker(system, "a", state="running", queues=["quick", "<b>no name</b>", 7])
+    rows.report_worker(system, "gone", state="running", queues=["past"])
+    system.redis.delete("till:worker:gone")
+    long_ago = int(time.time() - 500) * 1000
+    for n in range(3):
+        system.redis.xadd("till:{quick}:normal", {"task": "till.tasks.noop"}, id=f"{long_ago}-{n + 1}")
+
+    (told,) = read(system, "/api/v1/queues")["queues"]
+    assert (told["name"], told["depth"], told["consumers"], told["limit"]) == ("quick", 3, 1, None)
+    assert told["waiting"] == {"count": 0, "is_exact": True}
+    (listed,) = [json.loads(line) for line in system.till("queue", "list", "--json").stdout.splitlines()]
+    assert (listed["queue"], listed["waiting"]) == ("quick", 3)
+    assert 495 < listed["oldest_seconds"] < 600
+
+
 def test_sums_of_many_say_that_there_are_more(system):
     system.query(
         "INSERT INTO jobs (task, queue, enqueued_at, scheduled_at) SELECT 'shop.mail', 'mail',"

@@ -567,6 +567,20 @@ def test_metrics_tell_depth_age_dead_and_retries(system):
         assert text.count(f"# TYPE {name} ") == 1 and f"# HELP {name} " in text
 
 
+def test_metrics_tell_of_a_worker_that_is_deaf_and_of_a_queue_that_nobody_reads(system):
+    rows.insert(system, "PENDING", queue="unread")
+    rows.report_worker(system, "h:0", state="running", health="ok", queues=["mail"], concurrency=16, rss_bytes=9_000_000)
+    rows.report_worker(system, "h:1", state="running", health="deaf", queues=["mail"], concurrency=4, rss_bytes=1)
+    rows.report_worker(system, "h:2", state="running", health="ok", queues=["mail"])
+    system.redis.delete("till:worker:h:2")
+
+    _, found = samples(system)
+
+    assert [found[f'till_worker_healthy{{worker="h:{n}"}}'] for n in range(3)] == [1, 0, 0]
+    assert found['till_worker_memory_bytes{worker="h:0"}'] == 9_000_000 and found['till_worker_slots{worker="h:0"}'] == 16
+    assert found['till_queue_consumers{queue="mail"}'] == 2 and found['till_queue_consumers{queue="unread"}'] == 0
+
+
 def test_metrics_and_healthcheck_are_never_asked_for_a_password(stack):
     system = stack()
     system.start_dashboard(TILL_DASHBOARD_AUTH="ops:s3cret")
