@@ -64,16 +64,17 @@ static int read_time(struct cli *cli, struct order_of_jobs *order)
     struct job_new *job = &order->job;
     const char *eta = cli_option(cli, "eta");
     const char *countdown = cli_option(cli, "countdown");
-    int64_t seconds;
+    int64_t us;
 
     if (eta && countdown)
         return cli_usage("--eta and --countdown exclude each other");
     if (eta && !clock_parse(eta, &job->scheduled_us))
         return cli_usage("--eta is no RFC 3339 time, such as 2026-12-24T18:00:00Z");
     if (countdown) {
-        if (!text_to_int(countdown, 0, INT64_C(10) * 366 * 86400, &seconds))
-            return cli_usage("--countdown is a number of seconds");
-        job->scheduled_us = clock_wall_us() + seconds * US_PER_S;
+        if (!read_seconds(countdown, &us))
+            return cli_usage("--countdown is a number of seconds up to ten years, such as 90 or "
+                             "0.5");
+        job->scheduled_us = clock_wall_us() + us;
         order->countdown = true;
     }
     return EXIT_DONE;

@@ -14,6 +14,21 @@
 #include "common/mem.h"
 #include "common/text.h"
 
+enum { SECONDS_MAX = 10 * 366 * 86400 };
+
+bool read_seconds(const char *text, int64_t *ret_us)
+{
+    int64_t number;
+
+    if (text_to_int(text, 0, SECONDS_MAX, &number))
+        *ret_us = number * US_PER_S;
+    else if (text_to_ms(text, SECONDS_MAX * INT64_C(1000), &number))
+        *ret_us = number * US_PER_MS;
+    else
+        return false;
+    return true;
+}
+
 /* NAME=VALUE as a member; a name that comes twice is refused. */
 static int add_header(json_t *headers, const char *text)
 {
@@ -47,6 +62,9 @@ static int read_headers(struct cli *cli, char **ret_headers)
     }
     for (size_t i = 0; i < COUNT_OF(limits); i++) {
         text = cli_option(cli, limits[i].option);
+        if (text && json_object_get(headers, limits[i].header))
+            return cli_usage("--%s and --header %s= say the same", limits[i].option,
+                             limits[i].header);
         if (text)
             (void)json_object_set_new(headers, limits[i].header, json_string(text));
     }
@@ -67,16 +85,16 @@ static int read_duration(struct cli *cli, const char *name, int64_t *ret_seconds
 static int read_expiry(struct cli *cli, struct job_new *job, bool *ret_expires_in)
 {
     const char *text = cli_option(cli, "expires");
-    int64_t seconds;
+    int64_t us;
 
     if (!text)
         return EXIT_DONE;
-    *ret_expires_in = text_to_int(text, 0, JOB_DURATION_MAX_S, &seconds);
+    *ret_expires_in = read_seconds(text, &us);
     if (*ret_expires_in)
-        job->expires_us = clock_wall_us() + seconds * US_PER_S;
+        job->expires_us = clock_wall_us() + us;
     else if (!clock_parse(text, &job->expires_us))
-        return cli_usage("--expires is a number of seconds, or a time such as "
-                         "2026-12-24T18:00:00Z");
+        return cli_usage("--expires is a number of seconds up to ten years, such as 90 or 0.5, or "
+                         "a time such as 2026-12-24T18:00:00Z");
     return EXIT_DONE;
 }
 

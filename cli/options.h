@@ -14,6 +14,9 @@
     " [--header NAME=VALUE]... [--traceparent TRACE] [--retention S]"                              \
     " [--limit-key KEY] [--time-limit S] [--soft-time-limit S]"
 
+/* Whole seconds, or with up to three digits behind the point; up to ten years. */
+bool read_seconds(const char *text, int64_t *ret_us);
+
 /* Takes them out of the words into `job`, which has its scheduled_us. `ret_headers` gets the text
  * that job->headers points to, to be freed by the caller (mem_free()); NULL without headers.
  * `ret_expires_in`: job->expires_us was told as seconds, and is by this machine's clock. An exit

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define YEAR_1_US (INT64_C(-62135596800) * US_PER_S)
+#define YEAR_10000_US (INT64_C(253402300800) * US_PER_S)
+
 static struct {
     bool fixed;
     int64_t wall_us;
@@ -142,6 +145,7 @@ bool clock_parse(const char *text, int64_t *ret_wall_us)
     struct tm tm = {0};
     struct tm check;
     int64_t fraction = 0;
+    int64_t wall_us;
     int offset;
     int year = take_number(&p, 4);
     time_t seconds;
@@ -173,7 +177,10 @@ bool clock_parse(const char *text, int64_t *ret_wall_us)
     if (check.tm_mon != tm.tm_mon || check.tm_mday != tm.tm_mday || check.tm_hour != tm.tm_hour ||
         check.tm_min != tm.tm_min || check.tm_sec != tm.tm_sec)
         return false;
-    *ret_wall_us = ((int64_t)seconds - offset) * US_PER_S + fraction;
+    wall_us = ((int64_t)seconds - offset) * US_PER_S + fraction;
+    if (wall_us < YEAR_1_US || wall_us >= YEAR_10000_US)
+        return false; /* led out of the four digits of a year by its offset */
+    *ret_wall_us = wall_us;
     return true;
 }
 

@@ -18,9 +18,6 @@ FUZZ_TARGET(clock, text, size)
         return;
     }
     clock_format(us, written);
-    /* An offset may lead out of the four digits of a year. */
-    if (strlen(written) == strlen("2026-11-21T19:19:16.082437Z") && *written != '-') {
-        MUST(clock_parse(written, &again));
-        MUST(again == us);
-    }
+    MUST(clock_parse(written, &again));
+    MUST(again == us);
 }

@@ -904,6 +904,11 @@ def test_headers_at_their_limits_are_taken(stack):
         ["--expires", "tomorrow"],
         ["--expires", "-1"],
         ["--countdown", "10", "--expires", "9"],
+        ["--countdown", "1.5", "--expires", "1.4"],
+        ["--countdown", "0.0001"],
+        ["--countdown", "-0.5"],
+        ["--countdown", "1e3"],
+        ["--time-limit", "5", "--header", "time_limit=6"],
         ["--retention", "0"],
         ["--retention", "315360001"],
     ],
@@ -916,6 +921,27 @@ def test_bad_words_are_refused(stack, words):
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("till: ")
     assert one.value("SELECT count(*) FROM jobs") == 0
+
+
+def test_seconds_from_now_may_have_fractions(stack):
+    one = stack()
+    done = one.till("enqueue", "any.task", "--countdown", "1000.75", "--expires", "2000.5")
+    assert done.returncode == 0, done.stderr
+
+    job = one.job(done.stdout.strip())
+
+    assert 900 < (job["scheduled_at"] - job["created_at"]).total_seconds() <= 1000.75  # it was told before its row was made
+    assert 1900 < (job["expires_at"] - job["created_at"]).total_seconds() <= 2000.5
+
+
+@pytest.mark.parametrize("option", ["--eta", "--expires"])
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-00:01", "0001-01-01T00:00:00+00:01"])
+def test_a_time_that_its_zone_leads_out_of_the_calendar_is_told_as_no_time(stack, option, time):
+    done = stack().till("enqueue", "any.task", option, time)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "a time" in done.stderr or "RFC 3339" in done.stderr
+    assert "the database refused" not in done.stderr
 
 
 @pytest.mark.parametrize(
