@@ -48,7 +48,7 @@ static void settle_marked(const struct many *many, const struct task_batch *batc
         struct task_member *member = batch->members[i];
 
         if (task_is_marked(member))
-            settle_alone(many, member, member->outcome, &member->error);
+            settle_alone(many, member, member->outcome, member->error);
     }
 }
 
@@ -74,7 +74,7 @@ static void reset(struct task_member *member)
     member->run.follow_up_count = 0;
     member->run.retry_after_us = 0;
     member->outcome = TASK_DONE;
-    member->error = (struct err){0};
+    mem_free(TAKE(member->error));
     member->is_lost = false;
 }
 
@@ -286,6 +286,7 @@ static void close_member(struct task_member *member)
 {
     json_decref(member->args);
     json_decref(member->kwargs);
+    mem_free(member->error);
     slot_end_run(&member->run);
 }
 

@@ -287,9 +287,9 @@ static void release(struct batch *batch)
 static enum err_code write_successes(struct db *db, const struct batch *batch, struct pass *pass,
                                      bool retried, struct passed_jobs *next, struct err *e)
 {
-    struct attempt attempts[SLOT_BATCH_MAX];
-    const char *results[SLOT_BATCH_MAX];
-    bool ours[SLOT_BATCH_MAX];
+    AUTO(mem_free) struct attempt *attempts = mem_array(batch->count, sizeof *attempts);
+    AUTO(mem_free) const char **results = mem_array(batch->count, sizeof *results);
+    AUTO(mem_free) bool *ours = mem_array(batch->count, sizeof *ours);
     bool have_places = false;
     enum err_code rc = ERR_OK;
 

@@ -35,7 +35,7 @@ struct success {
 };
 
 struct batch {
-    struct success successes[SLOT_BATCH_MAX];
+    struct success *successes; /* borrowed; room for all that the slot took */
     size_t count;
 };
 

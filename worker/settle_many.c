@@ -5,6 +5,7 @@
 #include "common/crashpoint.h"
 #include "common/jobs_succeed.h"
 #include "common/log.h"
+#include "common/mem.h"
 #include "worker/settle.h"
 
 /* The members that are done, each behind the fence of its attempt. Fast ones have no row. */
@@ -16,12 +17,8 @@ struct fences {
     bool have_places;
 };
 
-static void gather(const struct task_batch *batch, struct fences *ret_fences)
+static void gather(const struct task_batch *batch, struct fences *f)
 {
-    struct fences *f = ret_fences;
-
-    f->count = 0;
-    f->have_places = false;
     for (size_t i = 0; i < batch->count; i++) {
         struct task_member *member = batch->members[i];
 
@@ -76,21 +73,21 @@ static void note_many(struct process *process, const struct task_batch *batch)
 
 enum many_end settle_many(struct process *process, struct task_batch *batch, struct err *e)
 {
-    struct fences fences;
+    AUTO(mem_free) struct fences *fences = mem_array(1, sizeof *fences);
     bool sent = false;
     enum err_code rc = task_batch_begin(batch, e);
 
-    gather(batch, &fences);
-    if (!rc && fences.count > 0)
-        rc = jobs_succeed_many_later(batch->db, fences.attempts, fences.results, fences.count,
-                                     fences.have_places, e);
+    gather(batch, fences);
+    if (!rc && fences->count > 0)
+        rc = jobs_succeed_many_later(batch->db, fences->attempts, fences->results, fences->count,
+                                     fences->have_places, e);
     if (!rc) {
         CRASH_POINT("many.fenced");
         sent = true;
         rc = db_commit(&batch->tx, e);
     }
     db_rollback(&batch->tx);
-    if (rc == ERR_CONFLICT && find_lost(batch->db, &fences))
+    if (rc == ERR_CONFLICT && find_lost(batch->db, fences))
         return MANY_LOST;
     if (rc)
         return sent && !db_is_connected(batch->db) ? MANY_UNKNOWN : MANY_FAILED;

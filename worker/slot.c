@@ -337,7 +337,8 @@ static void run_batch(struct slot *slot, struct item **items, size_t count)
 {
     struct pool *pool = slot->process->pool;
     bool acknowledge[SLOT_BATCH_MAX];
-    struct batch batch = {.count = 0};
+    AUTO(mem_free) struct success *successes = mem_array(count, sizeof *successes);
+    struct batch batch = {.successes = successes};
     int64_t runtime_us = 0;
     int alike = 0;
 

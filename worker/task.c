@@ -210,7 +210,7 @@ enum task_outcome task_outcome_of(const struct err *e)
 void task_mark(struct task_member *member, enum task_outcome outcome, enum err_code code,
                const char *format, ...)
 {
-    char text[sizeof member->error.text];
+    char text[sizeof member->error->text];
     va_list args;
 
     if (outcome == TASK_DONE || task_is_marked(member))
@@ -219,7 +219,8 @@ void task_mark(struct task_member *member, enum task_outcome outcome, enum err_c
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
     member->outcome = outcome;
-    (void)err_set(&member->error, code, "%s", text);
+    member->error = mem_array(1, sizeof *member->error);
+    (void)err_set(member->error, code, "%s", text);
     member->had_no_effect = !member->run.batch->tx.db;
 }
 

@@ -97,9 +97,9 @@ struct task_member {
 
     /* Private to task.c and run_many.c: */
     enum task_outcome outcome; /* task_mark() */
-    struct err error;
-    bool had_no_effect; /* it was marked before the transaction began */
-    bool is_lost;       /* another has taken it over */
+    struct err *error;         /* what it was marked with, owned; few are */
+    bool had_no_effect;        /* it was marked before the transaction began */
+    bool is_lost;              /* another has taken it over */
     bool is_settled;
     struct item *item;
     bool *acknowledge;

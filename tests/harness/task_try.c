@@ -185,9 +185,10 @@ static enum task_outcome call_many(const struct trial *trial, struct task_run *r
     outcome = trial->task->run_many(&batch, e);
     if (outcome == TASK_DONE && task_is_marked(&member)) {
         outcome = member.outcome;
-        *e = member.error;
+        *e = *member.error;
     }
     outcome = end_run(trial, &member.run, &batch.tx, outcome, cut, e);
+    mem_free(member.error);
     *run = member.run;
     return outcome;
 }
