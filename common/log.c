@@ -7,6 +7,7 @@
 #include "common/log.h"
 
 #include <pthread.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -29,7 +30,8 @@ static struct {
 static _Thread_local struct {
     const char *key;
     size_t key_len;
-    char value[64];
+    bool is_number;
+    char value[LOG_CONTEXT_VALUE_MAX + 1];
 } context[LOG_CONTEXT_MAX];
 
 /* Borrowed, and not cut: it would be JSON no more. */
@@ -84,7 +86,7 @@ bool log_level_parse(const char *name, enum log_level *ret_level)
     return false;
 }
 
-void log_context_set(const char *key, const char *value)
+static void set_context(const char *key, const char *value, bool is_number)
 {
     int free_slot = -1;
 
@@ -100,12 +102,23 @@ void log_context_set(const char *key, const char *value)
         return;
     context[free_slot].key = value ? key : NULL;
     context[free_slot].key_len = strlen(key);
+    context[free_slot].is_number = is_number;
     if (value) {
         size_t len = strnlen(value, sizeof context[0].value - 1);
 
         memcpy(context[free_slot].value, value, len);
         context[free_slot].value[len] = '\0';
     }
+}
+
+void log_context_set(const char *key, const char *value) { set_context(key, value, false); }
+
+void log_context_set_int(const char *key, int64_t value)
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof text, "%" PRId64, value);
+    set_context(key, text, true);
 }
 
 void log_context_set_json(const char *key, const char *json)
@@ -198,7 +211,8 @@ static void make_line(struct buf *line, enum log_level level, const char *event,
     add_head(line, level, event);
     for (int i = 0; i < LOG_CONTEXT_MAX; i++)
         if (context[i].key)
-            add_string(line, context[i].key, context[i].key_len, context[i].value);
+            (context[i].is_number ? add_json : add_string)(line, context[i].key, context[i].key_len,
+                                                           context[i].value);
     if (context_json.json)
         add_json(line, context_json.key, strlen(context_json.key), context_json.json);
     while ((field = va_arg(args, const struct log_field *)) != NULL)

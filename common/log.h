@@ -60,9 +60,10 @@ void log_init(const char *program, enum log_level level, bool json);
 bool log_level_parse(const char *name, enum log_level *ret_level);
 
 /* Per thread. At most LOG_CONTEXT_MAX keys; the key is kept by reference, the value is copied (and
- * cut at 63 bytes). A NULL value removes the key. */
-enum { LOG_CONTEXT_MAX = 8 };
+ * cut at LOG_CONTEXT_VALUE_MAX bytes, more than a name has). A NULL value removes the key. */
+enum { LOG_CONTEXT_MAX = 8, LOG_CONTEXT_VALUE_MAX = 207 };
 void log_context_set(const char *key, const char *value);
+void log_context_set_int(const char *key, int64_t value);
 /* One value that is JSON, kept by reference as its key is: until it is set to NULL. */
 void log_context_set_json(const char *key, const char *json);
 void log_context_clear(void);

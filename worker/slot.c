@@ -48,12 +48,10 @@ void slot_set_log_context(const struct slot *slot, const struct item *item,
                           const struct task_run *run)
 {
     struct trace trace;
-    char attempt[16];
 
-    (void)snprintf(attempt, sizeof attempt, "%d", run->attempt);
     log_context_set("job_id", run->id.text);
     log_context_set("task", item->job.task ? item->job.task : item->delivery.task);
-    log_context_set("attempt", attempt);
+    log_context_set_int("attempt", run->attempt);
     log_context_set("queue", slot->process->streams[item->delivery.stream].queue);
     log_context_set("trace_id", item_trace_id(item, &trace));
     log_context_set_json("headers", item->headers_line);

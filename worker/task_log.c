@@ -19,7 +19,7 @@ static void put_down(struct task_run *run, enum job_log_level level, const char 
     const struct job_log_line line = {.job = run->id,
                                       .attempt = run->attempt,
                                       .at_us = clock_wall_us(),
-                                      .level = level,
+                                      .level = level <= JOB_LOG_ERROR ? level : JOB_LOG_ERROR,
                                       .text = text};
 
     run->log_lines++;

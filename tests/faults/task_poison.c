@@ -117,6 +117,15 @@ static enum task_outcome poison_lose(struct task_run *run, struct err *e)
     return outcome;
 }
 
+/* A level that is none must not cost the lines of others, which are written with it. */
+static enum task_outcome poison_level(struct task_run *run, struct err *e)
+{
+    (void)e;
+    task_log(run, JOB_LOG_INFO, "before");
+    task_log(run, (enum job_log_level)77, "odd");
+    return TASK_DONE;
+}
+
 /* Believes what some server says of when to come again. */
 static enum task_outcome poison_later(struct task_run *run, struct err *e)
 {
@@ -208,15 +217,25 @@ static enum task_outcome run_poison(struct task_run *run, struct err *e)
         const char *name;
         enum task_outcome (*run)(struct task_run *run, struct err *e);
     } kinds[] = {
-        {"exit", poison_exit},         {"abort", poison_abort},
-        {"loop", poison_loop},         {"stack", poison_stack},
-        {"memory", poison_memory},     {"close", poison_close},
-        {"lock", poison_lock},         {"transaction", poison_transaction},
-        {"begin", poison_begin},       {"lose", poison_lose},
-        {"commit", poison_commit},     {"failed", poison_failed},
-        {"path", poison_path},         {"table", poison_table},
-        {"later", poison_later},       {"fork", poison_fork},
-        {"function", poison_function}, {"statements", poison_statements},
+        {"exit", poison_exit},
+        {"abort", poison_abort},
+        {"loop", poison_loop},
+        {"stack", poison_stack},
+        {"memory", poison_memory},
+        {"close", poison_close},
+        {"lock", poison_lock},
+        {"transaction", poison_transaction},
+        {"begin", poison_begin},
+        {"lose", poison_lose},
+        {"commit", poison_commit},
+        {"failed", poison_failed},
+        {"path", poison_path},
+        {"table", poison_table},
+        {"level", poison_level},
+        {"later", poison_later},
+        {"fork", poison_fork},
+        {"function", poison_function},
+        {"statements", poison_statements},
     };
     const char *kind = task_arg_text(run, 0);
 

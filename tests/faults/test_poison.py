@@ -185,6 +185,19 @@ def test_a_wait_that_is_longer_than_any_is_cut_and_its_attempt_kept(stack):
     assert 364 <= (job["scheduled_at"] - job["created_at"]).days <= 366
 
 
+def test_a_line_of_no_level_is_an_error_and_costs_no_other_line(stack):
+    one = stack({"TILL_LEASE_SECONDS": 30})
+    worker = one.start_worker(TILL_CRASHPOINT="none:1")  # the build that knows the task
+
+    job = one.wait_job(one.enqueue("tests.tasks.poison", "level"))
+
+    assert one.query("SELECT level, line FROM job_logs WHERE job_id = %s ORDER BY id", job["id"]) == [
+        {"level": 1, "line": "before"},
+        {"level": 3, "line": "odd"},
+    ]
+    worker.wait_for_log("job_done", job_id=str(job["id"]), attempt=1)  # a number, as in the lines of batches
+
+
 def is_running(pid):
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii") as file:

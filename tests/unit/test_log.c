@@ -198,7 +198,7 @@ Test(log, context_is_bounded_and_copied)
 {
     AUTO(json_decref) json_t *line = NULL;
     static const char *const keys[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i"};
-    char value[100];
+    char value[LOG_CONTEXT_VALUE_MAX + 100];
 
     _Static_assert(COUNT_OF(keys) == LOG_CONTEXT_MAX + 1, "one too many");
     memset(value, 'v', sizeof value);
@@ -209,7 +209,7 @@ Test(log, context_is_bounded_and_copied)
     capture();
     log_info("x");
     line = captured_object();
-    cr_assert_eq(strlen(json_member_text(line, "a")), 63);
+    cr_assert_eq(strlen(json_member_text(line, "a")), LOG_CONTEXT_VALUE_MAX);
     cr_assert_eq(json_member_text(line, "a")[0], 'v');
     cr_assert_not_null(json_object_get(line, "h"));
     cr_assert_null(json_object_get(line, "i"), "beyond LOG_CONTEXT_MAX");
@@ -219,6 +219,25 @@ static void *log_elsewhere(void *unused)
 {
     log_info("other_thread");
     return unused;
+}
+
+Test(log, a_number_of_the_context_is_one_like_that_of_a_field)
+{
+    AUTO(json_decref) json_t *line = NULL;
+
+    log_context_set_int("attempt", 7);
+    capture();
+    log_info("x", L_INT("of", 9));
+    line = captured_object();
+    cr_assert_eq(json_integer_value(json_object_get(line, "attempt")), 7);
+    cr_assert_eq(json_integer_value(json_object_get(line, "of")), 9);
+    log_context_set("attempt", "8");
+    json_decref(line);
+    capture();
+    log_info("x");
+    line = captured_object();
+    cr_assert_str_eq(json_member_text(line, "attempt"), "8");
+    log_context_clear();
 }
 
 Test(log, context_belongs_to_its_thread)
