@@ -92,8 +92,8 @@ static const struct db_stmt statements[] = {
          "  WHERE r.schedule = o.name AND r.is_open) AS may_go,"
          " bool_or(waiting_tick IS NOT NULL) OVER () AS some_wait"
          " FROM schedules o WHERE paused_at IS NULL AND removed_at IS NULL AND problem IS NULL) s"
-         " ORDER BY is_back DESC, may_go DESC, next_run NULLS FIRST LIMIT $1",
-         1},
+         " ORDER BY is_back DESC, may_go DESC, next_run NULLS FIRST, name LIMIT $1 OFFSET $2",
+         2},
     [LOCK] = {"schedules_lock",
               "SELECT name, cron, zone, task, args, kwargs, queue, overlap, catch_up_s,"
               " catch_up_runs, jitter_s,"
@@ -207,11 +207,13 @@ enum err_code schedules_sync(struct db *db, const struct schedule_file *file, in
 
 /* ---- what is due ---- */
 
-enum err_code schedules_list_due(struct db *db, struct schedule_due due[SCHEDULES_DUE_MAX],
-                                 size_t *ret_count, struct err *e)
+enum err_code schedules_list_due(struct db *db, size_t passed,
+                                 struct schedule_due due[SCHEDULES_DUE_MAX], size_t *ret_count,
+                                 struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
-    enum err_code rc = db_query(db, &statements[DUE], DB_ARGS(DB_INT(SCHEDULES_DUE_MAX)), &rows, e);
+    enum err_code rc = db_query(db, &statements[DUE],
+                                DB_ARGS(DB_INT(SCHEDULES_DUE_MAX), DB_INT(passed)), &rows, e);
 
     if (rc)
         return rc;

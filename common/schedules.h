@@ -34,9 +34,11 @@ struct schedule_due {
     bool some_wait;  /* of any schedule */
 };
 
-/* The schedules that come first, at most SCHEDULES_DUE_MAX; paused ones do not. */
-enum err_code schedules_list_due(struct db *db, struct schedule_due due[SCHEDULES_DUE_MAX],
-                                 size_t *ret_count, struct err *e) MUST_CHECK;
+/* The schedules that come first behind `passed` of them, at most SCHEDULES_DUE_MAX; paused ones do
+ * not. */
+enum err_code schedules_list_due(struct db *db, size_t passed,
+                                 struct schedule_due due[SCHEDULES_DUE_MAX], size_t *ret_count,
+                                 struct err *e) MUST_CHECK;
 
 /* A row while its transaction lasts. */
 struct schedule_row {

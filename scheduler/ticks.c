@@ -53,6 +53,7 @@ void ticks_begin(struct ticks *ticks)
     ticks->is_synced = false;
     ticks->look_at_us = 0;
     ticks->upkeep_at_us = 0;
+    ticks->passed = 0;
 }
 
 void ticks_wake(struct ticks *ticks)
@@ -267,8 +268,9 @@ static void push(struct turn *turn)
     CRASH_POINT("tick.pushed");
 }
 
+/* ret_is_locked: removed or paused just now, or being changed by somebody, perhaps for long. */
 static enum err_code look_at(struct scheduler *s, const char *name, int64_t *ret_wait_us,
-                             struct err *e)
+                             bool *ret_is_locked, struct err *e)
 {
     AUTO_VALUE(turn_release)
     struct turn turn = {.scheduler = s, .zone = mem_alloc(sizeof(struct zone))};
@@ -279,7 +281,8 @@ static enum err_code look_at(struct scheduler *s, const char *name, int64_t *ret
         push(&turn);
         return ERR_OK;
     }
-    if (rc == ERR_NOT_FOUND) { /* removed or paused just now, or being changed */
+    *ret_is_locked = rc == ERR_NOT_FOUND;
+    if (*ret_is_locked) {
         *ret_wait_us = LOCKED_PAUSE_MS * US_PER_MS;
         return ERR_OK;
     }
@@ -292,26 +295,43 @@ static enum err_code look_at(struct scheduler *s, const char *name, int64_t *ret
 
 /* ---- all of them ---- */
 
-static enum err_code look(struct scheduler *s, int64_t *ret_wait_us, struct err *e)
+/* Those that somebody has locked stay the first of all that are due: the next look begins behind
+ * them, until it comes to the end. */
+static int64_t pass_over(struct ticks *ticks, size_t locked, bool may_be_more, int64_t wait_us)
+{
+    ticks->passed += locked;
+    if (may_be_more)
+        return 0;
+    if (ticks->passed > 0 && wait_us > LOCKED_PAUSE_MS * US_PER_MS)
+        wait_us = LOCKED_PAUSE_MS * US_PER_MS;
+    ticks->passed = 0;
+    return wait_us;
+}
+
+static enum err_code look(struct scheduler *s, struct ticks *ticks, int64_t *ret_wait_us,
+                          struct err *e)
 {
     AUTO(mem_free) struct schedule_due *due = mem_array(SCHEDULES_DUE_MAX, sizeof *due);
     int64_t wait_us = LOOK_PAUSE_S * US_PER_S;
     size_t count = 0;
-    enum err_code rc = schedules_list_due(s->db, due, &count, e);
+    size_t locked = 0;
+    enum err_code rc = schedules_list_due(s->db, ticks->passed, due, &count, e);
 
     for (size_t i = 0; !rc && i < count; i++) {
         int64_t next_us = due[i].wait_us;
+        bool is_locked = false;
 
         if (due[i].wait_us == 0 || due[i].may_go)
-            rc = look_at(s, due[i].name, &next_us, e);
+            rc = look_at(s, due[i].name, &next_us, &is_locked, e);
         if (due[i].some_wait && next_us > WAKE_PAUSE_S * US_PER_S)
             next_us = WAKE_PAUSE_S * US_PER_S;
         if (next_us < wait_us)
             wait_us = next_us;
+        locked += is_locked;
     }
-    if (count == SCHEDULES_DUE_MAX && due[count - 1].wait_us == 0)
-        wait_us = 0; /* there may be more */
-    *ret_wait_us = wait_us;
+    if (!rc)
+        *ret_wait_us = pass_over(
+            ticks, locked, count == SCHEDULES_DUE_MAX && due[count - 1].wait_us == 0, wait_us);
     return rc;
 }
 
@@ -329,7 +349,7 @@ enum err_code ticks_run(struct scheduler *scheduler, struct ticks *ticks, struct
     if (!rc && clock_mono_us() >= ticks->upkeep_at_us)
         rc = keep_up(scheduler, ticks, e);
     if (!rc)
-        rc = look(scheduler, &wait_us, e);
+        rc = look(scheduler, ticks, &wait_us, e);
     ticks->looked_at_us = clock_mono_us();
     if (!rc)
         ticks->look_at_us = ticks->looked_at_us + wait_us;

@@ -18,6 +18,7 @@ struct ticks {
     int64_t looked_at_us;      /* monotonic, like all of these */
     int64_t look_at_us;        /* when to look next; 0: now */
     int64_t upkeep_at_us;
+    size_t passed; /* of the schedules that are due: what others have locked, since a look at all */
 };
 
 /* Reads TILL_SCHEDULES_FILE, if there is one. What was read before stays when that fails. */

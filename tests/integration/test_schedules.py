@@ -1,5 +1,6 @@
 """Schedules: each tick becomes one job, whatever happens to schedulers, clocks and files."""
 
+import contextlib
 import json
 import os
 import random
@@ -551,6 +552,27 @@ def test_a_paused_schedule_does_not_run_and_nothing_is_made_up(stack):
     found = wait_runs(one, "seconds", count + 2)
     assert all(row["tick"] > resumed - timedelta(seconds=1) for row in found[count:])
     assert not runs(one, "seconds", "missed")
+
+
+def test_schedules_that_somebody_has_locked_however_many_hold_nobody_up(stack):
+    """A hundred of them were all that was looked at, again and again."""
+    one = stack()
+    one.settings["TILL_LEASE_SECONDS"] = 60  # the leader is stopped for a moment
+    locked = [f"locked-{number}" for number in range(250)]
+    scheduler = start(one, "".join(section(name, NEVER_SOON) for name in [*locked, "free"]))
+    wait_for(lambda: one.value("SELECT count(next_run) FROM schedules") == 251, 30)
+    scheduler.stop()
+    one.query("UPDATE schedules SET next_run = now() - interval '1 hour' WHERE name <> 'free'")
+    set_back(one, "free", 367 * 86400)
+    with contextlib.closing(one.postgres.connect(one.database)) as holder:
+        holder.cursor().execute("BEGIN; SELECT FROM schedules WHERE name <> 'free' FOR UPDATE")
+        scheduler.cont()
+
+        wait_for(lambda: schedule(one, "free")["next_run"] > datetime.now(timezone.utc), 20, "nobody looks at it")
+        assert runs(one, "free", "missed")
+        assert not runs(one, locked[0])
+
+    wait_for(lambda: one.value("SELECT min(next_run) FROM schedules") > datetime.now(timezone.utc), 20, "they stay behind")
 
 
 def test_a_pause_outlives_that_its_schedule_is_taken_out_of_the_file_and_put_back(stack):
