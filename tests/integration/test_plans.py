@@ -31,6 +31,7 @@ LISTS = {
     "jobs_queues": "counts by queue, up to a bound",
     "jobs_sort_started": "steps from queue to queue, one entry each",
     "jobs_take_orphans": "the same",
+    "jobs_take_own_passed": "the same",
     "jobs_take_passed": "the same",
     "jobs_tasks": "steps from task to task, one entry each",
     "jobs_total": "the newest, up to a bound",
