@@ -17,7 +17,7 @@
 #include "common/worker_orders.h"
 #include "worker/deadlines.h"
 #include "worker/interrupt.h"
-#include "worker/orders.h"
+#include "worker/obey.h"
 
 enum {
     REFRESH_MS = 10000,
@@ -100,10 +100,10 @@ static enum err_code refresh(struct control *control, struct err *e)
     if (rc)
         return rc;
     deadlines_put(process->deadlines, &times);
-    orders_obey(process, &order);
+    obey_order(process, &order);
     control->listening = true;
     control->refresh_at_us = clock_mono_us() + REFRESH_MS * US_PER_MS;
-    changed = orders_obey_consumers(process, &order);
+    changed = obey_consumers(process, &order);
     changed |= take_paused(process, rows);
     changed |= limit_board_put(process->limits, &limits);
     if (changed || atomic_load(&process->control_epoch) == 0)

@@ -28,7 +28,7 @@
 #include "worker/interrupt.h"
 #include "worker/journal.h"
 #include "worker/keeper.h"
-#include "worker/orders.h"
+#include "worker/obey.h"
 #include "worker/report.h"
 #include "worker/slots.h"
 #include "worker/task_end.h"
@@ -392,7 +392,7 @@ static bool make_parts(struct process *process, struct err *e)
     process->deadlines = deadlines_new();
     process->control_fd = eventfd(0, EFD_CLOEXEC);
     process->pool = pool_new((int)conf->worker_concurrency, (int)conf->worker_prefetch);
-    orders_init(process);
+    obey_init(process);
     process_set_quiet(process, QUIET_BY_SIGNAL, atomic_load(&process->seats->quiet));
     return true;
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * What was ordered, as flags; see orders.h. Times of orders are PostgreSQL's, ours are monotonic:
+ * What was ordered, as flags; see obey.h. Times of orders are PostgreSQL's, ours are monotonic:
  * so ages are compared, never instants.
  */
-#include "worker/orders.h"
+#include "worker/obey.h"
 
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 
-bool orders_concerns(int64_t age_us, int64_t since_us) { return age_us >= 0 && age_us < since_us; }
+bool obey_concerns(int64_t age_us, int64_t since_us) { return age_us >= 0 && age_us < since_us; }
 
 static void set_size(struct process *process, int slots, int min, int max)
 {
@@ -29,7 +29,7 @@ static int bound(const struct conf *conf, int64_t value)
     return conf->worker_autoscale_max ? (int)value : 0;
 }
 
-void orders_init(struct process *process)
+void obey_init(struct process *process)
 {
     const struct conf *conf = process->conf;
 
@@ -92,7 +92,7 @@ static bool add_queues(struct process *process, const struct worker_order *order
     return changed;
 }
 
-bool orders_obey_consumers(struct process *process, const struct worker_order *order)
+bool obey_consumers(struct process *process, const struct worker_order *order)
 {
     bool changed = add_queues(process, order);
 
@@ -111,17 +111,17 @@ bool orders_obey_consumers(struct process *process, const struct worker_order *o
     return changed;
 }
 
-void orders_obey(struct process *process, const struct worker_order *order)
+void obey_order(struct process *process, const struct worker_order *order)
 {
     int64_t now_us = clock_mono_us();
 
     process_set_quiet(process, QUIET_BY_ORDER, order->quiet);
     obey_size(process, order);
     /* Whoever replaces a process that was to stop is meant, too: it came by the same supervisor. */
-    if (orders_concerns(order->stop_age_us, now_us - process->seats->started_us) &&
+    if (obey_concerns(order->stop_age_us, now_us - process->seats->started_us) &&
         !atomic_exchange(&process->stop_ordered, true))
         process_wake_main();
-    if (orders_concerns(order->restart_age_us, now_us - process->started_mono_us) &&
+    if (obey_concerns(order->restart_age_us, now_us - process->started_mono_us) &&
         !atomic_exchange(&process->restart_ordered, true))
         process_wake_main();
 }
