@@ -15,6 +15,7 @@
 
 #include "api/connections.h"
 #include "api/http_wire.h"
+#include "api/request_id.h"
 #include "api/sockets.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -22,7 +23,6 @@
 #include "common/mem.h"
 #include "common/program.h"
 #include "common/text.h"
-#include "common/uuid.h"
 
 enum {
     REQUEST_DEADLINE_S = 10,
@@ -102,29 +102,6 @@ static void fail_by_error(const struct request *req, struct reply *reply, enum e
 }
 
 /* ---- one request ---- */
-
-static bool is_decent_id(const char *text)
-{
-    size_t len = text ? strlen(text) : 0;
-
-    /* It is logged and sent back, so it must not be what nobody may log. */
-    return len > 0 && len < HTTP_ID_SIZE && text_is_name(text) && !text_has_card_number(text, len);
-}
-
-static void make_id(char ret_id[HTTP_ID_SIZE])
-{
-    struct uuid made = uuid_v7();
-
-    text_copy(ret_id, HTTP_ID_SIZE, made.text);
-}
-
-static void take_id(const char *given, char ret_id[HTTP_ID_SIZE])
-{
-    if (is_decent_id(given))
-        text_copy(ret_id, HTTP_ID_SIZE, given);
-    else
-        make_id(ret_id);
-}
 
 /* What the request adds is part of the client's trace, or of one under the request's id. */
 static void take_trace(struct request *req, const char *given)
@@ -281,7 +258,7 @@ static int serve(struct server *server, struct mg_connection *conn)
     reply_init(&reply);
     buf_init_in(&reply.body, space, sizeof space, HTTP_REPLY_MAX);
     text_copy(req.remote, sizeof req.remote, wire.info->remote_addr);
-    take_id(wire_header(&wire, "X-Request-Id"), req.id);
+    request_id_take(wire_header(&wire, "X-Request-Id"), req.id);
     log_context_set("request_id", req.id);
     take_trace(&req, wire_header(&wire, "traceparent"));
     if (take_request(&req, &wire, &body, &reply))
@@ -323,7 +300,7 @@ static int http_error(struct mg_connection *conn, int status, const char *messag
     char id[HTTP_ID_SIZE];
 
     (void)message;
-    make_id(id);
+    request_id_make(id);
     log_context_set("request_id", id);
     reply_init(&reply);
     fail(server, &reply, status, http_reason(status));
@@ -379,8 +356,8 @@ static void server_free(struct server *server)
     mem_free(server);
 }
 
-enum err_code server_start(const struct server_config *config, struct server **ret_server,
-                           struct err *e)
+/* NULL, with the reason in ret_why: civetweb would not start. */
+static struct mg_context *start_civetweb(struct server *server, char *ret_why, size_t why_size)
 {
     static const struct mg_callbacks callbacks = {
         .begin_request = begin_request,
@@ -393,10 +370,9 @@ enum err_code server_start(const struct server_config *config, struct server **r
     };
     char threads[16];
     char silent[16];
-    char text[200] = "";
     /* clang-format off */
     const char *options[] = {
-        "listening_ports", config->listen,
+        "listening_ports", server->config->listen,
         "num_threads", threads,
         "connection_queue", "256",
         "listen_backlog", "512",
@@ -415,13 +391,20 @@ enum err_code server_start(const struct server_config *config, struct server **r
         NULL,
     };
     /* clang-format on */
-    struct server *server = mem_alloc(sizeof *server);
     struct mg_init_data init = {&callbacks, server, options};
-    struct mg_error_data error = {NULL, text, sizeof text};
-    struct mg_server_port port = {0};
+    struct mg_error_data error = {NULL, ret_why, why_size};
 
-    (void)snprintf(threads, sizeof threads, "%d", config->threads);
+    (void)snprintf(threads, sizeof threads, "%d", server->config->threads);
     (void)snprintf(silent, sizeof silent, "%d", CONNECTION_IDLE_S * 1000);
+    (void)mg_init_library(0);
+    return mg_start2(&init, &error);
+}
+
+/* All that it needs before it listens; NULL: a thread cannot be started. */
+static struct server *server_new(const struct server_config *config)
+{
+    struct server *server = mem_alloc(sizeof *server);
+
     server->config = config;
     server->router = router_new(config->routes, config->routes_count);
     buf_init(&server->headers, 4096);
@@ -429,17 +412,28 @@ enum err_code server_start(const struct server_config *config, struct server **r
     server->connections = connections_new(config->threads);
     if (!server->connections) {
         server_free(server);
-        return err_set(e, ERR_UNAVAILABLE, "cannot start a thread");
+        return NULL;
     }
-    (void)mg_init_library(0);
+    return server;
+}
+
+enum err_code server_start(const struct server_config *config, struct server **ret_server,
+                           struct err *e)
+{
+    struct server *server = server_new(config);
+    struct mg_server_port port = {0};
+    char why[200] = "";
+
+    if (!server)
+        return err_set(e, ERR_UNAVAILABLE, "cannot start a thread");
     log_gather_start();
-    server->civetweb = mg_start2(&init, &error);
+    server->civetweb = start_civetweb(server, why, sizeof why);
     if (!server->civetweb) {
         int code = socket_try_listen(config->listen);
 
         log_gather_stop();
         server_free(server);
-        return err_set_detail(e, ERR_UNAVAILABLE, code ? strerrordesc_np(code) : text,
+        return err_set_detail(e, ERR_UNAVAILABLE, code ? strerrordesc_np(code) : why,
                               "cannot listen on \"%s\"", config->listen);
     }
     (void)mg_get_server_ports(server->civetweb, 1, &port);
