@@ -32,7 +32,7 @@ enum item_state {
 
 enum {
     ITEM_STATE_COUNT = ITEM_DONE + 1,
-    SLOT_BATCH_MAX = 256, /* items that a slot takes at once */
+    SLOT_BATCH_MAX = 128, /* items that a slot takes at once: a quarter of what is held at most */
 };
 
 struct item {

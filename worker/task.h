@@ -107,7 +107,7 @@ struct task_member {
     json_t *kwargs;
 };
 
-enum { TASK_BATCH_MAX = 256 };
+enum { TASK_BATCH_MAX = 128 };
 
 /* What a run_many() works with: between 1 and the task's batch_max jobs. */
 struct task_batch {

@@ -74,7 +74,7 @@ const struct task task_tally_many = {.name = "till.tasks.tally_many",
                                      .soft_limit_s = 10,
                                      .hard_limit_s = 20,
                                      .run_many = run_tally_many,
-                                     .batch_max = 256};
+                                     .batch_max = 128};
 
 /* [counter, steps, milliseconds between two]: as long as it may run at a time, again and again. */
 static enum task_outcome run_tally_steps(struct task_run *run, struct err *e)

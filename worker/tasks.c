@@ -62,7 +62,7 @@ const struct task *task_find(const char *name)
 /* What an author has left out, or NULL. */
 static const char *problem_of(const struct task *task)
 {
-    _Static_assert(TASK_BATCH_MAX == 256, "it is told below");
+    _Static_assert(TASK_BATCH_MAX == 128, "it is told below");
 
     if (!task->queue || !text_is_name(task->queue))
         return "has no queue, or one whose name is none";
@@ -75,7 +75,7 @@ static const char *problem_of(const struct task *task)
     if (!task->run == !task->run_many)
         return "needs one of run and run_many";
     if (task->run_many && (task->batch_max < 1 || task->batch_max > TASK_BATCH_MAX))
-        return "needs a batch_max from 1 to 256 for its run_many";
+        return "needs a batch_max from 1 to 128 for its run_many";
     return NULL;
 }
 

@@ -299,7 +299,7 @@ COSTS = (
     ("the same without a claim, bare", "raw_tally"),
     ("batched task", "tally_many_2"),
     ("64 a transaction without a claim, bare", "raw_tally_many"),
-    ("256 a transaction without a claim, bare", "raw_tally_ours"),
+    ("128 a transaction without a claim, bare", "raw_tally_ours"),
 )
 
 

@@ -22,7 +22,7 @@
 #include "common/text.h"
 #include "common/uuid.h"
 
-enum { CONNECTIONS_MAX = 64, BATCH_MAX = 256 };
+enum { CONNECTIONS_MAX = 64, BATCH_MAX = 256, ARRAY_MAX = 64 * 1024 };
 
 static const struct db_stmt EMPTY = {"bench_empty", "TRUNCATE jobs, trial_entries CASCADE", 0};
 static const struct db_stmt FILL = {
@@ -106,8 +106,8 @@ static void run_batch(struct db *db, const struct job *jobs, size_t count)
     AUTO_VALUE(buf_release) struct buf ids;
     AUTO_VALUE(buf_release) struct buf counters;
 
-    buf_init(&ids, BATCH_MAX * sizeof jobs->id);
-    buf_init(&counters, BATCH_MAX * sizeof jobs->counter);
+    buf_init(&ids, ARRAY_MAX);
+    buf_init(&counters, ARRAY_MAX);
     for (size_t i = 0; i < count; i++) {
         db_array_add(&ids, jobs[i].id.text);
         db_array_add(&counters, jobs[i].counter);

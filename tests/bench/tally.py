@@ -21,7 +21,7 @@ BATCHED_JOBS = 200_000
 COUNTERS = 20_000  # so many that batches seldom meet at one
 SLOTS = 10  # and connections of the bare program, as many as pgbench had in the target
 BATCH = 64  # jobs a transaction of the bare program that ours is held against
-OUR_BATCH = 256  # what till.tasks.tally_many takes
+OUR_BATCH = 128  # what till.tasks.tally_many takes
 BATCH_SLOTS = 4  # more only get in each other's way, here as there
 # What a transaction a job sends, for pgbench: each of its clients has jobs of its own, one after the other.
 SCRIPT = """\\set n :n + 1
@@ -101,7 +101,7 @@ def measure(bench, note):
     note("raw_tally_many", bench.raw("raw_tally", BATCHED_JOBS, BATCH_SLOTS, BATCH, COUNTERS))
     note("raw_tally_ours", bench.raw("raw_tally", BATCHED_JOBS, BATCH_SLOTS, OUR_BATCH, COUNTERS))
     note("tally_many_1", drain(bench, "till.tasks.tally_many", BATCHED_JOBS, 1, BATCH_SLOTS))
-    note("tally_many_2", drain(bench, "till.tasks.tally_many", BATCHED_JOBS, 2, BATCH_SLOTS))
+    note("tally_many_2", drain(bench, "till.tasks.tally_many", BATCHED_JOBS, 2, BATCH_SLOTS // 2))
 
 
 def show(figures, row):

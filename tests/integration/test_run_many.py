@@ -53,7 +53,7 @@ def test_waiting_jobs_are_done_many_in_a_transaction(stack):
     check_tally(one)
     transactions = one.value("SELECT count(DISTINCT xmin::text) FROM trial_entries")
     assert transactions <= 250, "jobs share transactions"
-    assert 8 <= max(batches(worker)) <= 256
+    assert 8 <= max(batches(worker)) <= 128
 
 
 def test_one_that_cannot_be_written_is_split_off_and_the_rest_commit(stack):
