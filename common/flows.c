@@ -110,7 +110,9 @@ static const struct db_stmt statements[] = {
                  " coalesce(d.flow_from, -1), d.flow_to, d.flow_over, d.attempt, d.max_attempts,"
                  " left(d.error, 4096), " US("d.started_at") ", " US(
                      "d.finished_at") ","
-                                      " job_secrets(d.task) IS NOT NULL, CASE WHEN d.waits AND "
+                                      " job_secrets(d.task) IS NOT NULL AND NOT (d.state = "
+                                      "'REVOKED' AND starts_with(d.error, 'depends on job ')), "
+                                      "CASE WHEN d.waits AND "
                                       "d.finished_at IS NULL"
                                       " AND (SELECT g.open = g.stopped FROM flow_gates g"
                                       "  WHERE g.flow_id = d.flow_id AND g.gate = d.flow_from) "

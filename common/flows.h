@@ -150,7 +150,8 @@ struct flow_member {
     bool on_completion; /* runs however those before it end */
     int attempt;
     int max_attempts;
-    const char *error; /* its beginning, or REDACTED when its task declares secrets; NULL: none */
+    const char *error; /* its beginning, or REDACTED when its task declares secrets, unless it tells
+                        * who stopped it; NULL: none */
     int64_t started_us;
     int64_t finished_us;
     /* "job ... (task), which failed": retried before its turn, which comes when that one is

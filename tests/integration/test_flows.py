@@ -151,6 +151,21 @@ def test_a_failed_step_stops_what_follows_and_names_itself(stack):
     flows.check(one)
 
 
+def test_what_stopped_a_member_is_told_though_its_task_has_secrets(stack):
+    """The task itself has said nothing; what it says stays its own."""
+    one = stack().start(apis=0)
+    flow = declare(one, {"chain": [fail(), echo("b", kwargs={"hidden": "tiger"})]})
+    wait_over(one, flow, "FAILURE")
+    first = members(one, flow)[0]["id"]
+
+    told = [member["error"] for member in show(one, flow)["members"]]
+
+    assert told == ["failed as it was told to", f"depends on job {first} (till.tasks.fail), which failed"]
+    assert f"depends on job {first}" in one.till("flow", "show", flow).stdout
+    one.query("UPDATE jobs SET error = 'tiger' WHERE flow_id = %s AND flow_step = 2", flow)
+    assert show(one, flow)["members"][1]["error"] == "[redacted]"
+
+
 def test_on_complete_comes_however_the_group_ends_and_sees_who_failed(stack):
     one = stack().start(apis=0)
     group = [echo("ok"), fail(), echo("ok too")]
