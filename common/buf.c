@@ -201,14 +201,21 @@ static void add_json_char(struct buf *b, unsigned char c)
     }
 }
 
-/* U+0080 to U+009F, of which some start escape sequences in terminals, and the two separators that
- * end a line for some readers of logs and of JavaScript. Returns 0 for all others. */
+/* U+0080 to U+009F, of which some start escape sequences in terminals, the two separators that end
+ * a line for some readers of logs and of JavaScript, and the marks that turn the direction of what
+ * follows. Returns 0 for all others. */
 static unsigned hidden_control(const unsigned char *s, size_t len)
 {
+    unsigned code;
+
     if (len == 2 && s[0] == 0xc2 && s[1] < 0xa0)
         return s[1];
-    if (len == 3 && s[0] == 0xe2 && s[1] == 0x80 && (s[2] == 0xa8 || s[2] == 0xa9))
-        return 0x2000u | (s[2] & 0x3fu);
+    if (len != 3 || s[0] != 0xe2)
+        return 0;
+    code = 0x2000u | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu);
+    if (code == 0x200e || code == 0x200f || (code >= 0x2028 && code <= 0x202e) ||
+        (code >= 0x2066 && code <= 0x2069))
+        return code;
     return 0;
 }
 

@@ -57,7 +57,7 @@ void buf_add_int(struct buf *b, int64_t number);
 void buf_addf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Adds `s` as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD, controls (C0,
- * DEL, C1) and line separators are escaped. */
+ * DEL, C1), line separators and marks of direction are escaped. */
 void buf_add_json(struct buf *b, const char *s);
 
 /* Adds text from outside as well-formed UTF-8: other bytes become U+FFFD, control characters (C0,
