@@ -16,6 +16,7 @@
 #include "common/password.h"
 #include "common/queue_throttle.h"
 #include "common/sessions.h"
+#include "common/text.h"
 #include "common/users.h"
 
 /* Bytes of an e-mail address of USER_EMAIL_MAX characters, with its NUL. */
@@ -34,7 +35,10 @@ struct registration {
     struct user_new user;
     const char *password; /* borrowed from the fields */
     bool is_taken;        /* its user name or e-mail address */
+    char *username;       /* owned: as it is stored */
 };
+
+static void registration_release(struct registration *reg) { mem_free(reg->username); }
 
 static void note_taken(struct fields *f, const struct user_taken *taken)
 {
@@ -55,7 +59,12 @@ static enum err_code read_registration(struct request *req, struct fields *f,
     reg->user.username = fields_text(f, "username", USER_NAME_MAX, 0);
     reg->user.email = fields_email(f, "email", 0);
     if (reg->user.username || reg->user.email)
-        rc = users_look_taken(api_db(req), reg->user.username, reg->user.email, &taken, e);
+        rc = users_look_taken(api_db(req), reg->user.username, reg->user.email, &taken,
+                              &reg->username, e);
+    if (reg->username && text_count_chars(reg->username) > USER_NAME_MAX)
+        fields_error(f, "username", "Ensure this field has no more than %d characters.",
+                     USER_NAME_MAX);
+    reg->user.username = reg->username;
     note_taken(f, &taken);
     reg->is_taken = taken.username || taken.email;
     reg->password = fields_text(f, "password", PASSWORD_MAX_CHARS, FIELD_RAW);
@@ -92,7 +101,7 @@ static enum err_code hash_password(struct request *req, const struct registratio
 enum err_code auth_register(struct request *req, struct reply *reply, struct err *e)
 {
     AUTO_VALUE(fields_release) struct fields f = {0};
-    struct registration reg = {0};
+    AUTO_VALUE(registration_release) struct registration reg = {0};
     struct user_taken taken = {0};
     char hash[PASSWORD_HASH_SIZE];
     int64_t id;

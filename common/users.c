@@ -41,7 +41,17 @@
            " FROM (SELECT) always LEFT JOIN users u ON id = ANY ($1::bigint[])"
 
 #define GIVEN "username, email, first_name, last_name, password_hash"
-#define VALUES_GIVEN "$1, $2, coalesce($3, ''), coalesce($4, ''), $5"
+/* As Django stores it: a name that is written in another way (composed or not, in full width) is
+ * the same name. Only in UTF-8 has it such forms. */
+#define OF_UTF8(forms, plain)                                                                      \
+    "CASE WHEN getdatabaseencoding() = 'UTF8' THEN " forms " ELSE " plain " END"
+#define USERNAME OF_UTF8("normalize($1, NFKC)", "$1")
+/* The forms that a name may have been stored in before. */
+#define USERNAMES                                                                                  \
+    OF_UTF8("ARRAY[$1, normalize($1, NFKC), normalize($1, NFC), normalize($1, NFD),"               \
+            " normalize($1, NFKD)]",                                                               \
+            "ARRAY[$1]")
+#define VALUES_GIVEN USERNAME ", $2, coalesce($3, ''), coalesce($4, ''), $5"
 
 enum {
     CREATE,
@@ -71,8 +81,8 @@ static const struct db_stmt statements[] = {
     [LIST_DOWN] = {"users_list_down", SQL_PAGE(SHOWN, LISTED, "u.id DESC"), 5},
     [SHOW] = {"users_show", SQL_ROW(SHOWN, VISIBLE " AND u.id = $2"), 2},
     [TAKEN] = {"users_taken",
-               "SELECT EXISTS (SELECT FROM users WHERE username = $1),"
-               " EXISTS (SELECT FROM users WHERE lower(email) = lower($2))",
+               "SELECT EXISTS (SELECT FROM users WHERE username = ANY (" USERNAMES ")),"
+               " EXISTS (SELECT FROM users WHERE lower(email) = lower($2)), " USERNAME,
                2},
 };
 
@@ -218,14 +228,15 @@ enum err_code users_find_by_email(struct db *db, const char *email, struct user 
 }
 
 enum err_code users_look_taken(struct db *db, const char *username, const char *email,
-                               struct user_taken *ret_taken, struct err *e)
+                               struct user_taken *ret_taken, char **ret_username, struct err *e)
 {
     AUTO(db_result_free) struct db_result *rows = NULL;
     enum err_code rc =
         db_query(db, &statements[TAKEN], DB_ARGS(DB_TEXT(username), DB_TEXT(email)), &rows, e);
 
-    if (!rc)
-        *ret_taken =
-            (struct user_taken){.username = db_bool(rows, 0, 0), .email = db_bool(rows, 0, 1)};
-    return rc;
+    if (rc)
+        return rc;
+    *ret_taken = (struct user_taken){.username = db_bool(rows, 0, 0), .email = db_bool(rows, 0, 1)};
+    *ret_username = db_is_null(rows, 0, 2) ? NULL : mem_dup(db_text(rows, 0, 2));
+    return ERR_OK;
 }

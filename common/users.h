@@ -44,8 +44,9 @@ struct user_taken {
     bool email;
 };
 
-/* ERR_CONFLICT with *ret_taken (may be NULL) when username or e-mail are taken; the text says
- * which. ERR_INVALID when a value does not fit its column. */
+/* The username is stored in Unicode's form NFKC. ERR_CONFLICT with *ret_taken (may be NULL) when
+ * username or e-mail are taken; the text says which. ERR_INVALID when a value does not fit its
+ * column. */
 enum err_code users_create(struct db *db, const struct user_new *new_user, int64_t *ret_id,
                            struct user_taken *ret_taken, struct err *e) MUST_CHECK;
 
@@ -78,8 +79,10 @@ enum err_code users_find_many_asking(struct db *db, const int64_t *ids, size_t c
 enum err_code users_find_by_email(struct db *db, const char *email, struct user *ret_user,
                                   struct err *e) MUST_CHECK;
 
-/* Which names are taken, before anything is written. */
+/* Which names are taken, before anything is written; either may be NULL. *ret_username is the name
+ * in the form in which it is stored (Unicode's NFKC), which may be longer; mem_free(), or NULL. */
 enum err_code users_look_taken(struct db *db, const char *username, const char *email,
-                               struct user_taken *ret_taken, struct err *e) MUST_CHECK;
+                               struct user_taken *ret_taken, char **ret_username,
+                               struct err *e) MUST_CHECK;
 
 #endif

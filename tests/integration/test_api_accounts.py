@@ -49,6 +49,30 @@ def test_register_refuses_names_that_are_taken(api):
     }
 
 
+def test_a_name_is_the_same_in_every_form_of_unicode(api):
+    """As Django stores it (NFKC). Two people could have names that nobody can tell apart."""
+    composed, decomposed, wide = "Zo\u00eb", "Zoe\u0308", "\uff3ao\u00eb"
+    body = {"username": decomposed, "email": "zoe@example.com", "password": "long-enough-9"}
+    answer = register(api.shop(), **body)
+    assert (answer.status_code, answer.json()["username"]) == (201, composed)
+    assert api.value("SELECT username FROM users") == composed
+    taken = {"username": ["custom user with this username already exists."]}
+    for name in (composed, decomposed, wide):
+        body = {"username": name, "email": "other@example.com", "password": "long-enough-9"}
+        assert error_of(register(api.shop(), **body), 400) == taken
+    made = api.till("user", "create", "--username", wide, "--email", "other@example.com", stdin="long-enough-9\n")
+    assert made.returncode == 1 and "already exists" in made.stderr
+    # An account from before keeps its name, which nobody else gets.
+    api.query("UPDATE users SET username = %s", decomposed)
+    for name in (composed, decomposed):
+        assert error_of(register(api.shop(), **{**body, "username": name}), 400) == taken
+    login = api.shop().post("/api/auth/login/", {"email": "zoe@example.com", "password": "long-enough-9"})
+    assert login.status_code == 200
+    # One character that is eighteen in that form.
+    long = register(api.shop(), **{**body, "username": "\ufdfa" * 9})
+    assert error_of(long, 400) == {"username": ["Ensure this field has no more than 150 characters."]}
+
+
 def test_of_many_registrations_at_once_one_is_made(api):
     body = {"username": "racer", "email": "racer@example.com", "password": "long-enough-9"}
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
