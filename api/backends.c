@@ -83,12 +83,8 @@ int backends_waiting(void)
 struct borrower *borrower_new(void)
 {
     struct borrower *mine = mem_alloc(sizeof *mine);
-    pthread_condattr_t attributes;
 
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&mine->turn, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
+    clock_cond_init(&mine->turn);
     mine->none.db = db_open(NULL, "");
     mine->none.redis = redis_open(NULL, "", 0);
     return mine;

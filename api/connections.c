@@ -121,15 +121,11 @@ static void *watch(void *data)
 struct connections *connections_new(int threads)
 {
     struct connections *all = mem_alloc(sizeof *all);
-    pthread_condattr_t attributes;
 
     all->threads = threads;
     LIST_INIT(&all->list);
     (void)pthread_mutex_init(&all->lock, NULL);
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&all->changed, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
+    clock_cond_init(&all->changed);
     if (pthread_create(&all->watcher, NULL, watch, all) == 0)
         return all;
     (void)pthread_cond_destroy(&all->changed);

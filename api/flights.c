@@ -44,12 +44,8 @@ static struct flight *find(const struct buf *name, int64_t version)
 static struct flight *begin(const struct buf *name, int64_t version)
 {
     struct flight *flight = mem_alloc(sizeof *flight + name->len);
-    pthread_condattr_t attributes;
 
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&flight->landing, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
+    clock_cond_init(&flight->landing);
     buf_init(&flight->body, HTTP_REPLY_MAX);
     flight->version = version;
     flight->name_len = name->len;

@@ -114,15 +114,10 @@ static void *run_prober(void *unused)
 
 void replica_start(const struct conf *conf)
 {
-    pthread_condattr_t attributes;
-
     if (!*conf->database_replica_url)
         return;
     shared.url = conf->database_replica_url;
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&shared.changed, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
+    clock_cond_init(&shared.changed);
     if (pthread_create(&shared.prober, NULL, run_prober, NULL) != 0)
         shared.url = NULL; /* everything is the primary's */
 }

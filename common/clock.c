@@ -34,6 +34,16 @@ int64_t clock_mono_us(void)
     return test_clock.fixed ? test_clock.mono_us : read_clock(CLOCK_MONOTONIC);
 }
 
+void clock_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attributes;
+
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(cond, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+}
+
 struct timespec clock_timespec(int64_t us)
 {
     if (us < 0)

@@ -6,6 +6,7 @@
 #ifndef COMMON_CLOCK_H
 #define COMMON_CLOCK_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
@@ -18,7 +19,10 @@ enum { CLOCK_TEXT_SIZE = 32 };
 int64_t clock_wall_us(void);
 int64_t clock_mono_us(void);
 
-/* For pthread_cond_timedwait() on a condition made with CLOCK_MONOTONIC. */
+/* A condition that is waited for until a monotonic time, and that time for
+ * pthread_cond_timedwait().
+ */
+void clock_cond_init(pthread_cond_t *cond);
 struct timespec clock_timespec(int64_t us);
 
 /* "2026-11-21T19:19:16.082437Z", as Django REST framework writes it. */

@@ -67,13 +67,8 @@ static void *run_writer(void *unused)
 
 void log_gather_start(void)
 {
-    pthread_condattr_t attributes;
-
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&gathered.begun, NULL);
-    (void)pthread_cond_init(&gathered.over, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
+    clock_cond_init(&gathered.over);
     gathered.is_over = false;
     gathered.is_running = pthread_create(&gathered.writer, NULL, run_writer, NULL) == 0;
 }

@@ -81,16 +81,11 @@ static void *indexer_main(void *data)
 
 void indexer_start(struct indexer *indexer, const struct conf *conf)
 {
-    pthread_condattr_t attr;
-
     *indexer = (struct indexer){.conf = conf};
     if (!conf->search_index)
         return;
     (void)pthread_mutex_init(&indexer->lock, NULL);
-    (void)pthread_condattr_init(&attr);
-    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&indexer->woken, &attr);
-    (void)pthread_condattr_destroy(&attr);
+    clock_cond_init(&indexer->woken);
     indexer->runs = pthread_create(&indexer->thread, NULL, indexer_main, indexer) == 0;
     if (!indexer->runs)
         log_error("index_failed", L_STR("error", "no thread for it could be made"));

@@ -25,12 +25,8 @@ struct interrupts {
 struct interrupts *interrupts_new(void)
 {
     struct interrupts *interrupts = mem_alloc(sizeof *interrupts);
-    pthread_condattr_t attr;
 
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&interrupts->marked, &attr);
-    pthread_condattr_destroy(&attr);
+    clock_cond_init(&interrupts->marked);
     pthread_mutex_init(&interrupts->lock, NULL);
     return interrupts;
 }

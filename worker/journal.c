@@ -55,23 +55,13 @@ struct journal {
     const char *database_url;
 };
 
-static void init_cond(pthread_cond_t *cond)
-{
-    pthread_condattr_t attr;
-
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 struct journal *journal_new(const char *database_url)
 {
     struct journal *journal = mem_alloc(sizeof *journal);
 
     pthread_mutex_init(&journal->lock, NULL);
-    init_cond(&journal->wake);
-    init_cond(&journal->written);
+    clock_cond_init(&journal->wake);
+    clock_cond_init(&journal->written);
     journal->database_url = database_url;
     return journal;
 }

@@ -18,16 +18,6 @@
 #include "worker/pool_private.h"
 #include "worker/task.h"
 
-static void init_cond(pthread_cond_t *cond)
-{
-    pthread_condattr_t attr;
-
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 const char *item_trace_id(const struct item *item, struct trace *ret_trace)
 {
     const char *text = item->job.traceparent ? item->job.traceparent : item->delivery.traceparent;
@@ -40,9 +30,9 @@ struct pool *pool_new(int slots, int prefetch_max)
     struct pool *pool = mem_alloc(sizeof *pool);
 
     pthread_mutex_init(&pool->lock, NULL);
-    init_cond(&pool->work);
-    init_cond(&pool->room);
-    init_cond(&pool->done);
+    clock_cond_init(&pool->work);
+    clock_cond_init(&pool->room);
+    clock_cond_init(&pool->done);
     pool->slots = slots;
     pool->prefetch_max = prefetch_max;
     pace_init(&pool->pace);

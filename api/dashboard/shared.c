@@ -37,13 +37,9 @@ struct shared {
 struct shared *shared_new(void)
 {
     struct shared *shared = mem_alloc(sizeof *shared);
-    pthread_condattr_t attr;
 
     (void)pthread_mutex_init(&shared->lock, NULL);
-    (void)pthread_condattr_init(&attr);
-    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&shared->made, &attr);
-    (void)pthread_condattr_destroy(&attr);
+    clock_cond_init(&shared->made);
     return shared;
 }
 
