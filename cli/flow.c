@@ -21,8 +21,6 @@
 
 #define PAUSE_FIRST_US (5 * US_PER_MS)
 #define PAUSE_MAX_US (250 * US_PER_MS)
-/* A database that restarts does not end the wait; one that stays away does. */
-#define AWAY_MAX_US (30 * US_PER_S)
 /* Jobs that are just changing are skipped, and met again. */
 #define CANCEL_MAX_US (30 * US_PER_S)
 
@@ -66,9 +64,7 @@ static int wait_for_flow(struct cli *cli, const struct uuid *id, int64_t timeout
         enum err_code rc = flows_find(cli_db(cli), id, &page, &e);
         int64_t left_us = deadline_us - clock_mono_us();
 
-        if (!rc)
-            answered_us = clock_mono_us();
-        else if (!err_is_transient(rc) || clock_mono_us() - answered_us > AWAY_MAX_US)
+        if (!wait_goes_on(rc, &answered_us))
             return cli_fail(&e);
         if (!rc && page.items[0].finished_us) {
             int code = print_state(cli, &page.items[0]);

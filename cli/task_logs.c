@@ -75,6 +75,7 @@ static int run_logs(struct cli *cli)
 {
     bool follow = cli_flag(cli, "follow");
     const char *word = cli_word(cli);
+    int64_t answered_us = 0; /* a first look that fails ends it */
     int64_t after = 0;
     struct uuid id;
 
@@ -85,10 +86,13 @@ static int run_logs(struct cli *cli)
     for (;;) {
         struct err e = {0};
         bool over = false;
+        enum err_code rc = look(cli, &id, &over, &e);
 
-        if (look(cli, &id, &over, &e) || print_rest(cli, &id, &after, &e))
+        if (!rc)
+            rc = print_rest(cli, &id, &after, &e);
+        if (follow ? !wait_goes_on(rc, &answered_us) : rc != ERR_OK)
             return cli_fail(&e);
-        if (!follow || over)
+        if (!follow || (!rc && over))
             return EXIT_DONE;
         wait_pause(FOLLOW_PAUSE_US);
     }

@@ -15,7 +15,6 @@
 
 #define PAUSE_FIRST_US (5 * US_PER_MS)
 #define PAUSE_MAX_US (200 * US_PER_MS)
-/* A database that restarts does not end the wait; one that stays away does. */
 #define AWAY_MAX_US (30 * US_PER_S)
 
 enum { LINE_MAX_BYTES = 2 * 1024 * 1024 };
@@ -57,6 +56,13 @@ void wait_pause(int64_t us)
         ;
 }
 
+bool wait_goes_on(enum err_code rc, int64_t *answered_us)
+{
+    if (!rc)
+        *answered_us = clock_mono_us();
+    return !rc || (err_is_transient(rc) && clock_mono_us() - *answered_us <= AWAY_MAX_US);
+}
+
 int wait_for_job(struct cli *cli, const struct uuid *id, int64_t timeout_s)
 {
     int64_t deadline_us = clock_mono_us() + timeout_s * US_PER_S;
@@ -69,12 +75,10 @@ int wait_for_job(struct cli *cli, const struct uuid *id, int64_t timeout_s)
         enum err_code rc = jobs_find(cli_db(cli), id, &detail, &e);
         int64_t left_us = deadline_us - clock_mono_us();
 
-        if (!rc) {
-            answered_us = clock_mono_us();
-            state = detail.job.state;
-        } else if (!err_is_transient(rc) || clock_mono_us() - answered_us > AWAY_MAX_US) {
+        if (!wait_goes_on(rc, &answered_us))
             return cli_fail(&e);
-        }
+        if (!rc)
+            state = detail.job.state;
         if (!rc && job_is_final(state))
             return print_end(cli, &detail.job);
         if (timeout_s && left_us <= 0) {

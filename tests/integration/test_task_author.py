@@ -3,7 +3,7 @@
 import json
 import time
 
-from harness import programs
+from harness import processes, programs
 from harness.wait import SLOWNESS, wait_for
 
 
@@ -145,6 +145,23 @@ def test_lines_are_followed_until_the_job_is_over(stack):
     ]
     assert time.monotonic() - began > 2
     assert one.job(made)["state"] == "SUCCESS"
+
+
+def test_following_outlives_a_connection_that_was_cut(stack):
+    one = stack()
+    made = one.insert_job("till.tasks.talk", [1, 0], scheduled_at="2099-01-01")
+    has_looked = """SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle'
+        AND query LIKE '%job_logs%' AND pid <> pg_backend_pid()"""
+    follower = processes.spawn(
+        [programs.path_of("till"), "task", "logs", made, "--follow"], env=programs.environment(one.settings)
+    )
+    first = wait_for(lambda: one.value(has_looked), 30, "it never came")
+
+    one.query("SELECT pg_terminate_backend(%s)", first)
+    wait_for(lambda: one.value(has_looked) not in (None, first), 30, lambda: f"gone, with {follower.poll()}")
+    assert one.till("task", "revoke", made).returncode == 0
+
+    assert follower.wait(60) == 0
 
 
 def test_a_worker_whose_jobs_say_nothing_has_no_journal(stack):
