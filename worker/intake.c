@@ -111,16 +111,44 @@ static void make_durable(struct claiming *claiming, struct item *item)
     add_to_claim(claiming, item);
 }
 
+/* Where the deliveries of one read go. */
+struct sorting {
+    struct claiming *claiming;
+    struct items ready;
+    struct items gone;
+    int64_t now_us; /* wall */
+    int expired;
+    int dropped_traces;
+};
+
+static void put(struct items *items, struct item *item) { items->list[items->count++] = item; }
+
+/* One that was taken over may have a row already: the claim ends it. */
+static void sort_fast(struct intake *intake, struct sorting *sorting, struct item *item)
+{
+    const struct queue_delivery *delivery = &item->delivery;
+    bool is_expired =
+        !delivery->taken_over && delivery->expires_us && delivery->expires_us <= sorting->now_us;
+
+    sorting->dropped_traces += delivery->trace_dropped;
+    if (is_expired) {
+        put(&sorting->gone, item);
+        sorting->expired++;
+    } else if (must_be_durable(intake, delivery)) {
+        make_durable(sorting->claiming, item);
+    } else {
+        CRASH_POINT("fast.taken");
+        item->task = task_find(delivery->task);
+        put(&sorting->ready, item);
+    }
+}
+
 /* Moves the deliveries into the pool. Fast jobs, and entries that are no jobs, need no claim. */
 static void collect(struct intake *intake, struct queue_deliveries *deliveries,
                     struct claiming *claiming)
 {
     struct pool *pool = intake->process->pool;
-    struct items ready = {.count = 0};
-    struct items gone = {.count = 0};
-    int64_t now_us = clock_wall_us();
-    int expired = 0;
-    int dropped_traces = 0;
+    struct sorting sorting = {.claiming = claiming, .now_us = clock_wall_us()};
 
     for (size_t i = 0; i < deliveries->count; i++) {
         struct queue_delivery *delivery = &deliveries->items[i];
@@ -134,37 +162,23 @@ static void collect(struct intake *intake, struct queue_deliveries *deliveries,
         item = pool_add(pool, delivery);
         switch (item->delivery.kind) {
         case DELIVERY_GONE:
-            gone.list[gone.count++] = item;
+            put(&sorting.gone, item);
             break;
         case DELIVERY_FAST:
-            dropped_traces += item->delivery.trace_dropped;
-            /* One that was taken over may have a row already: the claim ends it. */
-            if (!item->delivery.taken_over && item->delivery.expires_us &&
-                item->delivery.expires_us <= now_us) {
-                gone.list[gone.count++] = item;
-                expired++;
-                break;
-            }
-            if (must_be_durable(intake, &item->delivery)) {
-                make_durable(claiming, item);
-                break;
-            }
-            CRASH_POINT("fast.taken");
-            item->task = task_find(item->delivery.task);
-            ready.list[ready.count++] = item;
+            sort_fast(intake, &sorting, item);
             break;
         case DELIVERY_UNDECODABLE:
-            ready.list[ready.count++] = item;
+            put(&sorting.ready, item);
             break;
         case DELIVERY_DURABLE:
             add_to_claim(claiming, item);
             break;
         }
     }
-    note_fast(intake, expired, dropped_traces);
-    finish(intake, &gone, true);
-    if (ready.count > 0)
-        pool_make_ready(pool, ready.list, ready.count, 0);
+    note_fast(intake, sorting.expired, sorting.dropped_traces);
+    finish(intake, &sorting.gone, true);
+    if (sorting.ready.count > 0)
+        pool_make_ready(pool, sorting.ready.list, sorting.ready.count, 0);
 }
 
 /* For the log; NULL when the job has no trace. */
@@ -256,25 +270,25 @@ static void distribute(struct intake *intake, struct claiming *claiming)
             }
             item->job = claim->job;
             item->task = task_find(item->job.task);
-            ready.list[ready.count++] = item;
+            put(&ready, item);
             break;
         case CLAIM_DEAD:
             meter_count(task_find(claim->job.task), claiming->keys[i].stream, METER_FAILED, -1);
             log_unrun(LOG_ERROR, "job_failed", &claim->job,
                       "its attempts are used up: it ended its workers");
             job_release(&claim->job);
-            over.list[over.count++] = item;
+            put(&over, item);
             break;
         case CLAIM_EXPIRED:
             atomic_fetch_add(&intake->process->dropped, 1);
             log_unrun(LOG_INFO, "job_expired", &claim->job, NULL);
             job_release(&claim->job);
-            over.list[over.count++] = item;
+            put(&over, item);
             break;
         case CLAIM_PARKED:
         case CLAIM_DROP:
             atomic_fetch_add(&intake->process->dropped, 1);
-            over.list[over.count++] = item;
+            put(&over, item);
             break;
         }
     }
