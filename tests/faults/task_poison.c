@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/db.h"
+#include "common/mem.h"
 #include "worker/task.h"
 
 enum { DESCRIPTORS = 256, PIECE = 16 * 1024 * 1024 };
@@ -211,6 +212,22 @@ static enum task_outcome poison_statements(struct task_run *run, struct err *e)
     return TASK_DONE;
 }
 
+/* What it gives as its result cannot be kept, with an effect and without one. */
+static enum task_outcome poison_nul(struct task_run *run, struct err *e)
+{
+    if (task_begin(run, e) || db_run_script(run->db, "UPDATE products SET stock_quantity = 0", e))
+        return task_outcome_of(e);
+    run->result = mem_dup("{\"text\":\"\\u0000\"}");
+    return TASK_DONE;
+}
+
+static enum task_outcome poison_cut(struct task_run *run, struct err *e)
+{
+    (void)e;
+    run->result = mem_dup("{\"text\":");
+    return TASK_DONE;
+}
+
 static enum task_outcome run_poison(struct task_run *run, struct err *e)
 {
     static const struct {
@@ -236,6 +253,8 @@ static enum task_outcome run_poison(struct task_run *run, struct err *e)
         {"fork", poison_fork},
         {"function", poison_function},
         {"statements", poison_statements},
+        {"nul", poison_nul},
+        {"cut", poison_cut},
     };
     const char *kind = task_arg_text(run, 0);
 

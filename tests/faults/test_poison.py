@@ -185,6 +185,21 @@ def test_a_wait_that_is_longer_than_any_is_cut_and_its_attempt_kept(stack):
     assert 364 <= (job["scheduled_at"] - job["created_at"]).days <= 366
 
 
+@pytest.mark.parametrize("kind", ["nul", "cut"])
+def test_a_result_that_postgresql_refuses_fails_its_job_at_once_and_undoes_its_effect(stack, kind):
+    """One slot: what comes next has its connection. The same result would come again, and the same mail."""
+    one = stack({"TILL_WORKER_PROCESSES": 1, "TILL_WORKER_CONCURRENCY": 1, "TILL_LEASE_SECONDS": 30})
+    one.start_worker(TILL_CRASHPOINT="none:1")  # the build that knows the task
+    product = one.product(stock=7)
+
+    job = one.wait_job(one.enqueue("tests.tasks.poison", kind, max_attempts=2), "FAILURE")
+
+    assert (job["error"], job["attempt"]) == ("the result is no JSON that PostgreSQL takes", 1)
+    assert job["result"] is None
+    one.wait_job(one.enqueue("till.tasks.tally", 7))
+    assert one.value("SELECT stock_quantity FROM products WHERE id = %s", product) == 7
+
+
 def test_a_line_of_no_level_is_an_error_and_costs_no_other_line(stack):
     one = stack({"TILL_LEASE_SECONDS": 30})
     worker = one.start_worker(TILL_CRASHPOINT="none:1")  # the build that knows the task

@@ -697,3 +697,16 @@ def test_a_flow_is_shown_as_till_shows_it(system):
     members = {name: told.pop(name) for name in ("members", "next")}
     assert shown["flow"] == one == told and one["name"] == "password=[redacted]"
     assert shown["members"] == members["members"] and shown["members"][0]["from"] is None
+
+
+def test_a_flows_members_are_given_by_state_and_after_a_step(system):
+    flow = json.dumps({"chain": [{"task": "till.tasks.noop"}] * 3})
+    done = system.till("flow", "run", "-", stdin=flow)
+    assert done.returncode == 0, done.stderr
+    path = f"/api/v1/flows/{done.stdout.strip()}"
+    steps = [member["step"] for member in get(system, path)["members"]]
+
+    assert [member["step"] for member in get(system, f"{path}?state=PENDING&after={steps[0]}")["members"]] == steps[1:]
+    assert get(system, f"{path}?state=SUCCESS")["members"] == []
+    assert "there is no state" in get(system, f"{path}?state=DONE", 400)["detail"]
+    assert get(system, f"{path}?after=first", 400)["detail"] == "after is a number"
