@@ -45,8 +45,10 @@ static const struct db_stmt statements[] = {
               "SELECT number - 1, g.* FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY"
               " AS p(from_us, to_us, number) CROSS JOIN LATERAL (SELECT task, reason, count(*),"
               " " READ_US ", " FIRST ", " LAST ", (array_agg(id ORDER BY finished_at DESC))[1],"
-              " (array_agg(queue ORDER BY finished_at DESC))[1]"
-              " FROM (SELECT id, task, queue, finished_at, " SQL_DEAD_REASON " AS reason FROM jobs"
+              " (array_agg(queue ORDER BY finished_at DESC))[1],"
+              " (array_agg(line ORDER BY finished_at DESC))[1]"
+              " FROM (SELECT id, task, queue, finished_at, " SQL_DEAD_LINE
+              " AS line, " SQL_DEAD_REASON " AS reason FROM jobs"
               " WHERE " OF_QUEUE " AND finished_at >= " FROM " AND finished_at <= " TO
               " OFFSET 0) d GROUP BY task, reason) g",
               3},
@@ -61,6 +63,7 @@ static void group_release(struct dead_group *group)
     mem_free(group->task);
     mem_free(group->reason);
     mem_free(group->queue);
+    mem_free(group->line);
 }
 
 static void piece_release(struct dead_piece *piece)
@@ -129,6 +132,7 @@ static void add_row(struct dead_piece *piece, const struct db_result *rows, int 
         .reason = mem_dup(db_text(rows, row, 2)),
         .count = db_int(rows, row, 3),
         .queue = mem_dup(db_text(rows, row, 8)),
+        .line = mem_dup(db_text(rows, row, 9)),
     };
 
     (void)snprintf(group.first, sizeof group.first, "%s", db_text(rows, row, 5));
@@ -234,6 +238,7 @@ static void merge(struct dead_group *into, const struct dead_group *other)
         memcpy(into->last, other->last, sizeof into->last);
         into->last_id = other->last_id;
         into->queue = other->queue;
+        into->line = other->line;
     }
 }
 

@@ -8,8 +8,8 @@
  *   rc = dead_pieces_update(&pieces, db, queue, e);   empty, or kept from last time
  *   count = dead_groups_sum(&pieces, groups);         borrowed from the pieces
  *
- * An error's reason is how its first line begins, up to what differs from job to job: an id, a
- * number of five digits or more.
+ * An error's reason is how its first line begins, with an asterisk for each thing in it that
+ * differs from job to job: an id, a number, what is quoted.
  */
 #ifndef COMMON_DEAD_GROUPS_H
 #define COMMON_DEAD_GROUPS_H
@@ -20,14 +20,14 @@
 
 enum { DEAD_WINDOW = 20000, DEAD_GROUPS_MAX = 200, DEAD_TIME_SIZE = 28 };
 
-/* An expression on a row of jobs: the first line as far as it has neither an id nor a long number.
- * At least the first letters, so that an error that begins with a number has a reason, too. Looking
- * for the place costs a third of what a pattern for the text before it does. */
-#define SQL_DEAD_LINE "split_part(error, E'\\n', 1)"
+/* Expressions on a row of jobs: how an error begins, and its reason. The first takes more than it
+ * shows, so that no id is cut. At least the first letters, where the first line is empty. */
+#define SQL_DEAD_LINE                                                                              \
+    "coalesce(nullif(left(split_part(error, E'\\n', 1), 200), ''), left(error, 40))"
 #define SQL_DEAD_REASON                                                                            \
-    "coalesce(nullif(left(" SQL_DEAD_LINE                                                          \
-    ", least(160, coalesce(nullif(regexp_instr(" SQL_DEAD_LINE                                     \
-    ", '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}|[0-9]{5}'), 0), 161) - 1)), ''), left(error, 40))"
+    "left(regexp_replace(" SQL_DEAD_LINE                                                           \
+    ", '[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|0x[0-9a-fA-F]+|[0-9]+|\"[^\"]*\"|"    \
+    "''[^'']*''', '*', 'g'), 160)"
 /* The condition of the index jobs_dead. */
 #define SQL_DEAD "listed_state = 'FAILURE'"
 
@@ -35,6 +35,7 @@ struct dead_group {
     char *task; /* owned by the piece */
     char *reason;
     char *queue; /* of the last one */
+    char *line;  /* how its error begins */
     int64_t count;
     char first[DEAD_TIME_SIZE]; /* when they died */
     char last[DEAD_TIME_SIZE];

@@ -139,8 +139,9 @@ enum err_code dead_change(struct request *req, struct reply *reply, struct err *
 
 /* ---- showing them ---- */
 
-/* Jobs of a group may name a secret of theirs in the reason: it is shown redacted, and a group
- * whose reason hides something is called by its last job instead. */
+/* Jobs of a group may name a secret of theirs in the error: it is shown redacted, and a group whose
+ * error hides something is called by its last job instead. What is hidden is found in the error as
+ * it is: an asterisk in its midst would hide only a part of it. */
 static enum err_code group_json(struct request *req, const struct dead_group *group,
                                 const char *names, json_t **ret_value, struct err *e)
 {
@@ -153,11 +154,12 @@ static enum err_code group_json(struct request *req, const struct dead_group *gr
 
     if (rc)
         return rc;
-    visible = redact_text_of(&secrets, group->reason);
-    is_hidden = strcmp(visible, group->reason) != 0 || text_starts(group->reason, "of:");
+    visible = redact_text_of(&secrets, group->line);
+    is_hidden = strcmp(visible, group->line) != 0 || text_starts(group->reason, "of:");
     (void)snprintf(by_job, sizeof by_job, "of:%s", last.id.text);
-    *ret_value = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s}", "task", group->task,
-                           "reason", is_hidden ? by_job : group->reason, "shown", visible, "count",
+    *ret_value = json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s}", "task", group->task,
+                           "reason", is_hidden ? by_job : group->reason, "shown",
+                           is_hidden ? visible : group->reason, "last_error", visible, "count",
                            (json_int_t)group->count, "first_at", group->first, "last_at",
                            group->last, "last_id", last.id.text, "queue", group->queue);
     return ERR_OK;

@@ -35,6 +35,16 @@ test('looks', async () => {
     }
   }
 
+  // What differs from one error to the next is an asterisk, and the last of them is told as it was.
+  const {page: dead, check: grouped} = await open();
+  await visit(dead, '/dead');
+  const same = dead.locator('tbody tr', {hasText: 'gateway answered after * ms to *.*.*.*:*'});
+  assert.match(await same.textContent(), /last: gateway answered after (512|498) ms to 10\.0\.0\.7:443/);
+  assert.equal((await same.locator('td[data-label="Dead"]').textContent()).trim(), '2');
+  await same.getByRole('link', {name: 'gateway answered'}).click();
+  await dead.waitForURL((url) => url.searchParams.get('search') === 'error:"gateway answered after"', WAIT);
+  await grouped();
+
   // A schedule is shown with the time at which it really comes, and its tick beneath.
   const {page: plans, check: planned} = await open({colorScheme: 'light', timezoneId: 'UTC'});
   await visit(plans, '/schedules');

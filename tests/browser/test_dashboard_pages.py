@@ -113,6 +113,8 @@ def test_looks_light_dark_narrow_wide(stack, walk):
     system.query("INSERT INTO schedules (name, cron, zone, task, queue, jitter_s, next_tick, next_run, source, source_hash)"
                  " VALUES ('nightly', '30 7 * * 1-5', 'Europe/Berlin', 'shop.mail', 'mail', 3600,"
                  "  '2126-11-23T06:30:00Z', '2126-11-23T07:10:10Z', 'schedules.conf', 'x')")
+    for ms in (512, 498):
+        rows.insert(system, "FAILURE", age=9, task="shop.mail", error=f"gateway answered after {ms} ms to 10.0.0.7:443")
     system.query("INSERT INTO schedules (name, cron, zone, task, source, source_hash, paused_at, paused_by, removed_at)"
                  " VALUES ('yearly', '0 0 1 1 *', 'UTC', 'shop.mail', 'schedules.conf', 'x', now(), 'anna', now())")
     assert system.till("schedule", "run", "nightly").returncode == 0

@@ -311,14 +311,15 @@ def test_dead_by_reason(system):
         rows.insert(system, "FAILURE", task="shop.mail", age=9, error=f"no route to order {100000 + number}\nmore {number}")
     rows.insert(system, "FAILURE", task="shop.mail", age=9, error="503 from the gateway")
     rows.insert(system, "FAILURE", task="shop.pay", error="password=hunter2 refused")
-    groups = {(g["task"], g["shown"]): g["count"] for g in get(system, "/api/v1/dead")["groups"]}
-    assert groups[("shop.mail", "no route to order ")] == 4
-    assert groups[("shop.mail", "503 from the gateway")] == 1
-    assert not any("hunter2" in shown for _, shown in groups)
-    one = {"task": "shop.mail", "reason": "no route to order "}
+    answer = get(system, "/api/v1/dead")
+    groups = {(g["task"], g["shown"]): g["count"] for g in answer["groups"]}
+    assert groups[("shop.mail", "no route to order *")] == 4
+    assert groups[("shop.mail", "* from the gateway")] == 1
+    assert "hunter" not in json.dumps(answer)
+    one = {"task": "shop.mail", "reason": "no route to order *"}
     assert post(system, "/api/v1/dead", body={"action": "retry", **one}) == {"changed": 4, "more": False}
     assert post(system, "/api/v1/dead", body={"action": "delete", "task": "shop.mail",
-                                              "reason": "503 from the gateway"})["changed"] == 1
+                                              "reason": "* from the gateway"})["changed"] == 1
     assert len(get(system, "/api/v1/dead")["groups"]) == 1
     post(system, "/api/v1/dead", 400, {"action": "revoke", **one})
 

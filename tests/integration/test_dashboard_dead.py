@@ -11,8 +11,8 @@ from harness.wait import wait_for
 
 WINDOW = 20000
 REASON = (
-    "coalesce(nullif(left(regexp_replace(split_part(error, E'\\n', 1),"
-    " '([0-9a-fA-F]{8}-[0-9a-fA-F]{4}|[0-9]{5}).*$', ''), 160), ''), left(error, 40))"
+    "left(regexp_replace(coalesce(nullif(left(split_part(error, E'\\n', 1), 200), ''), left(error, 40)),"
+    " '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|0x[0-9a-fA-F]+|[0-9]+|\"[^\"]*\"|''[^'']*''', '*', 'g'), 160)"
 )
 TIME = "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'"
 SHOWN = ("task", "reason", "count", "first_at", "last_at", "last_id", "queue")
@@ -90,7 +90,27 @@ def test_an_id_is_one_whatever_its_digits(system):
     for job in ("01a204d0-8391-74b5-9dcb-2e36f301f24e", "01a12345-8391-74b5-9dcb-2e36f301f24e",
                 "12345abc-0000-7000-8000-000000000000"):
         rows.insert(system, "FAILURE", age=9, error=f"order {job} is gone")
-    assert [(group["reason"], group["count"]) for group in groups(system)] == [("order ", 3)]
+    assert [(group["reason"], group["count"]) for group in groups(system)] == [("order * is gone", 3)]
+
+
+def test_errors_that_differ_by_what_they_name_are_one_group_which_is_retried_as_a_whole(system):
+    """Each number of less than five digits, each time, each address and each name made a group of its own."""
+    texts = ["gateway {} after {} ms: 10.0.{}.7:5432 said \"{}\"", "2026-11-23T18:0{}:0{}Z worker at 0x{}ffe lost '{}'"]
+    for text in texts:
+        for n in range(9):
+            rows.insert(system, "FAILURE", age=20 - n, error=text.format(n, n, n, "x" * n))
+    rows.insert(system, "FAILURE", age=5, error="gateway is away")
+
+    found = {group["reason"]: group for group in groups(system)}
+
+    assert {reason: group["count"] for reason, group in found.items()} == {
+        "gateway * after * ms: *.*.*.*:* said *": 9, "*-*-*T*:*:*Z worker at * lost *": 9, "gateway is away": 1}
+    one = found["gateway * after * ms: *.*.*.*:* said *"]
+    assert (one["shown"], one["last_error"]) == (one["reason"], texts[0].format(8, 8, 8, "x" * 8))
+    body = {"action": "retry", "task": one["task"], "reason": one["reason"]}
+    assert requests.post(system.dashboard.url + "/api/v1/dead", json=body, timeout=60).json()["changed"] == 9
+    assert sorted(row["error"] for row in system.query("SELECT error FROM jobs WHERE state = 'FAILURE'")) == sorted(
+        [texts[1].format(n, n, n, "x" * n) for n in range(9)] + ["gateway is away"])
 
 
 def test_more_than_are_counted(system):

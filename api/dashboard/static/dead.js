@@ -27,7 +27,7 @@ async function remove(group) {
 
 /* The list of those whose error has it: by the longest part of the reason that a search can ask for as it is. */
 function listOf({task, shown}) {
-  const [part] = shown.split(/["\\\n\r\t…]|\[redacted\]/).map((one) => one.trim()).sort((a, b) => b.length - a.length);
+  const [part] = shown.split(/["\\\n\r\t…*]|\[redacted\]/).map((one) => one.trim()).sort((a, b) => b.length - a.length);
   return `/tasks?${new URLSearchParams({state: 'FAILURE', task, ...(part.length >= 3 ? {search: `error:"${part.slice(0, 200)}"`} : {})})}`;
 }
 
@@ -35,7 +35,8 @@ function row(group) {
   const key = `${group.task} ${group.reason}`;
   return h('tr', {'data-key': key},
     cell('Task', 'name', h('a', {href: `/tasks?${new URLSearchParams({state: 'FAILURE', task: group.task})}`}, dotted(group.task))),
-    cell('Reason', 'reason bad', group.shown ? h('a', {href: listOf(group), class: 'bad', title: 'Those whose error has this'}, group.shown) : '–'),
+    cell('Reason', 'reason bad', group.shown ? h('a', {href: listOf(group), class: 'bad', title: 'Those whose error has this'}, group.shown) : '–',
+      group.last_error === group.shown ? null : h('span', {class: 'sub'}, 'last: ', group.last_error)),
     cell('Dead', 'number', count(group.count)),
     cell('First', 'nowrap', time(group.first_at)),
     cell('Last', 'nowrap', h('a', {href: `/task/${group.last_id}`}, time(group.last_at))),
