@@ -50,6 +50,8 @@ const char *db_advice(const char *state)
         const char *advice;
     } known[] = {
         {"25006", ": it takes no writes; DATABASE_URL must name the primary"},
+        {"42501",
+         ": its user may not do that; sql/grants.sql says who may, \"till migrate\" grants it"},
         {"42703", ": it lacks a column; \"till migrate\" brings it up to date"},
         {"42883", ": it lacks a function; \"till migrate\" brings it up to date"},
         {"42P01", ": it lacks a table; \"till migrate\" brings it up to date"},

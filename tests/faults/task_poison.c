@@ -127,6 +127,15 @@ static enum task_outcome poison_level(struct task_run *run, struct err *e)
     return TASK_DONE;
 }
 
+static enum task_outcome poison_forbidden(struct task_run *run, struct err *e)
+{
+    static const struct db_stmt drop = {"poison_forbidden", "TRUNCATE products", 0};
+
+    if (task_begin(run, e) || db_exec(run->db, &drop, DB_NO_ARGS, NULL, e))
+        return task_outcome_of(e);
+    return TASK_DONE;
+}
+
 /* Believes what some server says of when to come again. */
 static enum task_outcome poison_later(struct task_run *run, struct err *e)
 {
@@ -248,6 +257,7 @@ static enum task_outcome run_poison(struct task_run *run, struct err *e)
         {"failed", poison_failed},
         {"path", poison_path},
         {"table", poison_table},
+        {"forbidden", poison_forbidden},
         {"level", poison_level},
         {"later", poison_later},
         {"fork", poison_fork},

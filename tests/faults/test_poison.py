@@ -213,6 +213,16 @@ def test_a_line_of_no_level_is_an_error_and_costs_no_other_line(stack):
     worker.wait_for_log("job_done", job_id=str(job["id"]), attempt=1)  # a number, as in the lines of batches
 
 
+def test_what_the_workers_user_may_not_do_is_told_with_who_may(stack):
+    one = stack({"TILL_LEASE_SECONDS": 30})
+    one.start_worker(TILL_CRASHPOINT="none:1")  # the build that knows the task
+
+    job = one.wait_job(one.enqueue("tests.tasks.poison", "forbidden"), "FAILURE")
+
+    assert job["attempt"] == 1 and "its user may not do that; sql/grants.sql says who may" in job["error"]
+    assert one.take_refusals()
+
+
 def is_running(pid):
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii") as file:

@@ -177,7 +177,8 @@ static int try_it(const struct conf *conf, const char *name, const char *args, c
     enum err_code rc;
 
     if (!task) {
-        (void)fprintf(stderr, "try_task: there is no task %s\n", name);
+        (void)fprintf(stderr, "try_task: there is no task %s: does it stand in worker/tasks.c?\n",
+                      name);
         return EXIT_USAGE;
     }
     gateway_global_init();
