@@ -281,8 +281,9 @@ def test_a_page_tells_why_a_task_waits(stack, walk):
 
 def test_a_reason_leads_to_those_that_died_of_it(stack, walk):
     system = stack()
-    reasons = [('no template "spring" \\ for 7', 2), ("the gateway answered 503: (try OR leave)", 3)]
-    for reason, count in reasons:
+    reasons = [('no template "spring" \\ for 7', 2, "no template * \\ for *"),
+               ("the gateway answered 503: (try OR leave)", 3, "the gateway answered *: (try OR leave)")]
+    for reason, count, _ in reasons:
         for _ in range(count):
             rows.insert(system, "FAILURE", task="shop.mail", error=reason)
     rows.insert(system, "FAILURE", task="shop.other", error=reasons[0][0])
