@@ -211,7 +211,7 @@ def test_long_lists_are_chosen_from_and_shown_in_parts(stack, walk):
     system = stack()
     for number in range(250):
         rows.report_worker(system, f"host-{number:03}:0", state="running", processed=31_234_567, succeeded=31_000_000, failed=4, retried=0,
-                           busy=0, queues=["mail"], jobs=[], beat_at="2026-01-01T00:00:00Z")
+                           busy=0, queues=["q-000"], jobs=[], beat_at="2026-01-01T00:00:00Z")
     system.query("INSERT INTO tasks (name, queue, max_attempts, fast) SELECT 'shop.mail' || n, 'q-' || lpad(n::text, 3, '0'), 5, false"
                  " FROM generate_series(0, 249) n")
     system.query("INSERT INTO schedules (name, cron, zone, task, queue, next_tick, next_run, source, source_hash)"
