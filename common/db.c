@@ -43,6 +43,7 @@ static enum err_code fail(struct db *db, const PGresult *result, const char *wha
     code = db_code_of(state);
     (void)snprintf(db->sqlstate, sizeof db->sqlstate, "%s", state);
     (void)snprintf(db->constraint, sizeof db->constraint, "%s", constraint ? constraint : "");
+    db->refused = what;
     (void)err_set_detail(e, code, PQresultErrorMessage(result), "the database refused \"%s\"%s",
                          what, db_advice(state));
     /* 57P01..03 end the session; a demoted primary must be left for the new one. */
@@ -378,6 +379,8 @@ enum err_code db_ping(struct db *db, struct err *e) { return db_run_script(db, "
 const char *db_constraint(const struct db *db) { return db->constraint; }
 
 const char *db_sqlstate(const struct db *db) { return db->sqlstate; }
+
+const char *db_refused(const struct db *db) { return db->refused ? db->refused : ""; }
 
 bool db_was_undone(const struct db *db)
 {

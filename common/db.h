@@ -117,6 +117,9 @@ enum err_code db_code_of(const char *state);
 const char *db_constraint(const struct db *db);
 /* SQLSTATE of the last failed statement, or "". */
 const char *db_sqlstate(const struct db *db);
+/* Name of the statement that the server refused last, or "": of several that went out together,
+ * too. */
+const char *db_refused(const struct db *db);
 
 /* Whether the last statement failed only for what others did at the same moment (deadlock,
  * serialization failure): its transaction is undone, and may go through when made again from its

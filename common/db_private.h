@@ -30,9 +30,10 @@ struct db {
     bool is_pooled;                                  /* none is prepared */
     char constraint[64];
     char sqlstate[6];
-    bool was_writable; /* when it was connected */
-    bool is_changed;   /* db_session_is_changed() */
-    bool nested;       /* db_nest(): transactions are savepoints */
+    const char *refused; /* what the server refused last, a literal; NULL: nothing yet */
+    bool was_writable;   /* when it was connected */
+    bool is_changed;     /* db_session_is_changed() */
+    bool nested;         /* db_nest(): transactions are savepoints */
     bool tx_open;    /* between db_begin() and the end of its transaction, with or without server */
     bool owes_begin; /* db_begin() was called, and BEGIN goes out with the first statement */
     struct db_step later[DB_LATER_MAX]; /* owned: of db_exec_later(), in their order */

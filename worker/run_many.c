@@ -153,6 +153,11 @@ static enum next settle_done(const struct many *many, struct task_batch *batch)
         if (unmarked > 1)
             return NEXT_HALVES;
         break;
+    case MANY_REFUSED:
+        if (unmarked > 1)
+            return NEXT_HALVES;
+        settle_all(many, batch, TASK_FAIL, &e);
+        return NEXT_REST;
     case MANY_UNKNOWN:
         break; /* behind the fence of what was committed, a failure changes nothing */
     }

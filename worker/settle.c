@@ -41,6 +41,13 @@ static int64_t backoff_us(const struct settling *s, int failures)
     return job_backoff_us(&backoff, failures, random);
 }
 
+/* What the task asks for, which may come from some server. */
+static int64_t wanted_us(const struct task_run *run)
+{
+    return run->retry_after_us < TASK_SNOOZE_MAX_S * US_PER_S ? run->retry_after_us
+                                                              : TASK_SNOOZE_MAX_S * US_PER_S;
+}
+
 /* Wait before the next attempt; negative when this was the last. */
 static int64_t retry_delay_us(const struct settling *s, const struct task_run *run,
                               enum task_outcome outcome)
@@ -50,15 +57,12 @@ static int64_t retry_delay_us(const struct settling *s, const struct task_run *r
     if (outcome == TASK_FAIL || run->attempt >= run->max_attempts)
         return -1;
     delay_us = backoff_us(s, run->attempt - run->snoozes);
-    return run->retry_after_us > delay_us ? run->retry_after_us : delay_us;
+    return run->retry_after_us > delay_us ? wanted_us(run) : delay_us;
 }
 
 static int64_t snooze_delay_us(const struct task_run *run)
 {
-    if (run->retry_after_us <= 0)
-        return TASK_SNOOZE_S * US_PER_S;
-    return run->retry_after_us < TASK_SNOOZE_MAX_S * US_PER_S ? run->retry_after_us
-                                                              : TASK_SNOOZE_MAX_S * US_PER_S;
+    return run->retry_after_us > 0 ? wanted_us(run) : TASK_SNOOZE_S * US_PER_S;
 }
 
 /* ---- success ---- */
@@ -223,10 +227,18 @@ static bool settle_failure(const struct settling *s, const struct task_run *run,
 
 /* ---- the decision ---- */
 
-/* A data exception (class 22) of a fence: nothing else in it comes from the task. */
+/* A data exception of a fence, or one too complex: nothing else in it comes from the task. */
+bool settle_is_result_refused(const struct db *db)
+{
+    const char *state = db_sqlstate(db);
+
+    return text_starts(db_refused(db), "jobs_succeed") &&
+           (text_starts(state, "22") || text_starts(state, "54"));
+}
+
 static bool is_result_refused(const struct settling *s, const struct task_run *run)
 {
-    return run->result && text_starts(db_sqlstate(s->db), "22");
+    return run->result && settle_is_result_refused(s->db);
 }
 
 /* What stands in a transaction is rolled back when it cannot be committed, and has to be run again.
@@ -250,6 +262,11 @@ static enum err_code write_success(const struct settling *s, struct task_run *ru
     }
 }
 
+void settle_say_refused(struct err *e, const char *detail)
+{
+    (void)err_set_detail(e, ERR_INVALID, detail, "the result is no JSON that PostgreSQL takes");
+}
+
 static bool settle_success(const struct settling *s, struct task_run *run, struct err *e)
 {
     enum err_code rc = write_success(s, run, e);
@@ -261,8 +278,7 @@ static bool settle_success(const struct settling *s, struct task_run *run, struc
     if (rc && is_result_refused(s, run)) {
         struct err why = {0};
 
-        (void)err_set_detail(&why, ERR_INVALID, e->detail,
-                             "the result is no JSON that PostgreSQL takes");
+        settle_say_refused(&why, e->detail);
         return settle_failure(s, run, TASK_FAIL, &why);
     }
     if (rc)

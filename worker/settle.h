@@ -46,10 +46,16 @@ void settle_successes(struct process *process, struct db *db, struct batch *batc
 void settle_count(struct process *process, const struct item *item, enum meter_end end,
                   int64_t ran_us);
 
+/* Whether what failed last is the end of a job, for a result that PostgreSQL cannot keep; and how
+ * that is told. It would be refused again. */
+bool settle_is_result_refused(const struct db *db);
+void settle_say_refused(struct err *e, const char *detail);
+
 enum many_end {
     MANY_DONE,    /* committed; the members that are not marked are done */
     MANY_LOST,    /* rolled back: some are not ours any more, member->is_lost */
     MANY_FAILED,  /* rolled back: `e` says why */
+    MANY_REFUSED, /* the same, for the result of the one member, which would be refused again */
     MANY_UNKNOWN, /* no answer to the commit */
 };
 

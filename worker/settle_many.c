@@ -89,6 +89,13 @@ enum many_end settle_many(struct process *process, struct task_batch *batch, str
     db_rollback(&batch->tx);
     if (rc == ERR_CONFLICT && find_lost(batch->db, fences))
         return MANY_LOST;
+    if (rc && fences->count == 1 && fences->results[0] && settle_is_result_refused(batch->db)) {
+        const struct err refused = *e;
+
+        *e = (struct err){0};
+        settle_say_refused(e, refused.detail);
+        return MANY_REFUSED;
+    }
     if (rc)
         return sent && !db_is_connected(batch->db) ? MANY_UNKNOWN : MANY_FAILED;
     CRASH_POINT("many.committed");

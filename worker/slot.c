@@ -138,8 +138,6 @@ static enum task_outcome call(const struct settling *s, struct task_run *run, st
     run->args = args;
     run->kwargs = kwargs;
     outcome = s->task->run(run, e);
-    if (run->retry_after_us > TASK_SNOOZE_MAX_S * US_PER_S) /* as some server may have asked for */
-        run->retry_after_us = TASK_SNOOZE_MAX_S * US_PER_S;
     if (outcome == TASK_DONE && task_check_result(run, e))
         outcome = TASK_FAIL;
     run->args = NULL;

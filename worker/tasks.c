@@ -37,6 +37,7 @@
 TASKS(X)
 #ifdef TILL_CRASHPOINTS /* tests/faults/task_poison.c, in build/faults/ alone */
 X(poison)
+X(poison_many)
 #endif
 #undef X
 
@@ -44,7 +45,7 @@ const struct task *const tasks[] = {
 #define X(name) &task_##name,
     TASKS(X)
 #ifdef TILL_CRASHPOINTS
-        X(poison)
+        X(poison) X(poison_many)
 #endif
 #undef X
 };

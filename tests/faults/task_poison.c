@@ -282,3 +282,30 @@ const struct task task_poison = {.name = "tests.tasks.poison",
                                  .soft_limit_s = 1,
                                  .hard_limit_s = 2,
                                  .run = run_poison};
+
+/* The members whose argument is "nul" give a result that cannot be kept, "far" want to be tried
+ * again after longer than there is. */
+static enum task_outcome run_poison_many(struct task_batch *batch, struct err *e)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        struct task_member *member = batch->members[i];
+        const char *kind = task_arg_text(&member->run, 0);
+
+        if (kind && strcmp(kind, "nul") == 0)
+            member->run.result = mem_dup("{\"text\":\"\\u0000\"}");
+        if (kind && strcmp(kind, "far") == 0) {
+            member->run.retry_after_us = INT64_MAX;
+            task_mark(member, TASK_RETRY, ERR_UNAVAILABLE, "later");
+        }
+    }
+    return task_batch_begin(batch, e) ? task_outcome_of(e) : TASK_DONE;
+}
+
+extern const struct task task_poison_many;
+const struct task task_poison_many = {.name = "tests.tasks.poison_many",
+                                      .queue = "default",
+                                      .max_attempts = 2,
+                                      .soft_limit_s = 5,
+                                      .hard_limit_s = 10,
+                                      .run_many = run_poison_many,
+                                      .batch_max = 16};

@@ -200,6 +200,25 @@ def test_a_result_that_postgresql_refuses_fails_its_job_at_once_and_undoes_its_e
     assert one.value("SELECT stock_quantity FROM products WHERE id = %s", product) == 7
 
 
+def test_in_a_batch_a_refused_result_fails_its_job_alone_and_a_long_wait_is_cut(stack):
+    one = stack({"TILL_WORKER_PROCESSES": 1, "TILL_WORKER_CONCURRENCY": 1, "TILL_LEASE_SECONDS": 30})
+    kinds = ["good", "nul", "good", "far", "good", "good"]
+    ids = [one.enqueue("tests.tasks.poison_many", kind) for kind in kinds]
+    one.start_worker(TILL_CRASHPOINT="none:1")  # the build that knows the task
+
+    wait_for(
+        lambda: one.value("SELECT count(*) FROM jobs WHERE state IN ('SUCCESS', 'FAILURE', 'RETRY')") == len(ids),
+        20,
+        lambda: one.query("SELECT state, args, error FROM jobs"),
+    )
+
+    ends = [one.job(job) for job in ids]
+    assert [job["state"] for job in ends] == ["SUCCESS", "FAILURE", "SUCCESS", "RETRY", "SUCCESS", "SUCCESS"]
+    assert (ends[1]["error"], ends[1]["attempt"]) == ("the result is no JSON that PostgreSQL takes", 1)
+    assert ends[3]["error"] == "later"
+    assert 364 <= (ends[3]["scheduled_at"] - ends[3]["created_at"]).days <= 366
+
+
 def test_a_line_of_no_level_is_an_error_and_costs_no_other_line(stack):
     one = stack({"TILL_LEASE_SECONDS": 30})
     worker = one.start_worker(TILL_CRASHPOINT="none:1")  # the build that knows the task
