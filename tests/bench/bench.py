@@ -299,7 +299,6 @@ COSTS = (
     ("the same without a claim, bare", "raw_tally"),
     ("batched task", "tally_many_2"),
     ("64 a transaction without a claim, bare", "raw_tally_many"),
-    ("128 a transaction without a claim, bare", "raw_tally_ours"),
 )
 
 
